@@ -1,0 +1,184 @@
+"""Typed configuration: one object travels from a YAML file to training, checkpoint and table.
+
+The defaults are the paper's protocol (section 2.5), so a file in ``configs/`` only says what
+sets its model apart. An unknown key, a wrong type or an impossible value stops at once with a
+:class:`ConfigError` that names the key, the file and what is allowed.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Architecture = Literal["tiny", "res", "attn", "blockres"]
+InputKind = Literal["gray_sobel", "rgb"]
+Recipe = Literal["erode", "v1", "paintbrush", "dist"]
+_FOLDER = resources.files("nseg_lib") / "configs"
+
+GROUPS = 8
+"""Channels are normalised in eight groups, so every width is a multiple of eight."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelConfig(_Strict):
+    """Which network: its family, channels per level and input channels."""
+
+    architecture: Architecture
+    widths: Annotated[list[int], Field(min_length=1, max_length=7)]
+    inputs: InputKind = "gray_sobel"
+
+    @model_validator(mode="after")
+    def _widths_fit_the_groups(self) -> ModelConfig:
+        bad = [w for w in self.widths if w < GROUPS or w % GROUPS]
+        if bad:
+            raise ValueError(f"widths must be positive multiples of {GROUPS}, got {bad}")
+        return self
+
+
+class LossConfig(_Strict):
+    """Weights of the loss terms (section 2.4); ``boundary`` is the Sobel loss unless told."""
+
+    bce: Annotated[float, Field(ge=0)] = 0.5
+    dice: Annotated[float, Field(ge=0)] = 0.5
+    boundary: Annotated[float, Field(ge=0)] = 0.0
+    boundary_kind: Literal["sobel", "kervadec"] = "sobel"
+
+    @model_validator(mode="after")
+    def _something_to_minimise(self) -> LossConfig:
+        if self.bce + self.dice + self.boundary == 0:
+            raise ValueError("at least one of bce, dice and boundary must be above 0")
+        return self
+
+
+class DataConfig(_Strict):
+    """What the network sees: which stroke recipe, at which size."""
+
+    recipe: Recipe = "erode"
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Side of the training picture over the side of the file; the paper's setting is 1."""
+    redraw: bool = True
+    """A new stroke for every epoch (the paper), or the same one throughout."""
+
+
+class TrainingConfig(_Strict):
+    """The paper's recipe: Adam, batch 1 at native size, early stopping on validation loss."""
+
+    epochs: Annotated[int, Field(ge=1)] = 50
+    patience: Annotated[int, Field(ge=1)] = 5
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    batch_size: Annotated[int, Field(ge=1)] = 1
+    """Above 1, only pictures of equal size share a batch."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+
+
+class Config(_Strict):
+    """Everything that determines a trained network, apart from the pictures."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    model: ModelConfig
+    loss: LossConfig = LossConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def parse(values: Any, source: str) -> Config:
+    """Check a nested mapping; ``source`` names where it came from in error messages.
+
+    Raises:
+        ConfigError: one line that names the key, the source and what is allowed.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    if problem["type"] == "extra_forbidden":
+        model: Any = Config
+        for part in problem["loc"][:-1]:
+            model = model.model_fields[part].annotation
+        return f"unknown key '{where}'; allowed here: {', '.join(model.model_fields)}"
+    said = problem["type"] in {"missing", "value_error"}
+    got = "" if said else f" (got {problem['input']!r})"
+    return f"'{where}': {problem['msg'].removeprefix('Value error, ')}{got}"
+
+
+def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a configuration by catalogue name or from a YAML file.
+
+    Args:
+        source: a name from :func:`names`, such as ``tiny16-32_bce-dice``, or a path to a file.
+        overrides: dotted keys and values that replace the file's, such as
+            ``{"training.epochs": 2}``; checked like the file.
+
+    Raises:
+        ConfigError: no such name or file, not YAML, or values that are not allowed.
+    """
+    values, origin = _read(source)
+    for key, value in (overrides or {}).items():
+        target = values
+        *parents, last = key.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"{origin}: '{key}' cannot be set, '{parent}' is no section")
+        target[last] = value
+    return parse(values, origin)
+
+
+def _read(source: str | Path) -> tuple[dict[str, Any], str]:
+    path = Path(source)
+    if path.suffix in {".yml", ".yaml"}:
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such configuration file")
+        text, origin = path.read_text(encoding="utf-8"), str(path)
+    elif str(source) in names():
+        origin = f"{source}.yml"
+        text = _FOLDER.joinpath(origin).read_text(encoding="utf-8")
+    else:
+        raise ConfigError(
+            f"no model named '{source}'; give a .yml file or one of: {', '.join(names())}"
+        )
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{origin}: expected a mapping of settings")
+    return values, origin
+
+
+THE_EIGHT = (
+    "tiny16-32_bce-dice",
+    "res16-32_bce-dice",
+    "tiny16-128_bce-dice",
+    "res16-128_bce-dice",
+    "tiny16-128_bce-dice-bound",
+    "res16-128_bce-dice-bound",
+    "res32-256_bce-dice-bound",
+    "attn32-256_bce-dice-bound",
+)
+"""The paper's models, in the order of its tables."""
+
+
+def names() -> tuple[str, ...]:
+    """Names of the shipped configurations: the paper's eight in table order, then the extras."""
+    files = (f.name for f in _FOLDER.iterdir())
+    shipped = {f.removesuffix(".yml") for f in files if f.endswith(".yml")}
+    return THE_EIGHT + tuple(sorted(shipped - set(THE_EIGHT)))

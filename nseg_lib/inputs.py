@@ -1,0 +1,40 @@
+"""Picture + stroke → the channels a network sees."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nseg_lib.config import InputKind
+
+CHANNELS: dict[str, int] = {"gray_sobel": 3, "rgb": 4}
+"""Channels of each kind of input; channel 0 is always the coarse mask."""
+
+
+def network_input(
+    image: NDArray[np.uint8], stroke: NDArray[np.bool_], kind: InputKind = "gray_sobel"
+) -> NDArray[np.float32]:
+    """Stack a stroke and a picture as a network's input.
+
+    ``gray_sobel`` is the paper's "image + mask + gradient": the stroke, the luma of ITU-R BT.601
+    over 255, and the magnitude of the 3x3 Sobel gradient of the luma over its maximum in this
+    picture. ``rgb`` is the stroke and the three colours over 255.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        stroke: bool H×W.
+
+    Returns:
+        float32 C×H×W in [0, 1], with C from :data:`CHANNELS`.
+    """
+    coarse_mask = stroke.astype(np.float32)
+    if kind == "rgb":
+        colours = np.moveaxis(image, -1, 0).astype(np.float32) / 255
+        return np.concatenate((coarse_mask[None], colours))
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gradient = cv2.magnitude(
+        cv2.Sobel(luma, cv2.CV_32F, 1, 0, ksize=3), cv2.Sobel(luma, cv2.CV_32F, 0, 1, ksize=3)
+    )
+    gradient /= gradient.max() + 1e-8
+    return np.stack((coarse_mask, luma.astype(np.float32) / 255, gradient))
