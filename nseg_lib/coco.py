@@ -48,8 +48,14 @@ class Finding:
     outcome: str = ""
 
     def __str__(self) -> str:
-        parts = [self.file, self.record, self.problem + (f" ({self.detail})" if self.detail else "")]
-        return ": ".join(part for part in parts if part) + (f"; {self.outcome}" if self.outcome else "")
+        parts = [
+            self.file,
+            self.record,
+            self.problem + (f" ({self.detail})" if self.detail else ""),
+        ]
+        return ": ".join(part for part in parts if part) + (
+            f"; {self.outcome}" if self.outcome else ""
+        )
 
 
 Problem = tuple[str, str]  # a Finding's `problem` and `detail`
@@ -158,7 +164,9 @@ def parse_split(document: Any, root: Path, name: str) -> tuple[Split, list[Findi
         refuse("", "missing list", f"key {key!r} must hold a list of records")
         return []
 
-    def by_id(kind: str, candidates: Iterable[tuple[str, Any, Problem | None]]) -> dict[int, Record]:
+    def by_id(
+        kind: str, candidates: Iterable[tuple[str, Any, Problem | None]]
+    ) -> dict[int, Record]:
         found: dict[int, Record] = {}
         for label, record, problem in candidates:
             if problem:
@@ -169,15 +177,25 @@ def parse_split(document: Any, root: Path, name: str) -> tuple[Split, list[Findi
                 found[record["id"]] = record
         return found
 
-    images = by_id("image", ((_label("image", r, i), r, image_problem(r)) for i, r in enumerate(records("images"))))
+    images = by_id(
+        "image",
+        ((_label("image", r, i), r, image_problem(r)) for i, r in enumerate(records("images"))),
+    )
     categories = by_id(
         "category",
-        ((_label("category", r, i), r, _id_problem(r)) for i, r in enumerate(records("categories"))),
+        (
+            (_label("category", r, i), r, _id_problem(r))
+            for i, r in enumerate(records("categories"))
+        ),
     )
     owners: dict[str, int] = {}
     for image in images.values():
         if owners.setdefault(image["file_name"], image["id"]) != image["id"]:
-            refuse(_label("image", image), "file of two records", f"also image {owners[image['file_name']]}")
+            refuse(
+                _label("image", image),
+                "file of two records",
+                f"also image {owners[image['file_name']]}",
+            )
 
     annotations: dict[int, list[Record]] = {image_id: [] for image_id in sorted(images)}
     left_out: list[Finding] = []
@@ -190,7 +208,9 @@ def parse_split(document: Any, root: Path, name: str) -> tuple[Split, list[Findi
             continue
         problem = problem or annotation_problem(record, images, categories)
         if problem:
-            left_out.append(Finding("left out", file, label, *problem, "the annotation is not used"))
+            left_out.append(
+                Finding("left out", file, label, *problem, "the annotation is not used")
+            )
         else:
             annotations[record["image_id"]].append(record)
         if _id_problem(record) is None:
@@ -198,7 +218,11 @@ def parse_split(document: Any, root: Path, name: str) -> tuple[Split, list[Findi
     for values in annotations.values():
         values.sort(key=lambda record: record["id"])
     known = ("images", "annotations", "categories")
-    header = {k: v for k, v in document.items() if k not in known} if isinstance(document, Mapping) else {}
+    header = (
+        {k: v for k, v in document.items() if k not in known}
+        if isinstance(document, Mapping)
+        else {}
+    )
     images = dict(sorted(images.items()))
     split = Split(Path(root), name, images, annotations, categories, tuple(left_out), header)
     return split, findings + left_out
@@ -231,7 +255,10 @@ def image_problem(record: Any) -> Problem | None:
         return problem
     for key in ("width", "height"):
         if not _is_int(record.get(key)) or record[key] < 1:
-            return "no picture size", f"{key} is {record.get(key)!r:.40}, a positive integer is needed"
+            return (
+                "no picture size",
+                f"{key} is {record.get(key)!r:.40}, a positive integer is needed",
+            )
     if record["width"] * record["height"] > MAX_PIXELS:
         return "too large", f"{record['width']}x{record['height']}, at most {MAX_PIXELS} pixels"
     name = record.get("file_name")
@@ -277,7 +304,12 @@ def segmentation_problem(segmentation: Any, height: int, width: int) -> Problem 
             return "malformed polygon", f"an odd number of coordinates, {len(ring)}"
         if len(ring) < 6:  # pycocotools would take four numbers for a box
             return "polygon of fewer than three points", f"{len(ring) // 2}"
-        x_low, x_high, y_low, y_high = min(ring[::2]), max(ring[::2]), min(ring[1::2]), max(ring[1::2])
+        x_low, x_high, y_low, y_high = (
+            min(ring[::2]),
+            max(ring[::2]),
+            min(ring[1::2]),
+            max(ring[1::2]),
+        )
         # Rasterising costs memory in proportion to a polygon's length, so absurd ones stop here;
         # written so that a NaN fails, wherever min and max left it.
         near = all(-width <= x <= 2 * width for x in ring[::2]) and all(
@@ -362,7 +394,11 @@ def rle_to_mask(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     DataError if the object is malformed. An RLE without a set pixel is an all-false mask here.
     """
     size = rle.get("size")
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(_is_int(s) and s > 0 for s in size):
+    if (
+        not isinstance(size, list | tuple)
+        or len(size) != 2
+        or not all(_is_int(s) and s > 0 for s in size)
+    ):
         raise DataError(f"RLE: size is {size!r:.40}, [height, width] is needed")
     height, width = size
     problem = _rle_problem(rle, height, width)
@@ -394,7 +430,9 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
     try:
         with Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise DataError(f"{path}: {picture.width}x{picture.height}, at most {MAX_PIXELS} pixels")
+                raise DataError(
+                    f"{path}: {picture.width}x{picture.height}, at most {MAX_PIXELS} pixels"
+                )
             picture.load()
             stored = (picture.height, picture.width)
             upright = picture if stored == size else ImageOps.exif_transpose(picture)

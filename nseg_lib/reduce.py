@@ -38,7 +38,9 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.images < 2:
-            raise DataError(f"images is {self.images}, at least 2 are needed: one to train, one to validate")
+            raise DataError(
+                f"images is {self.images}, at least 2 are needed: one to train, one to validate"
+            )
         if self.test_images < 0:
             raise DataError(f"test_images is {self.test_images}, it cannot be negative")
 
@@ -186,7 +188,9 @@ def finish(
             "pictures_without_usable_annotation": len(source.images) - annotated,
             "unreadable_pictures": sorted(broken),
             "pictures_not_chosen": annotated - number - len(broken),
-            "unusable_annotations": dict(sorted(Counter(f.problem for f in source.left_out).items())),
+            "unusable_annotations": dict(
+                sorted(Counter(f.problem for f in source.left_out).items())
+            ),
         },
         "sha256": {},
         "chosen": dict(chosen),

@@ -1,0 +1,116 @@
+"""The refiner: picture + stroke → mask. What a user imports."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from nseg_lib import config as configuration
+from nseg_lib import models
+from nseg_lib.config import Config
+from nseg_lib.inputs import network_input
+
+
+class Refiner:
+    """A trained network, ready to turn a stroke into a mask.
+
+    >>> refiner = Refiner.load("weights.safetensors")  # doctest: +SKIP
+    >>> mask = refiner.refine(image, stroke)  # doctest: +SKIP
+    """
+
+    def __init__(self, network: torch.nn.Module, config: Config, device: str = "cpu") -> None:
+        self.network = network.eval().to(device)
+        self.config = config
+        self.device = torch.device(device)
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, device: str = "cpu") -> Refiner:
+        """Read a network that ``nseg train`` wrote.
+
+        Args:
+            checkpoint: a ``.safetensors`` file; it carries its configuration.
+            device: where to run, such as ``cpu`` or ``cuda``.
+
+        Raises:
+            ValueError: no such file, not safetensors, or not one of nseg's.
+        """
+        path = Path(checkpoint)
+        if not path.is_file():
+            raise ValueError(f"{path}: no such checkpoint")
+        try:
+            with safe_open(str(path), framework="pt") as stored:
+                metadata = stored.metadata() or {}
+                weights = {key: stored.get_tensor(key) for key in stored.keys()}
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path}: not a safetensors file ({error})") from None
+        if "nseg_config" not in metadata:
+            raise ValueError(f"{path}: has no 'nseg_config' in its metadata; not written by nseg")
+        config = configuration.parse(json.loads(metadata["nseg_config"]), str(path))
+        network = models.build(config.model)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise ValueError(f"{path}: weights do not fit {config.name}: {first}") from None
+        return cls(network, config, device)
+
+    def logits(self, image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The network's answer before any threshold, float32 H×W; above 0 means object.
+
+        Args and errors: as :meth:`refine`.
+        """
+        check_image_and_stroke(image, stroke)
+        channels = network_input(image, stroke, self.config.model.inputs)
+        with torch.inference_mode():
+            answer = self.network(torch.from_numpy(channels)[None].to(self.device))
+        return answer[0, 0].float().cpu().numpy()
+
+    def refine(self, image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Refine a stroke into a mask: every pixel of probability above .5.
+
+        Args:
+            image: uint8 H×W×3, RGB, any size.
+            stroke: bool H×W, where the user brushed.
+
+        Returns:
+            bool H×W.
+
+        Raises:
+            TypeError: a wrong dtype or something that is no array.
+            ValueError: a wrong shape, or a stroke with no pixel in it.
+        """
+        return self.logits(image, stroke) > 0
+
+
+def check_image_and_stroke(image: object, stroke: object) -> None:
+    """Raise TypeError or ValueError, in one line, unless both are as :meth:`Refiner.refine` asks."""
+    for name, value, dtype in (("image", image, np.uint8), ("stroke", stroke, np.bool_)):
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+        if value.dtype != dtype:
+            wanted = "uint8 in 0..255" if name == "image" else "bool (try stroke > 0)"
+            raise TypeError(f"{name} must be {wanted}, got {value.dtype}")
+    assert isinstance(image, np.ndarray) and isinstance(stroke, np.ndarray)
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image must have shape (height, width, 3), got {image.shape}")
+    if stroke.shape != image.shape[:2]:
+        raise ValueError(
+            f"stroke must have the picture's height and width {image.shape[:2]}, got {stroke.shape}"
+        )
+    if not stroke.any():
+        raise ValueError("stroke is empty: brush over the object first")
+
+
+def save_weights(network: torch.nn.Module, config: Config, path: Path) -> None:
+    """Write weights and their configuration as safetensors, atomically."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file(tensors, partial, metadata={"nseg_config": json.dumps(config.model_dump())})
+    partial.replace(path)

@@ -1,0 +1,254 @@
+"""Training with Lightning, as the paper did it: section 2.5 in one screen, and resumable.
+
+A run is a folder: ``run.json`` (configuration and data it belongs to), ``log.csv`` (a row an
+epoch), ``steps.csv`` (a row every five steps), ``last.ckpt`` and ``best.ckpt`` while it goes on,
+and ``weights.safetensors`` once it is done. Starting it again goes on after the last finished
+epoch and ends in the same weights as a run that was never cut; on a CPU, bit for bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from nseg_lib import coco, models
+from nseg_lib.config import Config, ConfigError
+from nseg_lib.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate, fingerprint
+from nseg_lib.losses import RefinementLoss
+from nseg_lib.refine import save_weights
+
+LOG_EVERY = 5
+"""Steps between two rows of ``steps.csv``, as in the authors' logs."""
+
+
+class RefinementModule(L.LightningModule):
+    """A network, its loss and its optimiser, from one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.network = models.build(config.model)
+        self.loss = RefinementLoss(config.loss)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float N×C×H×W → logits, float N×1×H×W."""
+        return self.network(x)
+
+    def training_step(self, batch: Pair | None, batch_idx: int) -> Tensor | None:
+        """Loss of one batch; a batch whose stroke was dropped takes no step."""
+        if batch is None:
+            return None
+        inputs, target = batch
+        return self.loss(self(inputs), target)
+
+    def validation_step(self, batch: Pair, batch_idx: int) -> None:
+        """Mean over pictures of the loss and of IoU at probability .5, on frozen strokes."""
+        inputs, target = batch
+        logits = self(inputs)
+        predicted, truth = logits > 0, target > 0.5
+        union = (predicted | truth).sum()
+        iou = (predicted & truth).sum() / union.clamp(min=1)
+        self.log_dict(
+            {"val_loss": self.loss(logits, target), "val_iou": iou},
+            on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True,
+        )  # fmt: skip
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam (Kingma and Ba 2015) with torch's default moments."""
+        return torch.optim.Adam(self.parameters(), lr=self.config.training.learning_rate)
+
+
+class StrokeData(L.LightningDataModule):
+    """The ``train`` and ``val`` splits of a reduced data set, as a configuration asks."""
+
+    def __init__(self, root: Path, config: Config, workers: int) -> None:
+        super().__init__()
+        self.root, self.config, self.workers = root, config, workers
+
+    def setup(self, stage: str) -> None:
+        """Index both splits; draws the frozen strokes of ``val`` where they are missing."""
+        c = self.config
+        train = coco.load_split(self.root, "train")
+        self.train = TrainingPairs(train, c.data, c.model.inputs, c.training.seed)
+        self.val = FrozenPairs(coco.load_split(self.root, "val"), c.data, c.model.inputs)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches in an order that only the seed and the epoch decide."""
+        t, trainer = self.config.training, self.trainer
+        rank, replicas = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        batches = EpochBatches(self.train.sizes(), t.batch_size, t.seed, rank, replicas)
+        return DataLoader(
+            self.train,  # type: ignore[arg-type]
+            batch_sampler=batches,  # type: ignore[arg-type]
+            collate_fn=collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """One picture at a time, whatever their sizes."""
+        return DataLoader(
+            self.val, batch_size=1, num_workers=self.workers, persistent_workers=self.workers > 0
+        )
+
+
+class CsvLog(Callback):
+    """Write ``log.csv`` and ``steps.csv``; on resuming, forget what will be done again.
+
+    Lightning's own CSV logger starts an empty file when a run resumes.
+    """
+
+    EPOCHS = ("epoch", "steps", "dropped", "train_loss", "val_loss", "val_iou", "seconds")
+    STEPS = ("epoch", "step", "train_loss")
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.epochs, self.steps = folder / "log.csv", folder / "steps.csv"
+        self.say = say
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for path, columns in ((self.epochs, self.EPOCHS), (self.steps, self.STEPS)):
+                self._keep(path, columns, before=trainer.current_epoch)
+
+    def _keep(self, path: Path, columns: tuple[str, ...], before: int) -> None:
+        rows = list(csv.DictReader(path.open())) if path.exists() else []
+        # A kill can cut the last line short; its epoch is one that is done again.
+        kept = [r for r in rows if None not in r.values() and int(r["epoch"]) < before]
+        partial = path.with_suffix(".part")
+        with partial.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept)
+        partial.replace(path)
+
+    def _append(self, path: Path, *values: object) -> None:
+        with path.open("a", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerow(values)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began, self.total, self.taken, self.dropped = time.monotonic(), 0.0, 0, 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch is None:
+            self.dropped += 1
+            return
+        loss = float(outputs["loss"])
+        self.total += loss
+        self.taken += 1
+        if self.taken % LOG_EVERY == 0 and trainer.is_global_zero:
+            self._append(self.steps, trainer.current_epoch, trainer.global_step, f"{loss:.6g}")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        mean = self.total / max(1, self.taken)
+        self._append(
+            self.epochs, trainer.current_epoch, trainer.global_step, self.dropped, f"{mean:.6g}",
+            f"{metrics['val_loss']:.6g}", f"{metrics['val_iou']:.6g}",
+            f"{time.monotonic() - self.began:.1f}",
+        )  # fmt: skip
+        self.say(
+            f"epoch {trainer.current_epoch:3d}  train loss {mean:.4f}  val loss "
+            f"{metrics['val_loss']:.4f}  val IoU {metrics['val_iou']:.4f}  "
+            f"{time.monotonic() - self.began:.0f} s"
+        )
+
+
+def train(
+    config: Config,
+    data: Path,
+    out: Path,
+    *,
+    workers: int = 1,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train one network, or go on where a killed run stopped, or return what is finished.
+
+    Args:
+        config: everything but the pictures.
+        data: a reduced data set with splits ``train`` and ``val``.
+        out: the run's folder, made if missing.
+        workers: processes that read pictures and draw strokes; the result does not depend on it.
+        accelerator, devices: as Lightning's ``Trainer``.
+        say: takes a line of progress an epoch.
+
+    Returns:
+        ``out / "weights.safetensors"``: the epoch of lowest validation loss.
+
+    Raises:
+        ConfigError: ``out`` holds a run of another configuration or other data.
+        coco.DataError: the data set cannot be used.
+    """
+    weights = out / "weights.safetensors"
+    _claim(config, data, out)
+    if weights.exists():
+        say(f"{weights}: already trained")
+        return weights
+    L.seed_everything(config.training.seed, verbose=False)
+    module = RefinementModule(config)
+    best = ModelCheckpoint(
+        out, "best", monitor="val_loss", save_last=True, enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )  # fmt: skip
+    stopping = EarlyStopping(
+        "val_loss", patience=config.training.patience, check_on_train_epoch_end=True
+    )
+    bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
+    trainer = L.Trainer(
+        accelerator=accelerator, devices=devices, max_epochs=config.training.epochs,
+        callbacks=[CsvLog(out, say), stopping, best, *bar], logger=False, deterministic=True,
+        enable_progress_bar=bool(bar), enable_model_summary=False, num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    last = out / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+        trainer.fit(
+            module, StrokeData(data, config, workers), ckpt_path=last if last.exists() else None
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    chosen = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(chosen["state_dict"])
+    if trainer.is_global_zero:
+        save_weights(module.network, config, weights)
+    return weights
+
+
+def _claim(config: Config, data: Path, out: Path) -> None:
+    """Bind the folder to this configuration and data, or refuse if it belongs to others."""
+    mine = {"config": config.model_dump(), "data": fingerprint(data, ("train", "val"))}
+    path = out / "run.json"
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        for part, value in mine.items():
+            if theirs.get(part) != value:
+                raise ConfigError(
+                    f"{path}: this run was started with another {part}; "
+                    "choose another folder or delete this one"
+                )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"run.{os.getpid()}.part")
+    partial.write_text(json.dumps(mine, indent=1) + "\n")
+    partial.replace(path)
