@@ -89,7 +89,7 @@ def pixel_accuracy(pair: _Pair) -> float:
 
     High for any small object: an empty prediction of an object of 5 % scores .95.
     """
-    wrong = np.count_nonzero(pair.predicted != pair.target)
+    wrong = int(np.count_nonzero(pair.predicted != pair.target))
     return 1 - wrong / pair.decided
 
 
@@ -214,12 +214,12 @@ def _prepare(predicted: Mask, target: Mask, ignore: Mask | None) -> _Pair:
     decided = target.size
     if ignore is not None:
         _check("ignore", ignore, target)
-        decided -= np.count_nonzero(ignore)
+        decided -= int(np.count_nonzero(ignore))
         if decided == 0:
             raise ValueError("ignore marks every pixel; at least one must be left to compare")
         predicted, target = predicted & ~ignore, target & ~ignore
     union = predicted | target
-    crop = _span(union.any(axis=1)), _span(union.any(axis=0))
+    crop = _span(np.flatnonzero(union.any(axis=1))), _span(np.flatnonzero(union.any(axis=0)))
     return _Pair(
         predicted[crop].astype(np.uint8),
         target[crop].astype(np.uint8),
@@ -238,9 +238,8 @@ def _check(name: str, mask: Mask, target: Mask) -> None:
         raise ValueError(f"{name} must have the target's shape {target.shape}, got {got}")
 
 
-def _span(occupied: NDArray[np.bool_]) -> slice:
-    """From one before the first true entry to one after the last; the first alone if none is."""
-    indices = np.flatnonzero(occupied)
+def _span(indices: NDArray[np.intp]) -> slice:
+    """From one before the first index to one after the last; index 0 alone where there is none."""
     if len(indices) == 0:
         return slice(0, 1)
     return slice(max(0, int(indices[0]) - 1), int(indices[-1]) + 2)
@@ -268,8 +267,8 @@ def _distance_to(contour: _Bytes, diagonal: float) -> _Distances:
 
 def _overlap(predicted: _Bytes, target: _Bytes) -> float:
     """Intersection over union of two sets of pixels; two empty sets agree."""
-    union = np.count_nonzero(predicted | target)
-    return np.count_nonzero(predicted & target) / union if union else 1.0
+    union = int(np.count_nonzero(predicted | target))
+    return int(np.count_nonzero(predicted & target)) / union if union else 1.0
 
 
 def _worse(

@@ -1,0 +1,307 @@
+"""Metrics against independent implementations, on the cases that go wrong, and their laws."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from faster_coco_eval.core import mask as coco_mask
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from monai.metrics import compute_hausdorff_distance
+from numpy.typing import NDArray
+from scipy.spatial.distance import directed_hausdorff
+
+from nseg_lib import metrics
+from nseg_lib.metrics import DISTANCES, METRICS, evaluate_mask
+
+Mask = NDArray[np.bool_]
+OVERLAPS = [name for name in METRICS if name not in DISTANCES]
+
+
+@st.composite
+def shapes(draw: st.DrawFn, height: int, width: int) -> Mask:
+    """A rectangle, a disc, sparse noise, one pixel, everything or nothing; often at the border."""
+    rows, columns = np.mgrid[:height, :width]
+    y, x = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    kind = draw(st.sampled_from(["rectangle", "disc", "noise", "pixel", "full", "empty"]))
+    if kind == "rectangle":
+        bottom, right = draw(st.integers(y, height)), draw(st.integers(x, width))
+        return (rows >= y) & (rows < bottom) & (columns >= x) & (columns < right)
+    if kind == "disc":
+        return np.hypot(rows - y, columns - x) <= draw(st.integers(0, max(height, width)))
+    if kind == "noise":
+        rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+        return rng.random((height, width)) < draw(st.sampled_from([0.02, 0.5, 0.95]))
+    if kind == "pixel":
+        return (rows == y) & (columns == x)
+    return np.full((height, width), kind == "full")
+
+
+@st.composite
+def blobs(draw: st.DrawFn, height: int, width: int) -> Mask:
+    """A union of two shapes without a third: connected or not, with or without holes."""
+    first, second, hole = (draw(shapes(height, width)) for _ in range(3))
+    return (first | second) & ~hole if draw(st.booleans()) else first
+
+
+@st.composite
+def mask_sets(draw: st.DrawFn, count: int = 2) -> tuple[Mask, ...]:
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    return tuple(draw(blobs(height, width)) for _ in range(count))
+
+
+def disc(height: int, width: int, y: int, x: int, radius: float) -> Mask:
+    rows, columns = np.mgrid[:height, :width]
+    return np.hypot(rows - y, columns - x) <= radius
+
+
+# --- independent implementations ---------------------------------------------------------------
+
+
+def monai_hausdorff(predicted: Mask, target: Mask, percentile: float | None) -> float:
+    tensors = (torch.from_numpy(mask)[None, None] for mask in (predicted, target))
+    return float(
+        compute_hausdorff_distance(*tensors, include_background=True, percentile=percentile)
+    )
+
+
+def coco_band(mask: Mask, backend: str) -> Mask:
+    rle = coco_mask._mask.encode(np.asfortranarray(mask[..., None], dtype=np.uint8))[0]
+    band = coco_mask.rleToBoundary(rle, dilation_ratio=0.02, backend=backend)
+    return coco_mask._mask.decode([band])[:, :, 0] > 0
+
+
+def released_boundary(mask: Mask) -> Mask:
+    """The released code's boundary: mask minus its erosion by max-pooling the complement."""
+    soft = torch.from_numpy(mask.astype(np.float32))[None, None]
+    pooled = torch.nn.functional.max_pool2d(1 - soft, kernel_size=3, stride=1, padding=1)
+    return (soft - (1 - pooled))[0, 0].numpy() > 0.5
+
+
+def plain_iou(first: Mask, second: Mask) -> float:
+    union = (first | second).sum()
+    return float((first & second).sum() / union) if union else 1.0
+
+
+@given(mask_sets())
+@settings(deadline=None)
+def test_contour_distances_agree_with_monai(masks: tuple[Mask, Mask]) -> None:
+    predicted, target = masks
+    assume(predicted.any() and target.any())
+    contour = metrics.hausdorff_contour(predicted, target)
+    assert contour == pytest.approx(monai_hausdorff(predicted, target, None), rel=1e-6)
+    hd95 = metrics.hd95(predicted, target)
+    assert hd95 == pytest.approx(monai_hausdorff(predicted, target, 95), rel=1e-5, abs=1e-6)
+
+
+@given(mask_sets())
+@settings(deadline=None)
+def test_region_hausdorff_agrees_with_scipy(masks: tuple[Mask, Mask]) -> None:
+    predicted, target = masks
+    assume(predicted.any() and target.any())
+    p, t = np.argwhere(predicted), np.argwhere(target)
+    expected = max(directed_hausdorff(p, t)[0], directed_hausdorff(t, p)[0])
+    assert metrics.hausdorff_region(predicted, target) == pytest.approx(expected, rel=1e-6)
+
+
+@given(mask_sets())
+@settings(deadline=None)
+def test_overlaps_agree_with_their_plain_definitions(masks: tuple[Mask, Mask]) -> None:
+    predicted, target = masks
+    values = evaluate_mask(predicted, target)
+    assert values["pixel_accuracy"] == pytest.approx(np.mean(predicted == target))
+    assert values["iou"] == plain_iou(predicted, target)
+    boundaries = released_boundary(predicted), released_boundary(target)
+    assert values["boundary_iou_1px"] == plain_iou(*boundaries)
+    bands = coco_band(predicted, "opencv"), coco_band(target, "opencv")
+    assert values["boundary_iou"] == plain_iou(*bands)
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (427, 640), (640, 223), (97, 201)])
+def test_boundary_iou_agrees_to_the_pixel_at_native_sizes(shape: tuple[int, int]) -> None:
+    """Bands of 4 to 16 px, one mask cut off by the border; both of the oracle's backends."""
+    height, width = shape
+    target = disc(height, width, height // 2, width // 2, 0.4 * min(shape))
+    predicted = disc(height, width, height // 3, width // 4, 0.5 * min(shape))
+    for backend in ("opencv", "mask_api"):
+        expected = plain_iou(coco_band(predicted, backend), coco_band(target, backend))
+        assert metrics.boundary_iou(predicted, target) == expected
+
+
+# --- the cases that go wrong -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [False, True], ids=["both empty", "both full"])
+def test_two_empty_or_two_full_masks_are_perfect(value: bool) -> None:
+    mask = np.full((9, 14), value)
+    assert evaluate_mask(mask, mask) == {n: 0.0 if n in DISTANCES else 1.0 for n in METRICS}
+
+
+def test_an_empty_mask_is_the_diagonal_away_from_any_other() -> None:
+    empty, target = np.zeros((30, 40), bool), disc(30, 40, 9, 9, 5)
+    for values in (evaluate_mask(empty, target), evaluate_mask(target, empty)):
+        assert [values[name] for name in DISTANCES] == [50.0, 50.0, 50.0]
+        assert values["iou"] == values["boundary_iou"] == values["boundary_iou_1px"] == 0
+        assert values["pixel_accuracy"] == pytest.approx(1 - target.mean())
+
+
+def test_one_pixel_masks() -> None:
+    first, second = np.zeros((2, 20, 30), bool)
+    first[2, 3] = second[5, 7] = True
+    values = evaluate_mask(first, second)
+    assert [values[name] for name in DISTANCES] == [5.0, 5.0, 5.0]
+    assert values["iou"] == values["boundary_iou"] == values["boundary_iou_1px"] == 0
+    assert values["pixel_accuracy"] == pytest.approx(1 - 2 / 600)
+    assert evaluate_mask(np.ones((1, 1), bool), np.ones((1, 1), bool))["iou"] == 1
+
+
+def test_the_border_is_a_contour_except_for_the_1px_boundary() -> None:
+    """A full mask against the left half: each definition of "boundary" answers differently."""
+    full = np.ones((20, 20), bool)
+    left = full.copy()
+    left[:, 10:] = False
+    values = evaluate_mask(left, full)
+    assert values["boundary_iou_1px"] == 0  # the full mask has no boundary, the left half has one
+    # d = 1: the full mask's band is 76 px, the half's 56, and they share all but its right side.
+    assert values["boundary_iou"] == pytest.approx(38 / (76 + 56 - 38))
+    assert values["hausdorff_contour"] == values["hausdorff_region"] == 10
+    # Half of the right column, for one, is 10 px away from the half's contour.
+    assert values["hd95"] == 10
+
+
+def test_contour_and_region_distances_differ_on_a_hole() -> None:
+    """A hole is far from the outer contour, but each of its pixels is near the object."""
+    solid = disc(60, 60, 30, 30, 20)
+    pierced = solid & ~disc(60, 60, 30, 30, 2)
+    assert metrics.hausdorff_contour(pierced, solid) > 16
+    assert metrics.hausdorff_region(pierced, solid) < 3
+
+
+def test_hd95_forgives_a_twentieth_of_the_contour() -> None:
+    target = disc(200, 200, 100, 100, 60)
+    predicted = target.copy()
+    predicted[40:43, 98:103] = False  # a small bite
+    predicted[5, 5] = True  # and one stray pixel
+    assert metrics.hausdorff_contour(predicted, target) > 70
+    assert metrics.hd95(predicted, target) <= 1
+
+
+# --- laws --------------------------------------------------------------------------------------
+
+
+@given(mask_sets())
+@settings(deadline=None)
+def test_bounds_symmetry_and_perfection(masks: tuple[Mask, Mask]) -> None:
+    predicted, target = masks
+    values = evaluate_mask(predicted, target)
+    assert tuple(values) == METRICS
+    assert all(type(value) is float and math.isfinite(value) for value in values.values())
+    assert all(0 <= values[name] <= 1 for name in OVERLAPS)
+    assert all(0 <= values[name] <= math.hypot(*target.shape) for name in DISTANCES)
+    assert values["hd95"] <= values["hausdorff_contour"]
+    assert values == pytest.approx(evaluate_mask(target, predicted))
+    perfect = evaluate_mask(target, target)
+    assert perfect == {name: 0.0 if name in DISTANCES else 1.0 for name in METRICS}
+    assert (values["iou"] == 1) == (values["hausdorff_region"] == 0) == (predicted == target).all()
+
+
+@given(mask_sets(), st.sampled_from([np.fliplr, np.flipud, np.transpose]))
+@settings(deadline=None)
+def test_mirroring_both_masks_changes_nothing(masks: tuple[Mask, Mask], mirror) -> None:  # type: ignore[no-untyped-def]
+    mirrored = evaluate_mask(*(mirror(mask) for mask in masks))
+    assert mirrored == pytest.approx(evaluate_mask(*masks))
+
+
+@given(mask_sets(), st.integers(0, 9), st.integers(0, 9))
+@settings(deadline=None)
+def test_only_the_joint_box_matters(masks: tuple[Mask, Mask], y: int, x: int) -> None:
+    """Moving two masks within a larger picture changes nothing: the crop is exact."""
+    height, width = masks[0].shape
+
+    def placed(top: int, left: int) -> dict[str, float]:
+        canvas = np.zeros((2, height + 11, width + 11), bool)
+        canvas[:, top : top + height, left : left + width] = masks
+        return evaluate_mask(canvas[0], canvas[1])
+
+    assert placed(1 + y, 1 + x) == placed(1, 1)
+
+
+@given(mask_sets(count=3))
+@settings(deadline=None)
+def test_predicting_more_of_the_truth_never_hurts(masks: tuple[Mask, Mask, Mask]) -> None:
+    predicted, target, extra = masks
+    assume(predicted.any())
+    before, after = (evaluate_mask(p, target) for p in (predicted, predicted | (target & extra)))
+    assert after["iou"] >= before["iou"]
+    assert after["pixel_accuracy"] >= before["pixel_accuracy"]
+    assert after["hausdorff_region"] <= before["hausdorff_region"]
+    worse = evaluate_mask(predicted | (extra & ~target), target)
+    assert worse["iou"] <= before["iou"]
+    assert worse["pixel_accuracy"] <= before["pixel_accuracy"]
+
+
+@given(mask_sets(count=3))
+@settings(deadline=None)
+def test_each_function_returns_what_evaluate_mask_does(masks: tuple[Mask, Mask, Mask]) -> None:
+    predicted, target, ignore = masks
+    assume(not ignore.all())
+    singly = {name: getattr(metrics, name)(predicted, target, ignore) for name in METRICS}
+    assert singly == evaluate_mask(predicted, target, ignore)
+
+
+# --- undecided pixels --------------------------------------------------------------------------
+
+
+@given(mask_sets(count=4))
+@settings(deadline=None)
+def test_no_metric_sees_what_is_predicted_on_undecided_pixels(masks: tuple[Mask, ...]) -> None:
+    predicted, target, ignore, scribble = masks
+    assume(not ignore.all())
+    expected = evaluate_mask(predicted, target, ignore)
+    scribbled = np.where(ignore, scribble, predicted)
+    assert evaluate_mask(scribbled, target, ignore) == expected
+    assert evaluate_mask(predicted, np.where(ignore, scribble, target), ignore) == expected
+    right = np.where(ignore, scribble, target)
+    assert evaluate_mask(right, target, ignore) == evaluate_mask(target, target)
+
+
+def test_accuracy_and_iou_count_decided_pixels_only() -> None:
+    target = np.array([[1, 1, 0, 0, 0]], bool)
+    ignore = np.array([[0, 1, 1, 0, 0]], bool)
+    predicted = np.array([[1, 0, 1, 0, 1]], bool)
+    assert metrics.pixel_accuracy(predicted, target, ignore) == pytest.approx(2 / 3)
+    assert metrics.iou(predicted, target, ignore) == 0.5
+    assert metrics.hausdorff_region(predicted, target, ignore) == 4
+
+
+def test_nothing_to_ignore_is_the_same_as_no_ignore() -> None:
+    predicted, target = disc(40, 50, 15, 20, 9), disc(40, 50, 17, 22, 11)
+    assert evaluate_mask(predicted, target, np.zeros((40, 50), bool)) == evaluate_mask(
+        predicted, target
+    )
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+GOOD = np.ones((4, 5), bool)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "target", "ignore", "message"),
+    [
+        (GOOD.astype(np.uint8), GOOD, None, r"predicted must be a bool array H×W, got uint8 of"),
+        (GOOD, GOOD.astype(float), None, r"target must be a bool array H×W, got float64 of shape"),
+        (GOOD.tolist(), GOOD, None, r"predicted must be a bool array H×W, got list of shape"),
+        (GOOD[None], GOOD, None, r"predicted must be .*got bool of shape \(1, 4, 5\)"),
+        (GOOD.T, GOOD, None, r"predicted must have the target's shape \(4, 5\), got .*\(5, 4\)"),
+        (GOOD, GOOD, GOOD[1:], r"ignore must have the target's shape \(4, 5\)"),
+        (GOOD, GOOD, GOOD, r"ignore marks every pixel"),
+        (GOOD[:0], GOOD[:0], None, r"target must have pixels, got bool of shape \(0, 5\)"),
+    ],
+)
+def test_bad_masks_are_named_in_one_line(predicted, target, ignore, message) -> None:  # type: ignore[no-untyped-def]
+    for function in (evaluate_mask, metrics.hd95):
+        with pytest.raises(ValueError, match=message) as error:
+            function(predicted, target, ignore)
+        assert "\n" not in str(error.value)
