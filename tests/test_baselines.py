@@ -1,0 +1,136 @@
+"""The classical baselines: what they gain on an easy picture, and that they never crash."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nseg_lib import baselines
+from nseg_lib.baselines import BASELINES, Image, Mask
+from nseg_lib.metrics import iou
+
+NAMES = ["identity", "dilation", "grabcut", "watershed"]
+
+
+def disc(height: int, width: int, radius: float) -> Mask:
+    rows, columns = np.mgrid[:height, :width]
+    return np.asarray(np.hypot(rows - height // 2, columns - width // 2) <= radius)
+
+
+def noisy_picture(target: Mask) -> Image:
+    """A reddish object on a bluish ground, both noisy."""
+    noise = np.random.default_rng(0).normal(0, 12, (*target.shape, 3))
+    colours = np.where(target[..., None], (190, 70, 60), (60, 80, 170))
+    return np.clip(colours + noise, 0, 255).astype(np.uint8)
+
+
+def dilated(mask: Mask, radius: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> tuple[Image, Mask]:
+    """Flat or noisy pictures of any small size, under a rectangle or a few stray pixels."""
+    height, width = draw(st.integers(1, 50)), draw(st.integers(1, 50))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    image = np.full((height, width, 3), draw(st.integers(0, 255)), np.uint8)
+    if draw(st.booleans()):
+        image = rng.integers(0, 256, image.shape, dtype=np.uint8)
+    stroke = rng.random((height, width)) < draw(st.sampled_from([0.0, 0.03, 0.97, 1.0]))
+    y, x = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    stroke[y : y + draw(st.integers(1, 30)), x : x + draw(st.integers(1, 30))] = True
+    return image, stroke
+
+
+def test_the_table_lists_identity_first() -> None:
+    assert list(BASELINES) == NAMES
+
+
+@pytest.mark.parametrize("name", ["grabcut", "watershed"])
+def test_an_easy_object_is_found_from_a_stroke_within_it(name: str) -> None:
+    target = disc(160, 200, 50)
+    stroke = disc(160, 200, 40)
+    predicted = BASELINES[name](noisy_picture(target), stroke)
+    assert iou(stroke, target) < 0.7
+    assert iou(predicted, target) > 0.98
+
+
+@pytest.mark.parametrize("name", ["grabcut", "watershed"])
+def test_the_ring_is_as_far_as_a_baseline_looks(name: str) -> None:
+    """15 px beyond the stroke at native scale, 8 at half of it, whatever is found there."""
+    target, stroke = disc(160, 200, 44), disc(160, 200, 30)
+    image = noisy_picture(target)
+    for scale, reach in ((1.0, 15), (0.5, 8)):
+        predicted = BASELINES[name](image, stroke, scale=scale)
+        assert not (predicted & ~dilated(stroke, reach)).any()
+    assert (BASELINES[name](image, stroke) & ~dilated(stroke, 8)).any()
+
+
+def test_identity_is_a_copy() -> None:
+    stroke = disc(20, 30, 5)
+    predicted = baselines.identity(noisy_picture(stroke), stroke)
+    assert (predicted == stroke).all()
+    assert predicted is not stroke
+    assert not np.shares_memory(predicted, stroke)
+
+
+def test_dilation_grows_by_4_px_at_native_scale() -> None:
+    stroke = np.zeros((40, 40), bool)
+    stroke[20, 20] = True
+    image = noisy_picture(stroke)
+    assert np.array_equal(baselines.dilation(image, stroke), dilated(stroke, 4))
+    assert np.array_equal(baselines.dilation(image, stroke, scale=0.5), dilated(stroke, 2))
+    assert baselines.dilation(image, stroke, scale=0.01).sum() == 5  # never less than 1 px
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_input_gives_the_same_mask(name: str) -> None:
+    """Whatever was computed before: GrabCut draws from OpenCV's global generator."""
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (80, 90, 3), dtype=np.uint8)
+    stroke = disc(80, 90, 20)
+    before = image.copy(), stroke.copy()
+    first = BASELINES[name](image, stroke)
+    cv2.setRNGSeed(123)
+    assert np.array_equal(BASELINES[name](image, stroke), first)
+    assert np.array_equal(image, before[0])
+    assert np.array_equal(stroke, before[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(pictures(), st.sampled_from([1.0, 0.5]))
+@settings(deadline=None, max_examples=40)
+def test_any_picture_and_stroke_will_do(
+    name: str, picture: tuple[Image, Mask], scale: float
+) -> None:
+    """The mask keeps the stroke's core and stays within the ring."""
+    image, stroke = picture
+    predicted = BASELINES[name](image, stroke, scale=scale)
+    assert predicted.dtype == np.bool_
+    assert predicted.shape == stroke.shape
+    assert predicted.any()
+    assert not (predicted & ~dilated(stroke, round(15 * scale))).any()
+    core = cv2.erode(stroke.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    assert not (core & ~predicted).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("spared", [0, 1, 3])
+def test_a_stroke_over_almost_everything_comes_back(name: str, spared: int) -> None:
+    stroke = np.ones((20, 30), bool)
+    stroke[0, :spared] = False
+    predicted = BASELINES[name](noisy_picture(stroke), stroke)
+    assert np.array_equal(predicted, stroke) or (name == "dilation" and predicted.all())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_input_is_refused(name: str) -> None:
+    image, stroke = noisy_picture(disc(20, 30, 5)), disc(20, 30, 5)
+    with pytest.raises(ValueError, match="stroke is empty"):
+        BASELINES[name](image, np.zeros_like(stroke))
+    with pytest.raises(TypeError, match="stroke must be bool"):
+        BASELINES[name](image, stroke.astype(np.uint8))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="stroke must have the picture's height and width"):
+        BASELINES[name](image, stroke.T)
