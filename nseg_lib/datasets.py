@@ -86,7 +86,9 @@ def freeze_strokes(
         strokes = {s["image_id"]: (s["annotation_id"], s["rle"]) for s in stored["strokes"]}
         dropped = {s["image_id"]: s["annotation_id"] for s in stored["dropped"]}
     except (ValueError, KeyError, TypeError):
-        raise coco.DataError(f"{path}: not a file of frozen strokes; delete it to draw them anew")
+        raise coco.DataError(
+            f"{path}: not a file of frozen strokes; delete it to draw them anew"
+        ) from None
     drawn = {i: a for i, (a, _) in strokes.items()} | dropped
     if drawn != {i: t["id"] for i, t in targets.items()}:
         raise coco.DataError(
@@ -238,7 +240,9 @@ class TrainingPairs(Dataset[Pair | None]):
         )
         if stroke.sum() < MIN_STROKE_AREA:
             return None
-        return _pair(*rescale(self.split.read_image(image_id), mask, stroke, self.data.scale), self.inputs)
+        return _pair(
+            *rescale(self.split.read_image(image_id), mask, stroke, self.data.scale), self.inputs
+        )
 
 
 class FrozenPairs(Dataset[Pair]):
@@ -280,8 +284,12 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(
-        self, sizes: Sequence[tuple[int, int]], batch_size: int, seed: int,
-        rank: int = 0, replicas: int = 1,
+        self,
+        sizes: Sequence[tuple[int, int]],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        replicas: int = 1,
     ) -> None:
         self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
         self.rank, self.replicas = rank, replicas

@@ -47,7 +47,7 @@ class Refiner:
         try:
             with safe_open(str(path), framework="pt") as stored:
                 metadata = stored.metadata() or {}
-                weights = {key: stored.get_tensor(key) for key in stored.keys()}
+                weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path}: not a safetensors file ({error})") from None
         if "nseg_config" not in metadata:
@@ -90,14 +90,15 @@ class Refiner:
 
 
 def check_image_and_stroke(image: object, stroke: object) -> None:
-    """Raise TypeError or ValueError, in one line, unless both are as :meth:`Refiner.refine` asks."""
+    """Raise TypeError or ValueError unless both are as :meth:`Refiner.refine` asks."""
     for name, value, dtype in (("image", image, np.uint8), ("stroke", stroke, np.bool_)):
         if not isinstance(value, np.ndarray):
             raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
         if value.dtype != dtype:
             wanted = "uint8 in 0..255" if name == "image" else "bool (try stroke > 0)"
             raise TypeError(f"{name} must be {wanted}, got {value.dtype}")
-    assert isinstance(image, np.ndarray) and isinstance(stroke, np.ndarray)
+    assert isinstance(image, np.ndarray)
+    assert isinstance(stroke, np.ndarray)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image must have shape (height, width, 3), got {image.shape}")
     if stroke.shape != image.shape[:2]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import sys
 import time
@@ -91,8 +92,8 @@ class StrokeData(L.LightningDataModule):
         rank, replicas = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         batches = EpochBatches(self.train.sizes(), t.batch_size, t.seed, rank, replicas)
         return DataLoader(
-            self.train,  # type: ignore[arg-type]
-            batch_sampler=batches,  # type: ignore[arg-type]
+            self.train,
+            batch_sampler=batches,
             collate_fn=collate,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
@@ -142,7 +143,12 @@ class CsvLog(Callback):
         self.began, self.total, self.taken, self.dropped = time.monotonic(), 0.0, 0, 0
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         if batch is None:
             self.dropped += 1
@@ -202,6 +208,7 @@ def train(
     if weights.exists():
         say(f"{weights}: already trained")
         return weights
+    _quieten()
     L.seed_everything(config.training.seed, verbose=False)
     module = RefinementModule(config)
     best = ModelCheckpoint(
@@ -219,13 +226,9 @@ def train(
         use_distributed_sampler=False,
     )  # fmt: skip
     last = out / "last.ckpt"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
-        trainer.fit(
-            module, StrokeData(data, config, workers), ckpt_path=last if last.exists() else None
-        )
+    trainer.fit(
+        module, StrokeData(data, config, workers), ckpt_path=last if last.exists() else None
+    )
     if trainer.interrupted:
         raise KeyboardInterrupt
     chosen = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -233,6 +236,13 @@ def train(
     if trainer.is_global_zero:
         save_weights(module.network, config, weights)
     return weights
+
+
+def _quieten() -> None:
+    """Leave progress to ``say``: no device banners, and no advice that does not apply here."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for advice in ("does not have many workers", "yielded None", "is not empty", "LeafSpec"):
+        warnings.filterwarnings("ignore", message=f".*{advice}.*")
 
 
 def _claim(config: Config, data: Path, out: Path) -> None:

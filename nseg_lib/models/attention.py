@@ -29,12 +29,8 @@ class AttentionGate(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         between = -(-channels // 2 // GROUPS) * GROUPS
-        self.gate = nn.Sequential(
-            nn.Conv2d(channels, between, 1), nn.GroupNorm(GROUPS, between)
-        )
-        self.skip = nn.Sequential(
-            nn.Conv2d(channels, between, 1), nn.GroupNorm(GROUPS, between)
-        )
+        self.gate = nn.Sequential(nn.Conv2d(channels, between, 1), nn.GroupNorm(GROUPS, between))
+        self.skip = nn.Sequential(nn.Conv2d(channels, between, 1), nn.GroupNorm(GROUPS, between))
         self.score = nn.Sequential(nn.Conv2d(between, 1, 1), nn.GroupNorm(1, 1))
 
     def weights(self, gate: Tensor, skip: Tensor) -> Tensor:

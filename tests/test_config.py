@@ -1,0 +1,98 @@
+"""Configuration: the shipped files are the paper's settings, and mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nseg_lib import config
+from nseg_lib.config import ConfigError
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_every_shipped_file_is_what_its_name_says(name: str) -> None:
+    loaded = config.load(name)
+    family, losses = name.split("_")
+    assert loaded.name == name
+    assert (
+        family == f"{loaded.model.architecture}{loaded.model.widths[0]}-{loaded.model.widths[-1]}"
+    )
+    weights = (loaded.loss.bce, loaded.loss.dice, loaded.loss.boundary)
+    assert weights == ((0.4, 0.4, 0.2) if losses.endswith("bound") else (0.5, 0.5, 0.0))
+
+
+def test_the_defaults_are_the_papers_protocol() -> None:
+    loaded = config.load("tiny16-32_bce-dice")
+    training = loaded.training
+    assert (training.epochs, training.patience, training.batch_size) == (50, 5, 1)
+    assert training.learning_rate == 1e-3
+    assert (loaded.data.recipe, loaded.data.scale, loaded.data.redraw) == ("erode", 1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("training.epoch", 3, "unknown key 'training.epoch'; allowed here: epochs, patience"),
+        ("colour", 1, "unknown key 'colour'; allowed here: name, model"),
+        ("training.epochs", "3", "'training.epochs': Input should be a valid integer (got '3')"),
+        ("training.epochs", 0, "'training.epochs': Input should be greater than or equal to 1"),
+        (
+            "training.learning_rate",
+            -1.0,
+            "'training.learning_rate': Input should be greater than 0",
+        ),
+        ("model.widths", [16, 20], "widths must be positive multiples of 8, got [20]"),
+        ("model.widths", [], "'model.widths': List should have at least 1 item"),
+        (
+            "model.architecture",
+            "vit",
+            "'model.architecture': Input should be 'tiny', 'res', 'attn'",
+        ),
+        ("data.recipe", "doodle", "'data.recipe': Input should be 'erode', 'v1'"),
+        ("data.scale", 2, "'data.scale': Input should be less than or equal to 1"),
+        ("loss", {"bce": 0, "dice": 0}, "at least one of bce, dice and boundary must be above 0"),
+        ("loss", {"bce": -1}, "'loss.bce': Input should be greater than or equal to 0"),
+        ("name", "../up", "'name': String should match pattern"),
+        ("name.first", "x", "'name.first' cannot be set, 'name' is no section"),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_file_and_what_is_allowed(
+    key: str, value: object, says: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load("tiny16-32_bce-dice", {key: value})
+    message = str(caught.value)
+    assert "tiny16-32_bce-dice.yml" in message
+    assert says in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: x\n", "'model': Field required"),
+        ("- 1\n", "expected a mapping"),
+        ("name: [\n", "not valid YAML"),
+        ("", "expected a mapping"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says) as caught:
+        config.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"no model named 'tiny'; .*tiny16-32_bce-dice"):
+        config.load("tiny")
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        config.load("nowhere.yml")
+
+
+def test_a_configuration_survives_being_written_and_read() -> None:
+    loaded = config.load("attn32-256_bce-dice-bound", {"training.seed": 3, "data.scale": 0.5})
+    assert config.parse(loaded.model_dump(), "a checkpoint") == loaded
