@@ -33,8 +33,8 @@ def network_input(
         colours = np.moveaxis(image, -1, 0).astype(np.float32) / 255
         return np.concatenate((coarse_mask[None], colours))
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    gradient = cv2.magnitude(
-        cv2.Sobel(luma, cv2.CV_32F, 1, 0, ksize=3), cv2.Sobel(luma, cv2.CV_32F, 0, 1, ksize=3)
-    )
+    dx, dy = (cv2.Sobel(luma, cv2.CV_32F, x, 1 - x, ksize=3) for x in (1, 0))
+    # Not cv2.magnitude: its last bit depends on where the arrays lie in memory.
+    gradient = np.sqrt(dx * dx + dy * dy)
     gradient /= gradient.max() + 1e-8
     return np.stack((coarse_mask, luma.astype(np.float32) / 255, gradient))

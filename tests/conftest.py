@@ -27,7 +27,7 @@ def write_split(root: Path, name: str, sizes: list[tuple[int, int]], first_id: i
         image_id = first_id + offset
         blob = np.zeros((height, width), np.uint8)
         centre = (int(width * rng.uniform(0.4, 0.6)), int(height * rng.uniform(0.4, 0.6)))
-        axes = (int(width * rng.uniform(0.25, 0.4)), int(height * rng.uniform(0.25, 0.4)))
+        axes = (int(width * rng.uniform(0.4, 0.5)), int(height * rng.uniform(0.4, 0.5)))
         cv2.ellipse(blob, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
         picture = rng.integers(0, 90, (height, width, 3)) + 150 * blob[..., None]
         file_name = f"{image_id:012d}.png"
@@ -54,9 +54,9 @@ def write_split(root: Path, name: str, sizes: list[tuple[int, int]], first_id: i
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of 7 training and 3 validation pictures of about 100 px; do not write to it."""
+    """A data set of 7 training and 3 validation pictures of about 130 px; do not write to it."""
     root = tmp_path_factory.mktemp("tiny")
-    sizes = [(96, 112), (96, 112), (97, 111), (112, 96), (96, 112), (112, 96), (101, 99)]
+    sizes = [(128, 144), (128, 144), (129, 143), (144, 128), (128, 144), (144, 128), (131, 133)]
     write_split(root, "train", sizes, 1)
     write_split(root, "val", sizes[1:4], 101)
     return root

@@ -1,0 +1,192 @@
+"""Strokes: the recipes' own properties, determinism, and the freezing of evaluation strokes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nseg_lib import coco, strokes
+from nseg_lib.datasets import EvaluationSamples, freeze_strokes
+from nseg_lib.strokes import RECIPES, make_stroke
+
+Mask = NDArray[np.bool_]
+recipes = pytest.mark.parametrize("recipe", RECIPES)
+
+
+def blob(height: int, width: int, seed: int) -> Mask:
+    """An irregular object, possibly of several parts and cut by the border."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(1, 4))):
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = (int(rng.integers(5, width // 2)), int(rng.integers(5, height // 2)))
+        cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+    return mask > 0
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> Mask:
+    size = st.integers(24, 160)
+    return blob(draw(size), draw(size), draw(st.integers(0, 2**32 - 1)))
+
+
+@recipes
+@given(mask=masks(), draw=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_a_stroke_depends_on_what_it_is_of_and_on_nothing_else(
+    recipe: str, mask: Mask, draw: int
+) -> None:
+    before = mask.copy()
+    first = make_stroke(mask, recipe, image_id=3, annotation_id=4, draw=draw)
+    make_stroke(~mask, recipe, draw=draw + 1)
+    np.random.default_rng().random()
+    again = make_stroke(mask, recipe, image_id=3, annotation_id=4, draw=draw)
+    assert first.dtype == np.bool_
+    assert first.shape == mask.shape
+    assert np.array_equal(first, again)
+    assert np.array_equal(mask, before)
+
+
+@recipes
+@pytest.mark.parametrize("part", ["seed", "image_id", "annotation_id", "draw"])
+def test_each_part_of_the_key_changes_the_stroke(recipe: str, part: str) -> None:
+    mask = blob(240, 320, 1)
+    assert not np.array_equal(make_stroke(mask, recipe), make_stroke(mask, recipe, **{part: 1}))
+
+
+@given(mask=masks(), draw=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_erode_takes_bites_and_hardly_leaves_the_object(mask: Mask, draw: int) -> None:
+    """The last blur can bridge a notch, by less than its reach; nothing else adds a pixel."""
+    stroke = make_stroke(mask, "erode", draw=draw)
+    reach = cv2.dilate(mask.astype(np.uint8), np.ones((73, 73), np.uint8)) > 0
+    assert not (stroke & ~reach).any()
+    assert (stroke & ~mask).sum() <= 0.1 * mask.sum() + 30
+
+
+@given(mask=masks(), draw=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_dist_stays_well_inside(mask: Mask, draw: int) -> None:
+    """12 px are taken off the distance and the smoothed noise is worth about half a pixel."""
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+    assert not (make_stroke(mask, "dist", draw=draw) & (distance < 6) & ~mask.all()).any()
+
+
+@pytest.mark.parametrize("recipe", ["v1", "paintbrush"])
+def test_these_recipes_overshoot(recipe: str) -> None:
+    mask = np.zeros((300, 400), bool)
+    mask[100:200, 120:280] = True
+    grown = [make_stroke(mask, recipe, draw=d) for d in range(10)]
+    assert np.mean([(s & ~mask).sum() for s in grown]) > 0.05 * mask.sum()
+    assert np.mean([(s & mask).sum() for s in grown]) > 0.95 * mask.sum()
+
+
+@pytest.mark.parametrize("recipe", ["erode", "v1", "paintbrush"])
+@pytest.mark.parametrize("where", [(0, 0), (150, 300), (380, 560)])
+def test_looking_only_round_the_object_changes_nothing(recipe: str, where: tuple[int, int]) -> None:
+    mask = np.zeros((480, 640), bool)
+    mask[where[0] : where[0] + 100, where[1] : where[1] + 80] = True
+    mask[where[0] + 30 : where[0] + 45, where[1] : where[1] + 30] = False
+    for draw in range(5):
+        key = (0, 0, 0, strokes.zlib.crc32(recipe.encode()), draw)
+        whole = RECIPES[recipe](mask.astype(np.uint8) * 255, np.random.default_rng(key))
+        assert np.array_equal(make_stroke(mask, recipe, draw=draw), whole)
+
+
+@recipes
+def test_empty_full_and_one_pixel_masks(recipe: str) -> None:
+    empty = np.zeros((60, 80), bool)
+    assert not make_stroke(empty, recipe).any()
+    assert make_stroke(~empty, recipe).mean() > 0.4
+    empty[30, 40] = True
+    stroke = make_stroke(empty, recipe)
+    ys, xs = np.nonzero(stroke)
+    assert not len(ys) or (abs(ys - 30).max() < 128 and abs(xs - 40).max() < 128)
+
+
+def test_the_erode_recipe_on_a_known_square() -> None:
+    """Over many draws: 2 to 6 bites of 7 to 20 px radius; corners rounded; the middle stays."""
+    mask = np.zeros((300, 300), bool)
+    mask[50:250, 50:250] = True
+    drawn = np.stack([make_stroke(mask, "erode", draw=d) for d in range(60)])
+    share = drawn.mean(axis=0)
+    assert share[100:200, 100:200].min() > 0.95
+    assert share[52, 52] == 0
+    assert 0.75 < share[50:250, 50:250].mean() < 0.97
+    missing = [1 - s.sum() / mask.sum() for s in drawn]
+    assert 0.01 < min(missing)
+    assert max(missing) < 0.35
+
+
+def test_bad_arguments_say_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match="unknown stroke recipe 'doodle'; one of: erode, v1"):
+        make_stroke(np.ones((5, 5), bool), "doodle")
+    with pytest.raises(ValueError, match="bool H×W, got uint8 of shape"):
+        make_stroke(np.ones((5, 5), np.uint8))
+
+
+def test_evaluation_strokes_are_drawn_once(tiny_data: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    shutil.rmtree(root / "strokes", ignore_errors=True)
+    first = [s.stroke for s in EvaluationSamples(coco.load_split(root, "val"))]
+    (path,) = (root / "strokes").iterdir()
+    written = path.stat().st_mtime_ns, path.read_bytes()
+    again = [s.stroke for s in EvaluationSamples(coco.load_split(root, "val"))]
+    assert len(first) == 3
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == written
+
+
+def test_a_small_stroke_is_dropped_and_named(tiny_data: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    shutil.rmtree(root / "strokes", ignore_errors=True)
+    path = root / "annotations" / "instances_val.json"
+    document = json.loads(path.read_text())
+    dot = np.zeros((128, 144), bool)
+    dot[40:44, 50:54] = True
+    document["annotations"][0] |= {"segmentation": coco.mask_to_rle(dot), "area": 16}
+    path.write_text(json.dumps(document))
+    frozen = freeze_strokes(coco.load_split(root, "val"))
+    assert frozen.dropped == (101,)
+    assert list(frozen.strokes) == [102, 103]
+
+
+def test_strokes_of_other_annotations_are_refused(tiny_data: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    split = coco.load_split(root, "val")
+    freeze_strokes(split)
+    (path,) = (root / "strokes").glob("val_*")
+    stored = json.loads(path.read_text())
+    stored["strokes"][0]["annotation_id"] += 1
+    path.write_text(json.dumps(stored))
+    with pytest.raises(coco.DataError, match="drawn for other annotations than val has now"):
+        freeze_strokes(split)
+    path.write_text("{")
+    with pytest.raises(coco.DataError, match="not a file of frozen strokes"):
+        freeze_strokes(split)
+
+
+def test_on_real_coco_the_stroke_is_nearly_the_mask(real_coco: Path) -> None:
+    """The finding of the audit: about .9 % of the stroke is outside, and it misses about 15 %."""
+    split = coco.load_split(real_coco)
+    outside, missed = [], []
+    for image_id in sorted(split.annotations)[:120]:
+        if not split.annotations[image_id]:
+            continue
+        annotation = coco.largest_annotation(split.annotations[image_id])
+        record = split.images[image_id]
+        mask = coco.annotation_mask(annotation, record["height"], record["width"])
+        stroke = make_stroke(mask, image_id=image_id, annotation_id=annotation["id"])
+        if stroke.sum() >= strokes.MIN_STROKE_AREA:
+            outside.append((stroke & ~mask).sum() / stroke.sum())
+            missed.append((mask & ~stroke).sum() / mask.sum())
+    assert np.mean(outside) < 0.02
+    assert 0.1 < np.mean(missed) < 0.3

@@ -1,0 +1,202 @@
+"""Training: deterministic, resumable after a kill to the bit, and it learns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nseg_lib import coco, config
+from nseg_lib.config import Config, ConfigError
+from nseg_lib.datasets import EpochBatches, FrozenPairs, TrainingPairs, collate
+from nseg_lib.training import train
+
+
+def tiny_config(**overrides: object) -> Config:
+    """The smallest network there is, for a few epochs."""
+    settings = {"model.widths": [8], "training.epochs": 3, **overrides}
+    return config.load("res16-32_bce-dice", settings)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def without_seconds(path: Path) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(path)]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert (one / "weights.safetensors").read_bytes() == (
+        other / "weights.safetensors"
+    ).read_bytes()
+    assert without_seconds(one / "log.csv") == without_seconds(other / "log.csv")
+    assert rows(one / "steps.csv") == rows(other / "steps.csv")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    return out
+
+
+def test_a_run_leaves_its_log_and_its_weights(uninterrupted: Path) -> None:
+    log = rows(uninterrupted / "log.csv")
+    assert [row["epoch"] for row in log] == ["0", "1", "2"]
+    assert [int(row["steps"]) for row in log] == [7, 14, 21]
+    assert float(log[-1]["train_loss"]) < float(log[0]["train_loss"])
+    steps = rows(uninterrupted / "steps.csv")
+    assert [(row["epoch"], row["step"]) for row in steps] == [("0", "5"), ("1", "12"), ("2", "19")]
+    assert {path.name for path in uninterrupted.iterdir()} >= {"weights.safetensors", "run.json"}
+
+
+def test_the_number_of_workers_changes_nothing(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    train(tiny_config(), tiny_data, tmp_path / "r", workers=2, accelerator="cpu")
+    assert_same_run(tmp_path / "r", uninterrupted)
+
+
+def test_a_killed_run_ends_in_the_same_weights(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    """SIGKILL in the middle of an epoch, twice, then run to the end."""
+    script = (
+        "import sys, time, torch, cv2\n"
+        "from pathlib import Path\n"
+        "from nseg_lib import config, training\n"
+        "torch.set_num_threads(1); cv2.setNumThreads(1)\n"
+        "at, data, out = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])\n"
+        "step = training.RefinementModule.training_step\n"
+        "def slow(self, batch, batch_idx):\n"
+        "    if self.trainer.global_step >= at:\n"
+        "        Path(str(out) + f'.{at}').touch(); time.sleep(600)\n"
+        "    return step(self, batch, batch_idx)\n"
+        "training.RefinementModule.training_step = slow\n"
+        "settings = {'model.widths': [8], 'training.epochs': 3}\n"
+        "training.train(config.load('res16-32_bce-dice', settings), data, out, workers=0,"
+        " accelerator='cpu')\n"
+    )
+    out = tmp_path / "r"
+    for at in (3, 11):
+        process = subprocess.Popen([sys.executable, "-c", script, str(at), tiny_data, out])
+        sign, deadline = Path(f"{out}.{at}"), time.monotonic() + 120
+        while not sign.exists():
+            assert process.poll() is None, "the run ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / "weights.safetensors").exists()
+    assert len(rows(out / "log.csv")) == 1
+    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    assert_same_run(out, uninterrupted)
+
+
+def test_a_finished_run_is_not_run_again(tiny_data: Path, uninterrupted: Path) -> None:
+    before = (uninterrupted / "weights.safetensors").stat().st_mtime_ns
+    said: list[str] = []
+    train(tiny_config(), tiny_data, uninterrupted, workers=0, say=said.append)
+    assert (uninterrupted / "weights.safetensors").stat().st_mtime_ns == before
+    assert "already trained" in said[0]
+
+
+def test_another_configuration_or_other_data_is_refused(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"run\.json: this run was started with another config"):
+        train(tiny_config(**{"training.seed": 1}), tiny_data, uninterrupted)
+    other = shutil.copytree(tiny_data, tmp_path / "data")
+    path = other / "annotations" / "instances_train.json"
+    document = json.loads(path.read_text())
+    document["images"].pop()
+    document["annotations"].pop()
+    path.write_text(json.dumps(document))
+    with pytest.raises(ConfigError, match="started with another data"):
+        train(tiny_config(), other, uninterrupted)
+
+
+def test_a_data_set_without_the_splits_says_how_to_make_one(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(tiny_data, tmp_path / "data")
+    (other / "annotations" / "instances_val.json").unlink()
+    with pytest.raises(coco.DataError, match=r"no split 'val' \(there: train\)"):
+        train(tiny_config(), other, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path: Path) -> None:
+    stopped = tiny_config(**{"training.epochs": 40, "training.patience": 1, "training.seed": 5,
+                             "training.learning_rate": 0.05})  # fmt: skip
+    weights = train(stopped, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
+    losses = [float(row["val_loss"]) for row in rows(tmp_path / "r" / "log.csv")]
+    assert len(losses) < 40
+    assert int(np.argmin(losses)) == len(losses) - 2
+    from nseg_lib.losses import RefinementLoss
+    from nseg_lib.refine import Refiner
+
+    network = Refiner.load(weights).network
+    split = coco.load_split(tiny_data, "val")
+    pairs = FrozenPairs(split, stopped.data, stopped.model.inputs)
+    loss = RefinementLoss(stopped.loss)
+    with torch.no_grad():
+        values = [float(loss(network(x[None]), y[None])) for x, y in (pairs[i] for i in range(3))]
+    assert np.mean(values) == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_batches_hold_pictures_of_one_size_and_every_picture_once(tiny_data: Path) -> None:
+    loaded = tiny_config(**{"training.batch_size": 2})
+    pairs = TrainingPairs(coco.load_split(tiny_data, "train"), loaded.data, "gray_sobel", 1)
+    sizes = pairs.sizes()
+    batches = EpochBatches(sizes, batch_size=2, seed=1)
+    orders = []
+    for epoch in (0, 1):
+        batches.set_epoch(epoch)
+        listed = list(batches)
+        assert len(listed) == len(batches)
+        assert sorted(i for batch in listed for i, _ in batch) == list(range(7))
+        assert {draw for batch in listed for _, draw in batch} == {epoch}
+        assert all(len({sizes[i] for i, _ in batch}) == 1 for batch in listed)
+        assert max(map(len, listed)) == 2
+        orders.append([i for batch in listed for i, _ in batch])
+        for batch in listed:
+            loaded_pairs = [pairs[key] for key in batch]
+            stacked = collate(loaded_pairs)
+            assert stacked is not None
+            assert stacked[0].shape[2:] == stacked[1].shape[2:] == sizes[batch[0][0]]
+    assert orders[0] != orders[1]
+
+
+def test_two_processes_share_the_batches() -> None:
+    sizes = [(8, 8)] * 7
+    seen = [
+        [i for batch in EpochBatches(sizes, 1, 0, rank, 2) for i, _ in batch] for rank in (0, 1)
+    ]
+    assert len(seen[0]) == len(seen[1]) == 4
+    assert set(seen[0]) | set(seen[1]) == set(range(7))
+
+
+def test_a_dropped_stroke_is_left_out_and_counted(tiny_data: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    path = root / "annotations" / "instances_train.json"
+    document = json.loads(path.read_text())
+    dot = np.zeros((128, 144), bool)
+    dot[40:44, 50:54] = True
+    document["annotations"][0] |= {"segmentation": coco.mask_to_rle(dot), "area": 16}
+    path.write_text(json.dumps(document))
+    train(tiny_config(), root, tmp_path / "r", workers=0, accelerator="cpu")
+    log = rows(tmp_path / "r" / "log.csv")
+    assert [(row["steps"], row["dropped"]) for row in log] == [("6", "1"), ("12", "1"), ("18", "1")]
