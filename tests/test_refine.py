@@ -1,0 +1,122 @@
+"""The refiner and the network's input: what goes in, what comes out, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nseg_lib import Refiner, config, models
+from nseg_lib.datasets import rescale
+from nseg_lib.inputs import CHANNELS, network_input
+from nseg_lib.refine import save_weights
+
+rng = np.random.default_rng(0)
+IMAGE = rng.integers(0, 256, (45, 61, 3), dtype=np.uint8)
+STROKE = rng.random((45, 61)) > 0.8
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    loaded = config.load("res16-32_bce-dice", {"model.widths": [8]})
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_weights(models.build(loaded.model), loaded, path)
+    return path
+
+
+def test_gray_sobel_is_stroke_luma_and_gradient() -> None:
+    channels = network_input(IMAGE, STROKE, "gray_sobel")
+    assert channels.dtype == np.float32
+    assert channels.shape == (3, 45, 61)
+    assert np.array_equal(channels[0], STROKE)
+    luma = IMAGE @ np.array([0.299, 0.587, 0.114])
+    assert abs(channels[1] * 255 - luma).max() <= 0.51
+    assert channels[2].max() == pytest.approx(1)
+    gray = cv2.cvtColor(IMAGE, cv2.COLOR_RGB2GRAY).astype(float)
+    dx = (gray[1:-1, 2:] - gray[1:-1, :-2]) * 2 + (
+        gray[:-2, 2:] - gray[:-2, :-2] + gray[2:, 2:] - gray[2:, :-2]
+    )
+    dy = (gray[2:, 1:-1] - gray[:-2, 1:-1]) * 2 + (
+        gray[2:, :-2] - gray[:-2, :-2] + gray[2:, 2:] - gray[:-2, 2:]
+    )
+    inner = np.hypot(dx, dy)
+    ratio = channels[2, 1:-1, 1:-1] / np.maximum(inner, 1e-9)
+    assert np.ptp(ratio[inner > 1]) < 1e-6
+
+
+def test_a_flat_picture_has_no_gradient_and_no_nan() -> None:
+    channels = network_input(np.full_like(IMAGE, 77), STROKE)
+    assert not channels[2].any()
+    assert np.isfinite(channels).all()
+
+
+def test_rgb_is_stroke_and_colours() -> None:
+    channels = network_input(IMAGE, STROKE, "rgb")
+    assert channels.shape == (CHANNELS["rgb"], 45, 61)
+    assert np.array_equal(np.rint(channels[1:] * 255), np.moveaxis(IMAGE, -1, 0))
+
+
+def test_refine_gives_a_mask_of_the_pictures_size(checkpoint: Path) -> None:
+    refiner = Refiner.load(checkpoint)
+    mask = refiner.refine(IMAGE, STROKE)
+    assert mask.dtype == np.bool_
+    assert mask.shape == (45, 61)
+    probability = 1 / (1 + np.exp(-refiner.logits(IMAGE, STROKE).astype(float)))
+    assert np.array_equal(mask, probability > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("image", "stroke", "error", "says"),
+    [
+        (IMAGE.astype(float), STROKE, TypeError, "image must be uint8 in 0..255, got float64"),
+        (IMAGE, STROKE.astype(np.uint8), TypeError, "stroke must be bool"),
+        ("photo.jpg", STROKE, TypeError, "image must be a NumPy array, got str"),
+        (IMAGE, None, TypeError, "stroke must be a NumPy array, got NoneType"),
+        (IMAGE[..., 0], STROKE, ValueError, r"image must have shape \(height, width, 3\)"),
+        (IMAGE, STROKE.T, ValueError, r"height and width \(45, 61\), got \(61, 45\)"),
+        (IMAGE, STROKE & False, ValueError, "stroke is empty: brush over the object first"),
+    ],
+)
+def test_wrong_input_says_what_is_expected(
+    checkpoint: Path, image: object, stroke: object, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        Refiner.load(checkpoint).refine(image, stroke)  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        Refiner.load(tmp_path / "none.safetensors")
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"PK\x03\x04 a pickle perhaps")
+    with pytest.raises(ValueError, match=r"junk\.safetensors: not a safetensors file"):
+        Refiner.load(junk)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(1)}, foreign)
+    with pytest.raises(ValueError, match="not written by nseg"):
+        Refiner.load(foreign)
+    loaded = Refiner.load(checkpoint).config.model_dump()
+    save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": json.dumps(loaded)})
+    with pytest.raises(ValueError, match="weights do not fit res16-32_bce-dice: Missing key"):
+        Refiner.load(foreign)
+    loaded["model"]["widths"] = [9]
+    save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": json.dumps(loaded)})
+    with pytest.raises(ValueError, match="widths must be positive multiples of 8"):
+        Refiner.load(foreign)
+
+
+def test_shrinking_keeps_picture_mask_and_stroke_together() -> None:
+    mask = np.zeros((45, 61), bool)
+    mask[10:30, 20:50] = True
+    image, small, stroke = rescale(IMAGE, mask, mask, 0.5)
+    assert image.shape == (22, 30, 3)
+    assert np.array_equal(small, stroke)
+    assert small.mean() == pytest.approx(mask.mean(), rel=0.1)
+    untouched = rescale(IMAGE, mask, STROKE, 1.0)
+    assert untouched[0] is IMAGE
