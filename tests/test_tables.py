@@ -1,0 +1,64 @@
+"""What a reader sees: rounding, the identity row, and no number without its meaning."""
+
+import io
+
+import pandas as pd
+import pytest
+
+from nseg_lib.metrics import METRICS
+from nseg_lib.tables import LABELS, decimals, to_csv, to_markdown
+
+
+@pytest.fixture
+def summary() -> pd.DataFrame:
+    rows = []
+    for method, iou in (("net|a", 0.84567), ("identity", 0.81639)):
+        seeds = 3 if method == "net|a" else 1
+        row: dict[str, object] = {"method": method, "n": 154, "seeds": seeds}
+        for name in METRICS:
+            value = 46.125 if decimals(name) == 2 else iou
+            spread = 0.00123 if seeds > 1 else float("nan")
+            row |= {name: value, f"{name}_std": spread, f"{name}_difference": iou - 0.81639}
+            row |= {f"{name}_low": -0.00001, f"{name}_high": 0.05}
+        row |= {"made_worse": 0.2101, "made_worse_at_all": 0.3, "empty_predictions": 2}
+        rows.append(row | {"seconds": 0.17649})
+    return pd.DataFrame(rows)
+
+
+def test_every_metric_has_a_label() -> None:
+    assert tuple(LABELS) == METRICS
+
+
+def test_the_markdown_table_to_the_letter(summary: pd.DataFrame) -> None:
+    assert to_markdown(summary, metrics=["iou", "hd95"]) == (
+        "| method | n | IoU | HD95 (px) | Δ IoU [95 %] | made worse | empty | s per picture |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| identity | 154 | 0.8164 | 46.12 | – | – | 2 | 0.176 |\n"
+        "| net\\|a | 154 | 0.8457 ± 0.0012 | 46.12 ± 0.00 | +0.0293 [+0.0000, +0.0500] "
+        "| 21.0 % | 2 | 0.176 |\n"
+    )
+
+
+def test_the_csv_has_every_column_rounded_by_its_metric(summary: pd.DataFrame) -> None:
+    text = to_csv(summary)
+    table = pd.read_csv(io.StringIO(text))
+    assert list(table.columns) == list(summary.columns)
+    assert list(table["method"]) == ["identity", "net|a"]
+    first, second = text.splitlines()[1:]
+    assert first.startswith("identity,154,1,0.8164,,0.0000,0.0000,0.0500,")
+    assert second.startswith("net|a,154,3,0.8457,0.0012,0.0293,0.0000,0.0500,")
+    assert ",46.12,0.00,0.03," in second
+    assert second.endswith(",0.2101,0.3000,2,0.176")
+
+
+def test_a_table_without_its_reference_is_refused(summary: pd.DataFrame) -> None:
+    for writer in (to_csv, to_markdown):
+        with pytest.raises(ValueError, match="no row 'identity'; every table shows it first"):
+            writer(summary[summary["method"] != "identity"])
+    assert to_csv(summary, reference="net|a").splitlines()[1].startswith("net|a")
+
+
+def test_unknown_metrics_are_refused(summary: pd.DataFrame) -> None:
+    for arguments in ({"metrics": ["dice"]}, {"difference": "dice"}):
+        with pytest.raises(ValueError, match="unknown metric 'dice'; one of: pixel_accuracy"):
+            to_markdown(summary, **arguments)  # type: ignore[arg-type]
