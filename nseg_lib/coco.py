@@ -143,7 +143,7 @@ def refuse(findings: Sequence[Finding], where: Path) -> None:
     """Raise DataError with the first error among the findings, if there is one."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        more = f"; {len(errors) - 1} more errors" if len(errors) > 1 else ""
+        more = f"; one of {len(errors)} errors" if len(errors) > 1 else ""
         raise DataError(f"{where}: {errors[0]}{more}")
 
 

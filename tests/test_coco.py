@@ -1,0 +1,506 @@
+"""Splits, records, masks and pictures: what is read, and what is refused and how."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from coco_builder import HEIGHT, WIDTH, document, picture, square, write_document, write_set
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from nseg_lib import coco
+from nseg_lib.coco import DataError
+from nseg_lib.records import rle_problem, rle_runs, segmentation_problem
+
+masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
+
+
+def runs_of(mask: np.ndarray) -> list[int]:
+    """Run lengths down the columns, unset pixels first: the definition, pixel by pixel."""
+    runs, value = [0], False
+    for pixel in mask.flatten(order="F"):
+        if pixel != value:
+            runs.append(0)
+            value = not value
+        runs[-1] += 1
+    return runs
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", ["train2014", "train2017", "val"])
+def test_the_only_split_is_found(tmp_path: Path, split: str) -> None:
+    write_set(tmp_path, split, document([3, 1, 2]))
+    loaded = coco.load_split(tmp_path)
+    assert loaded.name == split
+    assert list(loaded.images) == [1, 2, 3]
+    assert [a["id"] for a in loaded.annotations[2]] == [21, 22]
+    assert loaded.header["info"] == {"description": "squares"}
+    assert loaded.read_image(3).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_train_goes_before_val_and_two_trains_are_a_question(tmp_path: Path) -> None:
+    write_set(tmp_path, "train2017", document([1]))
+    write_set(tmp_path, "val2017", document([2]))
+    assert coco.load_split(tmp_path).name == "train2017"
+    assert coco.load_split(tmp_path, "val2017").name == "val2017"
+    with pytest.raises(DataError, match="no split 'test'; there are: train2017, val2017"):
+        coco.load_split(tmp_path, "test")
+    write_set(tmp_path, "train2014", document([3]))
+    with pytest.raises(DataError, match="name one of: train2014, train2017, val2017"):
+        coco.load_split(tmp_path)
+
+
+def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no annotations/instances_<split>"):
+        coco.load_split(tmp_path)
+    write_document(tmp_path, "train", document([1]))
+    with pytest.raises(DataError, match="folder of the split's pictures is missing"):
+        coco.load_split(tmp_path)
+
+
+def test_the_order_of_the_records_does_not_matter(tmp_path: Path) -> None:
+    content = document([1, 2, 3])
+    write_set(tmp_path / "a", "train", content)
+    for key in ("images", "annotations", "categories"):
+        content[key].reverse()
+    write_set(tmp_path / "b", "train", content)
+    a, b = coco.load_split(tmp_path / "a"), coco.load_split(tmp_path / "b")
+    assert list(a.images.items()) == list(b.images.items())
+    assert list(a.annotations.items()) == list(b.annotations.items())
+
+
+def broken(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content["images"][0].update(changes)
+
+
+def drop(key: str) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content.pop(key)
+
+
+REFUSED = {
+    "no images": (drop("images"), "key 'images' must hold a list"),
+    "no annotations": (drop("annotations"), "key 'annotations' must hold a list"),
+    "no categories": (drop("categories"), "key 'categories' must hold a list"),
+    "image no record": (lambda c: c["images"].append(7), "position 2: not a record"),
+    "image without id": (lambda c: c["images"][0].pop("id"), "position 0: no integer id"),
+    "id a string": (broken(id="1"), "no integer id"),
+    "id true": (broken(id=True), "no integer id"),
+    "width a string": (broken(width="30"), "image 1: no picture size"),
+    "height 0": (broken(height=0), "image 1: no picture size"),
+    "too large": (broken(width=100_000, height=100_000), "too large a picture"),
+    "file_name null": (broken(file_name=None), "no file name"),
+    "file_name empty": (broken(file_name=""), "no file name"),
+    "file_name NUL": (broken(file_name="a\0.jpg"), "no file name"),
+    "parent": (broken(file_name="../a.jpg"), "leaves the folder"),
+    "parent inside": (broken(file_name="a/../../b.jpg"), "leaves the folder"),
+    "absolute": (broken(file_name="/etc/passwd"), "leaves the folder"),
+    "backslash": (broken(file_name="..\\a.jpg"), "leaves the folder"),
+    "drive": (broken(file_name="C:\\a.jpg"), "leaves the folder"),
+    "drive relative": (broken(file_name="C:a.jpg"), "leaves the folder"),
+    "image twice": (lambda c: c["images"].append(c["images"][0]), "duplicate image id"),
+    "file twice": (lambda c: c["images"][1].update(c["images"][0], id=2), "file of two images"),
+    "annotation twice": (
+        lambda c: c["annotations"].append(c["annotations"][0]),
+        "annotation 11: duplicate annotation id",
+    ),
+    "category twice": (
+        lambda c: c["categories"].append(c["categories"][0]),
+        "duplicate category id",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    spoil, expected = REFUSED[case]
+    content = document([1, 2])
+    write_set(tmp_path, "train", content)
+    spoil(content)
+    write_document(tmp_path, "train", content)
+    with pytest.raises(DataError, match=re.escape(expected)) as caught:
+        coco.load_split(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "annotations/instances_train.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"null"])
+def test_malformed_json_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_train.json").write_bytes(text)
+    with pytest.raises(DataError, match="instances_train") as caught:
+        coco.load_split(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_errors_are_counted(tmp_path: Path) -> None:
+    content = document([1, 2])
+    for record in content["images"]:
+        record["width"] = -1
+    write_document(tmp_path, "train", content)
+    with pytest.raises(DataError, match=r"image 1: .*; one of 2 errors"):
+        coco.load_split(tmp_path)
+
+
+# --- annotations ----------------------------------------------------------------------------------
+
+PIXELS = HEIGHT * WIDTH
+UNUSABLE_SEGMENTATIONS = {
+    "missing": (None, "no segmentation"),
+    "empty": ([], "no segmentation"),
+    "text": ("1,2,3", "no segmentation"),
+    "flat": (square(1, 1, 5), "malformed polygon"),
+    "strings": ([["1", "1", "5", "1", "5", "5"]], "malformed polygon"),
+    "odd": ([[1, 1, 5, 1, 5, 5, 3]], "malformed polygon"),
+    "a point": ([[1, 1]], "fewer than three points"),
+    "two points, a box to pycocotools": ([[1, 1, 5, 5]], "fewer than three points"),
+    "one bad part": ([square(1, 1, 5), [1, 1, 5, 5]], "fewer than three points"),
+    "left of it": ([square(-9, 1, 5)], "polygon outside the picture"),
+    "below it": ([square(1, HEIGHT, 5)], "polygon outside the picture"),
+    "far away": ([square(1e9, 1, 5)], "polygon far outside"),
+    "not a number": ([[1, 1, float("nan"), 1, 5, 5]], "polygon far outside"),
+    "infinite": ([[1, 1, float("inf"), 1, 5, 5]], "polygon far outside"),
+    "RLE turned": ({"size": [WIDTH, HEIGHT], "counts": [0, PIXELS]}, "RLE of the wrong size"),
+    "RLE without size": ({"counts": [0, PIXELS]}, "RLE of the wrong size"),
+    "RLE size of floats": ({"size": [20.0, 30.0], "counts": [0, PIXELS]}, "RLE of the wrong size"),
+    "RLE too short": ({"size": [HEIGHT, WIDTH], "counts": [3, 4]}, "malformed RLE"),
+    "RLE too long": ({"size": [HEIGHT, WIDTH], "counts": [0, PIXELS + 1]}, "malformed RLE"),
+    "RLE negative": ({"size": [HEIGHT, WIDTH], "counts": [-1, PIXELS + 1]}, "malformed RLE"),
+    "RLE floats": ({"size": [HEIGHT, WIDTH], "counts": [0.0, PIXELS]}, "malformed RLE"),
+    "RLE string cut": ({"size": [HEIGHT, WIDTH], "counts": "0h"}, "malformed RLE"),
+    "RLE string empty": ({"size": [HEIGHT, WIDTH], "counts": ""}, "malformed RLE"),
+    "RLE string foreign": ({"size": [HEIGHT, WIDTH], "counts": "é!"}, "malformed RLE"),
+    "RLE endless number": ({"size": [HEIGHT, WIDTH], "counts": "o" * 50}, "malformed RLE"),
+    "RLE without a pixel": ({"size": [HEIGHT, WIDTH], "counts": [PIXELS]}, "empty RLE"),
+}
+UNUSABLE_FIELDS = {
+    "unknown picture": ({"image_id": 99}, "unknown picture"),
+    "picture a string": ({"image_id": "1"}, "unknown picture"),
+    "unknown category": ({"category_id": 99}, "unknown category"),
+    "area null": ({"area": None}, "no area"),
+    "area nan": ({"area": float("nan")}, "no area"),
+    "area negative": ({"area": -1}, "no area"),
+    "no id": ({"id": None}, "no integer id"),
+} | {k: ({"segmentation": v}, problem) for k, (v, problem) in UNUSABLE_SEGMENTATIONS.items()}
+
+
+@pytest.mark.parametrize("case", UNUSABLE_FIELDS)
+def test_unusable_annotations_are_left_out_and_named(tmp_path: Path, case: str) -> None:
+    changes, expected = UNUSABLE_FIELDS[case]
+    content = document([1, 2])
+    content["annotations"][0].update(changes)
+    write_set(tmp_path, "train", content)
+    loaded = coco.load_split(tmp_path)
+    assert [a["id"] for found in loaded.annotations.values() for a in found] == [12, 21, 22]
+    (finding,) = loaded.left_out
+    assert expected in finding.problem
+    assert finding.record == ("annotation at position 0" if "id" in changes else "annotation 11")
+
+
+@pytest.mark.parametrize("case", UNUSABLE_SEGMENTATIONS)
+def test_annotation_mask_refuses_what_loading_leaves_out(case: str) -> None:
+    segmentation, expected = UNUSABLE_SEGMENTATIONS[case]
+    with pytest.raises(DataError, match=f"annotation 5: .*{expected}"):
+        coco.annotation_mask({"id": 5, "segmentation": segmentation}, HEIGHT, WIDTH)
+
+
+def test_polygons_make_the_expected_pixels() -> None:
+    annotation = {"segmentation": [square(2, 3, 5), square(10, 3, 4)]}
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[3:8, 2:7] = expected[3:7, 10:14] = True
+    mask = coco.annotation_mask(annotation, HEIGHT, WIDTH)
+    assert mask.dtype == np.bool_
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_polygons_are_cut_at_the_border() -> None:
+    annotation = {"segmentation": [square(-4, -4, 10), square(25, 15, 20), square(-9, 2, 3)]}
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[:6, :6] = expected[15:, 25:] = True
+    np.testing.assert_array_equal(coco.annotation_mask(annotation, HEIGHT, WIDTH), expected)
+
+
+def test_rle_is_read_whatever_iscrowd_says() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[3:9, 4:20] = True
+    plain = {"size": [HEIGHT, WIDTH], "counts": runs_of(mask)}
+    for rle in (coco.mask_to_rle(mask), plain):
+        for crowd in (0, 1):
+            annotation = {"iscrowd": crowd, "segmentation": rle}
+            np.testing.assert_array_equal(coco.annotation_mask(annotation, HEIGHT, WIDTH), mask)
+
+
+def test_largest_annotation_takes_crowds_and_of_equals_the_lowest_id() -> None:
+    records = [{"id": 3, "area": 5}, {"id": 2, "area": 9, "iscrowd": 1}, {"id": 1, "area": 9}]
+    assert coco.largest_annotation(records)["id"] == 1
+    assert coco.largest_annotation(records[:2])["id"] == 2
+    with pytest.raises(DataError, match="without annotations"):
+        coco.largest_annotation([])
+
+
+# --- RLE ------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(masks)
+def test_rle_round_trip(mask: np.ndarray) -> None:
+    rle = json.loads(json.dumps(coco.mask_to_rle(mask)))
+    np.testing.assert_array_equal(coco.rle_to_mask(rle), mask)
+    peer = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    assert rle == {"size": list(mask.shape), "counts": peer["counts"].decode()}
+
+
+@settings(deadline=None)
+@given(masks)
+def test_uncompressed_rle_and_its_runs(mask: np.ndarray) -> None:
+    plain = {"size": list(mask.shape), "counts": runs_of(mask)}
+    np.testing.assert_array_equal(coco.rle_to_mask(plain), mask)
+    assert rle_runs(coco.mask_to_rle(mask)) == plain["counts"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2**20), min_size=1, max_size=30))
+def test_long_runs_are_read_as_pycocotools_writes_them(runs: list[int]) -> None:
+    size = [sum(runs) or 1, 1]
+    runs[0] += not sum(runs)
+    packed = coco_mask.frPyObjects({"size": size, "counts": runs}, *size)
+    assert rle_runs({"counts": packed["counts"].decode()}) == runs
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=12))
+def test_any_string_is_decoded_as_pycocotools_does_or_refused(counts: str) -> None:
+    rle = {"size": [4, 5], "counts": counts}
+    if rle_problem(rle, 4, 5):
+        with pytest.raises(DataError):
+            coco.rle_to_mask(rle)
+    else:
+        np.testing.assert_array_equal(coco.rle_to_mask(rle), coco_mask.decode(rle))
+
+
+@pytest.mark.parametrize("mask", [np.zeros((2, 2)), np.zeros(4, bool), np.zeros((0, 3), bool)])
+def test_only_masks_become_rle(mask: np.ndarray) -> None:
+    with pytest.raises(DataError, match="a mask must be bool HxW"):
+        coco.mask_to_rle(mask)
+
+
+@pytest.mark.parametrize("size", [None, [4], [4, 5, 6], ["4", 5], [0, 5], [4.0, 5]])
+def test_rle_size_must_be_two_integers(size: Any) -> None:
+    with pytest.raises(DataError, match=r"\[height, width\] is needed"):
+        coco.rle_to_mask({"size": size, "counts": [20]})
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-WIDTH, 2 * WIDTH), st.floats(-HEIGHT, 2 * HEIGHT)), min_size=3
+    ).map(lambda points: [float(v) for point in points for v in point])
+)
+def test_any_polygon_makes_a_mask_or_is_refused(polygon: list[float]) -> None:
+    annotation = {"id": 1, "segmentation": [polygon]}
+    if segmentation_problem([polygon], HEIGHT, WIDTH):
+        with pytest.raises(DataError):
+            coco.annotation_mask(annotation, HEIGHT, WIDTH)
+    else:
+        mask = coco.annotation_mask(annotation, HEIGHT, WIDTH)
+        assert mask.shape == (HEIGHT, WIDTH)
+        x, y = polygon[::2], polygon[1::2]
+        rows, columns = np.nonzero(mask)
+        if rows.size:  # no pixel is set beyond the polygon's own box
+            assert rows.min() >= np.floor(min(y)) - 1
+            assert rows.max() <= np.ceil(max(y))
+            assert columns.min() >= np.floor(min(x)) - 1
+            assert columns.max() <= np.ceil(max(x))
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def colours() -> np.ndarray:
+    """uint8 HEIGHT×WIDTH×3: a smooth picture, which JPEG keeps within a few grey levels."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return np.stack([8 * x, 12 * y, 4 * (x + y)], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("jpg", mode) for mode in ("RGB", "L", "CMYK")]
+    + [("png", mode) for mode in ("RGB", "L", "P", "1", "RGBA", "LA")]
+    + [("tif", mode) for mode in ("RGB", "L", "P", "1", "RGBA", "LA", "CMYK", "YCbCr")],
+)
+def test_modes_become_rgb(tmp_path: Path, colours: np.ndarray, kind: str, mode: str) -> None:
+    image = Image.fromarray(colours).convert(mode)
+    path = tmp_path / f"picture.{kind}"
+    image.save(path, **({"quality": 100, "subsampling": 0} if kind == "jpg" else {}))
+    rgb = coco.read_image(path)
+    assert rgb.dtype == np.uint8
+    assert rgb.flags.c_contiguous
+    expected = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(rgb - expected).max() <= (6 if kind == "jpg" else 0)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "pgm"])
+def test_16_bit_grey_is_scaled(tmp_path: Path, kind: str) -> None:
+    values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
+    path = tmp_path / f"deep.{kind}"
+    Image.fromarray(values).save(path)
+    rgb = coco.read_image(path)
+    np.testing.assert_array_equal(rgb[0, :, 0], [0, 0, 1, 1, 128, 255])
+    np.testing.assert_array_equal(rgb[..., 0], rgb[..., 2])
+
+
+def test_16_bit_colour_is_scaled(tmp_path: Path, colours: np.ndarray) -> None:
+    import cv2  # Pillow cannot write this kind
+
+    cv2.imwrite(str(tmp_path / "deep.png"), colours[..., ::-1].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(coco.read_image(tmp_path / "deep.png"), colours)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pixels_without_a_known_range_are_refused(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(np.full((3, 3), 70_000, kind)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="save it with 8 or 16 bits"):
+        coco.read_image(tmp_path / "a.tif")
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    assert coco.read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def rotated(path: Path, colours: np.ndarray, orientation: int) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(colours).save(path, exif=exif)
+    return path
+
+
+# EXIF 2.32, 4.6.4: what each value says about the stored rows and columns.
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a.swapaxes(0, 1), 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_turns_a_photo_but_not_a_picture_of_its_record(
+    tmp_path: Path, colours: np.ndarray, orientation: int
+) -> None:
+    path = rotated(tmp_path / "a.png", colours, orientation)
+    upright = UPRIGHT[orientation](colours)
+    np.testing.assert_array_equal(coco.read_image(path), upright)
+    np.testing.assert_array_equal(coco.read_image(path, (HEIGHT, WIDTH)), colours)
+    if orientation >= 5:
+        np.testing.assert_array_equal(coco.read_image(path, (WIDTH, HEIGHT)), upright)
+    with pytest.raises(DataError, match="the picture is 30x20, its record says 31x20"):
+        coco.read_image(path, (20, 31))
+
+
+def test_a_truncated_picture_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.jpg"
+    picture(0).save(whole)
+    content = whole.read_bytes()
+    for length in range(0, len(content), 7):
+        (tmp_path / "cut.jpg").write_bytes(content[:length])
+        with pytest.raises(DataError, match=r"cut\.jpg: not a readable picture"):
+            coco.read_image(tmp_path / "cut.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged tags
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_picture_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF"]))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(1).save(path, kind, exif=exif)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        rgb = coco.read_image(path)
+    except DataError as refusal:
+        said = str(refusal)
+    else:
+        said = f"{path} is {rgb.dtype} {rgb.shape[2:]}"
+    assert said.startswith(str(path))
+    assert "\n" not in said
+    assert " is uint8 (3,)" in said or ": " in said
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(DataError, match="not a readable picture"):
+        coco.read_image(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="not a readable picture"):
+        coco.read_image(tmp_path)
+    with pytest.raises(DataError, match="no such picture"):
+        coco.read_image(tmp_path / "b.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_000, 60_000])
+def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, side: int) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("1", (8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = side.to_bytes(4, "big") * 2
+    import zlib
+
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="pixels"):
+        coco.read_image(path)
+
+
+def test_a_split_reads_a_picture_in_its_records_size(tmp_path: Path) -> None:
+    content = document([1, 2])
+    write_set(tmp_path, "train", content)
+    split = coco.load_split(tmp_path)
+    picture(9).resize((WIDTH, HEIGHT + 1)).save(split.image_path(1))
+    with pytest.raises(DataError, match=r"000000000001\.jpg: the picture is 30x21"):
+        split.read_image(1)
+    with pytest.raises(DataError, match="split train has no picture 7"):
+        split.read_image(7)
+
+
+# --- real data ------------------------------------------------------------------------------------
+
+
+def test_masks_of_real_coco_equal_pycocotools_own(
+    real_coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pycocotools.coco import COCO
+
+    path = next(iter(coco.find_splits(real_coco).values()))
+    split = coco.load_split(real_coco, path.stem.removeprefix("instances_"))
+    peer = COCO(str(path))
+    for image_id in list(split.images)[:150]:
+        image = split.images[image_id]
+        assert [a["id"] for a in split.annotations[image_id]] == sorted(peer.getAnnIds([image_id]))
+        for annotation in split.annotations[image_id]:
+            mask = coco.annotation_mask(annotation, image["height"], image["width"])
+            np.testing.assert_array_equal(mask, peer.annToMask(copy.deepcopy(annotation)))
