@@ -30,7 +30,7 @@ from rich.progress import (
 from nseg_lib.coco import Split, find_splits, load_split, parse_split, read_image, refuse
 from nseg_lib.download import Client, DownloadError
 from nseg_lib.records import DataError
-from nseg_lib.reduce import Plan, Request, choose, claim
+from nseg_lib.reduce import Plan, Request, begin, choose, is_finished
 
 COCO_URL = "http://images.cocodataset.org"
 SPLITS = ("train2014", "val2014", "train2017", "val2017")
@@ -101,8 +101,9 @@ def fetch(
         raise DataError(f"split is {split!r}; one of: {', '.join(SPLITS)}")
     out, client, base_url = Path(out), client or Client(), base_url.rstrip("/")
     request = Request(split, images, test_images, seed)
-    if claim(out, request) and (present := _count_readable(out)):
+    if is_finished(out, request) and (present := _count_readable(out)):
         return Fetched(out, 0, present)
+    begin(out, request)
     archive = _fetch_archive(client, base_url, split, out / "archive", progress)
     source = read_archive(archive, split)
     plan = Plan.make(source, request, choose(source, request), [])

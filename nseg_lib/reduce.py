@@ -93,7 +93,7 @@ def reduce(
     source = load_split(Path(coco), split)
     out = Path(out)
     request = Request(source.name, images, test_images, seed)
-    claim(out, request)
+    is_finished(out, request)  # refuses a folder of something else
     unreadable: list[str] = []
 
     def usable(image_id: int) -> bool:
@@ -108,6 +108,7 @@ def reduce(
 
     plan = Plan.make(source, request, choose(source, request, usable), unreadable)
     plan.check_against(out)
+    begin(out, request)
     for name, ids in plan.chosen.items():
         for image_id in ids:
             target = out / name / source.images[image_id]["file_name"]
@@ -155,8 +156,8 @@ def choose(
     return {name: ids for name, ids in chosen.items() if ids}
 
 
-def claim(out: Path, request: Request) -> bool:
-    """Make `out` this reduction's folder; true if the reduction is finished there already.
+def is_finished(out: Path, request: Request) -> bool:
+    """Whether this reduction is finished in `out`; false if it is begun there, or can be.
 
     Raises:
         DataError: the folder holds another reduction, or anything else.
@@ -173,8 +174,13 @@ def claim(out: Path, request: Request) -> bool:
             return path.name == FINISHED
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: neither an empty folder nor a reduction; choose a new folder")
-    write_atomic(out / UNFINISHED, as_json({"request": asdict(request)}))
     return False
+
+
+def begin(out: Path, request: Request) -> None:
+    """Mark `out` as this reduction's folder."""
+    if not (out / FINISHED).exists():
+        write_atomic(out / UNFINISHED, as_json({"request": asdict(request)}))
 
 
 @dataclass(frozen=True)
