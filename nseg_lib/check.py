@@ -230,8 +230,8 @@ def _header_notes(path: Path, record: Record) -> Iterator[tuple[str, str, str]]:
     """What a picture's header says that calls for a conversion when it is read."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
+            sixteen = any("16" in str(tile[3]) for tile in picture.tile)  # gone once decoded
             orientation = picture.getexif().get(ORIENTATION, 1)
-            sixteen = any("16" in str(tile[3]) for tile in picture.tile)
             frames = getattr(picture, "n_frames", 1)
             mode, size, alpha = picture.mode, picture.size, picture.has_transparency_data
     except Exception:  # decoding it will say so
