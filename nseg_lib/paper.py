@@ -1,0 +1,59 @@
+"""The paper's numbers, and how far a profile is from the paper's setting.
+
+Every table and figure sets its own numbers beside these, and says on itself where its setting is
+not the paper's: :func:`setting_note` is the one sentence for that.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from nseg_lib.provenance import PROJECT
+
+REPORTS = PROJECT / "reports"
+
+_SETTINGS = {
+    "smoke": "a few small built-in pictures, networks trained for moments",
+    "sample": "small composite pictures that the project makes itself, not COCO",
+    "half": "COCO at half resolution, one seed",
+}
+"""What sets a profile apart from the paper's 1,000 COCO pictures at native size."""
+
+
+def setting_note(profile: str) -> str:
+    """What a table or figure of this profile says about itself; empty for ``paper``."""
+    if profile == "paper":
+        return ""
+    return f"Not the paper's setting: {_SETTINGS.get(profile, f'profile {profile}')}."
+
+
+@cache
+def numbers(path: Path = REPORTS / "paper.yml") -> dict[str, Any]:
+    """What the paper prints, from ``reports/paper.yml``: ``table1``, ``table2``, ``figure1``, ….
+
+    Raises:
+        ValueError: the file is missing, as where the package is used without the project.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; the paper's numbers come with the project")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
+    """The validation rows of the authors' training logs, one per model and epoch.
+
+    Columns: ``model``, ``epoch`` (the first is 0), ``val_loss``, ``val_iou``,
+    ``val_boundary_iou`` (1 px), ``val_accuracy``, ``val_hausdorff`` (region, px). They come from
+    100 pictures whose strokes were drawn anew at every epoch.
+
+    Raises:
+        ValueError: the file is missing.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; the authors' logs come with the project")
+    return pd.read_csv(path)

@@ -1,0 +1,90 @@
+"""What training left behind: ``<runs>/<model>/seed<k>/``, and the command for what is not there.
+
+Tables, figures and chapters ask here which networks there are, so that a missing one is named
+with the command that makes it and never silently left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nseg_lib import config
+from nseg_lib.provenance import portable_path
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network: a model, a seed, and the folder that ``nseg train`` filled."""
+
+    model: str
+    seed: int
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """The network of the epoch with the lowest validation loss."""
+        return self.folder / "weights.safetensors"
+
+    def log(self) -> pd.DataFrame:
+        """A row an epoch: ``epoch``, ``steps``, ``dropped``, ``train_loss``, ``val_loss``, …."""
+        return pd.read_csv(self.folder / "log.csv")
+
+    def steps(self) -> pd.DataFrame:
+        """A row every few steps: ``epoch``, ``step``, ``train_loss``."""
+        return pd.read_csv(self.folder / "steps.csv")
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose network was kept; the first is 0."""
+        log = self.log()
+        return int(log["epoch"].iloc[log["val_loss"].argmin()])
+
+
+def find(runs: str | Path) -> dict[str, list[Run]]:
+    """Model → its finished runs by seed; the paper's eight in table order first."""
+    found: dict[str, list[Run]] = {}
+    for weights in Path(runs).glob("*/seed*/weights.safetensors"):
+        match = re.fullmatch(r"seed(\d+)", weights.parent.name)
+        if match:
+            run = Run(weights.parent.parent.name, int(match[1]), weights.parent)
+            found.setdefault(run.model, []).append(run)
+    order = {name: place for place, name in enumerate(config.names())}
+    models = sorted(found, key=lambda name: (order.get(name, len(order)), name))
+    return {name: sorted(found[name], key=lambda run: run.seed) for name in models}
+
+
+def nearest(found: dict[str, list[Run]], wanted: str) -> Run | None:
+    """The first run of a model, or else of the one found next to it in the paper's table.
+
+    ``None`` where none of the paper's eight was trained.
+    """
+    place = config.THE_EIGHT.index(wanted)
+    models = [name for name in config.THE_EIGHT if name in found]
+    if not models:
+        return None
+    return found[min(models, key=lambda name: abs(config.THE_EIGHT.index(name) - place))][0]
+
+
+def command(model: str, data: str | Path, runs: str | Path) -> str:
+    """The command that trains what is missing from a folder of runs.
+
+    Data and training settings are those of the runs that are there, so that the new row can stand
+    beside theirs; where there are none, the paper's.
+    """
+    settings, seed = "", config.TrainingConfig().seed
+    for run in (runs_[0] for runs_ in find(runs).values()):
+        theirs = json.loads((run.folder / "run.json").read_text())["config"]
+        defaults = config.load(model).model_dump()
+        for part in ("data", "training"):
+            changed = {k: v for k, v in theirs[part].items() if v != defaults[part][k]}
+            seed = changed.pop("seed", seed)
+            settings += "".join(f" --set {part}.{k}={v}" for k, v in changed.items())
+        settings += f" --set training.seed={seed}" if seed != defaults["training"]["seed"] else ""
+        break
+    folder = f"{portable_path(runs)}/{model}/seed{seed}"
+    return f"nseg train {model} --data {portable_path(data)} --out {folder}{settings}"
