@@ -265,7 +265,7 @@ def _disc_ends(disc: _Floats, y: _Floats) -> tuple[_Floats, _Floats]:
 
 
 def _tangent_ends(a: _Floats, b: _Floats, y: _Floats) -> list[_Floats]:
-    """Where the line at height ``y`` meets the two outer tangents of two discs; NaN if it misses."""
+    """Where the line at height ``y`` meets two discs' outer tangents; NaN if it misses."""
     dx, dy, shrink = b - a
     length = np.sqrt(dx * dx + dy * dy)
     apart = length > np.abs(shrink)  # else one disc holds the other

@@ -1,0 +1,654 @@
+/* The drawing canvas: brush over an object, get its mask.
+
+   One ES module for anywidget, with no dependency; nothing is fetched. The strokes are vectors in
+   pixels of the picture, [x, y, radius] a point. The browser owns them while someone draws: it
+   paints at once and sends the whole drawing on release of the pen, under a rising revision. The
+   kernel answers with a mask for a revision; an answer to any but the newest is dropped. */
+
+const COLOURS = { object: [38, 139, 255], background: [255, 92, 51], mask: [183, 240, 26] };
+const MAX_LAYER = 4e6; // pixels of a layer; larger pictures are shown scaled
+const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
+
+// --- geometry: the rule of nseg_lib.strokes.rasterize, in the same floating-point steps -----------
+
+/** The two outer tangents of discs a and b as [px, py, qx, qy]; none if one disc holds the other. */
+function tangents([ax, ay, ar], [bx, by, br]) {
+  const dx = bx - ax, dy = by - ay;
+  const length = Math.sqrt(dx * dx + dy * dy);
+  if (length <= Math.abs(br - ar)) return [];
+  const along = -(br - ar) / length;
+  const across = Math.sqrt(1 - along * along);
+  return [-1, 1].map((side) => {
+    const nx = (dx * along - side * dy * across) / length;
+    const ny = (dy * along + side * dx * across) / length;
+    return [ax + ar * nx, ay + ar * ny, bx + br * nx, by + br * ny];
+  });
+}
+
+/** Set every pixel whose centre lies in the convex hull of discs a and b; the row-wise spans. */
+function paintCapsule(pixels, width, height, a, b, value) {
+  const top = Math.max(0, Math.ceil(Math.min(a[1] - a[2], b[1] - b[2]) - 0.5));
+  const bottom = Math.min(height - 1, Math.floor(Math.max(a[1] + a[2], b[1] + b[2]) - 0.5));
+  const lines = tangents(a, b);
+  for (let row = top; row <= bottom; row++) {
+    const y = row + 0.5;
+    let low = Infinity, high = -Infinity;
+    for (const [cx, cy, r] of [a, b]) {
+      const squared = r * r - (y - cy) * (y - cy);
+      if (squared < 0) continue;
+      const half = Math.sqrt(squared);
+      low = Math.min(low, cx - half);
+      high = Math.max(high, cx + half);
+    }
+    for (const [px, py, qx, qy] of lines) {
+      if (py === qy || (y - py) * (y - qy) > 0) continue;
+      const x = px + ((y - py) * (qx - px)) / (qy - py);
+      low = Math.min(low, x);
+      high = Math.max(high, x);
+    }
+    const first = Math.max(0, Math.ceil(low - 0.5));
+    const last = Math.min(width - 1, Math.floor(high - 0.5));
+    if (first <= last) pixels.fill(value, row * width + first, row * width + last + 1);
+  }
+}
+
+/** A colour as one little-endian RGBA word of ImageData. */
+const word = ([r, g, b], alpha = 255) => ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
+
+// --- layers: picture, mask and strokes as canvases, one above the other ---------------------------
+
+class Layer {
+  constructor(name) {
+    this.canvas = Object.assign(document.createElement("canvas"), { className: `nseg-${name}` });
+    this.context = this.canvas.getContext("2d");
+  }
+  resize(width, height) {
+    Object.assign(this.canvas, { width, height });
+    this.image = null;
+  }
+  /** Pixels as RGBA words, kept beside the canvas: painting never reads the canvas back. */
+  get pixels() {
+    const { width, height } = this.canvas;
+    this.image ??= new ImageData(width, height);
+    return new Uint32Array(this.image.data.buffer);
+  }
+  show(x = 0, y = 0, width = this.canvas.width, height = this.canvas.height) {
+    this.context.putImageData(this.image, 0, 0, x, y, width, height);
+  }
+}
+
+class Paper {
+  constructor(element) {
+    this.element = element;
+    [this.picture, this.mask, this.strokes] = ["picture", "mask", "strokes"].map((n) => new Layer(n));
+    element.append(this.picture.canvas, this.mask.canvas, this.strokes.canvas);
+    this.width = this.height = 0;
+  }
+  load(bitmap, width, height) {
+    const crisp = window.devicePixelRatio > 1 ? 2 : 1; // small pictures on a fine screen
+    this.scale = Math.min(crisp, Math.sqrt(MAX_LAYER / (width * height)));
+    Object.assign(this, { bitmap, width, height, cover: null });
+    const w = Math.max(1, Math.round(width * this.scale)), h = Math.max(1, Math.round(height * this.scale));
+    for (const layer of [this.picture, this.mask, this.strokes]) layer.resize(w, h);
+    this.showPicture(false);
+  }
+  /** Draw the picture, or only what the mask covers of it. */
+  showPicture(cutOut) {
+    const { context, canvas } = this.picture;
+    context.globalCompositeOperation = "copy";
+    if (this.bitmap) context.drawImage(this.bitmap, 0, 0, canvas.width, canvas.height);
+    if (!cutOut || !this.cover) return;
+    context.globalCompositeOperation = "destination-in";
+    context.drawImage(this.cover, 0, 0, canvas.width, canvas.height);
+  }
+  paint(kind, points, from = 0) {
+    const pixels = this.strokes.pixels, { width, height } = this.strokes.canvas;
+    const value = kind === "erase" ? 0 : word(COLOURS[kind]);
+    const at = (i) => points[Math.max(0, i)].map((v) => v * this.scale);
+    for (let i = Math.max(from, points.length > 1 ? 1 : 0); i < points.length; i++) {
+      paintCapsule(pixels, width, height, at(i - 1), at(i), value);
+    }
+    const near = points.slice(Math.max(0, from - 1));
+    const bound = (axis, sign) =>
+      sign * Math.max(...near.map((p) => sign * p[axis] + p[2])) * this.scale;
+    const x = Math.floor(bound(0, -1)) - 1, y = Math.floor(bound(1, -1)) - 1;
+    this.strokes.show(x, y, Math.ceil(bound(0, 1)) + 2 - x, Math.ceil(bound(1, 1)) + 2 - y);
+  }
+  repaint(strokes) {
+    this.strokes.pixels.fill(0);
+    for (const { kind, points } of strokes) {
+      // In parts: spreading a very long stroke's points over Math.max would overflow the stack.
+      for (let i = 0; i < points.length; i += 1000) this.paint(kind, points.slice(Math.max(0, i - 1), i + 1000));
+    }
+    this.strokes.show();
+  }
+  /** Tint the mask and draw its outline; `cover` is a bitmap that is opaque where the mask is. */
+  showMask(opacity) {
+    const { canvas, context } = this.mask, { width, height } = canvas;
+    context.clearRect(0, 0, width, height);
+    if (!this.cover) return;
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.cover, 0, 0, width, height);
+    this.mask.image = context.getImageData(0, 0, width, height);
+    const pixels = this.mask.pixels, inside = new Uint8Array(pixels.length);
+    for (let i = 0; i < pixels.length; i++) inside[i] = pixels[i] >>> 31;
+    const tint = word(COLOURS.mask, Math.round(opacity * 160)), edge = word(COLOURS.mask);
+    for (let i = 0; i < pixels.length; i++) {
+      const border = inside[i] &&
+        !(inside[i - 1] && inside[i + 1] && inside[i - width] && inside[i + width]);
+      pixels[i] = border ? edge : inside[i] ? tint : 0;
+    }
+    this.mask.show();
+  }
+}
+
+// --- the parts of the page ------------------------------------------------------------------------
+
+const ICONS = {
+  undo: "M9 14 4 9l5-5M4 9h10a5.5 5.5 0 0 1 0 11h-3",
+  redo: "m15 14 5-5-5-5M20 9H10a5.5 5.5 0 0 0 0 11h3",
+  clear: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5",
+  out: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5M8 11h6",
+  in: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5M8 11h6M11 8v6",
+  fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+  open: "M3 19V6h6l2 2h10v11zM12 16v-5M9.5 13.5 12 11l2.5 2.5",
+  save: "M12 4v11M7 11l5 5 5-5M4 20h16",
+  help: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM9.5 9.5a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.9-1.1 1.8M12 17h.01",
+  previous: "m15 5-7 7 7 7",
+  next: "m9 5 7 7-7 7",
+};
+const BRUSHES = [["object", "Object", "1"], ["background", "Background", "2"], ["erase", "Erase", "3"]];
+const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
+const EXPORTS = [
+  ["mask", "Mask, PNG"], ["cutout", "Cut-out with alpha, PNG"], ["rle", "COCO annotation, RLE"],
+  ["polygon", "COCO annotation, polygons"], ["strokes", "Strokes, JSON (opens again)"],
+];
+const KEYS = [
+  ["1 2 3", "object, background, erase"], ["[ ]", "smaller, larger brush; also the wheel"],
+  ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
+  ["V", "next view"], ["+ − 0", "zoom in, out, fit; also Ctrl+wheel or two fingers"],
+  ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
+  ["N P", "next, previous picture of a folder"], ["?", "this list; Escape closes it"],
+];
+
+/** An element with properties, attributes (where the name has a dash) and children. */
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.includes("-") || key === "role") element.setAttribute(key, value);
+    else element[key] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+const button = (name, title, onclick, ...children) =>
+  make("button", { type: "button", title, onclick, "aria-label": title, "data-do": name },
+    ...(children.length ? children : [icon(name)]));
+
+const group = (label, ...children) =>
+  make("div", { className: "nseg-group", role: "group", "aria-label": label }, ...children);
+
+/** One button of several that exclude each other; `pressed(value)` marks the chosen one. */
+function choice(label, options, choose) {
+  const buttons = options.map(([value, text, key]) => {
+    const title = key ? `${text} (${key})` : text;
+    const dot = make("i", { className: `nseg-dot nseg-dot-${value}` });
+    return [value, button(value, title, () => choose(value), ...(key ? [dot] : []), make("span", {}, text))];
+  });
+  const element = group(label, ...buttons.map(([, b]) => b));
+  element.classList.add("nseg-choice");
+  const press = (chosen) => buttons.forEach(([v, b]) => b.setAttribute("aria-pressed", v === chosen));
+  return [element, press];
+}
+
+function slider(label, min, max, step, oninput) {
+  const input = make("input", { type: "range", min, max, step, "aria-label": label, title: label });
+  input.oninput = () => oninput(Number(input.value));
+  return input;
+}
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const round = (value) => Math.round(value * 100) / 100;
+
+// --- the widget -----------------------------------------------------------------------------------
+
+class Drawing {
+  constructor(model, element) {
+    Object.assign(this, { model, root: element, strokes: [], past: [], future: [], pointers: new Map() });
+    Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0 });
+    element.classList.add("nseg");
+    // Jupyter's own shortcuts (D D deletes a cell) must not act on what is typed here.
+    element.setAttribute("data-lm-suppress-shortcuts", "true");
+    this.build();
+    this.listen();
+  }
+
+  get revision() { return this.model.get("_drawing").revision; }
+  get key() { return this.model.get("_picture").key; }
+  get waiting() { return this.paper.width > 0 && this.answered !== this.revision; }
+  get radius() { return this.model.get("radius"); }
+
+  set(name, value) {
+    this.model.set(name, value);
+    this.model.save_changes();
+  }
+
+  build() {
+    const [brushes, pressBrush] = choice("Brush", BRUSHES, (v) => this.set("brush", v));
+    const [views, pressView] = choice("View", VIEWS, (v) => this.set("view", v));
+    Object.assign(this, { pressBrush, pressView });
+    this.size = slider("Brush radius ([ and ], or the wheel)", 0, 1000, 1, (v) => this.setRadius(this.fromSlider(v)));
+    this.sizeText = make("output", { className: "nseg-value" });
+    this.opacity = slider("Opacity", 0, 1, 0.05, (v) => this.set("opacity", v));
+    this.undoButton = button("undo", "Undo (Z)", () => this.undo());
+    this.redoButton = button("redo", "Redo (Shift+Z)", () => this.redo());
+    this.clearButton = button("clear", "Clear (Delete)", () => this.clear());
+    this.file = make("input", { type: "file", accept: "image/*,.json", hidden: true });
+    this.file.onchange = () => { this.openFile(this.file.files[0]); this.file.value = ""; };
+    this.menu = make("div", { className: "nseg-panel nseg-menu", hidden: true, role: "menu" },
+      ...EXPORTS.map(([what, text]) => make("button",
+        { type: "button", role: "menuitem", "data-export": what, onclick: () => this.save(what) }, text)));
+    this.help = make("div", { className: "nseg-panel nseg-help", hidden: true, role: "dialog", "aria-label": "Keys" },
+      make("dl", {}, ...KEYS.flatMap(([keys, text]) =>
+        [make("dt", {}, ...keys.split(" ").map((k) => make("kbd", {}, k))), make("dd", {}, text)])));
+    this.ring = make("div", { className: "nseg-ring", hidden: true });
+    this.space = make("div", { className: "nseg-space" });
+    this.empty = make("p", { className: "nseg-empty" });
+    this.stage = make("div", { className: "nseg-stage", tabIndex: 0, role: "application",
+      "aria-label": "Picture to draw on; press ? for keys" }, this.space, this.ring, this.empty, this.menu, this.help);
+    this.paper = new Paper(this.space);
+    this.status = make("span", { className: "nseg-status", role: "status" });
+    this.note = make("span", { className: "nseg-note" });
+    this.place = make("span", { className: "nseg-place" });
+    this.session = group("Folder", button("previous", "Previous picture (P)", () => this.go(-1)), this.place,
+      button("next", "Next picture (N)", () => this.go(1)));
+    this.toolbar = make("div", { className: "nseg-toolbar", role: "toolbar", "aria-label": "Drawing" },
+      this.session, brushes,
+      group("Radius", make("i", { className: "nseg-dot nseg-small" }), this.size, this.sizeText),
+      group("History", this.undoButton, this.redoButton, this.clearButton),
+      views, group("Opacity", make("span", { className: "nseg-label" }, "Opacity"), this.opacity),
+      group("Zoom", button("out", "Zoom out (−)", () => this.zoomBy(0.8)),
+        button("in", "Zoom in (+)", () => this.zoomBy(1.25)), button("fit", "Fit (0)", () => this.fit())),
+      group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.file.click()),
+        button("save", "Save the result", () => this.toggle(this.menu)),
+        button("help", "Keys (?)", () => this.toggle(this.help))), this.file);
+    this.root.replaceChildren(this.toolbar, this.stage,
+      make("div", { className: "nseg-foot" }, make("i", { className: "nseg-spinner" }), this.status, this.note));
+  }
+
+  listen() {
+    const on = (target, type, act, options) => target.addEventListener(type, act.bind(this), options);
+    on(this.stage, "pointerdown", this.down);
+    on(this.stage, "pointermove", this.move);
+    on(this.stage, "pointerup", this.up);
+    on(this.stage, "pointercancel", this.up);
+    on(this.stage, "pointerleave", () => { this.ring.hidden = true; });
+    on(this.stage, "contextmenu", (event) => event.preventDefault());
+    on(this.stage, "wheel", this.wheel, { passive: false });
+    on(this.root, "keydown", this.keydown);
+    on(this.root, "keyup", (event) => { if (event.key === " ") this.stage.classList.remove("nseg-pan"); });
+    on(this.root, "paste", (event) => this.take(event, event.clipboardData));
+    on(this.root, "dragover", (event) => { event.preventDefault(); this.stage.classList.add("nseg-drop"); });
+    on(this.root, "dragleave", () => this.stage.classList.remove("nseg-drop"));
+    on(this.root, "drop", (event) => { this.stage.classList.remove("nseg-drop"); this.take(event, event.dataTransfer); });
+    this.events = {
+      "change:_picture": () => this.showPicture(), "change:_drawing": () => this.adopt(),
+      "change:_answer": () => this.showAnswer(), "change:_note change:_session": () => this.refresh(),
+      "change:view change:opacity": () => this.showView(), "change:brush change:radius": () => this.refresh(),
+      "msg:custom": (message, buffers) => this.receive(message, buffers),
+    };
+    for (const [names, act] of Object.entries(this.events)) this.model.on(names, act);
+    this.resizer = new ResizeObserver(() => this.layout());
+    this.resizer.observe(this.root);
+    this.showPicture();
+  }
+
+  remove() {
+    for (const [names, act] of Object.entries(this.events)) this.model.off(names, act);
+    this.resizer.disconnect();
+  }
+
+  // --- what the kernel says ---
+
+  async showPicture() {
+    const { key, width, height, jpeg } = this.model.get("_picture");
+    this.leaving = false;
+    let bitmap = null;
+    if (jpeg?.byteLength) bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    if (key !== this.key) return; // another picture came while this one was decoded
+    Object.assign(this, { past: [], future: [], live: null, answered: -1 });
+    this.strokes = this.model.get("_drawing").strokes;
+    this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
+    if (bitmap) this.paper.repaint(this.strokes);
+    this.layout(true);
+    this.showAnswer();
+  }
+
+  /** Take a drawing that Python set; our own come back as the very object that was sent. */
+  adopt() {
+    const { picture, strokes } = this.model.get("_drawing");
+    if (strokes === this.strokes || picture !== this.key || !this.paper.width) return;
+    this.past.push(this.strokes);
+    this.future = [];
+    this.strokes = strokes;
+    this.repaint();
+  }
+
+  async showAnswer() {
+    const answer = this.model.get("_answer");
+    const fresh = () => answer.picture === this.key && answer.revision === this.revision && this.paper.width;
+    if (!fresh()) {
+      this.dropped += answer.picture === this.key;
+      return this.refresh();
+    }
+    const cover = answer.png?.byteLength
+      ? await createImageBitmap(new Blob([answer.png], { type: "image/png" })) : null;
+    if (!fresh()) return;
+    this.paper.cover = cover;
+    this.answered = answer.revision;
+    this.showView();
+    this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
+  }
+
+  receive(message, buffers) {
+    if (message.type === "stay") this.leaving = false;
+    if (message.type === "file") {
+      const url = URL.createObjectURL(new Blob([buffers[0]], { type: message.mime }));
+      make("a", { href: url, download: message.name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 10000);
+    }
+    this.refresh();
+  }
+
+  // --- what the kernel hears ---
+
+  get drawing() { return { picture: this.key, revision: this.revision, strokes: this.strokes }; }
+
+  commit(strokes) {
+    this.past.push(this.strokes);
+    this.future = [];
+    this.change(strokes);
+  }
+
+  change(strokes) {
+    this.strokes = strokes;
+    this.set("_drawing", { ...this.drawing, revision: this.revision + 1 });
+    this.refresh();
+  }
+
+  undo() { this.travel(this.past, this.future); }
+  redo() { this.travel(this.future, this.past); }
+  travel(from, to) {
+    if (!from.length || this.live) return;
+    to.push(this.strokes);
+    this.change(from.pop());
+    this.repaint();
+  }
+
+  clear() {
+    if (!this.strokes.length || this.live) return;
+    this.commit([]);
+    this.repaint();
+  }
+
+  save(what) {
+    this.menu.hidden = true;
+    this.model.send({ type: "export", what, drawing: this.drawing });
+  }
+
+  go(step) {
+    if (!this.model.get("_session").total || this.leaving) return;
+    this.drop();
+    this.leaving = true;
+    this.model.send({ type: "go", step, drawing: this.drawing });
+    this.refresh();
+  }
+
+  take(event, data) {
+    const file = data?.files?.[0];
+    if (!file) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.openFile(file);
+  }
+
+  async openFile(file) {
+    if (!file) return;
+    const bytes = await file.arrayBuffer(), parts = Math.max(1, Math.ceil(bytes.byteLength / CHUNK));
+    for (let part = 0; part < parts; part++) {
+      this.model.send({ type: "open", name: file.name, part, parts }, undefined,
+        [bytes.slice(part * CHUNK, (part + 1) * CHUNK)]);
+    }
+  }
+
+  // --- pen, mouse and fingers ---
+
+  /** [x, y, radius] in pixels of the picture. A pen's pressure takes the radius down to a fifth. */
+  point(event) {
+    const { k, x, y } = this.zoom, { left, top } = this.box;
+    const force = event.pointerType === "pen" && event.pressure > 0 ? 0.2 + 0.8 * event.pressure : 1;
+    return [(event.clientX - left - x) / k, (event.clientY - top - y) / k, this.radius * force].map(round);
+  }
+
+  down(event) {
+    if (!this.paper.width || this.leaving || event.target.closest(".nseg-panel")) return;
+    event.preventDefault();
+    this.stage.focus({ preventScroll: true });
+    this.toggle(null);
+    this.stage.setPointerCapture(event.pointerId);
+    this.box = this.stage.getBoundingClientRect();
+    this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (this.pointers.size > 1) return this.drop(); // two fingers: pan and zoom
+    if (event.button === 1 || this.stage.classList.contains("nseg-pan")) this.panning = true;
+    else if (event.button === 0 || event.buttons & 32) this.begin(event);
+  }
+
+  begin(event) {
+    const kind = event.buttons & 32 ? "erase" : this.model.get("brush"); // a pen's rubber end
+    this.live = { kind, points: [this.point(event)] };
+    // Drawn in sight of an up-to-date mask, a stroke corrects it.
+    if (this.paper.cover && !this.waiting && this.model.get("view") !== "stroke") this.live.correction = true;
+    this.root.classList.add("nseg-painting");
+    this.paper.paint(kind, this.live.points);
+  }
+
+  move(event) {
+    this.placeRing(event);
+    if (this.pointers.has(event.pointerId)) {
+      if (this.pointers.size > 1 || this.panning) this.gesture(event);
+      this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+    }
+    if (!this.live) return;
+    const coalesced = event.getCoalescedEvents?.() ?? [];
+    const { kind, points } = this.live, from = points.length;
+    for (const each of coalesced.length ? coalesced : [event]) {
+      const point = this.point(each), last = points[points.length - 1];
+      if (point.some((value, axis) => Math.abs(value - last[axis]) * this.zoom.k > 0.4)) points.push(point);
+    }
+    if (points.length > from) this.paper.paint(kind, points, from);
+  }
+
+  up(event) {
+    if (event.type === "pointercancel") this.drop();
+    this.pointers.delete(event.pointerId);
+    this.panning = false;
+    if (!this.live || this.pointers.size) return;
+    const stroke = this.live;
+    this.live = null;
+    this.root.classList.remove("nseg-painting");
+    this.commit([...this.strokes, stroke]);
+  }
+
+  /** Forget the stroke that is being drawn. */
+  drop() {
+    if (!this.live) return;
+    this.live = null;
+    this.root.classList.remove("nseg-painting");
+    this.repaint();
+  }
+
+  gesture(event) {
+    const before = [...this.pointers.values()];
+    const after = [...this.pointers].map(([id, at]) => id === event.pointerId ? [event.clientX, event.clientY] : at);
+    const middle = (p) => [0, 1].map((axis) => p.reduce((sum, each) => sum + each[axis], 0) / p.length);
+    const spread = (p) => p.length < 2 ? 1 : Math.hypot(p[0][0] - p[1][0], p[0][1] - p[1][1]) || 1;
+    const [x0, y0] = middle(before), [x1, y1] = middle(after);
+    Object.assign(this.zoom, { x: this.zoom.x + x1 - x0, y: this.zoom.y + y1 - y0, fitted: false });
+    this.zoomBy(spread(after) / spread(before), x1, y1);
+  }
+
+  wheel(event) {
+    const inUse = this.root.contains(document.activeElement);
+    if (!event.ctrlKey && !event.metaKey && !inUse) return; // let the page scroll
+    event.preventDefault();
+    const step = Math.exp(-clamp(event.deltaY, -100, 100) / 500);
+    this.box = this.stage.getBoundingClientRect();
+    if (event.ctrlKey || event.metaKey) this.zoomBy(step ** 2, event.clientX, event.clientY);
+    else this.setRadius(this.radius * step);
+    this.placeRing(event);
+  }
+
+  keydown(event) {
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const command = event.ctrlKey || event.metaKey;
+    if (key === "Escape") { this.toggle(null); return this.drop(); }
+    if (command && key === "v") return; // paste
+    if (event.target !== this.stage && ["Enter", " "].includes(key)) return; // buttons keep theirs
+    const acts = {
+      z: () => event.shiftKey ? this.redo() : this.undo(), y: () => this.redo(),
+    };
+    if (!command) Object.assign(acts, {
+      1: () => this.set("brush", "object"), 2: () => this.set("brush", "background"), 3: () => this.set("brush", "erase"),
+      "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
+      v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
+      0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.clear(),
+      n: () => this.go(1), p: () => this.go(-1), "?": () => this.toggle(this.help),
+    });
+    if (!acts[key]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    acts[key]();
+  }
+
+  nextView() {
+    const at = VIEWS.findIndex(([name]) => name === this.model.get("view"));
+    this.set("view", VIEWS[(at + 1) % VIEWS.length][0]);
+  }
+
+  // --- radius, zoom, and what is to be seen ---
+
+  get largest() { return Math.max(8, Math.max(this.paper.width, this.paper.height) / 5); }
+  fromSlider(value) { return this.largest ** (value / 1000); } // even steps of the ratio
+  setRadius(value) { this.set("radius", round(clamp(value, 1, this.largest))); }
+
+  placeRing(event) {
+    if (event.pointerType === "touch") return;
+    this.box ??= this.stage.getBoundingClientRect();
+    if (!this.pointers.size) this.box = this.stage.getBoundingClientRect();
+    const [x, y] = [event.clientX - this.box.left, event.clientY - this.box.top];
+    const r = this.radius * this.zoom.k;
+    this.ring.hidden = !this.paper.width || !!event.target.closest?.(".nseg-panel");
+    Object.assign(this.ring.style, { width: `${2 * r}px`, height: `${2 * r}px`, transform: `translate(${x - r}px, ${y - r}px)` });
+  }
+
+  layout(fresh = false) {
+    const { width, height } = this.paper, room = this.root.clientWidth - 2;
+    if (room <= 0) return;
+    this.root.closest(".jp-OutputArea-child")?.classList.add("nseg-live"); // hides the still picture
+    const most = Math.max(260, Math.min(620, window.innerHeight * 0.7));
+    const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 2) : 1;
+    this.stage.style.height = `${width ? Math.max(120, Math.ceil(height * k)) : 220}px`;
+    if (fresh || this.zoom.fitted) this.fit();
+  }
+
+  fit() {
+    const { width, height } = this.paper, { clientWidth: w, clientHeight: h } = this.stage;
+    if (width && w) {
+      const k = Math.min(w / width, h / height);
+      this.zoom = { k, x: (w - width * k) / 2, y: (h - height * k) / 2, fitted: true };
+    }
+    this.arrange();
+  }
+
+  zoomBy(factor, clientX, clientY) {
+    const box = this.stage.getBoundingClientRect(), { k, x, y } = this.zoom;
+    const px = (clientX ?? box.left + box.width / 2) - box.left, py = (clientY ?? box.top + box.height / 2) - box.top;
+    const next = clamp(k * factor, 0.02, 64), by = next / k;
+    this.zoom = { k: next, x: px - (px - x) * by, y: py - (py - y) * by, fitted: false };
+    this.arrange();
+  }
+
+  /** Put the layers where the zoom says. */
+  arrange() {
+    const { k, x, y } = this.zoom, { width, height, scale } = this.paper;
+    Object.assign(this.space.style, { width: `${width * k}px`, height: `${height * k}px`, transform: `translate(${x}px, ${y}px)` });
+    this.space.classList.toggle("nseg-pixels", k > 3 * scale);
+    this.refresh();
+  }
+
+  repaint() {
+    this.paper.repaint(this.live ? [...this.strokes, this.live] : this.strokes);
+    this.refresh();
+  }
+
+  showView() {
+    const view = this.model.get("view"), opacity = this.model.get("opacity");
+    if (this.paper.width) {
+      this.paper.showPicture(view === "cut-out");
+      this.paper.showMask(opacity);
+    }
+    this.root.style.setProperty("--nseg-opacity", view === "both" ? opacity * 0.6 : opacity);
+    this.refresh();
+  }
+
+  toggle(panel) {
+    for (const each of [this.menu, this.help]) each.hidden = each !== panel || !each.hidden;
+  }
+
+  refresh() {
+    const view = this.model.get("view"), session = this.model.get("_session"), note = this.model.get("_note");
+    const { width, height } = this.paper, answer = this.model.get("_answer");
+    this.root.dataset.view = view;
+    this.root.dataset.brush = this.model.get("brush");
+    Object.assign(this.root.dataset, { strokes: this.strokes.length, revision: this.revision, answered: this.answered, dropped: this.dropped });
+    this.root.classList.toggle("nseg-waiting", this.leaving || this.waiting);
+    this.pressBrush(this.model.get("brush"));
+    this.pressView(view);
+    this.size.value = (Math.log(Math.max(1, this.radius)) / Math.log(this.largest)) * 1000;
+    this.sizeText.textContent = `${this.radius < 10 ? this.radius.toFixed(1) : Math.round(this.radius)} px`;
+    this.opacity.value = this.model.get("opacity");
+    this.undoButton.disabled = !this.past.length;
+    this.redoButton.disabled = !this.future.length;
+    this.clearButton.disabled = !this.strokes.length;
+    this.session.hidden = !session.total;
+    this.place.textContent = session.total ? `${session.index + 1} of ${session.total} · ${session.done} done` : "";
+    this.place.title = session.name ?? "";
+    this.empty.hidden = width > 0;
+    this.empty.textContent = note.level === "error" ? note.text : "Drop a picture here, paste one, or open a file";
+    const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
+    const parts = width ? [session.name, `${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
+    if (width) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
+    if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
+    this.status.textContent = parts.filter(Boolean).join("  ·  ");
+    this.note.textContent = width || note.level !== "error" ? note.text : "";
+    this.note.dataset.level = note.level;
+  }
+}
+
+export default {
+  render({ model, el }) {
+    const drawing = new Drawing(model, el);
+    return () => drawing.remove();
+  },
+};

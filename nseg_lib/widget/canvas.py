@@ -1,0 +1,397 @@
+"""The stroke canvas: a notebook widget to brush over an object and get its mask."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import anywidget
+import cv2
+import numpy as np
+import traitlets
+from IPython.display import Image as StillPicture
+from IPython.display import display
+from numpy.typing import NDArray
+
+from nseg_lib.coco import DataError
+from nseg_lib.strokes import Drawn, check_strokes, rasterize
+from nseg_lib.widget import pictures, results
+from nseg_lib.widget.session import FolderSession
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+HERE = Path(__file__).parent
+
+MAX_REFINED = 1_200_000
+"""Pixels that a refiner is given at most, about what it was trained on. Larger pictures are refined
+scaled; the mask is enlarged to the picture's own size."""
+
+UNCORRECTED = (
+    "This model takes no corrections: what you add is united with its mask, "
+    "and background is taken away."
+)
+
+
+class AnyRefiner(Protocol):
+    """What the canvas asks of a model. With an attribute ``corrects = True`` its ``refine`` also
+    takes ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far)."""
+
+    def refine(self, image: Image, stroke: Mask) -> Mask:
+        """uint8 H×W×3 RGB and bool H×W → bool H×W."""
+
+
+class StrokeCanvas(anywidget.AnyWidget):
+    """Brush over an object in the browser; the mask follows on release of the pen.
+
+    >>> canvas = StrokeCanvas("cat.jpg", Refiner.load("weights.safetensors"))  # doctest: +SKIP
+    >>> canvas  # draw, then go on in the next cell with  # doctest: +SKIP
+    >>> canvas.mask, canvas.strokes  # doctest: +SKIP
+
+    ``strokes`` is the drawing as :func:`nseg_lib.strokes.rasterize` takes it; setting it paints it
+    in the browser and refines it. ``mask`` is bool H×W at the picture's full size, all False where
+    nothing is drawn, None without a picture. Both are traitlets: ``canvas.observe(act, "mask")``.
+
+    Args:
+        image: a path, a file's bytes or an array; None waits for a picture that is dropped on the
+            canvas, pasted or opened there.
+        refiner: any object with ``refine(image, stroke)``; without one the mask is what is painted
+            as object.
+        session: a folder's pictures one after the other; ``image`` is then left out.
+        settings: ``brush``, ``radius`` (pixels of the picture), ``view``, ``opacity``.
+
+    Raises:
+        DataError: ``image`` is no picture or a broken one; one line.
+    """
+
+    _esm = HERE / "canvas.js"
+    _css = HERE / "canvas.css"
+
+    # Not echoed: the browser owns a drawing while somebody draws.
+    _drawing: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True, echo_update=False)
+    _picture: traitlets.Dict[str, Any] = traitlets.Dict(
+        {"key": 0, "width": 0, "height": 0, "jpeg": b""}
+    ).tag(sync=True)
+    _answer: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    _note: traitlets.Dict[str, str] = traitlets.Dict({"text": "", "level": "info"}).tag(sync=True)
+    _session: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    brush = traitlets.Enum(["object", "background", "erase"], "object").tag(sync=True)
+    view = traitlets.Enum(["stroke", "mask", "both", "cut-out"], "both").tag(sync=True)
+    radius = traitlets.Float(12.0, min=0.5).tag(sync=True)
+    opacity = traitlets.Float(0.6, min=0, max=1).tag(sync=True)
+
+    strokes: traitlets.List[Any] = traitlets.List()
+    mask = traitlets.Any()
+
+    def __init__(
+        self,
+        image: str | Path | bytes | NDArray[Any] | None = None,
+        refiner: AnyRefiner | None = None,
+        *,
+        session: FolderSession | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self.image: Image | None = None
+        self.name = "picture"
+        self.refiner = refiner
+        self.session = session
+        self._busy = threading.RLock()  # messages may come in another thread than cells run in
+        self._parts: list[bytes] = []
+        self._masked: list[Any] = []  # the strokes that gave the mask
+        self._still_id = ""
+        self._sent: dict[str, Any] = {"picture": 0, "revision": 0, "strokes": []}
+        self._drawing = self._sent
+        self.on_msg(self._message)
+        if session is not None:
+            self._open_session()
+        elif image is not None:
+            self.load(image)
+            if "radius" in settings:
+                self.radius = settings["radius"]
+
+    # --- pictures in ---
+
+    def load(
+        self,
+        source: str | Path | bytes | NDArray[Any],
+        name: str | None = None,
+        strokes: Sequence[Any] = (),
+    ) -> None:
+        """Show another picture, with these strokes on it.
+
+        Args:
+            source: a path, a file's bytes or an array, as :func:`nseg_lib.widget.pictures.read`.
+            name: of the picture, where ``source`` has none.
+
+        Raises:
+            DataError: no picture or a broken one; what was shown stays.
+        """
+        named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
+        image = pictures.read(source, named)
+        check_strokes(list(strokes))
+        with self._busy:
+            self._show(image, named, list(strokes))
+            self._refine()
+
+    def _show(self, image: Image | None, name: str, strokes: list[Any]) -> None:
+        """Put a picture (or none) and its strokes before the browser, in one message."""
+        key = self._picture["key"] + 1
+        height, width = image.shape[:2] if image is not None else (0, 0)
+        shown = b""
+        if image is not None:
+            shown = pictures.jpeg(pictures.resize(image, *pictures.shown_size(height, width)))
+        self.image, self.name, self._masked = image, name, []
+        with self.hold_sync():
+            self._picture = {"key": key, "width": width, "height": height, "jpeg": shown}
+            self._sent = self._drawing = {"picture": key, "revision": 1, "strokes": strokes}
+            self._answer = {}
+            if image is not None:
+                self.radius = round(max(2.0, max(height, width) / 40), 2)
+            self._say("")
+        self.strokes = strokes
+
+    def _say(self, text: str, level: str = "info") -> None:
+        self._note = {"text": text, "level": level}
+
+    # --- strokes in, mask out ---
+
+    @traitlets.validate("strokes")
+    def _check(self, proposal: Any) -> Any:
+        check_strokes(proposal.value)
+        return proposal.value
+
+    @traitlets.observe("strokes")
+    def _set_from_python(self, change: Any) -> None:
+        if change.new == self._sent["strokes"]:
+            return  # it came from the browser
+        with self._busy:
+            revision = self._sent["revision"] + 1
+            self._sent = {**self._sent, "revision": revision, "strokes": change.new}
+            self._drawing = self._sent
+            self._refine()
+
+    @traitlets.observe("_drawing")
+    def _set_from_browser(self, change: Any) -> None:
+        if change.new is not getattr(self, "_sent", None):
+            with self._busy:
+                self._take(change.new)
+
+    def _take(self, drawing: dict[str, Any]) -> None:
+        """Follow the browser's drawing, unless it is of another picture or already known."""
+        known = self._sent
+        if drawing["picture"] != known["picture"] or drawing["revision"] <= known["revision"]:
+            if drawing["picture"] != known["picture"]:
+                self._drawing = known
+            return
+        self._sent = drawing
+        self.strokes = drawing["strokes"]
+        self._refine()
+
+    def _refine(self) -> None:
+        """Make the mask of the drawing, show it and keep it."""
+        if self.image is None:
+            self.mask = None
+            return
+        started = time.perf_counter()
+        try:
+            mask, note = self._mask_of(self.image, self.strokes)
+            self._say(note)
+        except Exception as error:  # any model, any failure: told in the widget, drawing goes on
+            mask = np.zeros(self.image.shape[:2], bool)
+            self._say(f"The model failed: {error}", "error")
+        self._publish(mask, started)
+        if self.session is not None:
+            self.session.record(mask, self.strokes)
+            self._session = self.session.state()
+
+    def _publish(self, mask: Mask, started: float) -> None:
+        """Answer with a mask: the browser first, then whoever observes it, then the still."""
+        self._answer = {
+            "picture": self._sent["picture"],
+            "revision": self._sent["revision"],
+            "png": pictures.cover_png(mask) if mask.any() else b"",
+            "share": float(mask.mean()),
+            "seconds": time.perf_counter() - started,
+        }
+        self._masked = list(self.strokes)
+        self.mask = mask
+        if self._still_id:
+            display(self._still(), display_id=self._still_id, update=True)
+
+    def _mask_of(self, image: Image, strokes: Sequence[Any]) -> tuple[Mask, str]:
+        """The mask of a drawing, and what there is to say about it."""
+        height, width = image.shape[:2]
+        small = pictures.shown_size(height, width, MAX_REFINED)
+        if small != (height, width):
+            scale = np.array([small[1] / width, small[0] / height, small[0] / height])
+            fewer = [{**s, "points": np.multiply(s["points"], scale)} for s in strokes]
+            mask, note = self._mask_of(pictures.resize(image, *small), fewer)
+            enlarged = cv2.resize(
+                mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+            )
+            return enlarged > 0.5, note
+        drawn = rasterize(strokes, height, width)
+        if not drawn.object.any():
+            return drawn.object, ""
+        if self.refiner is None:
+            return drawn.object, "No model is loaded: the mask is what you brush."
+        if getattr(self.refiner, "corrects", False):
+            refine: Callable[..., Mask] = self.refiner.refine
+            before = self._mask_before(strokes, height, width)
+            return refine(image, drawn.object, background=drawn.background, mask=before), ""
+        return self._united(self.refiner.refine(image, drawn.object), strokes, drawn)
+
+    def _mask_before(self, strokes: Sequence[Any], height: int, width: int) -> Mask | None:
+        """The present mask, if the strokes go on from those that gave it."""
+        goes_on = 0 < len(self._masked) <= len(strokes) and all(
+            old["kind"] == new["kind"] and len(old["points"]) == len(new["points"])
+            for old, new in zip(self._masked, strokes, strict=False)
+        )
+        if not goes_on or self.mask is None or not self.mask.any():
+            return None
+        return pictures.resize(self.mask.astype(np.uint8) * 255, height, width) > 127
+
+    @staticmethod
+    def _united(mask: Mask, strokes: Sequence[Any], drawn: Drawn) -> tuple[Mask, str]:
+        """For a model that takes no corrections: its mask, with those that were drawn applied."""
+        kept = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
+        added = rasterize(kept, *mask.shape).object
+        corrected = added.any() or drawn.background.any()
+        return (mask | added) & ~drawn.background, UNCORRECTED if corrected else ""
+
+    # --- results out ---
+
+    def export(self, what: str = "mask") -> tuple[str, bytes]:
+        """A result as file name and bytes.
+
+        Args:
+            what: ``mask`` (PNG, 255 and 0), ``cutout`` (PNG with alpha), ``rle`` or ``polygon``
+                (a COCO file of one picture and its annotation), ``strokes`` (JSON).
+
+        Raises:
+            DataError: no picture yet, an empty mask, or an unknown ``what``.
+        """
+        if self.image is None or self.mask is None:
+            raise DataError("there is no picture to save a result of")
+        height, width = self.image.shape[:2]
+        stem = Path(self.name).stem
+        if what == "strokes":
+            return f"{stem}_strokes.json", results.strokes_json(
+                self.strokes, height, width
+            ).encode()
+        if not self.mask.any():
+            raise DataError("the mask is empty: brush over the object first")
+        if what == "mask":
+            return f"{stem}_mask.png", results.mask_png(self.mask)
+        if what == "cutout":
+            return f"{stem}_cutout.png", results.cutout_png(self.image, self.mask)
+        if what in ("rle", "polygon"):
+            record = {"id": 1, "file_name": self.name, "width": width, "height": height}
+            drawn = results.annotation(self.mask, polygons=what == "polygon")
+            return f"{stem}_coco.json", results.as_json(results.document([record], [drawn]))
+        raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
+
+    def save(self, path: str | Path, what: str = "mask") -> Path:
+        """Write a result of :meth:`export` to a file, whole or not at all."""
+        return results.write(Path(path), self.export(what)[1])
+
+    def load_strokes(self, path: str | Path) -> None:
+        """Draw the strokes of a file that :meth:`save` wrote for a picture of this size.
+
+        Raises:
+            DataError: not such a file, or of another size.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        self._draw_file(content, str(path))
+
+    def _draw_file(self, content: bytes, name: str) -> None:
+        if self.image is None:
+            raise DataError(f"{name}: open the picture first, then its strokes")
+        height, width = self.image.shape[:2]
+        self.strokes = results.parse_strokes(content, height, width, name)
+
+    def _still(self) -> StillPicture:
+        image = self.image if self.image is not None else np.full((1, 1, 3), 255, np.uint8)
+        drawn = rasterize(self.strokes, image.shape[0], image.shape[1])
+        mask = self.mask if self.mask is not None and self.mask.any() else None
+        return StillPicture(
+            data=pictures.jpeg(pictures.still(image, drawn, mask), 85), format="jpeg"
+        )
+
+    def _ipython_display_(self) -> None:
+        """Show the canvas, and below it (hidden while the canvas lives) a still of it, which is all
+        that is left in a saved notebook once the kernel is gone."""
+        if not self._still_id:
+            self._still_id = f"nseg-{self.model_id}"
+        bundle, _ = self._repr_mimebundle_() or ({}, {})
+        display(bundle, raw=True)
+        display(self._still(), display_id=self._still_id)
+
+    # --- the browser's requests, and the folder ---
+
+    def _message(self, _: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        """Do what a button of the canvas asks; a failure becomes a line in the widget."""
+        with self._busy:
+            try:
+                if "drawing" in content:  # what was drawn before the button was pressed counts
+                    self._take(content["drawing"])
+                if content["type"] == "export":
+                    name, data = self.export(content["what"])
+                    mime = "application/json" if name.endswith(".json") else "image/png"
+                    self.send({"type": "file", "name": name, "mime": mime}, [data])
+                elif content["type"] == "open":
+                    self._receive(content, bytes(buffers[0]))
+                elif content["type"] == "go" and self.session is not None:
+                    self._go(self.session, content["step"])
+            except (ValueError, OSError) as error:
+                self._say(str(error), "error")
+                self.send({"type": "stay"})
+
+    def _receive(self, content: dict[str, Any], part: bytes) -> None:
+        """Collect a file's parts; the last one opens it."""
+        if content["part"] == 0:
+            self._parts = []
+        self._parts.append(part)
+        if content["part"] + 1 < content["parts"]:
+            return
+        data, self._parts = b"".join(self._parts), []
+        if content["name"].lower().endswith(".json"):
+            self._draw_file(data, content["name"])
+        elif self.session is not None:
+            raise DataError("this canvas goes through a folder; put the picture in that folder")
+        else:
+            self.load(data, content["name"])
+
+    def _go(self, session: FolderSession, step: int) -> None:
+        if session.go(step):
+            self._open_session()
+        else:
+            self._say(f"No more pictures this way; all is saved in {session.out}")
+            self.send({"type": "stay"})
+
+    def _open_session(self) -> None:
+        """Show the session's picture with what was drawn on it; a broken one says what is wrong.
+
+        What was recorded is shown as it is: only a new stroke makes a new mask.
+        """
+        session = self.session
+        assert session is not None
+        started = time.perf_counter()
+        self._session = session.state()
+        try:
+            image, (strokes, mask) = pictures.read(session.path), session.drawn()
+            if mask is not None and mask.shape != image.shape[:2]:
+                raise DataError(f"{session.out}: {session.path.name}: its mask has another size")
+        except DataError as error:
+            self._show(None, session.path.name, [])
+            self.mask = None
+            self._say(str(error), "error")
+            return
+        self._show(image, session.path.name, strokes)
+        self._publish(np.zeros(image.shape[:2], bool) if mask is None else mask, started)

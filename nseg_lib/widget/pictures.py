@@ -1,0 +1,127 @@
+"""Pictures into the widget, and what it shows of them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from nseg_lib.coco import DataError, read_image
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+MAX_SHOWN = 4_000_000
+"""Pixels that the browser is sent at most; larger pictures are shown scaled."""
+
+COLOURS = {"object": (38, 139, 255), "background": (255, 92, 51), "mask": (183, 240, 26)}
+"""RGB as in canvas.js."""
+
+
+class _Upload(io.BytesIO):
+    """A file's bytes that go by its name in messages."""
+
+    name = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> Image:
+    """A picture as uint8 H×W×3 RGB, upright.
+
+    Args:
+        source: a path, a file's bytes, or an array: uint8 or bool H×W, H×W×3 or H×W×4 (alpha goes
+            over white).
+        name: what messages call a picture that comes as bytes or array.
+
+    Raises:
+        DataError: no picture, or a broken one, in one line.
+    """
+    if isinstance(source, bytes):
+        upload = _Upload(source)
+        upload.name = Path(name).name
+        return read_image(cast(Path, upload))
+    if isinstance(source, str | Path):
+        return read_image(Path(source))
+    if not isinstance(source, np.ndarray):
+        raise DataError(f"{name}: a path, bytes or an array is needed, not {type(source).__name__}")
+    values = source.astype(np.uint8) * 255 if source.dtype == np.bool_ else source
+    channels = 1 if values.ndim == 2 else values.shape[-1]
+    if values.dtype != np.uint8 or values.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise DataError(
+            f"{name}: uint8 H×W, H×W×3 or H×W×4 is needed, got {source.dtype} {source.shape}"
+        )
+    if not values.size:
+        raise DataError(f"{name}: the array is empty, {source.shape}")
+    picture = Pillow.fromarray(values[..., 0] if values.ndim == 3 and channels == 1 else values)
+    if channels == 4:
+        picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
+    return np.array(picture.convert("RGB"))
+
+
+def shown_size(height: int, width: int, most: float = MAX_SHOWN) -> tuple[int, int]:
+    """Height and width of a picture scaled, in proportion, to at most ``most`` pixels."""
+    scale = min(1.0, (most / (height * width)) ** 0.5)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(image: Image, height: int, width: int) -> Image:
+    """The picture at another size; smaller ones are averages of areas."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def jpeg(image: Image, quality: int = 92) -> bytes:
+    """A picture as a JPEG file's bytes."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def cover_png(mask: Mask) -> bytes:
+    """The mask for the browser: a PNG of two colours, opaque where the mask is; at most
+    :data:`MAX_SHOWN` pixels."""
+    height, width = shown_size(mask.shape[0], mask.shape[1])
+    if (height, width) != mask.shape:
+        mask = resize(mask.astype(np.uint8) * 255, height, width) > 127
+    file = io.BytesIO()
+    picture = Pillow.fromarray(mask.astype(np.uint8), "P")
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(file, "PNG", transparency=0, bits=1, compress_level=1)
+    return file.getvalue()
+
+
+def still(image: Image, drawn: tuple[Mask, Mask], mask: Mask | None, most: float = 5e5) -> Image:
+    """What the canvas shows, as a picture: strokes tinted, the mask tinted and outlined.
+
+    Args:
+        image: uint8 H×W×3 RGB.
+        drawn: bool H×W each, what is brushed as object and as background.
+        mask: bool H×W or None.
+        most: pixels at most; larger pictures are scaled.
+
+    Returns:
+        uint8 h×w×3 RGB.
+    """
+    height, width = shown_size(image.shape[0], image.shape[1], most)
+    canvas = resize(image, height, width).astype(np.float32)
+
+    def small(area: Mask) -> Mask:
+        return cv2.resize(area.astype(np.uint8), (width, height)) > 0
+
+    for area, name, opacity in zip((*drawn, mask), COLOURS, (0.4, 0.4, 0.3), strict=True):
+        if area is not None:
+            inside = small(area)
+            canvas[inside] += opacity * (np.array(COLOURS[name], np.float32) - canvas[inside])
+    if mask is not None:
+        outline, _ = cv2.findContours(
+            small(mask).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(canvas, outline, -1, COLOURS["mask"], 1)
+    return canvas.round().astype(np.uint8)

@@ -1,0 +1,140 @@
+"""What leaves the widget: masks, cut-outs, COCO annotations, strokes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from nseg_lib.coco import DataError, mask_to_rle
+from nseg_lib.strokes import check_strokes
+
+Mask = NDArray[np.bool_]
+Stroke = Mapping[str, Any]
+
+FORMAT = "nseg strokes 1"
+"""Named in every file of strokes."""
+
+
+def mask_png(mask: Mask) -> bytes:
+    """A PNG of the mask's size, 255 in the mask and 0 outside."""
+    return _png(mask.astype(np.uint8) * 255)
+
+
+def cutout_png(image: NDArray[np.uint8], mask: Mask) -> bytes:
+    """A PNG with alpha of the picture's size: the picture in the mask, nothing outside."""
+    alpha = mask[..., None].astype(np.uint8)
+    return _png(np.concatenate([image * alpha, alpha * 255], axis=2))
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Pillow.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def outlines(mask: Mask) -> list[list[float]]:
+    """COCO polygons [x1, y1, x2, y2, …] along the pixels' edges of each part of a mask.
+
+    COCO's polygons cannot have holes: a hole is filled. RLE is exact.
+    """
+    # At twice the size every pixel has an inner and an outer half, so a contour, which runs through
+    # the outermost halves, tells on which side of its pixel it lies.
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    part = mask[y : y + height, x : x + width].astype(np.uint8)
+    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
+    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    rings = [(ring.reshape(-1, 2) + 1) // 2 + (x, y) for ring in contours]
+    corners = [ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)] for ring in rings]
+    return [[float(value) for value in ring.ravel()] for ring in corners]
+
+
+def annotation(
+    mask: Mask, *, polygons: bool = False, strokes: Sequence[Stroke] = ()
+) -> dict[str, Any]:
+    """A COCO annotation of a mask that has a pixel; its id, picture and category are 1.
+
+    Args:
+        mask: bool H×W.
+        polygons: outlines instead of RLE; holes are then filled.
+        strokes: kept under the key ``strokes``, so that drawing can go on.
+
+    Raises:
+        DataError: the mask is empty, which COCO cannot express.
+    """
+    if not mask.any():
+        raise DataError("the mask is empty: COCO has no annotation for it")
+    record: dict[str, Any] = {"id": 1, "image_id": 1, "category_id": 1}
+    record["segmentation"] = outlines(mask) if polygons else mask_to_rle(mask)
+    record["area"] = int(mask.sum())
+    record["bbox"] = [float(value) for value in cv2.boundingRect(mask.astype(np.uint8))]
+    record["iscrowd"] = 0
+    return record | ({"strokes": list(strokes)} if strokes else {})
+
+
+def document(
+    images: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Mapping[str, Any]],
+    category: str = "object",
+) -> dict[str, Any]:
+    """A COCO annotation file's content, of one category."""
+    return {
+        "info": {"description": "drawn with nseg"},
+        "images": list(images),
+        "annotations": list(annotations),
+        "categories": [{"id": 1, "name": category, "supercategory": "object"}],
+    }
+
+
+def strokes_json(strokes: Sequence[Stroke], height: int, width: int) -> str:
+    """A drawing as JSON, with the size of the picture that it belongs to."""
+    content = {"format": FORMAT, "width": width, "height": height, "strokes": list(strokes)}
+    return json.dumps(content)
+
+
+def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strokes") -> list[Any]:
+    """The strokes of :func:`strokes_json`.
+
+    Raises:
+        DataError: another kind of file, or drawn on a picture of another size; in one line.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{name}: not valid JSON: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{name}: not a file of strokes; 'format' must be '{FORMAT}'")
+    size = (content.get("width"), content.get("height"))
+    if size != (width, height):
+        raise DataError(
+            f"{name}: drawn on {size[0]}x{size[1]} pixels, the picture has {width}x{height}"
+        )
+    try:
+        check_strokes(content.get("strokes"))
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
+    return list(content["strokes"])
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """A COCO document as the bytes of its file."""
+    return json.dumps(content).encode()
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all: a crash leaves what was there before."""
+    partial = path.with_name(f"{path.name}.part")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path

@@ -1,0 +1,457 @@
+"""The drawing widget's Python side: strokes, masks, pictures in, results out, folder sessions."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from scipy.ndimage import binary_fill_holes
+from skimage import data as photographs
+
+from nseg_lib.coco import DataError, annotation_mask
+from nseg_lib.strokes import rasterize
+from nseg_lib.widget import FolderSession, StrokeCanvas, pictures, results
+
+
+def stroke(*points, kind="object", **keys):
+    return {"kind": kind, "points": [list(map(float, p)) for p in points], **keys}
+
+
+class Grower:
+    """A model that answers with the stroke moved down by 3 pixels, and counts its calls."""
+
+    def __init__(self):
+        self.calls = []
+
+    def refine(self, image, stroke):
+        self.calls.append((image.shape, int(stroke.sum())))
+        return np.roll(stroke, 3, axis=0)
+
+
+@pytest.fixture
+def picture():
+    return photographs.astronaut()[:120, :160]
+
+
+def browser_draws(canvas, strokes, revision):
+    """What the front end's message does: its state arrives as one change of the trait."""
+    key = canvas._picture["key"]
+    canvas.set_state({"_drawing": {"picture": key, "revision": revision, "strokes": strokes}})
+
+
+# --- rasterising ----------------------------------------------------------------------------------
+
+
+def brute_force(points, height, width, steps=1500):
+    y, x = np.mgrid[:height, :width] + 0.5
+    covered = np.zeros((height, width), bool)
+    points = np.array(points, float)
+    ends = points[1:] if len(points) > 1 else points
+    for a, b in zip(points, ends, strict=False):
+        for t in np.linspace(0, 1, steps):
+            px, py, r = a + (b - a) * t
+            covered |= (x - px) ** 2 + (y - py) ** 2 <= r * r
+    return covered
+
+
+point = st.tuples(st.floats(-8, 40), st.floats(-8, 32), st.floats(0.3, 9))
+
+
+@given(st.lists(point, min_size=1, max_size=3))
+@settings(max_examples=25, deadline=None)
+def test_a_capsule_is_all_discs_between_its_ends(points):
+    expected = brute_force(points, 24, 32)
+    found = rasterize([stroke(*points)], 24, 32).object
+    assert not (expected & ~found).any()  # the sweep in steps can only miss slivers
+    assert (found & ~expected).sum() <= 1 + 0.01 * expected.sum()
+
+
+def test_a_disc_holds_the_pixels_whose_centres_it_holds():
+    found = rasterize([stroke((5, 5, 1))], 10, 10).object
+    assert found.sum() == 4
+    assert found[4:6, 4:6].all()
+    assert rasterize([stroke((5.5, 5.5, 0.4))], 10, 10).object.sum() == 1
+
+
+def test_kinds_are_painted_in_the_order_of_drawing():
+    drawn = rasterize(
+        [
+            stroke((10, 10, 8)),
+            stroke((10, 10, 4), kind="background"),
+            stroke((10, 10, 2), kind="erase"),
+        ],
+        20,
+        20,
+    )
+    assert not (drawn.object & drawn.background).any()
+    assert not drawn.object[10, 10]
+    assert not drawn.background[10, 10]
+    assert drawn.background[10, 13]
+    assert drawn.object[10, 16]
+
+
+@pytest.mark.parametrize(
+    ("strokes", "message"),
+    [
+        ("no list", "strokes must be a list"),
+        ([3], "stroke 1: an object"),
+        ([{"kind": "pen", "points": [[1, 1, 1]]}], "stroke 1: kind is 'pen', not erase, object"),
+        ([stroke((1, 1, 1)), {"kind": "object", "points": []}], "stroke 2: points must be"),
+        ([{"kind": "object", "points": [[1, "x", 1]]}], "stroke 1: points must be"),
+        ([stroke((1, float("nan"), 1))], "finite"),
+        ([stroke((1, 1, 0))], "radii above 0"),
+    ],
+)
+def test_what_is_no_drawing_is_refused_in_one_line(strokes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        rasterize(strokes, 10, 10)
+    assert "\n" not in str(caught.value)
+
+
+# --- strokes in, mask out -------------------------------------------------------------------------
+
+
+def test_strokes_set_from_python_are_refined(picture):
+    model = Grower()
+    canvas = StrokeCanvas(picture, model)
+    assert canvas.mask.shape == (120, 160)
+    assert not canvas.mask.any()
+    assert model.calls == []  # nothing drawn, nothing to ask
+    canvas.strokes = [stroke((50, 50, 10))]
+    painted = rasterize(canvas.strokes, 120, 160).object
+    assert (canvas.mask == np.roll(painted, 3, axis=0)).all()
+    assert canvas._answer["revision"] == canvas._drawing["revision"] == 2
+
+
+def test_the_browser_is_answered_once_per_revision_and_old_news_is_ignored(picture):
+    model = Grower()
+    canvas = StrokeCanvas(picture, model)
+    seen = []
+    canvas.observe(lambda change: seen.append(change.new.sum()), "mask")
+    first, second = stroke((50, 50, 10)), stroke((90, 50, 10))
+    browser_draws(canvas, [first], 2)
+    browser_draws(canvas, [first, second], 5)  # 3 and 4 were made while the kernel was busy
+    browser_draws(canvas, [first], 4)
+    assert canvas.strokes == [first, second]
+    assert canvas._answer["revision"] == 5
+    assert len(model.calls) == len(seen) == 2
+
+
+def test_a_late_drawing_of_the_picture_before_is_dropped(picture):
+    canvas = StrokeCanvas(picture, Grower())
+    late = {"picture": canvas._picture["key"], "revision": 9, "strokes": [stroke((5, 5, 3))]}
+    canvas.load(picture[::-1].copy())
+    canvas.set_state({"_drawing": late})
+    assert canvas.strokes == []
+    assert canvas._drawing["picture"] == canvas._picture["key"]
+
+
+def test_corrections_are_united_and_taken_away_and_the_widget_says_so(picture):
+    canvas = StrokeCanvas(picture, Grower())
+    canvas.strokes = [stroke((50, 50, 10)), stroke((80, 50, 10))]
+    assert not canvas.mask[41, 80]  # not yet corrections: the model may leave pixels out
+    assert canvas._note["text"] == ""
+    add = stroke((80, 50, 10), correction=True)
+    remove = stroke((50, 55, 5), kind="background")
+    canvas.strokes = [canvas.strokes[0], add, remove]
+    drawn = rasterize([add], 120, 160).object
+    assert canvas.mask[drawn].all()
+    assert not canvas.mask[rasterize([remove], 120, 160).background].any()
+    assert "takes no corrections" in canvas._note["text"]
+
+
+def test_a_model_with_corrections_gets_the_background_and_the_mask_so_far(picture):
+    class Corrector:
+        corrects = True
+
+        def __init__(self):
+            self.given = []
+
+        def refine(self, image, stroke, background=None, mask=None):
+            self.given.append((background.sum(), None if mask is None else mask.sum()))
+            return stroke & ~background
+
+    model = Corrector()
+    canvas = StrokeCanvas(picture, model)
+    browser_draws(canvas, [stroke((50, 50, 10))], 2)
+    area = canvas.mask.sum()
+    browser_draws(canvas, [stroke((50, 50, 10)), stroke((50, 50, 5), kind="background")], 3)
+    browser_draws(canvas, [stroke((20, 50, 10), kind="background")], 4)
+    assert model.given[0] == (0, None)
+    assert model.given[1] == (rasterize([stroke((50, 50, 5))], 120, 160).object.sum(), area)
+    assert len(model.given) == 2  # without an object stroke there is nothing to refine
+    assert not canvas.mask.any()
+
+
+def test_a_failing_model_is_told_and_drawing_goes_on(picture):
+    class Broken:
+        def refine(self, image, stroke):
+            raise RuntimeError("out of memory")
+
+    canvas = StrokeCanvas(picture, Broken())
+    browser_draws(canvas, [stroke((50, 50, 10))], 2)
+    assert canvas._note == {"text": "The model failed: out of memory", "level": "error"}
+    assert canvas._answer["revision"] == 2
+    canvas.refiner = Grower()
+    browser_draws(canvas, [stroke((50, 50, 10)), stroke((60, 50, 10))], 3)
+    assert canvas.mask.any()
+
+
+def test_twelve_megapixels_are_shown_and_refined_scaled_and_masked_at_full_size():
+    model = Grower()
+    image = np.zeros((3000, 4000, 3), np.uint8)
+    canvas = StrokeCanvas(image, model)
+    shown = Image.open(io.BytesIO(canvas._picture["jpeg"]))
+    assert shown.width * shown.height <= pictures.MAX_SHOWN
+    assert (canvas._picture["width"], canvas._picture["height"]) == (4000, 3000)
+    canvas.strokes = [stroke((2000, 1500, 400), (2600, 1500, 300))]
+    assert canvas.mask.shape == (3000, 4000)
+    (height, width, _), _ = model.calls[0]
+    assert height * width <= 1_210_000
+    expected = np.roll(rasterize(canvas.strokes, 3000, 4000).object, round(3 * 3000 / height), 0)
+    assert (canvas.mask & expected).sum() / (canvas.mask | expected).sum() > 0.98
+    cover = Image.open(io.BytesIO(canvas._answer["png"])).convert("RGBA")
+    assert abs((np.asarray(cover)[..., 3] > 0).mean() - canvas.mask.mean()) < 0.001
+
+
+# --- pictures in ----------------------------------------------------------------------------------
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_any_picture_comes_in(picture, tmp_path):
+    photo = Image.fromarray(picture)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    sideways = encoded(photo, "JPEG", exif=turned, quality=95)
+    assert StrokeCanvas(sideways).image.shape == (160, 120, 3)
+    grey = StrokeCanvas(np.asarray(photo.convert("L"))).image
+    assert (grey[..., 0] == grey[..., 2]).all()
+    clear = np.dstack([picture, np.zeros((120, 160), np.uint8)])
+    assert (StrokeCanvas(clear).image == 255).all()
+    photo.save(tmp_path / "photo.png")
+    assert (StrokeCanvas(tmp_path / "photo.png").image == picture).all()
+    assert (StrokeCanvas(encoded(photo)).image == picture).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"not a picture", "holiday.jpg: not a readable picture"),
+        (np.zeros((4, 4, 2), np.uint8), "holiday.jpg: uint8 H×W"),
+        (np.zeros((4, 4, 3)), "holiday.jpg: uint8 H×W"),
+        (7, "holiday.jpg: a path, bytes or an array"),
+    ],
+)
+def test_a_broken_picture_is_named_and_the_one_before_stays(picture, source, message):
+    canvas = StrokeCanvas(picture)
+    with pytest.raises(DataError, match=message):
+        canvas.load(source, "holiday.jpg")
+    assert (canvas.image == picture).all()
+
+
+def test_files_come_in_parts_from_the_browser(picture):
+    canvas = StrokeCanvas(picture)
+    data = encoded(Image.fromarray(picture[:50]))
+    halves = [data[:1000], data[1000:]]
+    for part, half in enumerate(halves):
+        message = {"type": "open", "name": "half.png", "part": part, "parts": 2}
+        canvas._message(canvas, message, [memoryview(half)])
+    assert canvas.image.shape == (50, 160, 3)
+    assert canvas.name == "half.png"
+    message = {"type": "open", "name": "bad.jpg", "part": 0, "parts": 1}
+    canvas._message(canvas, message, [memoryview(data[:2000])])
+    assert canvas._note["level"] == "error"
+    assert canvas._note["text"].startswith("bad.jpg: ")
+    assert canvas.image.shape == (50, 160, 3)
+
+
+# --- results out ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(picture):
+    canvas = StrokeCanvas(picture, Grower())
+    canvas.strokes = [stroke((60, 60, 20), (90, 60, 12)), stroke((60, 60, 6), kind="background")]
+    return canvas
+
+
+def test_mask_and_cutout_are_pictures_of_full_size(drawn, tmp_path):
+    mask = np.asarray(Image.open(drawn.save(tmp_path / "mask.png")))
+    assert ((mask == 255) == drawn.mask).all()
+    assert set(np.unique(mask)) == {0, 255}
+    cutout = np.asarray(Image.open(drawn.save(tmp_path / "cut.png", "cutout")))
+    assert ((cutout[..., 3] == 255) == drawn.mask).all()
+    assert (cutout[drawn.mask][:, :3] == drawn.image[drawn.mask]).all()
+    assert not cutout[~drawn.mask].any()
+
+
+@pytest.mark.parametrize("what", ["rle", "polygon"])
+def test_coco_annotations_load_in_pycocotools(drawn, tmp_path, what):
+    path = drawn.save(tmp_path / "coco.json", what)
+    coco = COCO(str(path))
+    (annotation,) = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
+    mask = coco.annToMask(annotation) > 0
+    expected = drawn.mask.copy()
+    if what == "polygon":
+        assert (mask == binary_fill_holes(expected)).all()
+    else:
+        assert (mask == expected).all()
+        assert annotation["bbox"] == list(coco_mask.toBbox(annotation["segmentation"]))
+    assert annotation["area"] == drawn.mask.sum()
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_outlines_of_solid_masks_give_the_mask_back(seed):
+    rng = np.random.default_rng(seed)
+    blobs = [stroke(rng.uniform((0, 0, 2), (60, 40, 12))) for _ in range(3)]
+    mask = rasterize(blobs, 40, 60).object
+    if mask.any():
+        back = annotation_mask({"id": 1, "segmentation": results.outlines(mask)}, 40, 60)
+        assert (back == binary_fill_holes(mask)).all()
+
+
+def test_strokes_are_saved_and_drawn_again(drawn, picture, tmp_path):
+    path = drawn.save(tmp_path / "strokes.json", "strokes")
+    again = StrokeCanvas(picture, Grower())
+    again.load_strokes(path)
+    assert again.strokes == drawn.strokes
+    assert (again.mask == drawn.mask).all()
+    other = StrokeCanvas(picture[:50])
+    with pytest.raises(DataError, match="drawn on 160x120 pixels, the picture has 160x50"):
+        other.load_strokes(path)
+    with pytest.raises(DataError, match="not valid JSON"):
+        results.parse_strokes("{", 50, 160)
+    with pytest.raises(DataError, match="'format' must be"):
+        results.parse_strokes("[]", 50, 160)
+
+
+def test_nothing_to_save_is_said(picture):
+    with pytest.raises(DataError, match="no picture"):
+        StrokeCanvas().export()
+    with pytest.raises(DataError, match="mask is empty"):
+        StrokeCanvas(picture).export("rle")
+    canvas = StrokeCanvas(picture)
+    canvas.strokes = [stroke((5, 5, 5))]
+    with pytest.raises(DataError, match="one of: mask, cutout"):
+        canvas.export("gif")
+
+
+def test_the_still_picture_shows_strokes_and_mask(drawn):
+    still = np.asarray(Image.open(io.BytesIO(drawn._still().data)))
+    assert still.shape == drawn.image.shape
+    changed = np.abs(still.astype(int) - drawn.image).sum(axis=2) > 60
+    assert changed[drawn.mask].mean() > 0.7
+    assert changed[~drawn.mask & ~rasterize(drawn.strokes, 120, 160).object].mean() < 0.05
+
+
+# --- a folder of pictures -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b", "d"):
+        Image.fromarray(photographs.chelsea()[:60, :80]).save(tmp_path / f"{name}.png")
+    (tmp_path / "c.jpg").write_bytes(b"broken")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def go(canvas, step=1, strokes=None):
+    drawing = dict(canvas._drawing)
+    if strokes is not None:
+        drawing |= {"revision": drawing["revision"] + 1, "strokes": strokes}
+    canvas._message(canvas, {"type": "go", "step": step, "drawing": drawing}, [])
+
+
+def test_a_folder_session_grows_a_coco_file_and_goes_on_another_day(folder):
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder, category="cat"))
+    assert canvas._session == {"index": 0, "total": 4, "done": 0, "name": "a.png"}
+    browser_draws(canvas, [stroke((20, 20, 8))], 2)
+    assert len(json.loads((folder / "annotations.json").read_text())["annotations"]) == 1
+    go(canvas, strokes=[stroke((20, 20, 9))])  # the last stroke travels with the button
+    masks = {"a.png": np.roll(rasterize([stroke((20, 20, 9))], 60, 80).object, 3, axis=0)}
+    assert canvas.strokes == []
+    go(canvas, strokes=[stroke((40, 30, 5))])
+    masks["b.png"] = np.roll(rasterize([stroke((40, 30, 5))], 60, 80).object, 3, axis=0)
+    assert canvas.image is None
+    assert canvas._note["level"] == "error"
+    assert "c.jpg: not a readable picture" in canvas._note["text"]
+    go(canvas)
+    assert canvas._session == {"index": 3, "total": 4, "done": 2, "name": "d.png"}
+    go(canvas)
+    assert "No more pictures" in canvas._note["text"]
+
+    coco = COCO(str(folder / "annotations.json"))
+    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["cat"]
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        name = coco.loadImgs(annotation["image_id"])[0]["file_name"]
+        assert (coco.annToMask(annotation) == masks[name]).all()
+
+    again = StrokeCanvas(session=FolderSession(folder, category="cat"))  # another day, no model
+    assert again._session["name"] == "c.jpg"
+    before = (folder / "annotations.json").read_bytes()
+    go(again, -1)
+    assert again.strokes == [stroke((40, 30, 5))]
+    assert (again.mask == masks["b.png"]).all()  # looking changes nothing
+    assert (folder / "annotations.json").read_bytes() == before
+    browser_draws(again, [], 2)  # cleared: its annotation goes
+    assert again._session["done"] == 1
+
+
+def test_a_crash_while_writing_leaves_the_file_as_it_was(folder, monkeypatch):
+    session = FolderSession(folder)
+    mask = np.ones((60, 80), bool)
+    session.record(mask, [stroke((1, 1, 1))])
+    before = session.out.read_bytes()
+
+    def crash(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results.os, "fsync", crash)
+    session.go(1)
+    with pytest.raises(KeyboardInterrupt):
+        session.record(mask, [stroke((2, 2, 2))])
+    assert session.out.read_bytes() == before
+    monkeypatch.undo()
+    assert FolderSession(folder).state()["done"] == 1
+
+
+def test_annotations_of_others_stay(folder):
+    foreign = results.document(
+        [{"id": 7, "file_name": "a.png", "width": 80, "height": 60}],
+        [results.annotation(np.ones((60, 80), bool)) | {"id": 3, "image_id": 7}],
+        "dog",
+    )
+    out = folder / "instances_mine.json"
+    out.write_text(json.dumps(foreign))
+    session = FolderSession(folder, out, "cat")
+    session.record(np.eye(60, 80, dtype=bool), [stroke((1, 1, 1))])
+    content = json.loads(out.read_text())
+    assert content["annotations"][0] == foreign["annotations"][0]
+    drawn = content["annotations"][1]
+    assert (drawn["id"], drawn["image_id"], drawn["category_id"]) == (4, 7, 2)
+
+
+def test_bad_folders_and_files_are_named(folder, tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        FolderSession(folder / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="no pictures in it"):
+        FolderSession(empty)
+    (folder / "annotations.json").write_text('{"images": 3}')
+    with pytest.raises(DataError, match="'images' must be a list"):
+        FolderSession(folder)
