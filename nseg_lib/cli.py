@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from nseg_lib import cli_data
 from nseg_lib import config as configuration
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_data.app, name="data")
 console = Console()
 
 
@@ -101,6 +103,57 @@ def train(
         config, data, folder, workers=workers, accelerator=accelerator, devices=devices, say=say
     )
     say(f"weights: {weights}")
+
+
+@app.command()
+def evaluate(
+    checkpoints: Annotated[
+        list[Path] | None, typer.Argument(help="weights.safetensors, as 'nseg train' made them.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")] = Path("data/sample"),
+    out: Annotated[Path, typer.Option(help="Folder for results and tables.")] = Path("results"),
+    splits: Annotated[list[str], typer.Option("--split", help="Repeatable.")] = ["val", "test"],  # noqa: B006
+    scale: Annotated[float | None, typer.Option(help="Default: the checkpoints'.")] = None,
+) -> None:
+    """Judge networks beside identity, dilation, GrabCut and watershed, picture by picture.
+
+    Writes OUT/results.csv (a row per method and picture; goes on where it stopped) and a table
+    per split. Example: nseg evaluate runs/*/seed42/weights.safetensors --data data/sample
+    """
+    from nseg_lib import judge
+
+    for table in judge.judge(checkpoints or [], data, out, splits, scale, progress=True):
+        print(table.read_text())
+        say(f"table: {table}")
+
+
+@app.command()
+def refine(
+    photo: Annotated[Path, typer.Argument(help="The picture.")],
+    stroke: Annotated[Path, typer.Argument(help="What was brushed: white on black, or on clear.")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", "-c", help="weights.safetensors")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the mask goes.")] = Path(
+        "mask.png"
+    ),
+    overlay: Annotated[
+        Path | None, typer.Option(help="Where picture, stroke and mask go; OUT's name_overlay.png.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Turn a brush stroke over a picture into a mask.
+
+    Example: nseg refine photo.jpg stroke.png -o mask.png -c weights.safetensors
+    """
+    from nseg_lib import coco, pictures
+    from nseg_lib.refine import Refiner
+
+    shown = overlay or out.with_name(f"{out.stem}_overlay.png")
+    image = coco.read_image(photo)
+    brushed = pictures.read_stroke(stroke, like=(photo, image))
+    mask = Refiner.load(checkpoint, device).refine(image, brushed)
+    pictures.write_png(out, mask)
+    pictures.write_png(shown, pictures.overlay(image, brushed, mask))
+    say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {shown}")
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import sys
 import time
 import warnings
@@ -29,7 +28,10 @@ from nseg_lib import coco, models
 from nseg_lib.config import Config, ConfigError
 from nseg_lib.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate, fingerprint
 from nseg_lib.losses import RefinementLoss
+from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
 from nseg_lib.refine import save_weights
+
+SPLITS = ("train", "val")
 
 LOG_EVERY = 5
 """Steps between two rows of ``steps.csv``, as in the authors' logs."""
@@ -234,8 +236,22 @@ def train(
     chosen = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     if trainer.is_global_zero:
+        annotations = [coco.find_splits(data)[name] for name in SPLITS]
+        write_sidecar(weights, config, annotations, _seconds(out), device=_device(trainer))
         save_weights(module.network, config, weights)
     return weights
+
+
+def _seconds(out: Path) -> float:
+    """Wall time of all epochs, those before a kill included."""
+    with (out / "log.csv").open() as stream:
+        return sum(float(row["seconds"]) for row in csv.DictReader(stream))
+
+
+def _device(trainer: L.Trainer) -> str:
+    """The accelerator that trained, or this machine's processor."""
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else describe_device()
 
 
 def _quieten() -> None:
@@ -247,7 +263,7 @@ def _quieten() -> None:
 
 def _claim(config: Config, data: Path, out: Path) -> None:
     """Bind the folder to this configuration and data, or refuse if it belongs to others."""
-    mine = {"config": config.model_dump(), "data": fingerprint(data, ("train", "val"))}
+    mine = {"config": config.model_dump(), "data": fingerprint(data, SPLITS)}
     path = out / "run.json"
     if path.exists():
         theirs = json.loads(path.read_text())
@@ -259,6 +275,4 @@ def _claim(config: Config, data: Path, out: Path) -> None:
                 )
         return
     out.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"run.{os.getpid()}.part")
-    partial.write_text(json.dumps(mine, indent=1) + "\n")
-    partial.replace(path)
+    write_atomic(path, json.dumps(mine, indent=1) + "\n")

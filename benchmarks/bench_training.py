@@ -1,0 +1,109 @@
+"""Where the time of a training step goes: does making strokes and inputs ever limit training?
+
+Times each part of one step at batch 1 (read and decode the picture, rasterise the mask, draw the
+stroke, build the input; forward, backward, optimiser) on the same pictures in the same run, one
+thread each, and prints the share of data preparation. A loader process prepares the next pair
+while the network computes, so preparation limits training only where the ratio exceeds the number
+of loader processes.
+
+    python benchmarks/bench_training.py --data data/sample [--scale 0.5] [--model NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import torch
+
+from nseg_lib import coco, config, models, provenance
+from nseg_lib.datasets import rescale
+from nseg_lib.inputs import network_input
+from nseg_lib.losses import RefinementLoss
+from nseg_lib.strokes import MIN_STROKE_AREA, make_stroke
+
+DATA = ("picture", "mask", "stroke", "input")
+COMPUTE = ("forward", "backward", "optimiser")
+
+
+def measure(root: Path, name: str, scale: float, steps: int) -> dict[str, float]:
+    """Median milliseconds of each part of a step, over ``steps`` pictures of the train split."""
+    split = coco.load_split(root, "train")
+    loaded = config.load(name)
+    network = models.build(loaded.model)
+    loss = RefinementLoss(loaded.loss)
+    optimiser = torch.optim.Adam(network.parameters(), lr=loaded.training.learning_rate)
+    spent: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def timed(part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        spent[part].append(1000 * (time.perf_counter() - began))
+
+    for image_id in [i for i, a in sorted(split.annotations.items()) if a][: steps + 2]:
+        annotation = coco.largest_annotation(split.annotations[image_id])
+        with timed("picture"):
+            image = split.read_image(image_id)
+        with timed("mask"):
+            mask = coco.annotation_mask(annotation, *image.shape[:2])
+        with timed("stroke"):
+            stroke = make_stroke(mask, image_id=image_id)
+        if stroke.sum() < MIN_STROKE_AREA:
+            continue
+        with timed("input"):
+            image, mask, stroke = rescale(image, mask, stroke, scale)
+            x = torch.from_numpy(network_input(image, stroke))[None]
+            y = torch.from_numpy(mask)[None, None].float()
+        with timed("forward"):
+            value = loss(network(x), y)
+        with timed("backward"):
+            value.backward()
+        with timed("optimiser"):
+            optimiser.step()
+            optimiser.zero_grad()
+    return {part: statistics.median(spent[part][2:]) for part in (*DATA, *COMPUTE)}
+
+
+def main() -> None:
+    """Measure, print and store one model at one scale."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--data", type=Path, required=True, help="a reduced or sample data set")
+    parser.add_argument("--model", default="tiny16-32_bce-dice")
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, default=40)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    parts = measure(arguments.data, arguments.model, arguments.scale, arguments.steps)
+    preparing, computing = (sum(parts[p] for p in group) for group in (DATA, COMPUTE))
+    for part, milliseconds in parts.items():
+        print(f"{part:10s} {milliseconds:8.1f} ms")
+    print(f"preparing a pair takes {preparing / computing:.3f} of computing a step")
+    row = {
+        "model": arguments.model,
+        "scale": arguments.scale,
+        "milliseconds": {k: round(v, 2) for k, v in parts.items()},
+        "preparing_over_computing": round(preparing / computing, 4),
+        "device": provenance.describe_device(),
+    }
+    path = Path(__file__).parent / "results" / "training.json"
+    rows = json.loads(path.read_text()) if path.exists() else []
+    key = (row["model"], row["scale"])
+    rows = sorted(
+        [r for r in rows if (r["model"], r["scale"]) != key] + [row],
+        key=lambda r: (r["model"], r["scale"]),
+    )
+    path.parent.mkdir(exist_ok=True)
+    provenance.write_atomic(path, json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""``nseg data …``: make, fetch and check data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Make, fetch and check data sets.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option(help="The folder to make.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample.")]
+Images = Annotated[int, typer.Option(min=2, help="Pictures in train and val together.")]
+TestImages = Annotated[int, typer.Option(min=0, help="Pictures in the test split, at most.")]
+
+
+@app.command()
+def sample(
+    out: Out = Path("data/sample"),
+    pictures: Annotated[int, typer.Option(min=8, help="Composite pictures to make.")] = 240,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 42,
+) -> None:
+    """Make the built-in data set: composites with exact masks, and outlined photographs.
+
+    Example: nseg data sample --out data/sample
+    """
+    from nseg_lib.sample import make_sample
+
+    typer.echo(f"{make_sample(out, pictures, seed, progress=True)}: ready")
+
+
+@app.command()
+def reduce(
+    coco: Annotated[Path, typer.Option(help="A folder in COCO's 2014 or 2017 layout.")],
+    out: Out = Path("data/coco1000"),
+    images: Images = 1000,
+    seed: Seed = 42,
+    split: Annotated[str | None, typer.Option(help="Of --coco; found by itself if one.")] = None,
+    test_images: TestImages = 500,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy pictures, do not link.")] = False,
+) -> None:
+    """Take a seeded sample of COCO: train, val, and an untouched test split.
+
+    Example: nseg data reduce --coco coco --images 1000 --seed 42 --out data/coco1000
+    """
+    from nseg_lib import reduce as module
+
+    made = module.reduce(coco, out, images, seed, split, test_images=test_images, copy=copy)
+    numbers = ", ".join(f"{len(ids)} {name}" for name, ids in made["chosen"].items())
+    typer.echo(f"{out}: {numbers}")
+
+
+@app.command()
+def fetch(
+    out: Out = Path("data/coco1000"),
+    images: Images = 1000,
+    seed: Seed = 42,
+    split: Annotated[str, typer.Option(help="train2014 (the paper's), train2017 …")] = "train2014",
+    test_images: TestImages = 500,
+    workers: Annotated[int, typer.Option(min=1, help="Pictures fetched at a time.")] = 8,
+) -> None:
+    """Download COCO's annotations and just the pictures that the sample needs.
+
+    Started again, it goes on where it stopped. Example: nseg data fetch --out data/coco1000
+    """
+    from nseg_lib import fetch as module
+
+    result = module.fetch(
+        out, images, seed, split, test_images=test_images, workers=workers, progress=True
+    )
+    for line in result.lines():
+        typer.echo(line)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A data set in COCO's layout.")],
+    split: Annotated[str | None, typer.Option(help="One split; otherwise all.")] = None,
+) -> None:
+    """Say what is wrong with a data set, record by record, and what is left out.
+
+    Exit status 1 if it cannot be used as it stands. Example: nseg data check data/coco1000
+    """
+    from nseg_lib import check as module
+
+    report = module.check(folder, split, progress=True)
+    for line in report.lines():
+        typer.echo(line)
+    if not report.ok:
+        raise typer.Exit(1)

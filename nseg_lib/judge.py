@@ -1,0 +1,69 @@
+"""Networks and baselines on a data set's splits → ``results.csv`` and a table per split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from nseg_lib import coco, provenance, summaries, tables
+from nseg_lib.baselines import BASELINES
+from nseg_lib.config import ConfigError
+from nseg_lib.datasets import EvaluationSamples
+from nseg_lib.evaluation import BaselineMethod, Method, ModelMethod, evaluate
+from nseg_lib.refine import Refiner
+
+
+def judge(
+    checkpoints: Sequence[Path],
+    data: Path,
+    out: Path,
+    splits: Sequence[str] = ("val", "test"),
+    scale: float | None = None,
+    recipe: str = "erode",
+    *,
+    progress: bool = False,
+) -> list[Path]:
+    """Evaluate every checkpoint and every baseline on the frozen strokes of each split.
+
+    Args:
+        checkpoints: files of ``nseg train``; each goes by its configuration's name and seed.
+        data: a reduced or sample data set.
+        out: made if missing; ``results.csv`` in it is added to, never recomputed.
+        scale: of the pictures; by default the one that the checkpoints were trained at, else 1.
+
+    Returns:
+        A Markdown table per split; the same as CSV, and a sidecar of provenance, beside each.
+
+    Raises:
+        ConfigError: the checkpoints were trained at different scales and none is given.
+        ValueError: a checkpoint or the data set cannot be used.
+    """
+    began = time.monotonic()
+    refiners = [Refiner.load(path) for path in checkpoints]
+    scales = sorted({r.config.data.scale for r in refiners}) or [1.0]
+    if scale is None and len(scales) > 1:
+        raise ConfigError(f"the checkpoints were trained at scales {scales}; choose one (--scale)")
+    at = scales[0] if scale is None else scale
+    methods: list[Method] = [BaselineMethod(name, at) for name in BASELINES]
+    methods += [ModelMethod(r, r.config.name, r.config.training.seed) for r in refiners]
+    samples = {n: EvaluationSamples(coco.load_split(data, n), recipe, at) for n in splits}
+    dropped = {name: len(s.dropped) for name, s in samples.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    results = out / "results.csv"
+    for name in splits:
+        evaluate(methods, samples[name], results, progress=progress)
+    settings = {"splits": list(splits), "scale": at, "recipe": recipe, "dropped": dropped}
+    annotations = [coco.find_splits(data)[name] for name in splits]
+    frame = summaries.read_results(results)
+    written = []
+    for name in splits:
+        summary = summaries.summarise(frame, split=name, recipe=recipe)
+        table = out / f"table_{name}.md"
+        provenance.write_atomic(table.with_suffix(".csv"), tables.to_csv(summary))
+        provenance.write_atomic(table, tables.to_markdown(summary))
+        provenance.write_sidecar(table, settings, [results], time.monotonic() - began)
+        written.append(table)
+    inputs = [*checkpoints, *annotations]
+    provenance.write_sidecar(results, settings, inputs, time.monotonic() - began)
+    return written
