@@ -1,0 +1,36 @@
+# `make reproduce` and `make test` do all the set-up by themselves; `make help` lists the rest.
+PYTHON ?= python3
+PROFILE ?= sample
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce status test check draw clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready  ## install everything into .venv (quick when nothing changed)
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11 to 3.13 is needed, this is $$($(PYTHON) --version): make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[course,dev]'
+	@touch $@
+
+reproduce: setup  ## run the whole course; PROFILE=smoke|sample|half|paper, COCO=dir for real pictures
+	$(BIN)/nseg reproduce --profile $(PROFILE) $(if $(COCO),--coco $(COCO))
+
+status: setup  ## what of PROFILE is done, stale or missing
+	$(BIN)/nseg status --profile $(PROFILE)
+
+test: setup  ## run the tests
+	$(BIN)/pytest
+
+check: setup  ## lint, formatting, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:  ## remove the environment and everything made or fetched; reports stay
+	rm -rf .venv data/sample data/smoke runs .snakemake test-artefacts
