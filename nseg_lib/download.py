@@ -94,7 +94,7 @@ class Client:
                 return
             except PassingError as error:
                 if attempt == self.retries:
-                    raise DownloadError(f"{error}, {attempt + 1} tries") from error
+                    raise DownloadError(f"{error} (tries: {attempt + 1})") from error
                 pause = max(error.pause, self.backoff * 2**attempt)
                 time.sleep(min(pause, LONGEST_PAUSE))
 

@@ -17,18 +17,18 @@ def square(x: float, y: float, side: float) -> list[float]:
     return [x, y, x + side, y, x + side, y + side, x, y + side]
 
 
-def document(ids: list[int], prefix: str = "") -> dict[str, Any]:
+def document(ids: list[int], split: str = "train") -> dict[str, Any]:
     """An annotation file: a picture per id, each with a large and a small square."""
     images, annotations = [], []
     for i in ids:
         images.append(
             {
                 "id": i,
-                "file_name": f"{prefix}{i:012d}.jpg",
+                "file_name": f"{i:012d}.jpg",
                 "width": WIDTH,
                 "height": HEIGHT,
                 "license": 4,
-                "coco_url": f"http://images.cocodataset.org/{prefix}/{i:012d}.jpg",
+                "coco_url": f"http://images.cocodataset.org/{split}/{i:012d}.jpg",
             }
         )
         for number, side in ((1, 5), (2, 10)):
