@@ -7,17 +7,22 @@ network is trained for a few epochs and everything found is evaluated, into fold
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nseg_lib import coco, config, evaluation, runs
 from nseg_lib.baselines import BASELINES
-from nseg_lib.datasets import EvaluationSamples
+from nseg_lib.datasets import EvaluationSamples, Sample, fingerprint
+from nseg_lib.provenance import portable_path
 from nseg_lib.refine import Refiner
 
 STAND_IN = "tiny16-32_bce-dice"
 """The model that stands in where none was trained: the paper's smallest."""
 
 EPOCHS = 3
+
+BRIEF_STEPS = 240
+"""Pictures that :func:`refiner` shows a network, about half a minute for the smallest."""
 
 
 def data_set(path: str | Path) -> Path:
@@ -37,6 +42,22 @@ def data_set(path: str | Path) -> Path:
     return path
 
 
+def photographs(folder: str | Path) -> Sequence[Sample]:
+    """Real photographs with an outlined object and its frozen ``erode`` stroke each.
+
+    They are the split ``photos`` of the built-in sample or, in a data set without one, ``val``.
+    """
+    split = "photos" if "photos" in coco.find_splits(Path(folder)) else "val"
+    return EvaluationSamples(coco.load_split(Path(folder), split))
+
+
+def photograph(samples: Sequence[Sample], category: str) -> Sample:
+    """The first photograph of a category, such as ``cat``; without one, of the largest object."""
+    every = list(samples)
+    found = [sample for sample in every if sample.category == category]
+    return found[0] if found else max(every, key=lambda sample: sample.mask.mean())
+
+
 def trained(found: str | Path, data: str | Path) -> Path:
     """A folder of runs with at least one trained network: ``found``, or a stand-in beside it.
 
@@ -52,6 +73,41 @@ def trained(found: str | Path, data: str | Path) -> Path:
     settings = config.load(STAND_IN, {"training.epochs": EPOCHS})
     training.train(settings, Path(data), folder / STAND_IN / "seed42", workers=0, say=print)
     return folder
+
+
+def refiner(
+    found: str | Path, model: str, data: str | Path, widths: Sequence[int] | None = None
+) -> Refiner:
+    """The trained network of this name; if there is none, one trained for moments.
+
+    The latter has seen about :data:`BRIEF_STEPS` pictures: it shows what such a network does and
+    is no result. Prints which of the two it is.
+
+    Args:
+        found: a folder of runs.
+        model: a name of :func:`nseg_lib.config.names`.
+        data: a data set with splits ``train`` and ``val``.
+        widths: of the briefly trained network, where the model's own would take too long.
+    """
+    ready = runs.find(found).get(model)
+    if ready:
+        print(f"{model}: trained, found in {portable_path(ready[0].folder)}")
+        return Refiner.load(ready[0].weights)
+    from nseg_lib import training
+
+    data = Path(data)
+    pictures = len(coco.load_split(data, "train").images)
+    epochs = max(1, round(BRIEF_STEPS / pictures))
+    changes: dict[str, object] = {"training.epochs": epochs, "training.patience": epochs}
+    settings = config.load(model, changes)
+    if widths is not None:
+        name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
+        changes |= {"name": name, "model.widths": list(widths)}
+        settings = config.load(model, changes)
+    content = fingerprint(data, ("train", "val"))["train"][:8]
+    folder = Path(found).parent / "stand-in" / content / settings.name
+    print(f"{model}: not trained here; training {settings.name} on {epochs * pictures} pictures")
+    return Refiner.load(training.train(settings, data, folder, say=print))
 
 
 def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
