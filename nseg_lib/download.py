@@ -89,7 +89,7 @@ class Client:
                 try:
                     check(part)
                 except DataError as error:
-                    part.unlink()  # nothing to build on
+                    part.unlink(missing_ok=True)  # nothing to build on
                     raise PassingError(str(error).removeprefix(f"{part}: ")) from error
                 return
             except PassingError as error:
@@ -108,7 +108,7 @@ class Client:
                 url, headers=headers, stream=True, timeout=(self.timeout, self.timeout)
             ) as response:
                 _require_content(response, part)
-                if response.status_code == 416:
+                if response.status_code == 416:  # then `part` is the file, or the check fails
                     return
                 if response.status_code == 200:  # the whole file, whatever was asked for
                     start = 0
@@ -120,18 +120,16 @@ class Client:
 
 
 def _require_content(response: requests.Response, part: Path) -> None:
-    """Raise unless the response goes on with the file, or says that `part` is all of it (416)."""
+    """Raise unless the response holds the file, goes on from `part`, or has no more than it."""
     status = response.status_code
     if status in TRANSIENT:
         pause = response.headers.get("Retry-After", "")
         raise PassingError(f"HTTP {status}", float(pause) if pause.isdecimal() else 0.0)
     if status not in (200, 206, 416):
         raise DownloadError(f"HTTP {status} from {response.url}")
-    span = response.headers.get("Content-Range", "").removeprefix("bytes ")
     here = part.stat().st_size if part.exists() else 0
-    whole = status == 416 and span == f"*/{here}"
-    if status != 200 and not whole and not span.startswith(f"{here}-"):
-        part.unlink()  # the file is another one now
+    if status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {here}-"):
+        part.unlink(missing_ok=True)
         raise PassingError(f"the server does not go on from byte {here}")
 
 
@@ -140,12 +138,10 @@ def _write(response: requests.Response, part: Path, start: int, report: Report) 
     total = start + int(length) if length.isdecimal() else None
     done = start
     with part.open("ab" if start else "wb") as file:
-        for chunk in response.iter_content(CHUNK):
+        for chunk in response.iter_content(CHUNK):  # raises if fewer bytes come than announced
             file.write(chunk)
             done += len(chunk)
             report(done, total)
-    if total is not None and done != total:
-        raise PassingError(f"cut off after {done} of {total} bytes")
 
 
 def _reason(error: requests.RequestException) -> str:

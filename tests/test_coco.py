@@ -156,6 +156,7 @@ def test_several_errors_are_counted(tmp_path: Path) -> None:
 # --- annotations ----------------------------------------------------------------------------------
 
 PIXELS = HEIGHT * WIDTH
+FULL = coco.mask_to_rle(np.ones((HEIGHT, WIDTH), bool))["counts"]
 UNUSABLE_SEGMENTATIONS = {
     "missing": (None, "no segmentation"),
     "empty": ([], "no segmentation"),
@@ -182,6 +183,7 @@ UNUSABLE_SEGMENTATIONS = {
     "RLE string empty": ({"size": [HEIGHT, WIDTH], "counts": ""}, "malformed RLE"),
     "RLE string foreign": ({"size": [HEIGHT, WIDTH], "counts": "é!"}, "malformed RLE"),
     "RLE endless number": ({"size": [HEIGHT, WIDTH], "counts": "o" * 50}, "malformed RLE"),
+    "RLE padded number": ({"size": [HEIGHT, WIDTH], "counts": "P" * 13 + FULL}, "malformed RLE"),
     "RLE without a pixel": ({"size": [HEIGHT, WIDTH], "counts": [PIXELS]}, "empty RLE"),
 }
 UNUSABLE_FIELDS = {

@@ -83,7 +83,8 @@ class Handler(BaseHTTPRequestHandler):
             body = b""
         elif start:
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            first = 0 if fault == "other range" else start
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
         if fault == "no length":
@@ -188,6 +189,22 @@ def test_a_lost_or_damaged_picture_is_fetched_again(server: Server, tmp_path: Pa
     assert server.pictures_asked() == 2
     assert ARCHIVE not in server.asked
     assert check(tmp_path).ok
+
+
+def test_a_finished_set_is_not_mended_from_other_annotations(
+    server: Server, tmp_path: Path
+) -> None:
+    run(server, tmp_path)
+    next((tmp_path / "train").iterdir()).unlink()
+    (tmp_path / "archive" / "annotations_trainval2014.zip").unlink()
+    content = document(list(range(1, 31)), "train2014")
+    for annotation in content["annotations"]:
+        annotation["area"] += 1
+    server.files[ARCHIVE] = archive(content)
+    server.asked.clear()
+    with pytest.raises(DataError, match="its source has changed"):
+        run(server, tmp_path)
+    assert server.pictures_asked() == 0
 
 
 def test_another_sample_does_not_go_into_the_same_folder(server: Server, tmp_path: Path) -> None:
@@ -354,6 +371,15 @@ def test_what_an_earlier_run_left_is_completed_or_replaced(
     assert (tmp_path / "file.zip").read_bytes() == content
     assert not part.exists()
     assert len(server.asked[ARCHIVE]) == (1 if held == "complete" or fault else 2)
+
+
+def test_a_file_is_not_continued_from_elsewhere(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / "file.part"
+    part.write_bytes(server.files[ARCHIVE][:1000])
+    server.faults[ARCHIVE] = ["other range"]
+    CLIENT.download(server.url + ARCHIVE, tmp_path / "file", accept, resume=True)
+    assert server.asked[ARCHIVE] == ["bytes=1000-", ""]
+    assert (tmp_path / "file").read_bytes() == server.files[ARCHIVE]
 
 
 def test_a_missing_archive_is_named(server: Server, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from coco_builder import document, write_document, write_set
 from nseg_lib import coco, reduce
 from nseg_lib.coco import DataError
 
+SPLITS = ("train", "val", "test")
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
@@ -34,7 +36,7 @@ def test_layout_numbers_and_content(source: Path, tmp_path: Path) -> None:
     assert json.loads((out / "reduction.json").read_text()) == result
     original = coco.load_split(source)
     seen: set[int] = set()
-    for name in ("train", "val", "test"):
+    for name in SPLITS:
         split = coco.load_split(out, name)
         assert list(split.images) == result["chosen"][name]
         assert not seen & set(split.images)
@@ -46,6 +48,7 @@ def test_layout_numbers_and_content(source: Path, tmp_path: Path) -> None:
         assert split.header == original.header
         assert split.categories == original.categories
     assert result["left_out"]["pictures_not_chosen"] == 13
+    assert {path.name for path in out.iterdir()} == {*SPLITS, "annotations", "reduction.json"}
     assert not list(out.rglob("*.part"))
     assert str(tmp_path) not in (out / "reduction.json").read_text()
 
