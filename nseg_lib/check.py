@@ -61,9 +61,17 @@ class Report:
         counted = Counter((f.severity, f.problem) for f in self.findings)
         return dict(sorted(counted.items(), key=lambda c: (order.index(c[0][0]), -c[1], c[0])))
 
-    def lines(self) -> list[str]:
-        """The report as text: a line per finding, then the numbers."""
-        lines = [f"{finding.severity}: {finding}" for finding in self.findings]
+    def lines(self, most: int | None = None) -> list[str]:
+        """The report as text: a line per finding (at most `most` of a kind), then the numbers."""
+        shown: Counter[tuple[str, str]] = Counter()
+        lines = []
+        for finding in self.findings:
+            kind = finding.severity, finding.problem
+            shown[kind] += 1
+            if most is None or shown[kind] <= most:
+                lines.append(f"{finding.severity}: {finding}")
+            elif shown[kind] == most + 1:
+                lines.append(f"{finding.severity}: {finding.problem}: and more of the same …")
         lines += [
             f"{n:6} {severity}: {problem}" for (severity, problem), n in self.counts().items()
         ]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+SHOWN = 20
+
 app = typer.Typer(help="Make, fetch and check data sets.", no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="The folder to make.")]
@@ -59,6 +61,7 @@ def fetch(
     split: Annotated[str, typer.Option(help="train2014 (the paper's), train2017 …")] = "train2014",
     test_images: TestImages = 500,
     workers: Annotated[int, typer.Option(min=1, help="Pictures fetched at a time.")] = 8,
+    base_url: Annotated[str | None, typer.Option(help="A mirror of COCO's server.")] = None,
 ) -> None:
     """Download COCO's annotations and just the pictures that the sample needs.
 
@@ -67,8 +70,10 @@ def fetch(
     from nseg_lib import fetch as module
 
     result = module.fetch(
-        out, images, seed, split, test_images=test_images, workers=workers, progress=True
-    )
+        out, images, seed, split,
+        test_images=test_images, base_url=base_url or module.COCO_URL, workers=workers,
+        progress=True,
+    )  # fmt: skip
     for line in result.lines():
         typer.echo(line)
     if not result.ok:
@@ -79,6 +84,9 @@ def fetch(
 def check(
     folder: Annotated[Path, typer.Argument(help="A data set in COCO's layout.")],
     split: Annotated[str | None, typer.Option(help="One split; otherwise all.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help=f"Every finding, not {SHOWN} of each kind.")
+    ] = False,
 ) -> None:
     """Say what is wrong with a data set, record by record, and what is left out.
 
@@ -87,7 +95,7 @@ def check(
     from nseg_lib import check as module
 
     report = module.check(folder, split, progress=True)
-    for line in report.lines():
+    for line in report.lines(None if every else SHOWN):
         typer.echo(line)
     if not report.ok:
         raise typer.Exit(1)

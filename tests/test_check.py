@@ -336,3 +336,12 @@ def test_real_coco_has_no_errors(real_coco: Path, tmp_path: Path) -> None:
         "area disagrees with the mask",
         "polygon crosses the border",
     }
+
+
+def test_a_long_report_can_be_cut_to_a_few_lines_of_each_kind() -> None:
+    findings = tuple(Finding("note", "f.json", f"image {i}", "greyscale") for i in range(30))
+    report = Report(Path("data"), findings, {})
+    assert len(report.lines()) == 31
+    short = report.lines(5)
+    assert len(short) == 7
+    assert short[5:] == ["note: greyscale: and more of the same …", "    30 note: greyscale"]
