@@ -203,7 +203,10 @@ def table1(
         "Table 1. Paper and ours, by method.",
         _frame(rows),
         pd.DataFrame(numbers).round(6),
-        (*_notes1(val, test), *(f"{m}: {NOT_RUN}; {commands[m]}" for m in models if m not in val)),
+        (
+            *_notes1(results, val, test),
+            *(f"{m}: {NOT_RUN}; {commands[m]}" for m in models if m not in val),
+        ),
     )
 
 
@@ -227,21 +230,26 @@ def _against_identity(group: str, row: Any, method: str) -> dict[tuple[str, str]
     }
 
 
-def _notes1(val: Mapping[str, Any], test: Mapping[str, Any]) -> list[str]:
+def _notes1(
+    results: pd.DataFrame, val: Mapping[str, Any], test: Mapping[str, Any]
+) -> tuple[str, ...]:
+    size = f"{results['width'].median():.0f}x{results['height'].median():.0f}"
     counts = f"{val['identity']['n']} validation"
     if test:
         counts += f" and {test['identity']['n']} untouched test"
     seeds = sorted({int(row["seeds"]) for m, row in val.items() if m not in BASELINES})
-    trained = f"{' or '.join(map(str, seeds))} seed(s) a model. " if seeds else ""
-    return [
-        f"Ours: {counts} pictures, one object and one frozen stroke each. {trained}A mask is where "
-        "the probability is above .5; the released code took logit > .5, the column of that name. "
+    trained = f"Seeds a model: {' or '.join(map(str, seeds))}. " if seeds else ""
+    return (
+        f"Ours: {counts} pictures, one object and one frozen stroke each, {size} in the median "
+        f"where the paper's are 640x480: distances in pixels shrink with that. {trained}A mask is "
+        "where the probability is above .5; the released code took logit > .5, the column of that "
+        "name. "
         "Validation pictures also chose each model's epoch, in the paper as here; test pictures "
         "chose nothing.",
         "identity is the stroke unchanged; the paper has no such row. Δ is the mean of the "
         "per-picture differences to it with a bootstrap interval over pictures; made worse is the "
         f"share of pictures whose IoU falls by more than {IOU_MARGIN}.",
-    ]
+    )
 
 
 def table2(sizes: Sequence[ModelSize], printed: Mapping[str, float]) -> Table:

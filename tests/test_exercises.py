@@ -73,6 +73,12 @@ def _share(a: Any, b: Any) -> float:
     return np.count_nonzero(a) / np.count_nonzero(b)
 
 
+def _eroded(mask: Any, beyond: bool) -> Any:
+    padded = np.pad(mask, 1, constant_values=beyond)
+    h, w = mask.shape
+    return np.all([padded[y : y + h, x : x + w] for y in range(3) for x in range(3)], axis=0)
+
+
 WRONG: dict[str, list[Callable[..., Any]]] = {
     "iou": [
         lambda p, t: float((p & t).sum() / (p.sum() + t.sum())),  # the shared pixels counted twice
@@ -144,6 +150,62 @@ WRONG: dict[str, list[Callable[..., Any]]] = {
         lambda skip, scores: skip * scores,
         lambda skip, scores: 1 / (1 + np.exp(-skip * scores)),
         lambda skip, scores: (skip / (1 + np.exp(-scores)))[0],
+    ],
+    "soft_dice": [
+        lambda p, t: 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),  # no smoothing
+        lambda p, t: (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1),  # the score, not the loss
+    ],
+    "running_mean": [
+        lambda values, window: np.convolve(values, np.ones(window) / window, "valid"),
+        lambda values, window: [np.mean(values[i : i + window]) for i in range(len(values))],
+    ],
+    "stops_at": [
+        lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
+        lambda losses, patience: (1, 3),
+    ],
+    "matched_difference": [
+        lambda a, b: float(np.mean(a) - np.mean(b)),
+        lambda a, b: float(max(a) - max(b)),  # the best epochs, as in the paper's table
+    ],
+    "inner_boundary": [
+        lambda m: m & ~_eroded(m, False),  # the border taken for background
+        lambda m: ~m,
+    ],
+    "hausdorff": [
+        lambda a, b: float(np.sqrt(((b[:, None] - a[None]) ** 2).sum(2)).min(1).max()),  # one way
+        lambda a, b: float(np.sqrt(((b[:, None] - a[None]) ** 2).sum(2)).max()),
+    ],
+    "logit_of": [lambda p: p - 0.5, lambda p: 1 / (1 + np.exp(-p))],
+    "paired": [
+        lambda before, after, margin: (
+            np.mean(after) - np.mean(before),
+            np.mean(np.array(after) < np.array(before)),
+        ),
+        lambda before, after, margin: float(np.mean(after) - np.mean(before)),
+    ],
+    "precision_recall": [
+        lambda p, t: (_share(p & t, t), _share(p & t, p)),
+        lambda p, t: (_share(p & t, p), _share(p & t, t)),  # 0 / 0 for an empty prediction
+    ],
+    "typical": [
+        lambda values: int(np.argsort(values)[-1]),  # the best, as figures often show
+        lambda values: len(values) // 2,
+    ],
+    "bin_means": [
+        lambda by, values, bins: [np.mean(v) for v in np.array_split(values, bins)],
+        lambda by, values, bins: [
+            np.mean(np.array(values)[np.digitize(by, np.linspace(min(by), max(by), bins + 1)) == i])
+            for i in range(1, bins + 1)
+        ],
+    ],
+    "share_of_gap": [lambda i, m: m - i, lambda i, m: (m - i) / i],
+    "trimap": [
+        lambda s, b: np.where(s, 1, np.where(b, 0, 3)).astype(np.uint8),
+        lambda s, b: np.where(s, 1, np.where(b, 0, 2)),
+    ],
+    "worst_kind": [
+        lambda d: min(d, key=lambda k: sum(d[k])),
+        lambda d: min(d, key=lambda k: min(d[k])),
     ],
     "contrast": [
         lambda a, m: float(a[m].mean()),
