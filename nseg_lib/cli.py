@@ -156,6 +156,59 @@ def refine(
     say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {shown}")
 
 
+Profile = Annotated[str, typer.Option(help="smoke, sample, half or paper: workflow/profiles.")]
+Models = Annotated[
+    str | None, typer.Option(help="Only these, with commas, in place of the profile's.")
+]
+
+
+@app.command()
+def reproduce(
+    profile: Profile = "sample",
+    coco: Annotated[Path | None, typer.Option(help="Real COCO, for half and paper.")] = None,
+    models: Models = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="Default: all there are.")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="On a cluster: workflow/slurm.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    keep_trained: Annotated[
+        bool, typer.Option("--keep-trained", help="Keep networks though the library changed.")
+    ] = False,
+) -> None:
+    """Make every table and figure of the paper, from data to page; only what is not done yet.
+
+    Example: nseg reproduce --profile half --coco coco --models tiny16-32_bce-dice
+    """
+    from nseg_lib import notebooks, pipeline
+
+    done = pipeline.reproduce(
+        notebooks.project_root(), profile, models=_names(models), coco=coco, cores=cores,
+        slurm=slurm, dry_run=dry_run, keep_trained=keep_trained, say=say,
+    )  # fmt: skip
+    if not done:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(profile: Profile = "sample", models: Models = None) -> None:
+    """Say what of a profile is done, stale or missing, and why.
+
+    Example: nseg status --profile sample
+    """
+    from nseg_lib import notebooks, pipeline
+
+    table = Table("step", "state", "why")
+    colours = {"done": "green", "stale": "yellow", "missing": "red"}
+    for name, state in pipeline.status(notebooks.project_root(), profile, _names(models)):
+        table.add_row(name, f"[{colours[state.kind]}]{state.kind}", "; ".join(state.why))
+    console.print(table)
+
+
+def _names(listed: str | None) -> list[str] | None:
+    return [name.strip() for name in listed.split(",")] if listed else None
+
+
 def main() -> None:
     """Run the command line; a known mistake is one line on the error stream and exit status 2."""
     try:

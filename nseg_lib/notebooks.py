@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -52,20 +52,20 @@ def project_root(start: str | Path = ".") -> Path:
     )
 
 
-def read_parameters(notebook: Any, name: str) -> dict[str, Any]:
+def read_parameters(cells: Sequence[Any], name: str) -> dict[str, Any]:
     """What the cell tagged ``parameters`` sets, in its order: name → value.
 
     Only ``name = literal`` is allowed there. A value computed from another parameter would keep
     its old value when papermill replaces the other in a cell of its own below.
 
     Args:
-        notebook: from :func:`nbformat.read`.
+        cells: of a notebook, as :func:`nbformat.read` has them.
         name: of the notebook, for messages.
 
     Raises:
         NotebookError: no such cell or several, or a line that is no plain assignment.
     """
-    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
     if len(tagged) != 1 or tagged[0].cell_type != "code":
         raise NotebookError(
             f"{name}: needs exactly one code cell tagged 'parameters', has {len(tagged)}"
@@ -149,7 +149,7 @@ def run(
     if not source.is_file():
         raise NotebookError(f"{source}: no such notebook")
     notebook = nbformat.read(source, as_version=4)
-    check_parameters(given, read_parameters(notebook, name), name)
+    check_parameters(given, read_parameters(notebook.cells, name), name)
     _check_kernel(notebook, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{target.stem}.{os.getpid()}.part.ipynb")
@@ -360,7 +360,7 @@ def check(root: Path) -> list[str]:
             problems.append(f"notebooks/{name}.ipynb: {what}")
         else:
             try:
-                read_parameters(nbformat.read(pairs[name], as_version=4), name)
+                read_parameters(nbformat.read(pairs[name], as_version=4).cells, name)
             except NotebookError as error:
                 problems.append(str(error))
     return problems

@@ -75,7 +75,7 @@ def test_a_wrong_parameter_is_an_error_before_anything_runs(tmp_path, given, mes
 
 
 def test_a_whole_number_fits_a_float_and_anything_fits_none():
-    declared = read_parameters(book(), "toy")
+    declared = read_parameters(book().cells, "toy")
     assert declared == {"profile": "sample", "steps": 3, "rate": 0.5, "note": None}
     check_parameters({"rate": 1, "note": [1]}, declared, "toy")
 
@@ -103,7 +103,7 @@ def test_two_parameters_cells_are_refused(tmp_path):
     notebook = book()
     notebook.cells.append(new_code_cell("a = 1", metadata={"tags": ["parameters"]}))
     with pytest.raises(NotebookError, match="has 2"):
-        read_parameters(notebook, "toy")
+        read_parameters(notebook.cells, "toy")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""Profiles: how much of the paper a run of the graph does, from ``workflow/profiles/*.yml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from nseg_lib import config as configuration
+from nseg_lib.config import THE_EIGHT, ConfigError
+
+FOLDER = Path("workflow") / "profiles"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSource(_Strict):
+    """A data set of the graph: made here, or reduced from COCO."""
+
+    source: Literal["sample", "coco"]
+    folder: Path
+    """From the project's root."""
+    pictures: Annotated[int, Field(ge=8)]
+    """All of the built-in sample; of COCO, those to train and validate on."""
+    test_pictures: Annotated[int, Field(ge=0)] = 500
+    """Of COCO only: the untouched test split, at most."""
+    seed: Annotated[int, Field(ge=0)] = 42
+
+
+class Minutes(_Strict):
+    """Time limits; a chapter that is over its own is stopped, the others are for a cluster."""
+
+    data: Annotated[int, Field(ge=1)] = 30
+    train: Annotated[int, Field(ge=1)] = 60
+    evaluate: Annotated[int, Field(ge=1)] = 60
+    chapter: Annotated[int, Field(ge=1)] = 10
+    page: Annotated[int, Field(ge=1)] = 5
+
+
+class Profile(_Strict):
+    """One file of ``workflow/profiles``; ``name`` is the file's."""
+
+    name: str
+    data: DataSource
+    photos: DataSource
+    """The data set that holds the real photographs of the chapters."""
+    models: Annotated[list[str], Field(min_length=1)] = list(THE_EIGHT)
+    seeds: Annotated[list[int], Field(min_length=1)] = [42]
+    settings: dict[str, Any] = {}
+    """Dotted keys of the configuration that differ from the paper's, such as ``data.scale``."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "cpu"
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that prepare pictures, for each training job."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Threads of a job. On two cores, two jobs of one thread do twice as much as one of two."""
+    jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Jobs that share a GPU of this machine; on a cluster each has its own."""
+    memory: Annotated[int, Field(ge=500)] = 4000
+    """MB that a job asks a cluster for."""
+    minutes: Minutes = Minutes()
+    chapter_minutes: dict[str, int] = {}
+    """Limits of single chapters."""
+    chapters: dict[str, dict[str, Any]] = {}
+    """Chapter → further parameters."""
+
+    @field_validator("models")
+    @classmethod
+    def _known(cls, models: list[str]) -> list[str]:
+        for name in models:
+            if name not in configuration.names():
+                raise ValueError(f"no model '{name}'; there are {', '.join(configuration.names())}")
+        return models
+
+    @property
+    def scale(self) -> float:
+        """Side of the pictures that networks see over their own side."""
+        return float(self.settings.get("data.scale", 1.0))
+
+    def limit(self, step: str) -> int:
+        """Minutes that a step of the graph may take."""
+        kind, _, name = step.partition("/")
+        limits = {**self.minutes.model_dump(), "photos": self.minutes.data}
+        return self.chapter_minutes.get(name, limits[kind])
+
+
+def available(root: Path) -> list[str]:
+    """The names of the project's profiles."""
+    return sorted(path.stem for path in (root / FOLDER).glob("*.yml"))
+
+
+def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
+    """Read a profile of the project at ``root``; ``models`` replaces its list.
+
+    Raises:
+        ConfigError: no such profile, or a key or value that is not allowed; one line.
+    """
+    path = root / FOLDER / f"{name}.yml"
+    if not path.is_file():
+        raise ConfigError(f"no profile '{name}'; there are: {', '.join(available(root))}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        profile = Profile(**{**values, "name": name, **({"models": models} if models else {})})
+    except (yaml.YAMLError, TypeError) as error:
+        raise ConfigError(f"{path.name}: not a mapping of settings ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{path.name}: '{where}': {first['msg'].removeprefix('Value error, ')}"
+        ) from None
+    for model in profile.models:  # settings that no network can have stop here, not in a job
+        configuration.load(model, profile.settings)
+    return profile

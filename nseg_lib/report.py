@@ -1,0 +1,277 @@
+"""The page a profile ends with: the paper's tables and figures by number, the paper's beside ours.
+
+It shows what the chapters made and reckons nothing itself; where a number came from, when, on
+what and by which command is read from the sidecars.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nseg_lib import config as configuration
+from nseg_lib import graph, paper, runs
+from nseg_lib.baselines import BASELINES
+from nseg_lib.graph import Step
+from nseg_lib.profiles import Profile
+from nseg_lib.provenance import write_atomic
+from nseg_lib.webpages import render
+
+TITLES = {
+    "table1": "Quality of each method",
+    "table2": "Size of each model",
+    "figure1": "Widths and heights of the pictures",
+    "figure2": "U-Net Tiny",
+    "figure3": "U-Net Tiny with residual connections",
+    "figure4": "U-Net with attention gates",
+    "figure5": "Training and validation loss",
+    "figure6": "One stroke, eight predictions",
+    "figure7": "Ambiguous strokes",
+}
+
+
+def write_page(root: Path, profile: Profile) -> Path:
+    """Write ``reports/<profile>/index.html`` from what the steps before it left.
+
+    Raises:
+        ValueError: a table is not as :func:`nseg_lib.tables.save` writes it.
+    """
+    out = root / "reports" / profile.name
+    steps = graph.build(root, profile)
+    chapters = {s.name.partition("/")[2]: s for s in steps.values() if s.kind == "chapter"}
+    made_by = {Path(stem).name: name for name, stems in graph.MAKES.items() for stem in stems}
+    items = [_item(out, key, made_by[key], chapters.get(made_by[key])) for key in TITLES]
+    records = [graph.read_record(step) for step in steps.values()]
+    finished = max((r["finished"] for r in records if r), default="")
+    page = render(
+        "page.html",
+        title=f"nseg · {profile.name}",
+        paper=paper.numbers(root / "reports" / "paper.yml"),
+        profile=profile,
+        when=_day(finished),
+        note=paper.setting_note(profile.name),
+        items=items,
+        facts=_facts(out / "tables" / "table1.csv"),
+        command=_reproduce_command(profile),
+        rows=[*_baseline_rows(profile, steps), *_trained_rows(root, profile, steps)],
+        chapters=[_chapter_row(name, step) for name, step in chapters.items()],
+        versions=_versions(next((r for r in reversed(records) if r), {})),
+    )
+    write_atomic(out / "index.html", page)
+    return out / "index.html"
+
+
+# --- tables and figures ---------------------------------------------------------------------------
+
+
+def _item(out: Path, key: str, chapter: str, step: Step | None) -> dict[str, Any]:
+    """What the page shows of one table or figure of the paper."""
+    kind = "tables" if key.startswith("table") else "figures"
+    files = {f.suffix: f for f in graph.made(out / kind / key) if f.is_file()}
+    href = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
+    labels = {".png": "PNG", ".pdf": "PDF", ".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX"}
+    labels[".json"] = "provenance"
+    sidecar = _read_json(files.get(".json"))
+    facts = paper_says()
+    return {
+        "key": key,
+        "label": f"{kind[:-1].capitalize()} {key[-1]}",
+        "title": TITLES[key],
+        "table": read_table(files[".md"]) if ".md" in files else None,
+        "image": href.get(".png"),
+        "pdf": href.get(".pdf", href.get(".png")),
+        "paper": facts[key],
+        "here": HERE[key],
+        "chapter": chapter,
+        "page": f"notebooks/{chapter}.html" if step and step.artefact.is_file() else None,
+        "files": [(labels[suffix], href[suffix]) for suffix in href],
+        "made": _device(sidecar),
+    }
+
+
+HERE = {
+    "table1": "The same columns, measured on frozen strokes, with the stroke itself and three "
+    "classical methods as rows: a model is judged by what it adds to the stroke it was given.",
+    "table2": "Parameters and sizes of the same eight networks, counted from their modules: "
+    "weights alone, and with the two moments that Adam keeps while training.",
+    "figure1": "The pictures of this profile's data set, drawn the same way.",
+    "figure2": "Drawn from the module itself: what it shows is what runs.",
+    "figure3": "Drawn from the module: the same network, and the stroke added to its logits. "
+    "That is what the paper's released code trains.",
+    "figure4": "Drawn from the module: gates on the skips, and no residual.",
+    "figure5": "The same two models, or those next to them that were trained here.",
+    "figure6": "The same arrangement on a picture of this profile's data.",
+    "figure7": "The same test: one object, a stroke that is too small and one that overshoots.",
+}
+
+
+def paper_says() -> dict[str, str]:
+    """What the paper shows in each table and figure, in words: its pictures are not ours."""
+    numbers = paper.numbers()
+    table, sizes = numbers["table1"], numbers["table2"]
+    best = max(table, key=lambda name: table[name]["iou"])
+    width, height = numbers["figure1"]["width"], numbers["figure1"]["height"]
+    first, second = numbers["figure5"]
+    return {
+        "table1": f"Eight models on {numbers['setting']['validation']} validation pictures, no "
+        f"baseline. IoU from {min(t['iou'] for t in table.values()):.4f} to "
+        f"{table[best]['iou']:.4f} ({best}).",
+        "table2": f"From {min(sizes.values()):.2f} to {max(sizes.values()):.2f} “MB”.",
+        "figure1": f"{numbers['setting']['pictures']:,} pictures of COCO. Widths: mean "
+        f"{width['mean']}, median {width['median']}, {width['low']} to {width['high']} pixels. "
+        f"Heights: mean {height['mean']}, median {height['median']}, {height['low']} to "
+        f"{height['high']}.",
+        "figure2": "The base network as layered blocks: encoder, decoder, skip connections.",
+        "figure3": "The same with residual connections inside encoder and decoder blocks.",
+        "figure4": "The same with attention modules in the decoder.",
+        "figure5": f"Loss of {first} and {second}, the best and the worst by pixel accuracy, side "
+        "by side on a logarithmic axis; training loss smoothed over 80 logged steps.",
+        "figure6": "One picture with its stroke, the ground truth, and the predictions of all "
+        "eight models.",
+        "figure7": f"{numbers['figure7']} given one object under two strokes, one too small and "
+        "one overshooting; it fails on both.",
+    }
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read what :func:`nseg_lib.tables.save` wrote as Markdown.
+
+    Returns:
+        ``groups`` (name and span, empty where no column has one), ``columns``, ``rows``, ``notes``.
+
+    Raises:
+        ValueError: the file holds no table.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = [_cells(line) for line in lines if line.startswith("|")]
+    if len(cells) < 3:
+        raise ValueError(f"{path}: holds no table")
+    heads = [head.rpartition(": ")[::2] for head in cells[0]]
+    runs_of = [(g, len([*run])) for g, run in itertools.groupby(g for g, _ in heads)]
+    groups = [pair for g, n in runs_of for pair in ([(g, n)] if g else [("", 1)] * n)]
+    # Emphasis is for other readers of the file: the caption is the section's title here.
+    notes = [line for line in lines if line and not line.startswith(("|", "**"))]
+    return {
+        "groups": groups if any(g for g, _ in heads) else [],
+        "columns": [name for _, name in heads],
+        "rows": cells[2:],
+        "notes": notes,
+    }
+
+
+def _cells(line: str) -> list[str]:
+    parts = re.split(r"(?<!\\)\|", line.strip().strip("|"))
+    return [part.strip().replace("\\|", "|") for part in parts]
+
+
+def _facts(table: Path) -> list[dict[str, str]]:
+    """The few numbers to see first: identity, the best model, and what it adds."""
+    if not table.is_file():
+        return []
+    frame = pd.read_csv(table)
+    frame = frame[frame["split"] == "val"].set_index("method")
+    models = frame[~frame.index.isin([*BASELINES])].dropna(subset=["iou"])
+    facts = [{"value": f"{frame['iou']['identity']:.4f}", "text": "IoU of the stroke unchanged"}]
+    if len(models):
+        best = str(models["iou"].idxmax())
+        row = models.loc[best]
+        interval = f"95 % interval {row['iou_low']:+.4f} to {row['iou_high']:+.4f}"
+        facts += [
+            {"value": f"{row['iou']:.4f}", "text": f"IoU of the best model, {best}"},
+            {"value": f"{row['iou_difference']:+.4f}", "text": f"what it adds, {interval}"},
+            {"value": f"{100 * row['made_worse']:.0f} %", "text": "of the pictures it made worse"},
+            {
+                "value": f"{(models['iou_difference'] > 0).sum()} of {len(models)}",
+                "text": "trained models above the stroke they were given",
+            },
+        ]
+    return facts
+
+
+# --- where it came from ---------------------------------------------------------------------------
+
+
+def train_command(profile: Profile, model: str, seed: int) -> str:
+    """The command line that trains one row of Table 1."""
+    settings = {**profile.settings, "training.seed": seed}
+    defaults = configuration.load(model).training.seed
+    if seed == defaults:
+        del settings["training.seed"]
+    words = [f"nseg train {model}", f"--data {profile.data.folder.as_posix()}"]
+    words.append(f"--out runs/{profile.name}/{model}/seed{seed}")
+    return " ".join([*words, *(f"--set {key}={value}" for key, value in settings.items())])
+
+
+def _reproduce_command(profile: Profile) -> str:
+    coco = " COCO=dir" if profile.data.source == "coco" else ""
+    return f"make reproduce PROFILE={profile.name}{coco}"
+
+
+def _trained_rows(root: Path, profile: Profile, steps: Mapping[str, Step]) -> list[dict[str, Any]]:
+    rows = []
+    for model in profile.models:
+        for seed in profile.seeds:
+            step = steps[f"train/{model}_seed{seed}"]
+            run = runs.Run(model, seed, step.artefact.parent)
+            epochs = f"{len(run.log())} ({run.best_epoch})" if step.artefact.is_file() else "–"
+            command = train_command(profile, model, seed)
+            rows.append(
+                {"name": f"{model}, seed {seed}", "commands": [command], "epochs": epochs}
+                | _ran(step)
+            )
+    return rows
+
+
+def _baseline_rows(profile: Profile, steps: Mapping[str, Step]) -> list[dict[str, Any]]:
+    data, scale = profile.data.folder.as_posix(), profile.scale
+    command = f"nseg evaluate --data {data} --scale {scale} --out reports/{profile.name}/baselines"
+    ran = _ran(steps["evaluate/baselines"])
+    return [{"name": name, "commands": [command], "epochs": "–"} | ran for name in BASELINES]
+
+
+def _ran(step: Step) -> dict[str, str]:
+    """Minutes, day, machine and commit of a step, from its sidecar."""
+    record = graph.read_record(step)
+    if not record:
+        return dict.fromkeys(("minutes", "seconds", "finished", "device", "commit"), "–")
+    commit = (record["commit"] or "–")[:8] + (" +" if record["dirty"] else "")
+    return {
+        "minutes": f"{record['seconds'] / 60:.1f}",
+        "seconds": f"{record['seconds']:.0f}",
+        "finished": record["finished"].replace("T", " ")[:16],
+        "device": record["device"],
+        "commit": commit,
+    }
+
+
+def _chapter_row(name: str, step: Step) -> dict[str, str]:
+    there = {"name": name.replace("_", " "), "page": f"notebooks/{name}.html"}
+    return there | {"notebook": f"notebooks/{name}.ipynb"} | _ran(step)
+
+
+def _versions(record: Mapping[str, Any]) -> str:
+    packages = {k: v for k, v in record.get("packages", {}).items() if v}
+    listed = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return (
+        f"Python {record['python']}, {listed}. A “+” after a commit: with changes not in it."
+        if packages
+        else ""
+    )
+
+
+def _device(sidecar: Mapping[str, Any]) -> str:
+    return f"on {sidecar['device']}" if sidecar.get("device") else ""
+
+
+def _day(moment: str) -> str:
+    return f"{moment[:10]} {moment[11:16]} UTC" if moment else ""
+
+
+def _read_json(path: Path | None) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path else {}
