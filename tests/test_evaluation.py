@@ -33,17 +33,24 @@ def make_sample(image_id: int, **changes: object) -> Sample:
 
 @dataclass
 class Recorder:
-    """A method that returns the stroke and remembers how often it was asked; may fail."""
+    """A method that returns the stroke, remembers what it was asked, and may be killed.
+
+    Where ``watch`` names the results file, ``lines`` is what it held at each call.
+    """
 
     name: str = "recorder"
     seed: int | None = 3
     fail_on: int | None = None
     calls: list[int] = field(default_factory=list)
+    watch: Path | None = None
+    lines: list[int] = field(default_factory=list)
 
     def predict(self, image: np.ndarray, stroke: np.ndarray) -> dict[str, np.ndarray]:
         if len(self.calls) == self.fail_on:
             raise KeyboardInterrupt
         self.calls.append(int(stroke.sum()))
+        if self.watch is not None:
+            self.lines.append(self.watch.read_bytes().count(b"\n"))
         return {"mask": stroke}
 
 
@@ -135,7 +142,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     path = tmp_path / "resumed.csv"
     with pytest.raises(KeyboardInterrupt):
         evaluate([Recorder(fail_on=2)], samples, path, progress=False)
-    assert len(rows_of(path)) == 2, "rows are on disk as soon as they are made"
+    assert len(rows_of(path)) == 2
     second = Recorder()
     evaluate([second], samples, path, progress=False)
     assert len(second.calls) == 2, "rows already there are not computed again"
@@ -144,6 +151,24 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert third.calls == []
     drop = [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(path)]
     assert drop == [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(whole)]
+
+
+def test_a_row_is_on_disk_before_the_next_is_begun(tmp_path: Path) -> None:
+    method = Recorder(watch=tmp_path / "r.csv")
+    evaluate([method], [make_sample(i) for i in range(3)], tmp_path / "r.csv", progress=False)
+    assert method.lines[1:] == [2, 3]
+
+
+def test_a_repaired_run_may_be_killed_again(tmp_path: Path) -> None:
+    """The broken line is cut off before anything is appended behind it."""
+    samples = [make_sample(i) for i in range(4)]
+    path = evaluate([Recorder()], samples[:2], tmp_path / "r.csv", progress=False)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([Recorder(fail_on=2)], samples, path, progress=False)
+    assert [row["image_id"] for row in rows_of(path)] == ["0", "1", "2"]
+    evaluate([Recorder()], samples, path, progress=False)
+    assert [row["image_id"] for row in rows_of(path)] == ["0", "1", "2", "3"]
 
 
 def test_a_file_cut_anywhere_is_repaired(tmp_path: Path) -> None:

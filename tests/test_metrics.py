@@ -118,6 +118,26 @@ def test_overlaps_agree_with_their_plain_definitions(masks: tuple[Mask, Mask]) -
     assert values["boundary_iou"] == plain_iou(*bands)
 
 
+@pytest.mark.parametrize(
+    ("y", "x"),
+    [(0.5, 0.5), (0.2, 0.5), (0.8, 0.5), (0.5, 0.1), (0.5, 0.9)],
+    ids=["inside", "top", "bottom", "left", "right"],
+)
+@pytest.mark.parametrize("shape", [(97, 131), (64, 50)])
+def test_all_agree_wherever_the_object_lies(shape: tuple[int, int], y: float, x: float) -> None:
+    """Within the picture, and cut off by each of its sides."""
+    height, width = shape
+    target = disc(height, width, int(y * height), int(x * width), 17)
+    predicted = disc(height, width, int(y * height) + 1, int(x * width) - 2, 15)
+    values = evaluate_mask(predicted, target)
+    boundaries = released_boundary(predicted), released_boundary(target)
+    assert values["boundary_iou_1px"] == plain_iou(*boundaries)
+    bands = coco_band(predicted, "opencv"), coco_band(target, "opencv")
+    assert values["boundary_iou"] == plain_iou(*bands)
+    assert values["hausdorff_contour"] == pytest.approx(monai_hausdorff(predicted, target, None))
+    assert values["hd95"] == pytest.approx(monai_hausdorff(predicted, target, 95), rel=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(480, 640), (427, 640), (640, 223), (97, 201)])
 def test_boundary_iou_agrees_to_the_pixel_at_native_sizes(shape: tuple[int, int]) -> None:
     """Bands of 4 to 16 px, one mask cut off by the border; both of the oracle's backends."""

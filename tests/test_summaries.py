@@ -112,8 +112,8 @@ def test_the_interval_agrees_with_scipys_percentile_bootstrap() -> None:
             (values[:, column],), np.mean, method="percentile", n_resamples=20_000, rng=1
         ).confidence_interval
         width = oracle.high - oracle.low
-        assert ours[0][column] == pytest.approx(oracle.low, abs=0.03 * width)
-        assert ours[1][column] == pytest.approx(oracle.high, abs=0.03 * width)
+        assert ours[0][column] == pytest.approx(oracle.low, abs=0.015 * width)
+        assert ours[1][column] == pytest.approx(oracle.high, abs=0.015 * width)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
