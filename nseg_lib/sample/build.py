@@ -1,0 +1,290 @@
+"""Write the sample data set.
+
+Its splits `train`, `val` and `test` hold pictures composed from the photographs that the
+scikit-image package carries (`nseg_lib.sample.scene`). The split `photos` holds six of those
+photographs as they are, with outlines drawn by hand, within about 2 px of the edge: the pictures
+for demos and figures. The layout is COCO's, as `nseg_lib.reduce` writes it:
+
+    OUT/annotations/instances_{train,val,test,photos}.json
+    OUT/{train,val,test,photos}/*.jpg
+    OUT/reduction.json
+
+All splits draw on the same thirteen photographs, so a score on `val`, `test` or `photos` says that
+training works, not how well a network does on photographs of other things.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from nseg_lib.coco import annotation_mask, mask_to_rle, read_json
+from nseg_lib.records import DataError, Record
+from nseg_lib.reduce import FINISHED, as_json, write_atomic
+from nseg_lib.sample.scene import compose
+from nseg_lib.sample.shapes import FAMILIES
+from nseg_lib.sample.sources import load_data, photograph
+
+VERSION = 1
+"""Raised when the same request would give other pictures."""
+
+MIN_PICTURES = 8
+"""Six to train on, one to validate, one to test."""
+
+MAX_SIDES = range(128, 1281)
+"""Below, no stroke of the `erode` recipe survives; above, the photographs have nothing to show."""
+
+FIRST_ID = 101
+"""Id of the first composed picture; the photographs' are below."""
+
+SIZES = {
+    (640, 480): 0.42, (480, 640): 0.15, (640, 427): 0.18, (427, 640): 0.05, (640, 425): 0.05,
+    (500, 375): 0.05, (612, 612): 0.05, (640, 361): 0.03, (333, 500): 0.02,
+}  # fmt: skip
+"""Width and height of a picture at `max_side` 640, and their shares, much as in COCO."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What tells one sample from another."""
+
+    pictures: int = 240
+    seed: int = 42
+    max_side: int = 320
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        for name, least in (("pictures", MIN_PICTURES), ("seed", 0), ("max_side", MAX_SIDES[0])):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise DataError(f"{name} is {value!r}; an integer of {least} or more is needed")
+        if self.max_side not in MAX_SIDES:
+            raise DataError(f"max_side is {self.max_side}; at most {MAX_SIDES[-1]} is possible")
+
+    def ids(self) -> dict[str, range]:
+        """Split name → ids of its composed pictures: an eighth to validate, an eighth to test."""
+        eighth = round(self.pictures / 8)
+        train = FIRST_ID + self.pictures - 2 * eighth
+        return {
+            "train": range(FIRST_ID, train),
+            "val": range(train, train + eighth),
+            "test": range(train + eighth, train + 2 * eighth),
+        }
+
+
+def make_sample(
+    out: Path, pictures: int = 240, seed: int = 42, *, max_side: int = 320, progress: bool = False
+) -> Path:
+    """Make the sample data set in the folder `out`.
+
+    The same numbers give the same bytes, with the same versions of the libraries. A picture depends
+    on seed, max_side and its id alone, so a larger sample begins as a smaller one does. Run again
+    where it is finished, this does nothing.
+
+    Args:
+        out: a new or empty folder, or one that holds this sample.
+        pictures: composed pictures, at least 8: 75 % train, 12.5 % val, 12.5 % test.
+        seed: 0 or more.
+        max_side: longest side of the composed pictures in pixels, 128 to 1280. COCO's is 640; half
+            of it trains in a quarter of the time. The photographs keep their size, 384 to 640 px.
+        progress: show a bar on the error stream.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DataError: a number out of range, an `out` that holds something else, or a scikit-image
+            without its photographs.
+    """
+    out, request = Path(out), Request(pictures, seed, max_side)
+    if _is_finished(out, request):
+        return out
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _write(part, request, progress)
+        if out.exists():
+            out.rmdir()  # empty, as _is_finished saw
+        os.replace(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def _is_finished(out: Path, request: Request) -> bool:
+    """Whether `out` holds this very sample; DataError if it holds anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    marker = out / FINISHED
+    held = read_json(marker) if marker.is_file() else {}
+    found = held.get("request") if isinstance(held, dict) else None
+    if not isinstance(found, dict) or set(found) != {"sample"}:
+        raise DataError(f"{out}: neither an empty folder nor a sample; choose a new folder")
+    if found["sample"] != asdict(request):
+        raise DataError(
+            f"{out}: holds another sample, {found['sample']}; "
+            f"choose a new folder for {asdict(request)}"
+        )
+    for name, digest in held["sha256"].items():
+        path = out / "annotations" / f"instances_{name}.json"
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise DataError(f"{path}: missing or changed since it was made; choose a new folder")
+        for image in read_json(path)["images"]:
+            if not (out / name / image["file_name"]).is_file():
+                raise DataError(f"{out / name / image['file_name']}: missing; choose a new folder")
+    return True
+
+
+def _write(root: Path, request: Request, progress: bool) -> None:
+    """Fill an empty folder; the file that says that all is there comes last."""
+    categories = _categories()
+    documents = _composed_splits(root, request, categories, progress)
+    documents["photos"] = _photo_split(root / "photos", categories)
+    header = {
+        "info": {"description": "nseg sample data set", "version": str(request.version)},
+        "licenses": load_data("sources.json")["licenses"],
+        "categories": list(categories.values()),
+    }
+    texts = {name: as_json(header | document) for name, document in documents.items()}
+    for name, text in texts.items():
+        write_atomic(root / "annotations" / f"instances_{name}.json", text)
+    marker = {
+        "request": {"sample": asdict(request)},
+        "pictures": {name: len(d["images"]) for name, d in documents.items()},
+        "annotations": {name: len(d["annotations"]) for name, d in documents.items()},
+        "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()},
+    }
+    write_atomic(root / FINISHED, as_json(marker))
+
+
+def _categories() -> dict[str, Record]:
+    """Name → category record: the families of shapes, then what the photographs show."""
+    shown = [thing["category"] for found in load_data("outlines.json").values() for thing in found]
+    kinds = dict.fromkeys(FAMILIES, "synthetic") | dict.fromkeys(shown, "photographed")
+    return {
+        name: {"id": i, "name": name, "supercategory": kind}
+        for i, (name, kind) in enumerate(kinds.items(), 1)
+    }
+
+
+def _save(picture: NDArray[np.uint8], path: Path, quality: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, "JPEG", quality=quality)
+
+
+def _annotation(
+    image_id: int, number: int, category: Record, mask: NDArray[np.bool_], polygons: Any
+) -> Record:
+    """COCO's record of an object; without polygons, its mask is compressed RLE."""
+    return {
+        "id": 100 * image_id + number,
+        "image_id": image_id,
+        "category_id": category["id"],
+        "iscrowd": 0,
+        "area": int(mask.sum()),
+        "bbox": list(cv2.boundingRect(mask.astype(np.uint8))),
+        "segmentation": mask_to_rle(mask) if polygons is None else polygons,
+    }
+
+
+# --- composed pictures ----------------------------------------------------------------------------
+
+
+def _composed_splits(
+    root: Path, request: Request, categories: dict[str, Record], progress: bool
+) -> dict[str, Record]:
+    """Make the composed pictures; split name → its images and annotations."""
+    splits = request.ids()
+
+    def one(name: str, image_id: int) -> tuple[Record, list[Record]]:
+        return _composed(root / name, request, image_id, categories)
+
+    # Threads, since the work is done in OpenCV and NumPy, which let others run meanwhile.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        jobs = {name: [pool.submit(one, name, i) for i in ids] for name, ids in splits.items()}
+        waiting = [job for found in jobs.values() for job in found]
+        bar = track(
+            waiting, "making the sample", console=Console(stderr=True), disable=not progress
+        )
+        try:
+            for job in bar:
+                job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    results = {name: [job.result() for job in found] for name, found in jobs.items()}
+    return {
+        name: {
+            "images": [image for image, _ in found],
+            "annotations": [record for _, records in found for record in records],
+        }
+        for name, found in results.items()
+    }
+
+
+def _composed(
+    folder: Path, request: Request, image_id: int, categories: dict[str, Record]
+) -> tuple[Record, list[Record]]:
+    """Compose and save one picture; its image record and its annotations."""
+    rng = np.random.default_rng((request.seed, image_id))
+    sizes, shares = list(SIZES), np.array(list(SIZES.values()))
+    size = np.array(sizes[rng.choice(len(sizes), p=shares / shares.sum())])
+    width, height = (int(n) for n in np.round(size * request.max_side / max(size)))
+    scene = compose(rng, height, width)
+    file_name = f"{image_id:012d}.jpg"
+    _save(scene.image, folder / file_name, int(rng.integers(85, 96)))
+    image = {
+        "id": image_id,
+        "file_name": file_name,
+        "height": height,
+        "width": width,
+        "license": 3,
+        "sources": scene.sources,
+    }
+    annotations = [
+        _annotation(
+            image_id,
+            number,
+            categories[solid.family],
+            visible,
+            solid.polygons if np.array_equal(visible, solid.mask) else None,
+        )
+        for number, (solid, visible) in enumerate(scene.items)
+    ]
+    return image, annotations
+
+
+# --- photographs ----------------------------------------------------------------------------------
+
+
+def _photo_split(folder: Path, categories: dict[str, Record]) -> Record:
+    """Save the outlined photographs; their image records and annotations."""
+    known = load_data("sources.json")["photographs"]
+    images, annotations = [], []
+    for image_id, (file, things) in enumerate(load_data("outlines.json").items(), 1):
+        file_name = f"{Path(file).stem}.jpg"
+        _save(photograph(file), folder / file_name, 95)
+        images.append({"id": image_id, "file_name": file_name, "sources": [file], **known[file]})
+        height, width = known[file]["height"], known[file]["width"]
+        drawn = [annotation_mask({"segmentation": t["polygons"]}, height, width) for t in things]
+        named = dict(zip((t["category"] for t in things), drawn, strict=True))
+        for number, (thing, mask) in enumerate(zip(things, drawn, strict=True)):
+            polygons = thing["polygons"]
+            if "behind" in thing:  # its outline is drawn whole; what hides it is taken away
+                mask = mask & ~np.any([named[name] for name in thing["behind"]], axis=0)
+                polygons = None
+            category = categories[thing["category"]]
+            annotations.append(_annotation(image_id, number, category, mask, polygons))
+    return {"images": images, "annotations": annotations}
