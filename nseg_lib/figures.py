@@ -22,6 +22,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from nseg_lib import metrics, paper
@@ -265,9 +266,18 @@ def figure5(logs: Mapping[str, Any], authors: pd.DataFrame, missing: Mapping[str
         else:
             _own_losses(ax, run)
         ax.set(title=model, xlabel="epochs finished", yscale="log")
+        plain_log_axis(ax)
         ax.legend(loc="lower left")
     axes[0].set_ylabel("loss (log axis)")
     return fig
+
+
+def plain_log_axis(ax: Axes) -> None:
+    """Write a logarithmic axis of losses as .05, .1, .2 in place of powers of ten."""
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_minor_locator(LogLocator(subs=np.arange(1.0, 10.0)))
+    ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _own_losses(ax: Axes, run: Any) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from nseg_lib.baselines import BASELINES
+from nseg_lib.config import names
 from nseg_lib.metrics import DISTANCES, METRICS
 from nseg_lib.models import ModelSize
 from nseg_lib.paper import setting_note
@@ -150,12 +151,16 @@ class Table:
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        body = self.text.to_html(index=False, border=0, classes="nseg")
-        return f"<p><b>{html.escape(self.caption)}</b></p>{body}<small>{notes}</small>"
+        body = self.text.to_html(index=False, border=0, classes="nseg").replace(" [", "<br>[")
+        look = "<style>.nseg td {white-space: nowrap} .nseg th {text-align: center}</style>"
+        title = f"<p><b>{html.escape(self.caption)}</b></p>"
+        return f'{look}{title}<div style="overflow-x: auto">{body}</div><small>{notes}</small>'
 
 
 def read_rows(folder: str | Path) -> pd.DataFrame:
     """All results of a folder: ``baselines.csv`` and a file for each model and seed.
+
+    Methods come in the order of the tables: baselines, the paper's eight, others.
 
     Raises:
         ValueError: no ``baselines.csv``, without which no table can show the identity row, or a
@@ -164,7 +169,10 @@ def read_rows(folder: str | Path) -> pd.DataFrame:
     files = sorted(Path(folder).glob("*.csv"))
     if Path(folder) / "baselines.csv" not in files:
         raise ValueError(f"{folder}: no baselines.csv; 'make reproduce' evaluates into this folder")
-    return pd.concat([read_results(path) for path in files], ignore_index=True)
+    results = pd.concat([read_results(path) for path in files], ignore_index=True)
+    order = {name: place for place, name in enumerate((*BASELINES, *names()))}
+    place = results["method"].map(lambda name: order.get(name, len(order)))
+    return results.iloc[place.argsort(kind="stable")].reset_index(drop=True)
 
 
 def table1(

@@ -7,19 +7,19 @@
 # - train a network, read its log, and tell why training stopped where it did;
 # - judge a claim such as "the boundary loss helps" by comparing runs at equal epochs.
 #
-# **Of the paper:** Figure 5, and the claims of section 3.2 on losses.
-# **From → to:** a toy edge, the built-in pictures, the logs in `runs` and the authors' own → Figure 5.
-# **Takes** about a minute in every profile: the network trained here is a small one.
-#
-# Previous: [05 · The U-Net with attention](05_unet_attention.ipynb) ·
-# next: [07 · Evaluation](07_evaluation.ipynb)
+# | | |
+# |---|---|
+# | makes | Figure 5, and a second look at what section 3.2 says of losses |
+# | inputs → outputs | a toy edge, photographs, training logs (ours and the authors') → Figure 5 |
+# | takes | about half a minute in every profile: the network trained here is a small one |
+# | previous, next | [05](05_unet_attention.ipynb), [07 · Evaluation](07_evaluation.ipynb) |
 
 # %% tags=["parameters"]
-profile = "sample"
-data = "data/sample"
-photos = "data/sample"
-runs = "runs/sample"
-out = "reports/sample"
+profile = "sample"  # which settings: smoke, sample, half, paper
+data = "data/sample"  # a data set in COCO's layout, with splits train, val and test
+photos = "data/sample"  # the built-in data set, for the training below
+runs = "runs/sample"  # trained networks
+out = "reports/sample"  # where tables and figures go
 
 # %%
 import tempfile
@@ -31,12 +31,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nseg_lib import config, course, figures, losses, paper, training
+from nseg_lib import config, course, exercises, figures, losses, paper, training
 from nseg_lib import runs as trained_runs
-from nseg_lib.datasets import EvaluationSamples
 from nseg_lib.coco import load_split
-from nseg_lib.exercises import check_matched_difference, check_running_mean, check_soft_dice
-from nseg_lib.exercises import check_stops_at
+from nseg_lib.datasets import EvaluationSamples
 from nseg_lib.metrics import iou
 from nseg_lib.notebooks import project_root
 
@@ -72,9 +70,9 @@ truth = disc()
 
 
 # %% [markdown]
-# Four mistakes of exactly the same size, in pixels: a bite out of the edge, a hole in the middle, a
-# blob far away, and a rim missing all round. And one that is no wrong pixel at all: an edge that is
-# blurred because the network is unsure of it.
+# Four mistakes of exactly the same size, in pixels: a bite out of the edge, a hole in the middle,
+# a blob far away, and a rim missing all round. And one that is hardly a wrong pixel at all: an
+# edge that is blurred because the network is unsure of it.
 
 
 # %%
@@ -111,12 +109,15 @@ for ax, (name, logits) in zip(axes.flat, mistakes.items(), strict=True):
 #
 # With $p = \sigma(\ell)$ the predicted probability and $t \in \{0, 1\}$ the truth:
 #
-# | term | formula | in words |
-# |---|---|---|
-# | binary cross-entropy | $-\mathrm{mean}\,[t \log p + (1 - t) \log (1 - p)]$ | every pixel has one vote |
-# | Dice | $1 - \frac{2 \sum p t + 1}{\sum p + \sum t + 1}$ | overlap, relative to the object's size |
-# | boundary (the paper's) | $\mathrm{mean}\,(\lvert\nabla p\rvert - \lvert\nabla t\rvert)^2$ | the two edge maps should look alike |
-# | boundary (Kervadec) | $\mathrm{mean}\,(\phi_t\, p)$ | a wrong pixel costs its distance $\phi_t$ to the edge |
+# | term | formula |
+# |---|---|
+# | binary cross-entropy (BCE) | $-\mathrm{mean}\,[t \log p + (1 - t) \log (1 - p)]$ |
+# | Dice | $1 - (2 \sum p t + 1) / (\sum p + \sum t + 1)$ |
+# | boundary (the paper's) | $\mathrm{mean}\,(\lvert\nabla p\rvert - \lvert\nabla t\rvert)^2$ |
+# | boundary (Kervadec) | $\mathrm{mean}\,(\phi_t\, p)$ over the picture's diagonal |
+#
+# In words: every pixel has one vote; overlap counts, relative to the object's size; the two maps of
+# edges should look alike; a wrong pixel costs its distance $\phi_t$ to the true edge.
 #
 # The paper calls the third one "Boundary Loss". The literature's loss of that name is the fourth,
 # which the paper does not use; it is here for comparison.
@@ -175,7 +176,7 @@ print("by hand = library, for all", len(mistakes), "predictions and", len(ours),
 #
 # Each column below is one scheme; the costs are what the mistake adds to the loss of the faultless
 # prediction, in units of what the **bite** adds. So a 1 means "as bad as the bite". Before you run
-# it: which scheme thinks the hole is worse than the bite? Which one does not care?
+# it: which scheme thinks the hole is worse than the bite? Which ones do not care?
 
 # %%
 marks = pd.DataFrame({name: from_library(logits, truth) for name, logits in mistakes.items()}).T
@@ -183,15 +184,17 @@ added = marks.loc["rim missing":] - marks.loc["none"]
 (added / added.loc["bite"]).style.format("{:.2f}")
 
 # %% [markdown]
-# *What to look for:* down the BCE column, mistakes of equal size cost the same, wherever they are:
-# it counts pixels. So does Dice, nearly. The paper's boundary term pays for **length of wrong edge**:
-# a rim cut evenly leaves no long false edge but moves the whole true one. Kervadec's pays for **distance
-# from the true edge**: the rim is almost free, the far blob ruinous.
+# *What to look for:* down the BCE column, mistakes of equal size cost the same, wherever they
+# are: it counts pixels. So does Dice, a little milder on what is added than on what is missed.
+# The paper's boundary term pays for **length of wrong edge**: a rim cut evenly leaves no long
+# false edge but moves the whole true one. Kervadec's pays for **distance from the true edge**:
+# the rim is almost free, the far blob ruinous.
 #
 # ## How far does each scheme see?
 #
-# Now shift the whole disc sideways by $n$ pixels. A useful loss keeps falling as the prediction comes
-# nearer: its slope is what the network follows. The vertical axes differ; compare the shapes.
+# Now shift the whole disc sideways by $n$ pixels. A useful loss keeps falling as the prediction
+# comes nearer: its slope is what the network follows. The vertical axes differ (and Kervadec's
+# term is below zero at its best, which changes nothing for a slope); compare the shapes.
 
 # %%
 shifts = np.arange(-16, 17)
@@ -220,8 +223,8 @@ near.to_frame().style.format("{:.0%}")
 # *What to look for:* BCE and Dice rise in proportion to the shift. The paper's boundary term has
 # spent most of its cost after three pixels, the width of its filter: once the two edges no longer
 # touch, it cannot tell near from far. It is a fine brush for the last pixels and blind at a
-# distance. Kervadec's rises faster than the shift: blind close by, loud far away. This is why neither
-# is used alone.
+# distance. Kervadec's rises faster than the shift: blind close by, loud far away. This is why
+# neither is used alone.
 #
 # ## Why Dice at all?
 #
@@ -239,8 +242,8 @@ pd.DataFrame(given_up).T[["BCE", "Dice"]].style.format("{:.3f}")
 # For BCE, giving up on a small object is nearly as good as finding it. For Dice it is the worst
 # answer there is, at any size. The sum of both has BCE's even slope and Dice's sense of proportion.
 #
-# The paper weighs BCE and Dice .5 each or, with the boundary term, .4, .4 and .2. In the library the
-# weights are part of a model's configuration, and `RefinementLoss` adds up:
+# The paper weighs BCE and Dice .5 each or, with the boundary term, .4, .4 and .2. In the library
+# the weights are part of a model's configuration, and `RefinementLoss` adds up:
 
 # %%
 weights = config.load("res16-128_bce-dice-bound").loss
@@ -275,8 +278,9 @@ with tempfile.TemporaryDirectory() as folder:
 log
 
 # %% [markdown]
-# One number is missing in every training log that we know of: what *doing nothing* scores. The stroke
-# is already close to the object, so a rising IoU means little until it passes the stroke's own.
+# One number is missing in every training log that we know of: what *doing nothing* scores. The
+# stroke is already close to the object, so a rising IoU means little until it passes the stroke's
+# own.
 
 # %%
 strokes = EvaluationSamples(load_split(PHOTOS, "val"), scale=0.5)
@@ -289,6 +293,7 @@ smooth = steps["train_loss"].rolling(figures.SMOOTHING, min_periods=1).mean()
 left.plot(at, smooth, color=figures.PALETTE["stroke"], label="mean of the last 80 logged")
 left.plot(log["epoch"] + 1, log["val_loss"], "o-", color=figures.PALETTE["res"], label="validation")
 left.set(yscale="log", xlabel="epochs finished", ylabel="loss (log axis)")
+figures.plain_log_axis(left)
 left.legend()
 right.plot(log["epoch"] + 1, log["val_iou"], "o-", color=figures.PALETTE["res"], label="network")
 right.axhline(identity, color=figures.PALETTE["identity"], ls="--", label="stroke unchanged")
@@ -298,12 +303,14 @@ plt.show()
 print(f"kept: epoch {best}; its IoU minus the stroke's: {log['val_iou'][best] - identity:+.3f}")
 
 # %% [markdown]
-# *What to look for:* single steps scatter by a factor of ten, because some pictures are hard; only
-# the running mean shows progress. Validation can lie below training: strokes for training are drawn
-# anew and the mean still holds older, worse steps. And on the right: is the network above the dashed line yet?
+# *What to look for:* single steps scatter by a factor of ten, because some pictures are hard;
+# only the running mean shows progress. Validation can lie below training: strokes for training
+# are drawn anew and the mean still holds older, worse steps. And on the right: is the network
+# above the dashed line yet?
 #
 # **Early stopping** keeps the epoch of lowest validation loss, and ends training when five epochs
-# in a row (the *patience*) bring none lower.
+# in a row (the *patience*) bring none lower. Logs number the epochs from 0, so epoch 4 is kept
+# after five epochs are finished.
 #
 # ## Figure 5: two full trainings
 #
@@ -322,9 +329,9 @@ figures.save(figure5, OUT / "figures" / "figure5", profile=profile, inputs=input
 plt.show()
 
 # %% [markdown]
-# *What to look for:* the two trainings differ in more than the network: the left one's loss has a third
-# term and other weights, so **the two vertical positions cannot be compared**, only the shapes. And
-# the right one stopped after a few epochs. Hold that thought.
+# *What to look for:* the two trainings differ in more than the network: the left one's loss has a
+# third term and other weights, so **the two vertical positions cannot be compared**, only the
+# shapes. And the authors' right one stopped after a few epochs. Hold that thought.
 
 # %%
 chosen = {
@@ -337,9 +344,10 @@ pd.DataFrame(chosen).T
 # %% [markdown]
 # ## Does the boundary loss help?
 #
-# The paper compares the best epoch of one training with the best epoch of another. If the two stopped
-# at very different epochs, the difference mixes two causes: the loss, and the length of training. The
-# authors' logs let us separate them, since they hold the validation metrics of *every* epoch.
+# The paper compares the best epoch of one training with the best epoch of another. If the two
+# stopped at very different epochs, the difference mixes two causes: the loss, and the length of
+# training. The authors' logs let us separate them, since they hold the validation metrics of
+# *every* epoch.
 
 # %%
 logs = paper.authors_logs().set_index("epoch")
@@ -352,17 +360,23 @@ for ax, (name, (bound, plain)) in zip(axes, pairs.items(), strict=True):
     for model, kind, colour in ((bound, "with", "res"), (plain, "without", "stroke")):
         values, kept = logs[logs["model"] == model], paper.numbers()["chosen_epochs"][model]
         ax.plot(values["val_iou"], color=figures.PALETTE[colour], label=f"{kind} boundary term")
-        ax.plot(kept, values["val_iou"][kept], "*", ms=13, color=figures.PALETTE[colour], mec="white")
+        ax.plot(
+            kept, values["val_iou"][kept], "*", ms=13, color=figures.PALETTE[colour], mec="white"
+        )
     ax.set(title=f"{name}, the authors' logs", xlabel="epoch", ylabel="validation IoU")
     ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# *What to look for:* the stars are what the paper's table compares. Then cover everything to the right of
-# where the shorter curve ends.
+# *What to look for:* the stars are what the paper's table compares. Then cover everything to the
+# right of where the shorter curve ends.
 
 
 # %%
+SIGNED = dict.fromkeys(("as in Table 1", "at equal epochs"), "{:+.4f}")
+SIGNED |= {"± standard error": "{:.4f}", "epochs": "{:d}"}
+
+
 def compare(a: str, b: str) -> pd.DataFrame:
     """a - b in the authors' logs: at the epochs that the table took, and at equal epochs."""
     first, second = (logs[logs["model"] == m].drop(columns="model") for m in (a, b))
@@ -371,24 +385,30 @@ def compare(a: str, b: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "as in Table 1": first.loc[epochs[a]] - second.loc[epochs[b]],
-            f"at the {len(gap)} equal epochs": gap.mean(),
+            "at equal epochs": gap.mean(),
             "± standard error": gap.std() / np.sqrt(len(gap)),
+            "epochs": len(gap),
         }
     ).drop("val_loss")
 
 
-pd.concat({name: compare(*pair) for name, pair in pairs.items()}).style.format("{:+.4f}")
+compared = pd.concat({name: compare(*pair) for name, pair in pairs.items()})
+compared.style.format(SIGNED)
 
 # %% [markdown]
-# The IoU that the table credits to the boundary loss is gone once both networks have seen equally many
-# pictures. A gain remains in the boundary metric, which is what the term is for, and it is a small part
-# of what the table shows. (Validation strokes were drawn anew at each epoch, so single epochs scatter;
-# hence the mean over epochs and its error.)
+# (For the Hausdorff distance, negative is better.) The IoU that the table credits to the boundary
+# loss is gone once both networks have seen equally many pictures. A gain remains in the boundary
+# metric, which is what the term is for, and it is a small part of what the table shows.
 #
-# The same look at the residual models:
+# The same look at the residual models, where the table puts `tiny` ahead with the boundary term:
 
 # %%
-compare("res16-32_bce-dice", "tiny16-32_bce-dice").style.format("{:+.4f}")
+residual = {
+    "16-32": ("res16-32_bce-dice", "tiny16-32_bce-dice"),
+    "16-128": ("res16-128_bce-dice", "tiny16-128_bce-dice"),
+    "16-128, boundary": ("res16-128_bce-dice-bound", "tiny16-128_bce-dice-bound"),
+}
+pd.concat({name: compare(*pair) for name, pair in residual.items()}).style.format(SIGNED)
 
 # %% [markdown]
 # ## Lucky epochs
@@ -401,78 +421,87 @@ luck = {}
 for model, kept in paper.numbers()["chosen_epochs"].items():
     values = logs[logs["model"] == model]["val_iou"]
     around = values.drop(kept).loc[kept - 2 : kept + 2]
-    luck[model] = {"kept epoch": kept, "IoU there": values[kept], "two before, two after": around.mean()}
+    luck[model] = {
+        "kept epoch": kept,
+        "IoU there": values[kept],
+        "two before, two after": around.mean(),
+    }
 luck = pd.DataFrame(luck).T
 luck["stands out by"] = luck["IoU there"] - luck["two before, two after"]
 luck.style.format("{:.4f}").format("{:.0f}", subset="kept epoch")
 
-# %% [markdown]
-# In every row the number in the paper's table is above its surroundings or the table would have another
-# row; the excess is of the size of the differences that the table is read for. The cure costs
-# nothing: choose on the validation pictures, **report on others**. Chapter 07 does.
-
 # %%
-print(f"stands out: {(luck['stands out by'] > 0).sum()} of {len(luck)} models, "
-      f"mean {luck['stands out by'].mean():+.4f} IoU")  # fmt: skip
+together = logs.pivot_table(index="epoch", columns="model", values="val_iou").diff()
+four = [model for pair in pairs.values() for model in pair]
+print(f"the kept epoch stands out in {(luck['stands out by'] > 0).sum()} of {len(luck)} models, "
+      f"by {luck['stands out by'].mean():+.4f} IoU in the mean")  # fmt: skip
+print("how alike four different models rise and fall from epoch to epoch (correlation):")
+together[four].corr().style.format("{:.2f}")
+
+# %% [markdown]
+# Now look again at the zigzag in the plot above. The curves of **different models rise and fall
+# together**. Networks trained apart have no reason to agree on which epoch is a good one; but
+# they were validated on the same strokes, drawn anew for each epoch. A high point is an *easy
+# draw of strokes*, and keeping the best epoch keeps the easiest draw. The excess is as large as
+# the differences that the paper's table is read for.
+#
+# Two cures, both free: validate every epoch on the same frozen strokes (our training does), and
+# choose on the validation pictures but **report on others** (chapter 07 does).
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. Soft Dice.** Write the Dice loss of probabilities `p` and truth `t` (arrays of one shape), with
-# the smoothing of 1 as above.
+# **1. Soft Dice.** Write the Dice loss of probabilities `p` and truth `t` (arrays of one shape),
+# with the smoothing of 1 as above.
 
 
 # %%
-def soft_dice(p, t):
-    ...  # your turn
+def soft_dice(p, t): ...  # your turn
 
 
-print(check_soft_dice(soft_dice))
+print(exercises.check_soft_dice(soft_dice))
 
 # %% [markdown]
-# **2. Running mean.** The mean of the last `window` values at each place; at the beginning, of as many
-# as there are. It is the smoothing of Figure 5.
+# **2. Running mean.** The mean of the last `window` values at each place; at the beginning, of as
+# many as there are. It is the smoothing of Figure 5.
 
 
 # %%
-def running_mean(values, window):
-    ...  # your turn
+def running_mean(values, window): ...  # your turn
 
 
-print(check_running_mean(running_mean))
+print(exercises.check_running_mean(running_mean))
 
 # %% [markdown]
-# **3. Early stopping.** Given the validation loss of every epoch that *would* come, return the epoch
-# that is kept and the last epoch that is trained, counted from 0, for a given patience.
+# **3. Early stopping.** Given the validation loss of every epoch that *would* come, return the
+# epoch that is kept and the last epoch that is trained, counted from 0, for a given patience.
 
 
 # %%
-def stops_at(losses, patience):
-    ...  # your turn
+def stops_at(losses, patience): ...  # your turn
 
 
-print(check_stops_at(stops_at))
+print(exercises.check_stops_at(stops_at))
 
 # %% [markdown]
-# **4. At equal epochs.** Two logs of different length: the mean difference `a - b` over the epochs that
-# both have.
+# **4. At equal epochs.** Two logs of different length: the mean difference `a - b` over the
+# epochs that both have.
 
 
 # %%
-def matched_difference(a, b):
-    ...  # your turn
+def matched_difference(a, b): ...  # your turn
 
 
-print(check_matched_difference(matched_difference))
+print(exercises.check_matched_difference(matched_difference))
 
 # %% [markdown]
 # ## What you have seen
 #
-# - BCE counts wrong pixels, Dice weighs them by the object's size, the paper's boundary term compares
-#   edges within a few pixels, Kervadec's weighs by distance.
+# - BCE counts wrong pixels, Dice weighs them by the object's size, the paper's boundary term
+#   compares edges within a few pixels, Kervadec's weighs by distance.
 # - A training log becomes readable once it is smoothed and once it carries the score of doing
 #   nothing.
-# - Two best epochs are not a fair comparison; equal epochs are. The paper's gain from the boundary loss
-#   is mostly length of training.
+# - Two best epochs are not a fair comparison; equal epochs are. The paper's gain from the
+#   boundary loss is mostly length of training.
 #
 # Next: [07 · Evaluation](07_evaluation.ipynb), where the metrics themselves are taken apart.
