@@ -188,7 +188,7 @@ def pierced(rng: Generator) -> Shape:
 
 def _ring(rng: Generator) -> Shape:
     outer = _blob(rng, 0.15)
-    return Shape([outer], [outer * rng.uniform(0.35, 0.7) + rng.uniform(-0.06, 0.06, 2)])
+    return Shape([outer], [outer * rng.uniform(0.3, 0.6) + rng.uniform(-0.06, 0.06, 2)])
 
 
 def _slab(rng: Generator) -> Shape:
@@ -215,7 +215,7 @@ def _mug(rng: Generator) -> Shape:
 
 def _wheel(rng: Generator) -> Shape:
     flat, spokes = _xy(1, rng.uniform(0.6, 1.0)), int(rng.integers(3, 8))
-    rim, hub, bar = rng.uniform(0.72, 0.86), rng.uniform(0.15, 0.28), rng.uniform(0.05, 0.1)
+    rim, hub, bar = rng.uniform(0.65, 0.8), rng.uniform(0.18, 0.3), rng.uniform(0.06, 0.12)
     holes = []
     for start in np.arange(spokes) * 2 * np.pi / spokes + rng.uniform(0, 1):
         end = start + 2 * np.pi / spokes - 2 * bar
@@ -228,7 +228,7 @@ def _wheel(rng: Generator) -> Shape:
 
 
 def _frame(rng: Generator) -> Shape:
-    half, bar = _xy(1, rng.uniform(0.6, 1.0)), rng.uniform(0.15, 0.35)
+    half, bar = _xy(1, rng.uniform(0.6, 1.0)), rng.uniform(0.2, 0.38)
     square = _xy([-1, 1, 1, -1], [-1, -1, 1, 1])
     hole = _rounded(square * (half - bar), rng.uniform(0, 0.3))
     return Shape([_rounded(square * half, rng.uniform(0, 0.2))], [hole])
