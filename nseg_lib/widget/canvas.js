@@ -154,6 +154,7 @@ const ICONS = {
   open: "M3 19V6h6l2 2h10v11zM12 16v-5M9.5 13.5 12 11l2.5 2.5",
   save: "M12 4v11M7 11l5 5 5-5M4 20h16",
   help: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM9.5 9.5a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.9-1.1 1.8M12 17h.01",
+  opacity: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 3v18M12 8h7.5M12 12h9M12 16h7.5",
   previous: "m15 5-7 7 7 7",
   next: "m9 5 7 7-7 7",
 };
@@ -228,9 +229,11 @@ class Drawing {
     Object.assign(this, { model, root: element, strokes: [], past: [], future: [], pointers: new Map() });
     Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0 });
     element.classList.add("nseg");
-    // Jupyter's own shortcuts (D D deletes a cell) must not act on what is typed here.
-    element.setAttribute("data-lm-suppress-shortcuts", "true");
     this.build();
+    // Jupyter's own shortcuts (D D deletes a cell) must not act on what is typed here.
+    for (const each of element.querySelectorAll("button, input, .nseg-stage")) {
+      each.setAttribute("data-lm-suppress-shortcuts", "true");
+    }
     this.listen();
   }
 
@@ -277,7 +280,7 @@ class Drawing {
       this.session, brushes,
       group("Radius", make("i", { className: "nseg-dot nseg-small" }), this.size, this.sizeText),
       group("History", this.undoButton, this.redoButton, this.clearButton),
-      views, group("Opacity", make("span", { className: "nseg-label" }, "Opacity"), this.opacity),
+      views, group("Opacity", icon("opacity"), this.opacity),
       group("Zoom", button("out", "Zoom out (−)", () => this.zoomBy(0.8)),
         button("in", "Zoom in (+)", () => this.zoomBy(1.25)), button("fit", "Fit (0)", () => this.fit())),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.file.click()),
@@ -384,7 +387,9 @@ class Drawing {
   change(strokes) {
     this.strokes = strokes;
     this.set("_drawing", { ...this.drawing, revision: this.revision + 1 });
-    this.refresh();
+    if (strokes.length) return this.refresh();
+    this.paper.cover = null; // nothing is drawn: no need to wait for an empty mask
+    this.showView();
   }
 
   undo() { this.travel(this.past, this.future); }
@@ -457,8 +462,8 @@ class Drawing {
   begin(event) {
     const kind = event.buttons & 32 ? "erase" : this.model.get("brush"); // a pen's rubber end
     this.live = { kind, points: [this.point(event)] };
-    // Drawn in sight of an up-to-date mask, a stroke corrects it.
-    if (this.paper.cover && !this.waiting && this.model.get("view") !== "stroke") this.live.correction = true;
+    // Drawn in sight of a mask, a stroke corrects it.
+    if (this.paper.cover && this.model.get("view") !== "stroke") this.live.correction = true;
     this.root.classList.add("nseg-painting");
     this.paper.paint(kind, this.live.points);
   }
@@ -566,7 +571,7 @@ class Drawing {
     const { width, height } = this.paper, room = this.root.clientWidth - 2;
     if (room <= 0) return;
     this.root.closest(".jp-OutputArea-child")?.classList.add("nseg-live"); // hides the still picture
-    const most = Math.max(260, Math.min(620, window.innerHeight * 0.7));
+    const most = Math.max(260, Math.min(620, window.innerHeight * 0.62));
     const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 2) : 1;
     this.stage.style.height = `${width ? Math.max(120, Math.ceil(height * k)) : 220}px`;
     if (fresh || this.zoom.fitted) this.fit();
@@ -606,9 +611,9 @@ class Drawing {
     const view = this.model.get("view"), opacity = this.model.get("opacity");
     if (this.paper.width) {
       this.paper.showPicture(view === "cut-out");
-      this.paper.showMask(opacity);
+      this.paper.showMask(view === "both" ? opacity * 0.6 : opacity);
     }
-    this.root.style.setProperty("--nseg-opacity", view === "both" ? opacity * 0.6 : opacity);
+    this.root.style.setProperty("--nseg-opacity", view === "both" ? opacity * 0.7 : opacity);
     this.refresh();
   }
 

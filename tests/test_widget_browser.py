@@ -1,0 +1,510 @@
+"""The drawing widget in headless Chromium, through JupyterLab and through Voilà.
+
+Every test runs with all other hosts blocked. Screenshots are kept under ``test-artefacts/``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import browser
+import numpy as np
+import pytest
+from browser import Canvas, Lab
+from PIL import Image
+from pycocotools.coco import COCO
+from skimage import data as photographs
+
+from nseg_lib.coco import rle_to_mask
+from nseg_lib.strokes import rasterize
+
+pytestmark = pytest.mark.skipif(
+    browser.find_chromium() is None and os.environ.get("CI") != "true",
+    reason="no Chromium on this machine; install the system's package 'chromium'",
+)
+ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
+
+SET_UP = """
+import time
+import cv2
+import numpy as np
+from skimage import data
+from nseg_lib.coco import mask_to_rle
+from nseg_lib.widget import FolderSession, StrokeCanvas
+
+class Grower:  # answers with the stroke, 4 pixels wider
+    def refine(self, image, stroke):
+        return cv2.dilate(stroke.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+
+PICTURE = data.astronaut()[:480, :640]
+canvas = StrokeCanvas(PICTURE, Grower())
+seen = []
+canvas.observe(lambda change: seen.append(len(canvas.strokes)), "mask")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    ARTEFACTS.mkdir(exist_ok=True)
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    browser.write_notebook(folder / "draw.ipynb", SET_UP, "canvas")
+    with browser.jupyterlab(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def context(chromium, server):
+    context = browser.new_context(chromium, has_touch=True)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def lab(context, server):
+    lab = Lab(context, server, "draw.ipynb")
+    lab.errors = []
+    lab.page.on("pageerror", lambda error: lab.errors.append(str(error)))
+    lab.command("notebook:run-all-cells")
+    lab.page.wait_for_selector(".nseg-stage")
+    return lab
+
+
+@pytest.fixture
+def canvas(lab):
+    """The canvas with a fresh picture, and nobody's settings."""
+    lab.kernel(
+        "canvas.session = None; canvas._session = {}; canvas.refiner = Grower()\n"
+        "canvas.brush, canvas.view, canvas.opacity = 'object', 'both', 0.6\n"
+        "canvas.load(PICTURE); canvas.radius = 12; seen.clear()"
+    )
+    drawing = Canvas(lab.page)
+    lab.page.wait_for_function(
+        "() => { const d = document.querySelector('.nseg').dataset;"
+        " return d.strokes === '0' && d.revision === '1' && d.answered === '1' }"
+    )
+    drawing.stage.scroll_into_view_if_needed()
+    yield drawing
+    assert lab.errors == []
+
+
+def labels(painted):
+    values, counts = np.array(painted["runs"]).T
+    return np.repeat(values, counts).reshape(painted["height"], painted["width"])
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+STATE = "{'strokes': canvas.strokes, 'mask': mask_to_rle(canvas.mask), 'seen': seen}"
+
+
+def test_the_browser_paints_what_python_rasterises(lab, canvas):
+    canvas.draw((100, 100), (220, 140), (180, 300))
+    canvas.press("]")
+    canvas.press("]")
+    canvas.draw((300, 200), (500, 260))
+    canvas.press("2")
+    canvas.draw((150, 60), (150, 260))
+    canvas.press("3")
+    canvas.page.mouse.wheel(0, 400)  # smaller
+    canvas.draw((90, 130), (560, 260), steps=15)
+    canvas.press("1")
+    radius = canvas.root.locator("[aria-label^='Brush radius']")
+    radius.fill("800")
+    canvas.draw((480, 60))
+    canvas.wait()
+    found = lab.kernel("", STATE)
+    radii = [stroke["points"][0][2] for stroke in found["strokes"]]
+    assert [stroke["kind"] for stroke in found["strokes"]] == [
+        "object", "object", "background", "erase", "object",
+    ]  # fmt: skip
+    assert radii[0] == 12 < radii[1]
+    assert radii[3] < radii[1] < radii[4]
+    painted = labels(canvas.painted())
+    drawn = rasterize(found["strokes"], *painted.shape)
+    assert painted.shape == (480, 512)
+    assert iou(painted == 1, drawn.object) > 0.98
+    assert iou(painted == 2, drawn.background) > 0.98
+
+
+def test_zoomed_and_on_a_fine_screen_it_is_the_same(lab, context):
+    """Twice the pixels a point, zoomed in and moved: the same vectors, the same mask."""
+    session = context.new_cdp_session(lab.page)
+    metrics = {"width": 1280, "height": 900, "deviceScaleFactor": 2, "mobile": False}
+    session.send("Emulation.setDeviceMetricsOverride", metrics)
+    lab.kernel("canvas.load(PICTURE[:300, :400]); canvas.radius = 9")
+    canvas = Canvas(lab.page)
+    canvas.wait()
+    try:
+        canvas.press("+")
+        canvas.press("+")
+        canvas.page.keyboard.down(" ")
+        canvas.draw((200, 150), (220, 160))  # moves the picture
+        canvas.page.keyboard.up(" ")
+        canvas.draw((150, 100), (200, 180), (240, 120))
+        state = canvas.wait(2)
+        assert state["strokes"] == 1
+        strokes = lab.kernel("", "canvas.strokes")
+        painted = labels(canvas.painted()) == 1
+        drawn = rasterize(strokes, 300, 400).object
+        assert painted.shape == (600, 800)
+        assert iou(painted, drawn.repeat(2, axis=0).repeat(2, axis=1)) > 0.95
+        doubled = [{**s, "points": (2 * np.array(s["points"])).tolist()} for s in strokes]
+        assert iou(painted, rasterize(doubled, 600, 800).object) > 0.98
+        lab.page.screenshot(path=ARTEFACTS / "fine-screen.png")
+    finally:
+        session.send("Emulation.clearDeviceMetricsOverride")
+
+
+def test_undo_redo_and_clear_have_no_end(lab, canvas):
+    for row in range(6):
+        canvas.draw((100, 60 + 50 * row), (300, 60 + 50 * row), steps=2)
+    before = labels(canvas.painted())
+    for _ in range(6):
+        canvas.press("z")
+    assert canvas.state()["strokes"] == 0
+    assert not labels(canvas.painted()).any()
+    assert canvas.root.locator("[data-do='undo']").is_disabled()
+    for _ in range(3):
+        canvas.press("Shift+Z")
+    for _ in range(3):
+        canvas.press("Control+Y")
+    assert (labels(canvas.painted()) == before).all()
+    canvas.do("clear")
+    assert canvas.state()["strokes"] == 0
+    canvas.do("undo")
+    assert (labels(canvas.painted()) == before).all()
+    canvas.do("undo")
+    canvas.draw((400, 400), (450, 420))  # a new stroke ends what could be redone
+    assert canvas.root.locator("[data-do='redo']").is_disabled()
+    canvas.wait()
+    assert len(lab.kernel("", "canvas.strokes")) == 6
+
+
+def test_the_mask_follows_and_strokes_correct_it(lab, canvas):
+    canvas.draw((150, 150), (300, 200))
+    canvas.wait(2)
+    first = lab.kernel("", STATE)
+    mask = rle_to_mask(first["mask"])
+    drawn = rasterize(first["strokes"], 480, 512).object
+    assert (mask & drawn).sum() == drawn.sum() < mask.sum()
+    cover = canvas.page.evaluate(
+        """() => {
+            const canvas = document.querySelector(".nseg-mask");
+            const rgba = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            return [...rgba.data].filter((v, i) => i % 4 === 3 && v > 0).length;
+        }"""
+    )
+    assert cover == mask.sum()
+    canvas.press("2")
+    canvas.draw((220, 130), (220, 220))
+    canvas.press("1")
+    canvas.draw((400, 300), (420, 320))
+    canvas.wait(4)
+    found = lab.kernel("", STATE)
+    corrected = rle_to_mask(found["mask"])
+    assert found["strokes"][1]["correction"] is found["strokes"][2]["correction"] is True
+    assert not corrected[rasterize(found["strokes"], 480, 512).background].any()
+    assert corrected[rasterize(found["strokes"][2:], 480, 512).object].all()
+    assert "takes no corrections" in canvas.root.locator(".nseg-note").inner_text()
+    for view in ("stroke", "mask", "cut-out"):
+        canvas.do(view)
+        assert canvas.state()["view"] == view
+        lab.page.screenshot(path=ARTEFACTS / f"view-{view}.png")
+    assert lab.kernel("", "canvas.view") == "cut-out"
+
+
+def test_results_are_saved_and_strokes_open_again(lab, canvas, folder):
+    canvas.draw((150, 150), (300, 200))
+    canvas.wait(2)
+    found = lab.kernel("canvas.name = 'flag.png'", STATE)
+    mask = rle_to_mask(found["mask"])
+    saved = {}
+    for what in ("mask", "cutout", "rle", "polygon", "strokes"):
+        canvas.do("save")
+        with lab.page.expect_download() as download:
+            canvas.root.locator(f"[data-export='{what}']").click()
+        saved[what] = folder / download.value.suggested_filename
+        download.value.save_as(saved[what])
+        if what in ("rle", "polygon"):
+            coco = COCO(str(saved[what]))
+            assert iou(coco.annToMask(coco.loadAnns([1])[0]) > 0, mask) > 0.999
+    assert ((np.asarray(Image.open(saved["mask"])) > 0) == mask).all()
+    cutout = np.asarray(Image.open(saved["cutout"]))
+    assert ((cutout[..., 3] > 0) == mask).all()
+    canvas.do("clear")
+    canvas.wait()
+    canvas.root.locator("input[type=file]").set_input_files(saved["strokes"])
+    lab.page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '1'")
+    canvas.wait()
+    assert lab.kernel("", STATE)["strokes"] == found["strokes"]
+
+
+def test_the_drawing_survives_a_reload_of_the_page(lab, canvas):
+    canvas.draw((150, 150), (300, 200))
+    canvas.wait(2)
+    before = labels(canvas.painted())
+    lab.command("docmanager:save")
+    lab.open()
+    lab.page.wait_for_selector(".nseg-stage")
+    canvas.wait(2)
+    assert (labels(canvas.painted()) == before).all()
+    canvas.draw((150, 250), (300, 300))
+    assert canvas.wait(3)["strokes"] == 2
+
+
+def test_painting_never_waits_for_a_busy_kernel(lab, canvas):
+    lab.start("time.sleep(5)")
+    begun = time.monotonic()
+    for row in range(3):
+        y = 100 + 80 * row
+        canvas.page.mouse.move(*canvas.at(100, y))
+        canvas.page.mouse.down()
+        canvas.page.mouse.move(*canvas.at(300, y), steps=5)
+        assert labels(canvas.painted())[y, 200] == 1  # before the pen is lifted
+        canvas.page.mouse.up()
+    drawn_in = time.monotonic() - begun
+    assert drawn_in < 4.5, "the strokes were to be drawn while the kernel is busy"
+    assert canvas.state()["strokes"] == 3
+    lab.finish()
+    canvas.wait(4)
+    found = lab.kernel("", STATE)
+    assert len(found["strokes"]) == 3
+    assert found["seen"][-1] == 3
+    assert (rle_to_mask(found["mask"]) & rasterize(found["strokes"], 480, 512).object).any()
+
+
+def test_a_stale_answer_is_dropped(lab, canvas):
+    """While the model takes its time over one stroke, another is drawn."""
+    lab.kernel(
+        "class Slow(Grower):\n"
+        "    def refine(self, image, stroke):\n"
+        "        time.sleep(1.5)\n"
+        "        return super().refine(image, stroke)\n"
+        "canvas.refiner = Slow()"
+    )
+    canvas.draw((100, 100), (200, 100))
+    canvas.draw((100, 200), (200, 200))
+    canvas.draw((100, 300), (200, 300))
+    state = canvas.wait(4)
+    assert state["dropped"] >= 1
+    found = lab.kernel("", STATE)
+    assert found["seen"] == [1, 3]  # the second never needed a mask of its own
+    assert rle_to_mask(found["mask"])[300, 150]
+
+
+def test_fingers_draw_pinch_and_pens_press(lab, canvas, context):
+    session = context.new_cdp_session(lab.page)
+
+    def touch(kind, *points):
+        places = [dict(zip("xy", canvas.at(*p), strict=True)) | {"id": i} for i, p in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", (0, (100, 100)))
+    for step in range(1, 6):
+        touch("touchMove", (0, (100 + 20 * step, 100)))
+    touch("touchEnd")
+    state = canvas.wait(2)
+    assert state["strokes"] == 1
+    assert labels(canvas.painted())[100, 150] == 1
+
+    size = canvas.page.locator(".nseg-picture").bounding_box()["width"]
+    touch("touchStart", (0, (200, 200)))
+    touch("touchStart", (0, (200, 200)), (1, (260, 200)))
+    for step in range(1, 5):
+        x, y = canvas.at(200, 200)
+        places = [{"x": x - 6, "y": y, "id": 0}, {"x": x + 90 + 10 * step, "y": y, "id": 1}]
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": places})
+    touch("touchEnd")
+    assert canvas.page.locator(".nseg-picture").bounding_box()["width"] > 1.2 * size
+    assert canvas.state()["strokes"] == 1  # two fingers draw nothing
+    canvas.do("fit")
+
+    def pen(kind, point, force):
+        x, y = canvas.at(*point)
+        event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
+        session.send("Input.dispatchMouseEvent", event | {"pointerType": "pen", "force": force})
+
+    pen("mousePressed", (100, 300), 0.1)
+    for step in range(1, 9):
+        pen("mouseMoved", (100 + 20 * step, 300), 0.1 + 0.1 * step)
+    pen("mouseReleased", (260, 300), 0)
+    canvas.wait(3)
+    radii = [r for _, _, r in lab.kernel("", "canvas.strokes[1]['points']")]
+    assert radii[0] < 5 < 9 < max(radii) <= 12
+
+
+def test_jupyters_shortcuts_do_not_act_on_the_canvas(lab, canvas):
+    canvas.draw((150, 150), (300, 200))
+    cells = lab.page.locator(".jp-Notebook .jp-Cell").count()
+    for key in ("d", "d", "x", "b", "z", "Enter", "Shift+Enter"):
+        canvas.press(key)
+    assert lab.page.locator(".jp-Notebook .jp-Cell").count() == cells
+    assert canvas.state()["strokes"] == 0  # z undid the stroke
+    canvas.press("?")
+    assert canvas.root.locator(".nseg-help").is_visible()
+    lab.page.screenshot(path=ARTEFACTS / "help.png")
+    canvas.press("Escape")
+    assert canvas.root.locator(".nseg-help").is_hidden()
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind, **options)
+    return file.getvalue()
+
+
+def give(canvas, how, name, data):
+    """Drop or paste a file, with the event that the browser would send."""
+    canvas.page.evaluate(
+        """([how, name, bytes]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name));
+            const carried = { dataTransfer: data, clipboardData: data };
+            const kind = how === "drop" ? DragEvent : ClipboardEvent;
+            const event = new kind(how, { bubbles: true, cancelable: true, ...carried });
+            document.querySelector(".nseg-stage").dispatchEvent(event);
+        }""",
+        [how, name, base64.b64encode(data).decode()],
+    )
+
+
+def test_pictures_are_uploaded_dropped_and_pasted(lab, canvas, tmp_path):
+    status = canvas.root.locator(".nseg-status")
+    big = np.kron(photographs.coffee(), np.ones((7, 7, 1), np.uint8))[:2600]
+    assert big.shape[0] * big.shape[1] > 10_900_000
+    (tmp_path / "phone.jpg").write_bytes(encoded(big, "JPEG"))
+    canvas.root.locator("input[type=file]").set_input_files(tmp_path / "phone.jpg")
+    status.filter(has_text=f"{big.shape[1]} × {big.shape[0]}").wait_for()
+    canvas.draw((1500, 1000), (2500, 1400))
+    canvas.wait(2)
+    shape, strokes = lab.kernel("", "[canvas.mask.shape, canvas.strokes]")
+    assert shape == list(big.shape[:2])
+    painted = labels(canvas.painted()) == 1
+    drawn = Image.fromarray(rasterize(strokes, *shape).object)
+    scaled = np.asarray(drawn.resize(painted.shape[::-1], Image.Resampling.NEAREST))
+    assert iou(painted, scaled) > 0.98
+    lab.page.screenshot(path=ARTEFACTS / "phone.png")
+
+    give(canvas, "drop", "cat.png", encoded(photographs.chelsea(), "PNG"))
+    status.filter(has_text="451 × 300").wait_for()
+    give(canvas, "paste", "grey.png", encoded(photographs.camera()[:200], "PNG"))
+    status.filter(has_text="512 × 200").wait_for()
+    give(canvas, "drop", "broken.jpg", b"\xff\xd8 not much of a picture")
+    note = canvas.root.locator(".nseg-note", has_text="broken.jpg: not a readable picture")
+    note.wait_for()
+    assert "512 × 200" in status.inner_text()  # what was there stays
+    lab.page.screenshot(path=ARTEFACTS / "broken.png")
+
+
+def test_a_folder_is_drawn_picture_by_picture(lab, canvas, folder):
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for name in ("one", "two"):
+        Image.fromarray(photographs.coffee()[:300, :400]).save(pictures / f"{name}.png")
+    (pictures / "three.png").write_bytes(b"broken")
+    lab.kernel(
+        f"canvas.session = FolderSession({str(pictures)!r}, category='cup'); canvas._open_session()"
+    )
+    place = canvas.root.locator(".nseg-place")
+    place.filter(has_text="1 of 3 · 0 done").wait_for()
+    canvas.draw((100, 100), (200, 150))
+    canvas.do("next")
+    canvas.root.locator(".nseg-empty", has_text="three.png: not a readable picture").wait_for()
+    canvas.press("n")
+    place.filter(has_text="3 of 3 · 1 done").wait_for()
+    canvas.wait()
+    canvas.draw((150, 120), (250, 120))
+    canvas.do("next")
+    canvas.root.locator(".nseg-note", has_text="No more pictures").wait_for()
+    place.filter(has_text="2 done").wait_for()
+    lab.page.screenshot(path=ARTEFACTS / "folder.png")
+    canvas.press("p")
+    place.filter(has_text="2 of 3").wait_for()
+    canvas.press("p")
+    place.filter(has_text="1 of 3").wait_for()
+    lab.page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '1'")
+    coco = COCO(str(pictures / "annotations.json"))
+    assert [a["category_id"] for a in coco.loadAnns(coco.getAnnIds())] == [1, 1]
+
+
+def test_a_still_picture_stays_when_the_kernel_is_gone(lab, canvas, folder):
+    still = lab.page.locator(".jp-OutputArea-child .jp-RenderedImage img")
+    assert still.count() == 1
+    assert still.is_hidden()  # while the canvas lives
+    canvas.draw((150, 150), (300, 200))
+    canvas.wait(2)
+    lab.kernel("")  # the still follows the answer
+    lab.page.wait_for_timeout(500)
+    lab.command("docmanager:save")
+    notebook = json.loads((folder / "draw.ipynb").read_text())
+    outputs = notebook["cells"][1]["outputs"]
+    kept = [o for o in outputs if "image/jpeg" in o.get("data", {})]
+    assert len(kept) == 1
+    data = base64.b64decode(kept[0]["data"]["image/jpeg"])
+    shown = np.asarray(Image.open(io.BytesIO(data))).astype(int)
+    mask = rle_to_mask(lab.kernel("", STATE)["mask"])
+    changed = np.abs(shown - photographs.astronaut()[:480, :640]).sum(axis=2) > 60
+    assert changed[mask].mean() > 0.7
+    assert changed[~mask].mean() < 0.05
+
+
+def test_no_other_host_is_asked(lab, context):
+    assert context.refused == []
+
+
+# --- as an app ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def app(folder):
+    notebook = browser.write_notebook(folder / "app.ipynb", SET_UP, "canvas")
+    port = browser.free_port()
+    url = f"http://127.0.0.1:{port}/?token={browser.TOKEN}"
+    command = [sys.executable, "-m", "voila", str(notebook), "--no-browser", "--Voila.ip=127.0.0.1"]
+    command += [f"--port={port}", f"--token={browser.TOKEN}"]
+    health = f"http://127.0.0.1:{port}/voila/static/"
+    with browser.serving(command, browser.environment(folder), health, folder / "voila.log"):
+        yield url
+
+
+def test_voila_draws_and_refines_without_showing_code(chromium, app):
+    context = browser.new_context(chromium)
+    page = context.new_page()
+    # An older browser, as far as the canvas can tell: no coalesced events.
+    page.add_init_script("delete PointerEvent.prototype.getCoalescedEvents")
+    page.goto(app, timeout=120_000)
+    page.wait_for_selector(".nseg-stage", timeout=120_000)
+    canvas = Canvas(page)
+    canvas.wait(1)
+    assert "import numpy" not in page.inner_text("body")
+    canvas.draw((150, 150), (300, 200))
+    assert canvas.wait(2)["strokes"] == 1
+    canvas.press("3")
+    canvas.draw((200, 100), (200, 300))
+    canvas.press("z")
+    assert canvas.wait(4)["strokes"] == 1
+    assert "mask" in canvas.root.locator(".nseg-status").inner_text()
+    assert labels(canvas.painted())[166, 200] == 1
+    assert page.locator(".jp-RenderedImage img:visible").count() == 0
+    page.screenshot(path=ARTEFACTS / "voila.png")
+    html = page.content()  # Voilà's template asks for web fonts, and does without
+    assert all(url.replace("%5E", "^") in html for url in context.refused), context.refused
+    context.close()
