@@ -72,13 +72,22 @@ def reproduce(
         say(f"  {step}: {_because(state)}")
     _mark(root, profile, steps, states)
     command = snakemake_command(root, profile, models, coco, cores, slurm, dry_run)
-    finished = subprocess.run(command, cwd=root, env=_environment(profile), check=False)
+    log = log_path(root, profile, "snakemake")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as stream:
+        # The steps' own lines come through standard output, Snakemake's go to its log.
+        quiet = None if dry_run else stream
+        code = subprocess.run(
+            command, cwd=root, env=_environment(profile), stderr=quiet, check=False
+        ).returncode
     if dry_run:
-        return finished.returncode == 0
+        return code == 0
     left = {n: s for n, s in graph.plan(root, steps).items() if s.kind != "done"}
-    for step in left:
-        say(f"not done: {step} (log: {_shown(root, log_path(root, profile, step))})")
-    say(str(page) if not left else "run the same command again to go on from here")
+    if left:
+        say(f"not done: {', '.join(left)}")
+        say(f"logs: {_shown(root, log.parent)}; the same command goes on from here")
+    else:
+        say(str(page))
     return not left
 
 
@@ -113,8 +122,9 @@ def snakemake_command(
     dry_run: bool = False,
 ) -> list[str]:
     """The command line that starts Snakemake on ``workflow/Snakefile``."""
-    config = [f"profile={profile.name}", f"models={','.join(models or [])}"]
-    config.append(f"coco={Path(coco).resolve() if coco else ''}")
+    config = [f"profile={profile.name}"]
+    config += [f"models={','.join(models)}"] if models else []
+    config += [f"coco={Path(coco).resolve()}"] if coco else []
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "workflow/Snakefile")]
     # Steps lock themselves, say what went wrong, and judge by content what is to be done.
     command += ["--directory", str(root), "--nolock", "--keep-going", "--rerun-incomplete"]
@@ -126,7 +136,7 @@ def snakemake_command(
         count = cores or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
         command += ["--cores", str(count or os.cpu_count() or 1)]
         command += ["--resources", f"gpu={profile.jobs_per_gpu * max(1, _gpus())}"]
-    return [*command, *(["--dry-run"] if dry_run else ["--quiet", "all"])]
+    return [*command, *(["--dry-run"] if dry_run else [])]
 
 
 def _environment(profile: Profile) -> dict[str, str]:

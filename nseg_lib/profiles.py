@@ -28,6 +28,8 @@ class DataSource(_Strict):
     """All of the built-in sample; of COCO, those to train and validate on."""
     test_pictures: Annotated[int, Field(ge=0)] = 500
     """Of COCO only: the untouched test split, at most."""
+    max_side: int = 320
+    """Of the built-in sample only: the longest side of its composed pictures in pixels."""
     seed: Annotated[int, Field(ge=0)] = 42
 
 

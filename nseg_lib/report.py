@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +271,7 @@ def _device(sidecar: Mapping[str, Any]) -> str:
 
 
 def _day(moment: str) -> str:
-    return f"{moment[:10]} {moment[11:16]} UTC" if moment else ""
+    return f"{datetime.fromisoformat(moment):%d %B %Y, %H:%M} UTC".lstrip("0") if moment else ""
 
 
 def _read_json(path: Path | None) -> dict[str, Any]:

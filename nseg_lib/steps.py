@@ -147,9 +147,9 @@ def _make_data(job: Job) -> None:
     if source.source == "sample":
         from nseg_lib.sample import make_sample
 
-        if folder.exists():
-            shutil.rmtree(folder)
-        make_sample(folder, source.pictures, source.seed)
+        if graph.read_record(job.step) and "sample" in _request(folder):
+            shutil.rmtree(folder)  # made by this graph from what is no longer so
+        make_sample(folder, source.pictures, source.seed, max_side=source.max_side)
     else:
         _reduce_coco(job, source, folder)
     for name in coco.find_splits(folder):
@@ -159,20 +159,28 @@ def _make_data(job: Job) -> None:
             job.say(f"{name}: {len(frozen.strokes)} strokes, {len(frozen.dropped)} too small")
 
 
+def _request(folder: Path) -> dict[str, Any]:
+    """What a finished data set says that it was made from; empty where it says nothing."""
+    try:
+        found = json.loads((folder / "reduction.json").read_text(encoding="utf-8"))["request"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _reduce_coco(job: Job, source: DataSource, folder: Path) -> None:
-    from nseg_lib.reduce import FINISHED, reduce
+    from nseg_lib.reduce import reduce
 
     if job.coco is not None:
         reduce(job.coco, folder, source.pictures, source.seed, test_images=source.test_pictures)
         return
-    try:
-        request = json.loads((folder / FINISHED).read_text(encoding="utf-8"))["request"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"{source.folder}: no reduced COCO there; add COCO=DIR") from None
-    if (request["images"], request["seed"]) != (source.pictures, source.seed):
+    request = _request(folder)
+    held, wanted = (request.get("images"), request.get("seed")), (source.pictures, source.seed)
+    if held != wanted:
         raise ConfigError(
-            f"{source.folder}: holds {request['images']} pictures of seed {request['seed']}, "
-            f"profile '{job.profile.name}' wants {source.pictures} of seed {source.seed}"
+            f"{source.folder}: profile '{job.profile.name}' wants {wanted[0]} pictures of COCO "
+            f"with seed {wanted[1]}, there are {held[0] or 'none'}; "
+            "add COCO=DIR, or remove the folder"
         )
 
 

@@ -1,0 +1,96 @@
+"""A project of its own in a folder: the library, the workflow, small data and two chapters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import write_split
+
+from nseg_lib.notebooks import sync
+from nseg_lib.provenance import PROJECT
+
+PROFILE = """\
+data: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
+photos: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
+models: [tiny16-32_bce-dice, res16-32_bce-dice]
+settings: {data.scale: 0.25, training.epochs: 1}
+"""
+
+FIRST = """\
+# %% [markdown]
+# # Data
+#
+# Of $x^2$.
+
+# %% tags=["parameters"]
+data = "data/none"
+out = "reports/none"
+greeting = "hello"
+
+# %%
+from pathlib import Path
+from nseg_lib.strokes import MIN_STROKE_AREA
+print(greeting, MIN_STROKE_AREA, len(list(Path(data, "train").iterdir())))
+
+# %%
+import json, matplotlib.pyplot as plt
+figure, axes = plt.subplots(figsize=(2, 1))
+axes.plot([1, 2])
+folder = Path(out, "figures")
+folder.mkdir(parents=True, exist_ok=True)
+for suffix in ("png", "pdf"):
+    figure.savefig(folder / f"figure1.{suffix}")
+_ = (folder / "figure1.json").write_text(json.dumps({"device": "toy"}))
+"""
+
+SECOND = """\
+# %% tags=["parameters"]
+profile = "none"
+rows = "reports/none/rows"
+out = "reports/none"
+
+# %%
+from nseg_lib import models, paper, tables
+results = tables.read_rows(rows)
+numbers = paper.numbers()
+commands = dict.fromkeys(numbers["table1"], "nseg train")
+first = tables.table1(results, numbers["table1"], commands)
+second = tables.table2([models.size(name) for name in numbers["table2"]], numbers["table2"])
+_ = tables.save(first, f"{out}/tables/table1", profile=profile)
+_ = tables.save(second, f"{out}/tables/table2", profile=profile)
+"""
+
+
+def make_project(root: Path) -> Path:
+    """Fill an empty folder with a project whose graph takes a minute."""
+    junk = shutil.ignore_patterns("__pycache__", "*.part")
+    for folder in ("nseg_lib", "workflow"):
+        shutil.copytree(PROJECT / folder, root / folder, ignore=junk)
+    (root / "reports").mkdir()
+    for name in ("paper.yml", "authors_logs.csv"):
+        shutil.copy(PROJECT / "reports" / name, root / "reports")
+    (root / "pyproject.toml").touch()
+    (root / "workflow" / "profiles" / "toy.yml").write_text(PROFILE)
+    sizes = [(240, 320)] * 7
+    write_split(root / "data" / "toy", "train", sizes, 1)
+    write_split(root / "data" / "toy", "val", sizes[:1], 101)
+    write_split(root / "data" / "toy", "test", sizes[:2], 201)
+    request = {"images": 8, "seed": 42, "test_images": 2, "split": "train"}
+    (root / "data" / "toy" / "reduction.json").write_text(json.dumps({"request": request}))
+    (root / "scripts").mkdir()
+    (root / "scripts" / "01_dataset_reduction.py").write_text(FIRST)
+    (root / "scripts" / "07_evaluation.py").write_text(SECOND)
+    sync(root)
+    return root
+
+
+def nseg(root: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run the project's own command line in its folder."""
+    command = [sys.executable, "-m", "nseg_lib.cli", *arguments]
+    return subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=timeout, check=False
+    )
