@@ -42,7 +42,7 @@ def data_set(path: str | Path) -> Path:
     return path
 
 
-def photographs(folder: str | Path) -> Sequence[Sample]:
+def photographs(folder: str | Path) -> EvaluationSamples:
     """Real photographs with an outlined object and its frozen ``erode`` stroke each.
 
     They are the split ``photos`` of the built-in sample or, in a data set without one, ``val``.
@@ -51,11 +51,13 @@ def photographs(folder: str | Path) -> Sequence[Sample]:
     return EvaluationSamples(coco.load_split(Path(folder), split))
 
 
-def photograph(samples: Sequence[Sample], category: str) -> Sample:
-    """The first photograph of a category, such as ``cat``; without one, of the largest object."""
+def photograph(samples: EvaluationSamples, name: str) -> Sample:
+    """The photograph of this file name, such as ``camera``; without one, of the largest object."""
     every = list(samples)
-    found = [sample for sample in every if sample.category == category]
-    return found[0] if found else max(every, key=lambda sample: sample.mask.mean())
+    for sample in every:
+        if samples.split.image_path(sample.image_id).stem == name:
+            return sample
+    return max(every, key=lambda sample: sample.mask.mean())
 
 
 def trained(found: str | Path, data: str | Path) -> Path:

@@ -10,7 +10,7 @@ def stroke_faults(stroke, mask):
     return missed, outside
 
 
-def band(mask, b):
+def band_of(mask, b):
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (b, b))
     return mask & ~(cv2.erode(mask.astype(np.uint8), ellipse) > 0)
 

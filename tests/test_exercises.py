@@ -123,7 +123,7 @@ WRONG: dict[str, list[Callable[..., Any]]] = {
         lambda s, m: (_share(m & ~s, s), _share(s & ~m, s)),
         lambda s, m: (_share(s & ~m, s), _share(m & ~s, m)),
     ],
-    "band": [
+    "band_of": [
         lambda mask, b: mask,
         lambda mask, b: np.zeros_like(mask),
     ],
@@ -187,7 +187,7 @@ WRONG: dict[str, list[Callable[..., Any]]] = {
         lambda p, t: (_share(p & t, t), _share(p & t, p)),
         lambda p, t: (_share(p & t, p), _share(p & t, t)),  # 0 / 0 for an empty prediction
     ],
-    "typical": [
+    "typical_place": [
         lambda values: int(np.argsort(values)[-1]),  # the best, as figures often show
         lambda values: len(values) // 2,
     ],

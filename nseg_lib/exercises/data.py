@@ -138,8 +138,8 @@ def check_stroke_faults(function: Callable[..., Any]) -> str:
     return check(function, cases)
 
 
-def check_band(function: Callable[..., Any]) -> str:
-    """``band(mask, b)``: the mask minus its erosion by a b×b ellipse, bool H×W."""
+def check_band_of(function: Callable[..., Any]) -> str:
+    """``band_of(mask, b)``: the mask minus its erosion by a b×b ellipse, bool H×W."""
     from cv2 import MORPH_ELLIPSE, erode, getStructuringElement
 
     def expected(mask: np.ndarray, b: int) -> np.ndarray:

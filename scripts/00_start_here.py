@@ -1,0 +1,246 @@
+# %% [markdown]
+# # 00 · Start here
+#
+# After this chapter you will be able to
+#
+# - say what *coarse-mask refinement* is, and turn a stroke into a mask with one line of code;
+# - read IoU, and say why a refiner must be compared with the stroke it was given;
+# - find your way through the course, knowing that your machine has what it needs.
+#
+# | | |
+# |---|---|
+# | makes | no table or figure of the paper: the picture that the paper is about |
+# | inputs → outputs | photographs, a trained network if there is one → pictures on this page |
+# | takes | about half a minute; about a minute where a small network has to be trained first |
+# | next | [01 · The data set and its reduction](01_dataset_reduction.ipynb) |
+
+# %% tags=["parameters"]
+profile = "sample"  # which settings: smoke, sample, half, paper
+data = "data/sample"  # a data set in COCO's layout, with splits train, val and test
+photos = "data/sample"  # the data set that holds the split "photos"
+runs = "runs/sample"  # trained networks
+
+# %%
+import platform
+from importlib.metadata import version
+
+import torch
+from IPython.display import Markdown
+
+from nseg_lib import Refiner, coco, course, exercises, figures, metrics
+from nseg_lib import runs as trained_networks
+from nseg_lib.notebooks import project_root
+
+ROOT = project_root()
+DATA = course.data_set(ROOT / data)
+PHOTOS = course.photographs(course.data_set(ROOT / photos))
+
+# %% [markdown]
+# ## What this is about
+#
+# You paint roughly over an object, with a broad brush, in a second. Out comes its exact outline.
+# That is the promise of **coarse-mask refinement**, and of *NeuralSegmentello* (Gentilini, Magrini,
+# Petrarca and Scandale, 2025), the paper that this course takes apart and makes again.
+#
+# Three things are in play, and the whole course calls them by these names:
+#
+# - the **image** $I$, a photograph: `uint8`, height × width × 3;
+# - the **stroke** $S \in \{0,1\}^{H \times W}$, what you brushed, right in parts and wrong in
+#   parts;
+# - the **mask** $M \in \{0,1\}^{H \times W}$, the object as it truly is (*ground truth*).
+#
+# A refiner is a function $R(I, S) = \hat M$, and it is good if $\hat M$ is close to $M$.
+#
+# **What to look for below:** the stroke in orange is not careless. It follows the object's outline
+# for most of its way and has a few bites taken out. Nobody drew it: a program made it from the
+# mask. Keep that in mind; it decides how the results must be read.
+
+# %%
+photo = course.photograph(PHOTOS, "coffee")
+crop = figures.around(photo.mask, photo.stroke)
+
+fig, axes = figures.panels(1, 3, size=(2.8, 2.4))
+figures.show(axes[0, 0], photo.image, crop=crop, title="the image")
+figures.show(axes[0, 1], photo.image, stroke=photo.stroke, crop=crop, title="image and stroke")
+figures.show(axes[0, 2], photo.image, mask=photo.mask, crop=crop, title="the mask we want")
+figures.legend(fig, ("stroke", "truth"))
+
+# %% [markdown]
+# ## What your machine has
+#
+# A laptop without a graphics card is enough for every chapter. The table says what was found.
+
+# %%
+found = trained_networks.find(ROOT / runs)
+device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, and none is needed"
+sizes = {name: len(coco.load_split(DATA, name).images) for name in coco.find_splits(DATA)}
+
+rows = {
+    "Python": platform.python_version(),
+    "PyTorch": version("torch"),
+    "nseg": version("nseg"),
+    "GPU": device,
+    "processor threads used": str(torch.get_num_threads()),
+    "pictures": ", ".join(f"{name} {count}" for name, count in sizes.items()),
+    "trained networks": ", ".join(found) or "none yet (`make reproduce` trains them)",
+}
+Markdown("| | |\n|---|---|\n" + "\n".join(f"| {k} | {v} |" for k, v in rows.items()))
+
+# %% [markdown]
+# ## From stroke to mask
+#
+# A trained network is a file. `Refiner.load` reads it and `refine` applies it: that is the whole
+# interface. Where no network was trained yet, the next cell trains the smallest one of the paper
+# for a moment, on a few hundred pictures. The paper's saw 900 pictures in each of up to 50 epochs.
+# The line that the cell prints says which of the two you have.
+
+# %%
+model = "tiny16-32_bce-dice"
+refiner: Refiner = course.refiner(ROOT / runs, model, DATA)
+
+# %%
+prediction = refiner.refine(photo.image, photo.stroke)
+
+before, after = metrics.iou(photo.stroke, photo.mask), metrics.iou(prediction, photo.mask)
+
+fig, axes = figures.panels(1, 3, size=(2.8, 2.4))
+figures.show(
+    axes[0, 0], photo.image, stroke=photo.stroke, crop=crop, title=f"stroke: IoU {before:.3f}"
+)
+figures.show(
+    axes[0, 1],
+    photo.image,
+    mask=photo.mask,
+    prediction=prediction,
+    crop=crop,
+    title=f"refined: IoU {after:.3f}",
+)
+figures.show_errors(
+    axes[0, 2], photo.image, photo.mask, prediction, crop=crop, title="what is still wrong"
+)
+figures.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
+
+# %% [markdown]
+# **What to look for.** On the left the input, in the middle the answer (magenta) over the truth
+# (blue), on the right only the mistakes. Follow one bite of the stroke from left to right: was it
+# filled? Then follow a piece of the outline where the stroke was right already: is it still right?
+# A refiner can do harm there, and harm is easily overlooked when one looks at what was mended.
+#
+# **IoU**, intersection over union, sums up how close two masks are:
+#
+# $$\mathrm{IoU}(P, T) = \frac{|P \cap T|}{|P \cup T|} \in [0, 1]$$
+#
+# It is 1 for equal masks and 0 for masks that do not meet.
+
+# %% [markdown]
+# ## Better than what?
+#
+# The paper reports an IoU of .86 for this network. That sounds fine, until one asks for the IoU of
+# the *stroke*. The paper does not give it. Measured on 154 COCO pictures that no network had seen,
+# with strokes from the paper's own recipe and the networks that its authors released:
+#
+# | method | IoU | 1-px boundary IoU | pictures made worse |
+# |---|---|---|---|
+# | stroke unchanged (*identity*) | .816 | **.193** | – |
+# | released tiny16-32 | **.845** | .138 | 21 % |
+# | released res16-32 | **.846** | .139 | 18 % |
+#
+# Doing nothing costs .03 of IoU, and keeps the outline *better* than the networks do. So the course
+# has one rule: **no method is shown without the row "identity"**. Here are all photographs at hand.
+
+# %%
+results = []
+for sample in PHOTOS:
+    answer = refiner.refine(sample.image, sample.stroke)
+    results.append((sample, answer))
+
+lines = ["| picture | stroke | refined | difference |", "|---|---:|---:|---:|"]
+for sample, answer in results:
+    was, now = metrics.iou(sample.stroke, sample.mask), metrics.iou(answer, sample.mask)
+    lines.append(f"| {sample.category} | {was:.3f} | {now:.3f} | {now - was:+.3f} |")
+Markdown("\n".join(lines))
+
+# %%
+shown = results[:8]
+fig, axes = figures.panels(2, 4, size=(2.1, 2.1))
+for ax, (sample, answer) in zip(axes.flat, shown, strict=False):
+    where = figures.around(sample.mask, sample.stroke)
+    change = metrics.iou(answer, sample.mask) - metrics.iou(sample.stroke, sample.mask)
+    title = f"{sample.category}: {change:+.3f}"
+    figures.show(ax, sample.image, stroke=sample.stroke, prediction=answer, crop=where, title=title)
+figures.legend(fig, ("stroke", "prediction"))
+
+# %% [markdown]
+# **What to look for.** The number in a title is the change of IoU against the stroke. Where it is
+# negative, the network made the picture worse. A network that was trained for a moment often loses
+# against doing nothing; one that was trained to the end gains a little on most pictures.
+
+# %% [markdown]
+# ## The map
+#
+# | chapter | what you do in it | of the paper |
+# |---|---|---|
+# | [01 dataset_reduction](01_dataset_reduction.ipynb) | read COCO, polygons and RLE; choose 1,000 pictures | Figure 1 |
+# | [02 stroke_synthesis](02_stroke_synthesis.ipynb) | make strokes from masks; meet the identity | section 2.2 |
+# | [03 unet_tiny](03_unet_tiny.ipynb) | build the U-Net by hand | Figure 2 |
+# | [04 unet_residual](04_unet_residual.ipynb) | find out which "residual" was trained | Figure 3 |
+# | [05 unet_attention](05_unet_attention.ipynb) | add attention gates and look at them | Figure 4 |
+# | [06 losses_and_training](06_losses_and_training.ipynb) | see what a loss rewards; train | Figure 5 |
+# | [07 evaluation](07_evaluation.ipynb) | build the metrics; compare all models | Tables 1, 2 |
+# | [08 qualitative_and_errors](08_qualitative_and_errors.ipynb) | find failures by slicing | Figures 6, 7 |
+# | [09 draw_your_own](09_draw_your_own.ipynb) | draw strokes yourself | – |
+# | [10 beyond_the_paper](10_beyond_the_paper.ipynb) | go on from here | – |
+#
+# Chapters can be read in any order after 02. Each starts with a cell of *parameters*: which data,
+# which trained networks. Change them there and run the chapter again, or let
+# `make reproduce PROFILE=…` run all of them.
+
+# %% [markdown]
+# ## Exercises
+#
+# An exercise is a function without a body. Write it, run the cell, then run the check below it:
+# it prints `right`, or says what is wrong. Solutions are in `solutions/00_start_here.py`.
+#
+# **1. IoU.** Write it for two bool arrays. Two empty masks agree: their IoU is 1.
+
+
+# %%
+def iou(predicted, target): ...  # your turn
+
+
+# %%
+print(exercises.check_iou(iou))
+
+# %% [markdown]
+# **2. Pixel accuracy.** The share of *all* pixels on which two masks agree, background included.
+# When it is right, ask it about an empty prediction of a small object, and you will know why the
+# course does not rely on it.
+
+
+# %%
+def pixel_accuracy(predicted, target): ...  # your turn
+
+
+# %%
+print(exercises.check_pixel_accuracy(pixel_accuracy))
+
+# %% [markdown]
+# **3. Made worse.** From the IoU of each picture's stroke and that of its refined mask: the share
+# of pictures that the refiner made worse. An unchanged IoU is not worse.
+
+
+# %%
+def made_worse(before, after): ...  # your turn
+
+
+# %%
+print(exercises.check_made_worse(made_worse))
+
+# %% [markdown]
+# ## What you have seen
+#
+# A stroke becomes a mask through one call; IoU says how close two masks are; and the stroke itself
+# is a strong answer already, so a refiner is judged by what it *adds*.
+#
+# Next: [01 · The data set and its reduction](01_dataset_reduction.ipynb), where the masks come
+# from.
