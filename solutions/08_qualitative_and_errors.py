@@ -9,7 +9,7 @@ def precision_recall(predicted, target):
     return precision, both / np.count_nonzero(target)
 
 
-def typical(values):
+def typical_place(values):
     return int(np.argmin(np.abs(np.array(values) - np.median(values))))
 
 

@@ -152,8 +152,8 @@ def check_precision_recall(function: Callable[..., Any]) -> str:
     return check(function, cases)
 
 
-def check_typical(function: Callable[..., Any]) -> str:
-    """``typical(values)``: place of the value nearest to the median, the first of equals."""
+def check_typical_place(function: Callable[..., Any]) -> str:
+    """``typical_place(values)``: place of the value nearest to the median, the first of equals."""
     cases = [
         Case(([0.9, 0.1, 0.5],), 2),
         Case(([0.9, 0.1, 0.4, 0.5],), 2, "for an even count the median lies between two"),

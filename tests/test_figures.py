@@ -1,0 +1,159 @@
+"""What a figure shows and says, and how it is saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from test_paper import make_run
+
+from nseg_lib import config, figures, paper, runs
+
+
+@pytest.fixture
+def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    mask, stroke = np.zeros((2, 60, 80), bool)
+    mask[10:50, 20:60], stroke[15:45, 20:50] = True, True
+    return image, stroke, mask
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> object:
+    yield
+    plt.close("all")
+
+
+def words(fig: plt.Figure) -> str:
+    axes = [text.get_text() for ax in fig.axes for text in (*ax.texts, ax.title)]
+    return " ".join([*(t.get_text() for t in fig.texts), *axes]).replace("\n", " ")
+
+
+def test_a_figure_says_where_its_setting_is_not_the_papers(tmp_path: Path) -> None:
+    for profile, says in (("sample", True), ("paper", False)):
+        fig, _ = figures.panels(1, 1)
+        for _ in range(2):  # saved again, it does not say it twice
+            png = figures.save(fig, tmp_path / profile / "figure9", profile=profile)
+        assert words(fig).count("Not the paper's setting") == says
+        assert png.read_bytes().startswith(b"\x89PNG")
+        assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        sidecar = json.loads(png.with_suffix(".json").read_text())
+        assert sidecar["artefact"] == "figure9"
+        assert sidecar["profile"] == profile
+        assert len(list(png.parent.iterdir())) == 3
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(partial: Path, **_: object) -> None:
+        Path(partial).write_text("half")
+        raise OSError("disk full")
+
+    fig, _ = figures.panels(1, 1)
+    monkeypatch.setattr(fig, "savefig", fails)
+    with pytest.raises(OSError, match="disk full"):
+        figures.save(fig, tmp_path / "figure9", profile="paper")
+    assert not list(tmp_path.iterdir())
+
+
+def test_around_holds_the_masks_and_stays_in_the_picture(
+    scene: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    _, stroke, mask = scene
+    rows, columns = figures.around(stroke, mask, margin=0.1)
+    assert mask[rows, columns].sum() == mask.sum()
+    assert (rows.start, columns.start) == (0, 8)
+    assert figures.around(np.zeros((5, 7), bool)) is not None
+
+
+def test_families_have_a_colour_each() -> None:
+    assert figures.colour("identity") == figures.PALETTE["identity"]
+    assert figures.colour("grabcut") == figures.PALETTE["classical"]
+    assert figures.colour("attn32-256_bce-dice-bound") == figures.PALETTE["attn"]
+    families = {figures.colour(name) for name in config.names()}
+    assert len(families) == 4
+
+
+def test_an_outline_follows_the_masks_edge(
+    scene: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    image, _, mask = scene
+    full = np.ones_like(mask)
+    _, axes = figures.panels(1, 2)
+    figures.show(axes[0, 0], image, mask=mask)
+    figures.show(axes[0, 1], image, mask=full)
+    for ax, corners in (
+        (axes[0, 0], (19.5, 9.5, 59.5, 49.5)),
+        (axes[0, 1], (-0.5, -0.5, 79.5, 59.5)),
+    ):
+        path = ax.collections[0].get_paths()[0].vertices
+        found = (*path.min(axis=0), *path.max(axis=0))
+        assert np.allclose(found, corners, atol=0.51)
+
+
+def test_figure_1_sets_the_papers_numbers_beside_ours() -> None:
+    fig = figures.figure1([640, 500], [480, 427], paper.numbers()["figure1"])
+    labels = [text.get_text() for ax in fig.axes for text in ax.get_legend().get_texts()]
+    assert "mean 570.0" in labels
+    assert "paper: mean 579.4, median 640" in labels
+    assert "paper: mean 487.7, median 480" in labels
+
+
+def test_figure_5_marks_the_chosen_epoch_and_names_what_is_missing(tmp_path: Path) -> None:
+    left, right = paper.numbers()["figure5"]
+    make_run(tmp_path, right, 42)
+    found = runs.find(tmp_path)
+    shown = {left: None, right: found[right][0]}
+    missing = {model: f"nseg train {model}" for model in shown}
+    fig = figures.figure5(shown, paper.authors_logs(), missing)
+    assert "nseg train attn32-256_bce-dice-bound" in words(fig)
+    assert "nseg train res16-128_bce-dice" not in words(fig)
+    assert all(ax.get_yscale() == "log" for ax in fig.axes)
+    stars = [line for line in fig.axes[1].lines if line.get_marker() == "*"]
+    at = sorted(float(line.get_xdata()[0]) for line in stars)
+    assert at == [2, 4], "ours after two epochs, the authors' epoch 3 after four"
+    curve = next(line for line in fig.axes[1].lines if "training" in str(line.get_label()))
+    assert np.allclose(curve.get_ydata(), [0.5, 0.45])
+
+
+def test_figure_6_shows_all_eight_or_says_which_command_makes_them(
+    scene: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    image, stroke, mask = scene
+    answers: dict[str, np.ndarray | str] = dict.fromkeys(config.THE_EIGHT, "nseg train it")
+    answers["tiny16-32_bce-dice"] = mask
+    said = words(figures.figure6(image, stroke, mask, answers))
+    assert "tiny16-32_bce-dice IoU 1.000" in said
+    assert said.count("nseg train it") == 7
+    assert "stroke unchanged: IoU 0.562" in said
+
+
+def test_figure_7_has_a_row_for_each_stroke(
+    scene: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    image, stroke, mask = scene
+    strokes = {"too small": stroke, "right": mask}
+    fig = figures.figure7(image, mask, strokes, {"too small": mask, "right": stroke})
+    said = words(fig)
+    for part in ("too small: IoU 0.562", "prediction: IoU 1.000", "right: IoU 1.000"):
+        assert part in said
+
+
+def test_a_logarithmic_axis_reads_in_plain_numbers() -> None:
+    fig, ax = plt.subplots()
+    ax.plot(pd.Series([0.06, 0.3]))
+    ax.set_yscale("log")
+    figures.plain_log_axis(ax)
+    fig.canvas.draw()
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert "0.1" in labels
+    assert "0.2" in labels

@@ -1,0 +1,94 @@
+"""The paper's numbers, the authors' logs, and what was trained here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nseg_lib import config, models, paper, runs
+
+
+def test_the_logs_give_the_table_at_the_chosen_epochs() -> None:
+    printed, logs = paper.numbers(), paper.authors_logs().set_index(["model", "epoch"])
+    names = {
+        "pixel_accuracy": ("val_accuracy", 4),
+        "iou": ("val_iou", 4),
+        "boundary_iou_1px": ("val_boundary_iou", 4),
+        "hausdorff_region": ("val_hausdorff", 2),
+    }
+    assert tuple(printed["table1"]) == config.THE_EIGHT
+    for model, epoch in printed["chosen_epochs"].items():
+        row = logs.loc[(model, epoch)]
+        assert row["val_loss"] == logs.loc[model]["val_loss"].min()
+        for metric, (column, digits) in names.items():
+            half = 0.5001 * 10**-digits
+            assert row[column] == pytest.approx(printed["table1"][model][metric], abs=half), model
+
+
+def test_the_papers_sizes_are_three_times_the_weights() -> None:
+    for model, size in paper.numbers()["table2"].items():
+        assert size == pytest.approx(models.size(model).checkpoint_bytes / 2**20, abs=0.2)
+
+
+def test_only_the_papers_own_setting_goes_without_a_note() -> None:
+    assert paper.setting_note("paper") == ""
+    for profile in ("smoke", "sample", "half", "mine"):
+        assert paper.setting_note(profile).startswith("Not the paper's setting: ")
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    for read in (paper.numbers, paper.authors_logs):
+        with pytest.raises(ValueError, match=r"gone: no such file"):
+            read(tmp_path / "gone")
+
+
+def make_run(root: Path, model: str, seed: int, finished: bool = True, **training: int) -> Path:
+    folder = root / model / f"seed{seed}"
+    folder.mkdir(parents=True)
+    values = config.load(model).model_dump()
+    values["training"] |= training | {"seed": seed}
+    (folder / "run.json").write_text(json.dumps({"config": values}))
+    (folder / "log.csv").write_text("epoch,steps,val_loss\n0,9,0.3\n1,18,0.1\n2,27,0.2\n")
+    (folder / "steps.csv").write_text("epoch,step,train_loss\n0,5,0.5\n1,10,0.4\n")
+    if finished:
+        (folder / "weights.safetensors").touch()
+    return folder
+
+
+def test_finished_runs_are_found_in_table_order(tmp_path: Path) -> None:
+    make_run(tmp_path, "res16-128_bce-dice", 43)
+    make_run(tmp_path, "res16-128_bce-dice", 7)
+    make_run(tmp_path, "tiny16-32_bce-dice", 42)
+    make_run(tmp_path, "tiny16-128_bce-dice", 42, finished=False)
+    (tmp_path / "res16-128_bce-dice" / "seedling").mkdir()
+    found = runs.find(tmp_path)
+    assert list(found) == ["tiny16-32_bce-dice", "res16-128_bce-dice"]
+    assert [run.seed for run in found["res16-128_bce-dice"]] == [7, 43]
+    assert found["tiny16-32_bce-dice"][0].best_epoch == 1
+    assert runs.find(tmp_path / "nothing") == {}
+
+
+def test_the_nearest_in_the_table_stands_in(tmp_path: Path) -> None:
+    make_run(tmp_path, "tiny16-32_bce-dice", 1)
+    make_run(tmp_path, "res16-128_bce-dice", 1)
+    found = runs.find(tmp_path)
+    for wanted, shown in (
+        ("res16-128_bce-dice-bound", "res16-128_bce-dice"),
+        ("res16-32_bce-dice", "tiny16-32_bce-dice"),
+        ("res16-128_bce-dice", "res16-128_bce-dice"),
+    ):
+        nearest = runs.nearest(found, wanted)
+        assert nearest is not None
+        assert nearest.model == shown
+    assert runs.nearest({}, "res16-32_bce-dice") is None
+
+
+def test_the_command_for_what_is_missing_has_the_settings_of_what_is_there(tmp_path: Path) -> None:
+    model = "attn32-256_bce-dice-bound"
+    assert runs.command(model, "data/half", tmp_path / "none").endswith(f"{model}/seed42")
+    make_run(tmp_path, "tiny16-32_bce-dice", 7, epochs=3)
+    command = runs.command(model, "data/half", tmp_path)
+    assert command.startswith(f"nseg train {model} --data data/half --out ")
+    assert command.endswith(f"/{model}/seed7 --set training.epochs=3 --set training.seed=7")

@@ -1,0 +1,121 @@
+"""Tables 1 and 2: the paper beside ours, and nothing left out in silence."""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nseg_lib import coco, config, models, paper, tables
+from nseg_lib.baselines import BASELINES
+from nseg_lib.datasets import EvaluationSamples
+from nseg_lib.evaluation import BaselineMethod, evaluate
+from nseg_lib.summaries import paired_difference
+
+MODEL = "res16-32_bce-dice"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real rows; the "network" is the dilation under a model's name."""
+    from conftest import write_split
+
+    root = tmp_path_factory.mktemp("data")
+    write_split(root, "val", [(120, 160)] * 4, 1)
+    write_split(root, "test", [(120, 160)] * 3, 20)
+    folder = root / "rows"
+    for split in ("val", "test"):
+        samples = EvaluationSamples(coco.load_split(root, split))
+        evaluate([BaselineMethod(n) for n in BASELINES], samples, folder / "baselines.csv")
+    lines = (folder / "baselines.csv").read_text().splitlines(keepends=True)
+    renamed = [line.replace("dilation,,", f"{MODEL},42,") for line in lines if "dilation" in line]
+    (folder / f"{MODEL}_seed42.csv").write_text("".join([lines[0], *renamed]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table1(rows: Path) -> tables.Table:
+    commands = {name: f"nseg train {name}" for name in config.THE_EIGHT}
+    return tables.table1(tables.read_rows(rows), paper.numbers()["table1"], commands)
+
+
+def test_doing_nothing_comes_first_then_the_classical_then_all_eight(table1: tables.Table) -> None:
+    methods = list(table1.text["", "method"])
+    assert methods == [*BASELINES, *config.THE_EIGHT]
+    assert methods[0] == "identity"
+
+
+def test_what_was_not_run_says_so_with_its_command(table1: tables.Table) -> None:
+    ours = dict(zip(table1.text["", "method"], table1.text["IoU", "ours"], strict=True))
+    for name in config.THE_EIGHT:
+        asked = f"{name}: not run here; nseg train {name}" in table1.notes
+        assert asked == (name != MODEL)
+        assert (ours[name] == "not run here") == asked
+    printed = dict(zip(table1.text["", "method"], table1.text["IoU", "paper"], strict=True))
+    assert printed["attn32-256_bce-dice-bound"] == "0.8792"
+    assert printed["identity"] == "–"
+
+
+@pytest.mark.parametrize(("split", "group"), [("val", "validation"), ("test", "test")])
+def test_the_difference_is_paired_and_of_its_own_split(
+    rows: Path, table1: tables.Table, split: str, group: str
+) -> None:
+    expected = paired_difference(tables.read_rows(rows), MODEL, split=split)
+    row = table1.text[table1.text["", "method"] == MODEL]
+    cell = row[group, "Δ IoU to identity [95 %]"].item()
+    assert cell == f"{expected.mean:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]"
+
+
+def test_the_numbers_are_those_of_the_text(table1: tables.Table) -> None:
+    numbers = table1.numbers.set_index(["method", "split"])
+    text = table1.text.set_index(("", "method"))
+    assert f"{numbers.loc[(MODEL, 'val'), 'iou']:.4f}" == text.loc[MODEL, ("IoU", "ours")]
+    assert f"{numbers.loc[(MODEL, 'test'), 'iou']:.4f}" == text.loc[MODEL, ("test", "IoU")]
+    assert numbers.loc[(MODEL, "val"), "paper_iou"] == 0.8611
+    assert pd.isna(numbers.loc[("identity", "val"), "paper_iou"])
+
+
+def test_without_the_baselines_there_is_no_table(rows: Path, tmp_path: Path) -> None:
+    shutil.copy(rows / f"{MODEL}_seed42.csv", tmp_path)
+    with pytest.raises(ValueError, match=r"no baselines\.csv; 'make reproduce'"):
+        tables.read_rows(tmp_path)
+
+
+def test_table_2_sets_weights_and_checkpoint_beside_the_papers_megabytes() -> None:
+    names = ("tiny16-32_bce-dice", "blockres16-128_bce-dice-bound")
+    sizes = [models.size(name) for name in names]
+    text = tables.table2(sizes, paper.numbers()["table2"]).text
+    assert text.iloc[0].tolist() == [
+        "tiny16-32_bce-dice",
+        "117,681",
+        "1.40",
+        "0.45",
+        "1.35",
+        "15.1",
+    ]
+    assert text.iloc[1]["paper", "MB"] == "–"
+
+
+def test_a_table_is_saved_in_three_formats_with_its_setting(
+    table1: tables.Table, tmp_path: Path
+) -> None:
+    stem = tmp_path / "tables" / "table1"
+    for profile, says in (("half", True), ("paper", False)):
+        shown = tables.save(table1, stem, profile=profile)
+        for suffix in (".csv", ".md", ".tex"):
+            text = stem.with_suffix(suffix).read_text()
+            assert ("Not the paper's setting: COCO at half resolution" in text) == says
+        assert ("Not the paper's setting" in html.unescape(shown._repr_html_())) == says
+    columns = {line.count("|") for line in stem.with_suffix(".md").read_text().splitlines()[2:16]}
+    assert columns == {len(table1.text.columns) + 1}
+    tex = stem.with_suffix(".tex").read_text()
+    body = [line for line in tex.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {line.count(" & ") for line in body} == {len(table1.text.columns) - 1}
+    assert r"res16-32\_bce-dice" in tex
+    assert "%" not in tex.replace(r"\%", "").replace("{!}{%", "")
+    assert json.loads(stem.with_suffix(".json").read_text())["setting"] == "the paper's"
+    assert len(pd.read_csv(stem.with_suffix(".csv"))) == len(table1.numbers)
