@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import watershed as flood
 
-from nseg_lib.refine import check_image_and_stroke
+from nseg_lib.inputs import check_image_and_stroke
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -38,3 +38,23 @@ def network_input(
     gradient = np.sqrt(dx * dx + dy * dy)
     gradient /= gradient.max() + 1e-8
     return np.stack((coarse_mask, luma.astype(np.float32) / 255, gradient))
+
+
+def check_image_and_stroke(image: object, stroke: object) -> None:
+    """Raise TypeError or ValueError unless both are as :func:`network_input` asks."""
+    for name, value, dtype in (("image", image, np.uint8), ("stroke", stroke, np.bool_)):
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+        if value.dtype != dtype:
+            wanted = "uint8 in 0..255" if name == "image" else "bool (try stroke > 0)"
+            raise TypeError(f"{name} must be {wanted}, got {value.dtype}")
+    assert isinstance(image, np.ndarray)
+    assert isinstance(stroke, np.ndarray)
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image must have shape (height, width, 3), got {image.shape}")
+    if stroke.shape != image.shape[:2]:
+        raise ValueError(
+            f"stroke must have the picture's height and width {image.shape[:2]}, got {stroke.shape}"
+        )
+    if not stroke.any():
+        raise ValueError("stroke is empty: brush over the object first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,12 +50,14 @@ def judge(
     methods += [ModelMethod(r, r.config.name, r.config.training.seed) for r in refiners]
     samples = {n: EvaluationSamples(coco.load_split(data, n), recipe, at) for n in splits}
     dropped = {name: len(s.dropped) for name, s in samples.items()}
-    out.mkdir(parents=True, exist_ok=True)
+    settings = {"splits": list(splits), "scale": at, "recipe": recipe, "dropped": dropped}
+    inputs = [*checkpoints, *(coco.find_splits(data)[name] for name in splits)]
     results = out / "results.csv"
+    _claim(results, at, inputs)
+    out.mkdir(parents=True, exist_ok=True)
+    provenance.write_sidecar(results, settings, inputs, 0)
     for name in splits:
         evaluate(methods, samples[name], results, progress=progress)
-    settings = {"splits": list(splits), "scale": at, "recipe": recipe, "dropped": dropped}
-    annotations = [coco.find_splits(data)[name] for name in splits]
     frame = summaries.read_results(results)
     written = []
     for name in splits:
@@ -64,6 +67,23 @@ def judge(
         provenance.write_atomic(table, tables.to_markdown(summary))
         provenance.write_sidecar(table, settings, [results], time.monotonic() - began)
         written.append(table)
-    inputs = [*checkpoints, *annotations]
     provenance.write_sidecar(results, settings, inputs, time.monotonic() - began)
     return written
+
+
+def _claim(results: Path, scale: float, inputs: Sequence[Path]) -> None:
+    """Refuse to add to rows that came from another network or other data under the same name."""
+    sidecar = results.with_name(f"{results.name}.json")
+    if not (results.exists() and sidecar.exists()):
+        return
+    before = json.loads(sidecar.read_text())
+    if before["config"]["scale"] != scale:
+        was = f"rows at scale {before['config']['scale']}, not {scale}"
+    else:
+        known = {entry["path"]: entry["sha256"] for entry in before["inputs"]}
+        now = {provenance.portable_path(path): provenance.sha256(path) for path in inputs}
+        other = [path for path, digest in now.items() if known.get(path, digest) != digest]
+        if not other:
+            return
+        was = f"rows of another {other[0]}"
+    raise ConfigError(f"{results}: holds {was}; delete it or choose another folder (--out)")

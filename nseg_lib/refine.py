@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from nseg_lib import config as configuration
 from nseg_lib import models
 from nseg_lib.config import Config
-from nseg_lib.inputs import network_input
+from nseg_lib.inputs import check_image_and_stroke, network_input
 
 
 class Refiner:
@@ -87,26 +87,6 @@ class Refiner:
             ValueError: a wrong shape, or a stroke with no pixel in it.
         """
         return self.logits(image, stroke) > 0
-
-
-def check_image_and_stroke(image: object, stroke: object) -> None:
-    """Raise TypeError or ValueError unless both are as :meth:`Refiner.refine` asks."""
-    for name, value, dtype in (("image", image, np.uint8), ("stroke", stroke, np.bool_)):
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-        if value.dtype != dtype:
-            wanted = "uint8 in 0..255" if name == "image" else "bool (try stroke > 0)"
-            raise TypeError(f"{name} must be {wanted}, got {value.dtype}")
-    assert isinstance(image, np.ndarray)
-    assert isinstance(stroke, np.ndarray)
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image must have shape (height, width, 3), got {image.shape}")
-    if stroke.shape != image.shape[:2]:
-        raise ValueError(
-            f"stroke must have the picture's height and width {image.shape[:2]}, got {stroke.shape}"
-        )
-    if not stroke.any():
-        raise ValueError("stroke is empty: brush over the object first")
 
 
 def save_weights(network: torch.nn.Module, config: Config, path: Path) -> None:

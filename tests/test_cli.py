@@ -97,6 +97,11 @@ def test_evaluate_writes_rows_and_tables_and_adds_nothing_twice(
     before = (tmp_path / "results.csv").read_bytes()
     nseg(*command)
     assert (tmp_path / "results.csv").read_bytes() == before
+    assert "holds rows at scale 1.0, not 0.5" in nseg(*command, "--scale", 0.5, status=2).stderr
+    sidecar["inputs"][0]["sha256"] = "of weights since replaced"
+    (tmp_path / "results.csv.json").write_text(json.dumps(sidecar))
+    assert "holds rows of another weights.safetensors" in nseg(*command, status=2).stderr
+    assert (tmp_path / "results.csv").read_bytes() == before
 
 
 def test_refine_writes_mask_and_overlay(trained: Path, tiny_data: Path, tmp_path: Path) -> None:
