@@ -1,0 +1,312 @@
+"""The sample data set: its bytes, its layout, its masks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from nseg_lib import check, coco
+from nseg_lib.records import DataError
+from nseg_lib.sample import build, make_sample, photograph
+from nseg_lib.sample.scene import MAX_AREA, MIN_AREA, Scene, compose
+from nseg_lib.sample.shapes import FAMILIES
+from nseg_lib.sample.sources import load_data
+from nseg_lib.strokes import MIN_STROKE_AREA, make_stroke
+
+PICTURES = 24
+SPLITS = {"train": 18, "val": 3, "test": 3, "photos": 6}
+
+
+def connected(mask: NDArray[np.bool_]) -> int:
+    """Number of connected parts of more than 8 pixels."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return int((stats[1:, cv2.CC_STAT_AREA] > 8).sum())
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Relative path → SHA-256 of every file under `root`."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sample of 24 pictures; do not write to it."""
+    return make_sample(tmp_path_factory.mktemp("data") / "sample", PICTURES, seed=7)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    """Forty composed pictures of an odd size."""
+    return [compose(np.random.default_rng((3, i)), 213, 285) for i in range(40)]
+
+
+# --- bytes and folders ----------------------------------------------------------------------------
+
+
+def test_same_seed_same_bytes(sample: Path, tmp_path: Path) -> None:
+    again = make_sample(tmp_path / "deep" / "again", PICTURES, seed=7)
+    assert digests(again) == digests(sample)
+    assert [path.name for path in again.parent.iterdir()] == ["again"]
+
+
+def test_pictures_depend_on_seed_and_id_alone(sample: Path, tmp_path: Path) -> None:
+    fewer = digests(make_sample(tmp_path / "fewer", 8, seed=7))
+    other = digests(make_sample(tmp_path / "other", 8, seed=8))
+    jpegs = {Path(name).name: digest for name, digest in digests(sample).items()}
+    for name, digest in fewer.items():
+        if name.endswith(".jpg"):  # the same picture may be in another split
+            assert jpegs[Path(name).name] == digest, name
+            assert (other[name] == digest) == name.startswith("photos/"), name
+
+
+def test_finished_sample_is_left_alone(sample: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in sample.rglob("*")}
+    assert make_sample(sample, PICTURES, seed=7) == sample
+    assert {path: path.stat().st_mtime_ns for path in sample.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("pictures", "seed", "max_side"), [(PICTURES, 8, 320), (25, 7, 320), (PICTURES, 7, 256)]
+)
+def test_another_sample_is_not_overwritten(
+    sample: Path, pictures: int, seed: int, max_side: int
+) -> None:
+    with pytest.raises(DataError, match="holds another sample") as caught:
+        make_sample(sample, pictures, seed, max_side=max_side)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"request": {"split": "train"}}', "[1]"])
+def test_foreign_folder_is_not_overwritten(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    if content is not None:
+        (tmp_path / "reduction.json").write_text(content)
+    before = digests(tmp_path)
+    with pytest.raises(DataError, match="neither an empty folder nor a sample"):
+        make_sample(tmp_path, 8)
+    assert digests(tmp_path) == before
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    root = make_sample(tmp_path / "sample", 8, max_side=128)
+    picture = next((root / "train").glob("*.jpg"))
+    content = picture.read_bytes()
+    picture.unlink()
+    with pytest.raises(DataError, match=rf"{picture.name}: missing"):
+        make_sample(root, 8, max_side=128)
+    picture.write_bytes(content)
+    assert make_sample(root, 8, max_side=128) == root
+    (root / "annotations" / "instances_val.json").write_text("{}")
+    with pytest.raises(DataError, match=r"instances_val\.json: missing or changed"):
+        make_sample(root, 8, max_side=128)
+
+
+def test_nothing_is_left_of_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(build, "_save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        make_sample(tmp_path / "sample", 8, max_side=128)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pictures": 7}, "pictures is 7; an integer of 8 or more"),
+        ({"pictures": 8.0}, "pictures is 8.0; an integer"),
+        ({"seed": -1}, "seed is -1; an integer of 0 or more"),
+        ({"max_side": 127}, "max_side is 127; an integer of 128 or more"),
+        ({"max_side": 1281}, "max_side is 1281; at most 1280"),
+    ],
+)
+def test_impossible_numbers(tmp_path: Path, arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make_sample(tmp_path / "sample", **arguments)
+    assert not (tmp_path / "sample").exists()
+
+
+# --- layout ---------------------------------------------------------------------------------------
+
+
+def test_splits_as_the_library_reads_them(sample: Path) -> None:
+    assert set(coco.find_splits(sample)) == set(SPLITS)
+    ids: list[int] = []
+    for name, pictures in SPLITS.items():
+        split = coco.load_split(sample, name)
+        assert not split.left_out
+        assert len(split.images) == pictures
+        assert all(split.annotations.values())
+        ids += [a["id"] for found in split.annotations.values() for a in found]
+        for image_id in split.images:
+            split.read_image(image_id)
+    assert len(set(ids)) == len(ids)
+    assert check.check(sample).ok
+
+
+def test_sizes_as_in_coco(sample: Path, tmp_path: Path) -> None:
+    smaller = make_sample(tmp_path / "sample", PICTURES, seed=7, max_side=160)
+    for root, side in ((sample, 320), (smaller, 160)):
+        records = coco.load_split(root, "train").images.values()
+        sizes = {(record["width"], record["height"]) for record in records}
+        assert {max(size) for size in sizes} == {side}
+        assert len(sizes) > 3
+        assert any(width < height for width, height in sizes)
+
+
+def test_pycocotools_reads_the_same_masks(sample: Path) -> None:
+    for name in SPLITS:
+        split = coco.load_split(sample, name)
+        oracle = COCO(str(sample / "annotations" / f"instances_{name}.json"))
+        for image_id, record in split.images.items():
+            for annotation in split.annotations[image_id]:
+                mask = coco.annotation_mask(annotation, record["height"], record["width"])
+                np.testing.assert_array_equal(mask, oracle.annToMask(annotation).astype(bool))
+                assert annotation["area"] == mask.sum() > 0
+                box = coco_mask.toBbox(coco_mask.encode(np.asfortranarray(mask, np.uint8)))
+                assert annotation["bbox"] == box.tolist()
+
+
+def test_licences_and_sources(sample: Path) -> None:
+    known = load_data("sources.json")["photographs"]
+    for name in SPLITS:
+        document = json.loads((sample / "annotations" / f"instances_{name}.json").read_bytes())
+        licences = {licence["id"]: licence for licence in document["licenses"]}
+        for image in document["images"]:
+            assert licences[image["license"]]["url"].startswith("https://creativecommons.org/")
+            assert image["sources"]
+            assert set(image["sources"]) <= set(known)
+
+
+# --- composed pictures ----------------------------------------------------------------------------
+
+
+def test_masks_are_visible_parts(scenes: list[Scene]) -> None:
+    for scene in scenes:
+        assert scene.image.shape == (213, 285, 3)
+        assert 1 <= len(scene.items) <= 5
+        stacked = np.sum([visible for _, visible in scene.items], axis=0)
+        assert stacked.max() == 1, "two objects cannot both be seen in a pixel"
+        whole = np.any([solid.mask for solid, _ in scene.items], axis=0)
+        np.testing.assert_array_equal(stacked > 0, whole)
+        nearest, seen = scene.items[-1]
+        np.testing.assert_array_equal(seen, nearest.mask)
+        for solid, visible in scene.items:
+            assert MIN_AREA <= visible.mean() <= MAX_AREA
+            # Half covered or more, but for what pycocotools rounds otherwise along the edge.
+            assert (solid.mask != (solid.coverage >= 0.5)).mean() < 0.01
+            if solid.polygons is not None:
+                drawn = coco.annotation_mask({"segmentation": solid.polygons}, 213, 285)
+                np.testing.assert_array_equal(drawn, solid.mask)
+
+
+def test_pictures_show_the_edges(scenes: list[Scene]) -> None:
+    """Across an object's edge the picture changes more than along lines beside it."""
+    ratios = []
+    for scene in scenes:
+        grey = scene.image.mean(axis=2)
+        change = np.abs(np.diff(grey, axis=1))
+        for _, visible in scene.items:
+            edge = visible[:, 1:] != visible[:, :-1]
+            beside = (np.roll(edge, 6, axis=1) | np.roll(edge, -6, axis=1)) & ~edge
+            ratios.append(change[edge].mean() / change[beside].mean())
+    assert np.median(ratios) > 1.5
+    assert min(ratios) < 1.3, "some edges must be hard to see"
+
+
+def test_what_the_sample_holds(scenes: list[Scene]) -> None:
+    items = [item for scene in scenes for item in scene.items]
+    assert {solid.family for solid, _ in items} == set(FAMILIES)
+    parts, holes, split_up = 0, 0, 0
+    for solid, visible in items:
+        parts += solid.polygons is not None and len(solid.polygons) > 1
+        holes += connected(np.pad(~visible, 1, constant_values=True)) > 1
+        split_up += connected(visible) > 1
+    assert min(parts, holes, split_up) >= 5
+    areas = [visible.mean() for _, visible in items]
+    assert min(areas) < 0.03
+    assert max(areas) > 0.35
+    assert np.mean([len(scene.items) > 1 for scene in scenes]) > 0.5
+
+
+def test_both_kinds_of_segmentation(sample: Path) -> None:
+    kinds = [
+        type(annotation["segmentation"])
+        for name in ("train", "val", "test")
+        for found in coco.load_split(sample, name).annotations.values()
+        for annotation in found
+    ]
+    assert kinds.count(dict) >= 5
+    assert kinds.count(list) >= 5
+
+
+def test_most_strokes_survive(scenes: list[Scene]) -> None:
+    largest = [max((visible for _, visible in s.items), key=np.sum) for s in scenes]
+    strokes = [make_stroke(mask, "erode", image_id=i) for i, mask in enumerate(largest)]
+    assert np.mean([stroke.sum() >= MIN_STROKE_AREA for stroke in strokes]) >= 0.9
+
+
+# --- photographs ----------------------------------------------------------------------------------
+
+
+def test_photographs_are_whole_and_outlined(sample: Path) -> None:
+    split = coco.load_split(sample, "photos")
+    assert len(split.images) >= 6
+    for image_id, record in split.images.items():
+        original = photograph(record["sources"][0]).astype(float)
+        saved = split.read_image(image_id)
+        assert saved.shape == original.shape
+        assert np.abs(saved - original).mean() < 6
+    names = {record["name"] for record in split.categories.values()}
+    assert {"cat", "person", "cup", "rocket", "coin", *FAMILIES} <= names
+
+
+def test_outlines_follow_edges(sample: Path) -> None:
+    """Every outline lies on steeper edges where it is, give or take a pixel, than 5 px away."""
+    near = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    away = [(5 * dy, 5 * dx) for dy, dx in near if dy or dx]
+    split = coco.load_split(sample, "photos")
+    for image_id, record in split.images.items():
+        image = cv2.GaussianBlur(split.read_image(image_id).astype(np.float32), (0, 0), 1.0)
+        slope = sum(np.abs(cv2.Sobel(image, cv2.CV_32F, dx, 1 - dx)).max(axis=2) for dx in (0, 1))
+        height, width = record["height"], record["width"]
+        for annotation in split.annotations[image_id]:
+            mask = coco.annotation_mask(annotation, height, width).astype(np.uint8)
+            y, x = np.nonzero(mask - cv2.erode(mask, np.ones((3, 3), np.uint8)))
+            inner = (x > 6) & (y > 6) & (x < width - 7) & (y < height - 7)
+            y, x = y[inner], x[inner]
+            here, elsewhere = (
+                max(slope[y + dy, x + dx].mean() for dy, dx in shifts) for shifts in (near, away)
+            )
+            assert here > elsewhere, annotation["id"]
+
+
+def test_occluders_are_cut_out(sample: Path) -> None:
+    split = coco.load_split(sample, "photos")
+    numbers = {record["name"]: i for i, record in split.categories.items()}
+    image_id = next(i for i, r in split.images.items() if r["file_name"] == "coffee.jpg")
+    record = split.images[image_id]
+    masks = {
+        a["category_id"]: coco.annotation_mask(a, record["height"], record["width"])
+        for a in split.annotations[image_id]
+    }
+    for one, other in (("saucer", "cup"), ("saucer", "spoon"), ("cup", "spoon")):
+        assert not (masks[numbers[one]] & masks[numbers[other]]).any(), (one, other)
+
+
+def test_unknown_photograph() -> None:
+    with pytest.raises(DataError, match=r"no photograph 'moon\.png'; there are: astronaut\.png"):
+        photograph("moon.png")
