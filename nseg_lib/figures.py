@@ -275,7 +275,7 @@ def figure5(logs: Mapping[str, Any], authors: pd.DataFrame, missing: Mapping[str
 def plain_log_axis(ax: Axes) -> None:
     """Write a logarithmic axis of losses as .05, .1, .2 in place of powers of ten."""
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_minor_locator(LogLocator(subs=np.arange(1.0, 10.0)))
+    ax.yaxis.set_minor_locator(LogLocator(subs=[float(n) for n in range(1, 10)]))
     ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     ax.yaxis.set_minor_formatter(NullFormatter())
 
@@ -382,7 +382,10 @@ def save(
     stem = Path(stem)
     note = paper.setting_note(profile)
     if note and note not in (text.get_text() for text in fig.texts):
-        fig.text(0.5, 0, note, ha="center", va="top", fontsize=7, style="italic", color="#a04000")
+        fig.draw_without_rendering()  # lays out, so that the line below lies under everything
+        bottom = fig.get_tightbbox().y0 / fig.get_figheight()
+        style: dict[str, Any] = {"fontsize": 7, "style": "italic", "color": "#a04000"}
+        fig.text(0.5, bottom - 0.02, note, ha="center", va="top", **style)
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         partial = stem.with_name(f"{stem.name}.{os.getpid()}.part")

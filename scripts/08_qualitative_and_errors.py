@@ -130,9 +130,9 @@ figures.save(
 plt.show()
 
 # %% [markdown]
-# *What to look for:* the prediction keeps the stroke's shape. Most of what a stroke that is too
-# small leaves out is still missing, and most of what an overshooting one adds is still there. In
-# training, strokes never were like these (chapter 02), so the network has learnt to trust them.
+# *What to look for:* how much of the stroke's shape is still in the prediction? How much of what a
+# small stroke leaves out is still missing (blue), how much of what an overshooting one adds is still
+# there (magenta)? In training, strokes never were like these (chapter 02).
 #
 # One picture is an anecdote. The same two strokes on up to thirty validation pictures:
 
