@@ -279,6 +279,7 @@ def chapter_parameters(profile: Profile, chapter: str, declared: Iterable[str]) 
 def _page_step(root: Path, profile: Profile, before: Iterable[Step]) -> Step:
     out = root / "reports" / profile.name
     parts = [step for step in before if step.kind in {"train", "evaluate", "chapter"}]
+    pages = [s.artefact.with_suffix(".html") for s in parts if s.kind == "chapter"]
 
     def inputs() -> Hashes:
         hashes: Hashes = {}
@@ -293,5 +294,5 @@ def _page_step(root: Path, profile: Profile, before: Iterable[Step]) -> Step:
         ("nseg_lib.report",),
         {"models": profile.models, "seeds": profile.seeds},
         inputs,
-        lambda: hash_files(root, [out / "index.html"]),
+        lambda: hash_files(root, [out / "index.html", *pages]),
     )

@@ -86,7 +86,6 @@ def hash_splits(root: Path, folder: Path, splits: Iterable[str] | None = None) -
     return hashes or {folder.as_posix(): None}
 
 
-@cache
 def read_notebook(path: Path) -> tuple[dict[str, Any], str, tuple[str, ...]]:
     """Parameters that a notebook declares, the hash of its cells, the modules it imports.
 
@@ -94,6 +93,11 @@ def read_notebook(path: Path) -> tuple[dict[str, Any], str, tuple[str, ...]]:
         NotebookError: its parameters cell is not as :func:`nseg_lib.notebooks.read_parameters`
             wants it.
     """
+    return _read_notebook(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read_notebook(path: Path, _mtime: int) -> tuple[dict[str, Any], str, tuple[str, ...]]:
     from nseg_lib.notebooks import read_parameters
 
     # Reading the JSON is all that is needed here, and nbformat takes a second to import.

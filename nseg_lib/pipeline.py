@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nseg_lib import graph, profiles
+from nseg_lib import graph, notebooks, profiles
 from nseg_lib.config import ConfigError
 from nseg_lib.graph import State, Step
 from nseg_lib.profiles import Profile
@@ -57,6 +57,8 @@ def reproduce(
         ConfigError: no such profile or model, or COCO is needed and not given.
     """
     profile = profiles.load(root, name, models)
+    for problem in notebooks.check(root):
+        say(f"{problem}; edit the script, then: python -m nseg_lib.notebooks sync")
     steps = graph.build(root, profile)
     if keep_trained and not dry_run:
         _keep_trained(root, steps, say)
@@ -77,9 +79,12 @@ def reproduce(
     with log.open("w") as stream:
         # The steps' own lines come through standard output, Snakemake's go to its log.
         quiet = None if dry_run else stream
-        code = subprocess.run(
-            command, cwd=root, env=_environment(profile), stderr=quiet, check=False
-        ).returncode
+        try:
+            code = subprocess.run(
+                command, cwd=root, env=_environment(profile), stderr=quiet, check=False
+            ).returncode
+        except KeyboardInterrupt:
+            code = 130
     if dry_run:
         return code == 0
     left = {n: s for n, s in graph.plan(root, steps).items() if s.kind != "done"}

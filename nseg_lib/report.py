@@ -22,7 +22,7 @@ from nseg_lib.baselines import BASELINES
 from nseg_lib.graph import Step
 from nseg_lib.profiles import Profile
 from nseg_lib.provenance import write_atomic
-from nseg_lib.webpages import render
+from nseg_lib.webpages import export_html, render
 
 TITLES = {
     "table1": "Quality of each method",
@@ -38,7 +38,7 @@ TITLES = {
 
 
 def write_page(root: Path, profile: Profile) -> Path:
-    """Write ``reports/<profile>/index.html`` from what the steps before it left.
+    """Write ``reports/<profile>/index.html`` and, as pages too, the executed notebooks.
 
     Raises:
         ValueError: a table is not as :func:`nseg_lib.tables.save` writes it.
@@ -46,6 +46,9 @@ def write_page(root: Path, profile: Profile) -> Path:
     out = root / "reports" / profile.name
     steps = graph.build(root, profile)
     chapters = {s.name.partition("/")[2]: s for s in steps.values() if s.kind == "chapter"}
+    for step in chapters.values():
+        if step.artefact.is_file():
+            export_html(step.artefact, step.artefact.with_suffix(".html"))
     made_by = {Path(stem).name: name for name, stems in graph.MAKES.items() for stem in stems}
     items = [_item(out, key, made_by[key], chapters.get(made_by[key])) for key in TITLES]
     records = [graph.read_record(step) for step in steps.values()]

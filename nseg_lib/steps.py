@@ -247,7 +247,6 @@ def _trained_method(job: Job) -> Any:
 
 def _run_chapter(job: Job) -> None:
     from nseg_lib import notebooks
-    from nseg_lib.webpages import export_html
 
     executed = job.step.artefact
     notebooks.run(
@@ -259,7 +258,6 @@ def _run_chapter(job: Job) -> None:
         failed=job.out / "failed",
         say=job.note,
     )
-    export_html(executed, executed.with_suffix(".html"))
 
 
 def _write_page(job: Job) -> None:
