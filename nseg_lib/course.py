@@ -7,13 +7,14 @@ network is trained for a few epochs and everything found is evaluated, into fold
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from nseg_lib import coco, config, evaluation, runs
 from nseg_lib.baselines import BASELINES
 from nseg_lib.datasets import EvaluationSamples, Sample, fingerprint
-from nseg_lib.provenance import portable_path
+from nseg_lib.provenance import portable_path, sha256
 from nseg_lib.refine import Refiner
 
 STAND_IN = "tiny16-32_bce-dice"
@@ -70,9 +71,9 @@ def trained(found: str | Path, data: str | Path) -> Path:
         return found
     from nseg_lib import training
 
-    folder = found.parent / "stand-in"
-    print(f"no trained network in {found}: training {STAND_IN} for {EPOCHS} epochs")
-    settings = config.load(STAND_IN, {"training.epochs": EPOCHS})
+    folder = found.parent / "stand-in" / _content(data) / "runs"
+    print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {EPOCHS} epochs")
+    settings = config.load(STAND_IN, {"training.epochs": EPOCHS, "data.scale": 0.5})
     training.train(settings, Path(data), folder / STAND_IN / "seed42", workers=0, say=print)
     return folder
 
@@ -106,8 +107,7 @@ def refiner(
         name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
         changes |= {"name": name, "model.widths": list(widths)}
         settings = config.load(model, changes)
-    content = fingerprint(data, ("train", "val"))["train"][:8]
-    folder = Path(found).parent / "stand-in" / content / settings.name
+    folder = Path(found).parent / "stand-in" / _content(data) / settings.name
     print(f"{model}: not trained here; training {settings.name} on {epochs * pictures} pictures")
     return Refiner.load(training.train(settings, data, folder, say=print))
 
@@ -120,11 +120,11 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     rows = Path(rows)
     if (rows / "baselines.csv").is_file():
         return rows
-    folder = rows.parent.parent / "stand-in" / "rows"
-    print(f"no results in {rows}: evaluating what there is, the baselines first")
-    refiners = {
-        run: Refiner.load(run.weights) for of_model in runs.find(found).values() for run in of_model
-    }
+    every = [run for of_model in runs.find(found).values() for run in of_model]
+    content = _content(data, *(run.weights for run in every))
+    folder = rows.parent.parent / "stand-in" / content / "rows"
+    print(f"no results in {portable_path(rows)}: evaluating the baselines and what is trained")
+    refiners = {run: Refiner.load(run.weights) for run in every}
     scale = next((refiner.config.data.scale for refiner in refiners.values()), 1.0)
     for name in (name for name in coco.find_splits(Path(data)) if name in {"val", "test"}):
         samples = EvaluationSamples(coco.load_split(Path(data), name), scale=scale)
@@ -135,3 +135,9 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
             path = folder / f"{run.model}_seed{run.seed}.csv"
             evaluation.evaluate([method], samples, path, progress=False)
     return folder
+
+
+def _content(data: str | Path, *files: Path) -> str:
+    """A folder's name that changes with the data set and the files."""
+    hashes = [*fingerprint(Path(data), ("train", "val")).values(), *map(sha256, files)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]

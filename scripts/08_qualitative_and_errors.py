@@ -67,7 +67,8 @@ print(f"{len(refiners)} of the paper's {len(config.THE_EIGHT)} models trained in
 results = tables.read_rows(ROWS)
 known = results[results["method"].isin(refiners) & (results["split"] == "val")]
 share = known["object_area"] / (known["width"] * known["height"])
-mean_iou = known[share.between(0.05, 0.5)].groupby("image_id")["iou"].mean().sort_values()
+eligible = known[share.between(0.05, 0.5)] if share.between(0.05, 0.5).any() else known
+mean_iou = eligible.groupby("image_id")["iou"].mean().sort_values()
 typical_id = mean_iou.index[(len(mean_iou) - 1) // 2]
 typical = next(sample for sample in val if sample.image_id == typical_id)
 print(f"picture {typical_id} ({typical.category}): mean IoU {mean_iou[typical_id]:.3f}, "

@@ -85,16 +85,14 @@ pictures = [samples[i] for i in range(min(24, len(samples)))]
 
 
 def recipe(name):
-    """A recipe of the library, drawn at this scale's size like the frozen strokes."""
+    """A recipe of the library, drawn at native size and shrunk, as the frozen strokes are."""
 
     def make(s):
         native = round(s.mask.shape[1] / scale), round(s.mask.shape[0] / scale)
         mask = cv2.resize(s.mask.astype(np.uint8), native, interpolation=cv2.INTER_NEAREST) > 0
         stroke = make_stroke(mask, name, image_id=s.image_id, annotation_id=s.annotation_id, draw=1)
-        return (
-            cv2.resize(stroke.astype(np.uint8), s.mask.shape[::-1], interpolation=cv2.INTER_AREA)
-            > 0
-        )
+        size = s.mask.shape[::-1]
+        return cv2.resize(stroke.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
 
     return make
 
