@@ -156,6 +156,31 @@ def refine(
     say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {shown}")
 
 
+@app.command()
+def annotate(
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", "-c", help="weights.safetensors; none: no model.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="COCO file; DIR/annotations.json.")] = None,
+    category: Annotated[str, typer.Option(help="What the objects are.")] = "object",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Draw masks over a folder's pictures, in the browser, into a COCO file that grows.
+
+    Started again, it goes on where it stopped.
+    Example: nseg annotate photos -c weights.safetensors --category cat
+    """
+    from nseg_lib.widget import app as widget_app
+
+    status = widget_app.annotate(
+        folder, checkpoint, out=out, category=category, port=port, browser=browser, say=say
+    )
+    if status:
+        raise typer.Exit(status)
+
+
 Profile = Annotated[str, typer.Option(help="smoke, sample, half or paper: workflow/profiles.")]
 Models = Annotated[
     str | None, typer.Option(help="Only these, with commas, in place of the profile's.")

@@ -6,9 +6,13 @@ Every test runs with all other hosts blocked. Screenshots are kept under ``test-
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
+import re
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -209,7 +213,8 @@ def test_the_mask_follows_and_strokes_correct_it(lab, canvas):
         """() => {
             const canvas = document.querySelector(".nseg-mask");
             const rgba = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            return [...rgba.data].filter((v, i) => i % 4 === 3 && v > 0).length;
+            // Green is the mask; what is black is its outline's shade, and lies outside.
+            return [...rgba.data].filter((v, i) => i % 4 === 1 && v > 100).length;
         }"""
     )
     assert cover == mask.sum()
@@ -466,6 +471,59 @@ def test_a_still_picture_stays_when_the_kernel_is_gone(lab, canvas, folder):
     assert changed[~mask].mean() < 0.05
 
 
+def test_a_strip_of_screenshots_for_the_readme(lab, canvas):
+    """Brush, mask, correction and cut-out, in both themes; with GrabCut as the model, which needs
+    no training. ``NSEG_STRIP`` names where the strip is written."""
+    lab.kernel(
+        "from nseg_lib import baselines\n"
+        "class GrabCut:\n"
+        "    def refine(self, image, stroke):\n"
+        "        return baselines.grabcut(image, stroke)\n"
+        "canvas.load(data.coffee()); canvas.refiner = None; canvas.radius = 26"
+    )
+    lab.page.set_viewport_size({"width": 950, "height": 800})
+    theme = "name => jupyterapp.commands.execute('apputils:change-theme', { theme: name })"
+    try:
+        canvas.wait(1)
+        canvas.stage.scroll_into_view_if_needed()
+        shots = []
+
+        def shoot():
+            lab.page.mouse.move(5, 5)
+            lab.page.wait_for_timeout(300)
+            shots.append(Image.open(io.BytesIO(canvas.root.screenshot())).convert("RGB"))
+
+        canvas.press("v")  # cut-out, then strokes: no mask yet, so none of this is a correction
+        canvas.press("v")
+        rim = [(205, 95), (240, 52), (300, 46), (355, 60), (382, 100), (374, 155), (345, 195)]
+        canvas.draw(*rim, (300, 207), (255, 192), (220, 150), (205, 100), steps=3)
+        canvas.draw((250, 100), (330, 90), (340, 150), (265, 150), (300, 115), steps=3)
+        canvas.wait(3)
+        shoot()
+        lab.kernel("canvas.refiner = GrabCut(); canvas._refine()")
+        canvas.do("both")
+        lab.page.wait_for_function(
+            "document.querySelector('.nseg-status').textContent.includes('mask')"
+        )
+        shoot()
+        lab.page.evaluate(theme, "JupyterLab Dark")
+        shoot()
+        canvas.do("cut-out")
+        shoot()
+        dark, light = (np.asarray(shots[i])[3, 300].mean() for i in (2, 0))
+        assert dark < 80 < 200 < light
+    finally:
+        lab.page.evaluate(theme, "JupyterLab Light")
+        lab.page.set_viewport_size({"width": 1280, "height": 900})
+    width, height = shots[0].size
+    strip = Image.new("RGB", (2 * width + 12, 2 * height + 12), "white")
+    for number, shot in enumerate(shots):
+        strip.paste(shot, ((number % 2) * (width + 12), (number // 2) * (height + 12)))
+    path = Path(os.environ.get("NSEG_STRIP", ARTEFACTS / "draw.jpg"))
+    strip.save(path, quality=84, optimize=True)
+    assert path.stat().st_size < 400_000
+
+
 def test_no_other_host_is_asked(lab, context):
     assert context.refused == []
 
@@ -473,27 +531,60 @@ def test_no_other_host_is_asked(lab, context):
 # --- as an app ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def app(folder):
-    notebook = browser.write_notebook(folder / "app.ipynb", SET_UP, "canvas")
-    port = browser.free_port()
-    url = f"http://127.0.0.1:{port}/?token={browser.TOKEN}"
-    command = [sys.executable, "-m", "voila", str(notebook), "--no-browser", "--Voila.ip=127.0.0.1"]
-    command += [f"--port={port}", f"--token={browser.TOKEN}"]
-    health = f"http://127.0.0.1:{port}/voila/static/"
-    with browser.serving(command, browser.environment(folder), health, folder / "voila.log"):
-        yield url
+@contextlib.contextmanager
+def app(command, folder):
+    """Run a command that serves an app; its address, once it says it."""
+    env = browser.environment(folder) | {"PYTHONUNBUFFERED": "1"}
+    with (folder / "app.log").open("w+") as log:
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + 150
+            while not (found := re.search(r"http://127\.0\.0\.1:\S+", read(log))):
+                assert server.poll() is None, read(log)
+                assert time.monotonic() < deadline, read(log)
+                time.sleep(0.3)
+            yield found[0]
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(60)
 
 
-def test_voila_draws_and_refines_without_showing_code(chromium, app):
+def read(file):
+    file.seek(0)
+    return file.read()
+
+
+@pytest.fixture
+def visitor(chromium):
+    """A page in a fresh profile, as of an older browser: it has no coalesced events."""
     context = browser.new_context(chromium)
     page = context.new_page()
-    # An older browser, as far as the canvas can tell: no coalesced events.
     page.add_init_script("delete PointerEvent.prototype.getCoalescedEvents")
-    page.goto(app, timeout=120_000)
+    yield page
+    html = page.content()  # Voilà's template asks for web fonts, and does without
+    assert all(url.replace("%5E", "^") in html for url in context.refused), context.refused
+    context.close()
+
+
+def visit(page, address):
+    page.goto(address, timeout=120_000)
     page.wait_for_selector(".nseg-stage", timeout=120_000)
     canvas = Canvas(page)
     canvas.wait(1)
+    return canvas
+
+
+def test_voila_draws_and_refines_without_showing_code(visitor, folder):
+    page = visitor
+    notebook = browser.write_notebook(folder / "app.ipynb", SET_UP, "canvas")
+    command = [sys.executable, "-m", "nseg_lib.widget.app", str(notebook), "--no-browser"]
+    with app(command, folder) as address:
+        page.goto(address.split("?")[0])
+        assert page.locator(".nseg").count() == 0  # not without the token
+        draw_in_voila(page, visit(page, address))
+
+
+def draw_in_voila(page, canvas):
     assert "import numpy" not in page.inner_text("body")
     canvas.draw((150, 150), (300, 200))
     assert canvas.wait(2)["strokes"] == 1
@@ -505,6 +596,32 @@ def test_voila_draws_and_refines_without_showing_code(chromium, app):
     assert labels(canvas.painted())[166, 200] == 1
     assert page.locator(".jp-RenderedImage img:visible").count() == 0
     page.screenshot(path=ARTEFACTS / "voila.png")
-    html = page.content()  # Voilà's template asks for web fonts, and does without
-    assert all(url.replace("%5E", "^") in html for url in context.refused), context.refused
-    context.close()
+
+
+def test_nseg_annotate_fills_a_coco_file(visitor, folder, tmp_path):
+    for name in ("one", "two"):
+        Image.fromarray(photographs.chelsea()).save(tmp_path / f"{name}.png")
+    command = [sys.executable, "-m", "nseg_lib.cli", "annotate", str(tmp_path), "--no-browser"]
+    with app([*command, "--category", "cat"], folder) as address:
+        canvas = visit(visitor, address)
+        canvas.draw((150, 100), (300, 150))
+        canvas.do("next")
+        canvas.root.locator(".nseg-place", has_text="2 of 2 · 1 done").wait_for()
+        canvas.wait(1)
+        canvas.draw((200, 100), (200, 200))
+        canvas.root.locator(".nseg-place", has_text="2 done").wait_for()
+        visitor.screenshot(path=ARTEFACTS / "annotate.png")
+    coco = COCO(str(tmp_path / "annotations.json"))
+    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["cat"]
+    first, second = coco.loadAnns(coco.getAnnIds())
+    mask = rasterize(second["strokes"], 300, 451).object
+    assert (coco.annToMask(second) == mask).all()
+    assert first["image_id"] != second["image_id"]
+
+
+def test_nseg_annotate_names_what_is_wrong(tmp_path):
+    command = [sys.executable, "-m", "nseg_lib.cli", "annotate", str(tmp_path / "nowhere")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "nowhere: no such folder" in ended.stderr
+    assert "Traceback" not in ended.stderr

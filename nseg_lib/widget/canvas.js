@@ -132,11 +132,13 @@ class Paper {
     this.mask.image = context.getImageData(0, 0, width, height);
     const pixels = this.mask.pixels, inside = new Uint8Array(pixels.length);
     for (let i = 0; i < pixels.length; i++) inside[i] = pixels[i] >>> 31;
-    const tint = word(COLOURS.mask, Math.round(opacity * 160)), edge = word(COLOURS.mask);
+    // A bright line within the mask and a dark one around it can be seen on any picture.
+    const tint = word(COLOURS.mask, Math.round(opacity * 160));
+    const edge = word(COLOURS.mask), shade = word([0, 0, 0], 150);
     for (let i = 0; i < pixels.length; i++) {
-      const border = inside[i] &&
-        !(inside[i - 1] && inside[i + 1] && inside[i - width] && inside[i + width]);
-      pixels[i] = border ? edge : inside[i] ? tint : 0;
+      const near = inside[i - 1] + inside[i + 1] + inside[i - width] + inside[i + width];
+      if (inside[i]) pixels[i] = near === 4 ? tint : edge;
+      else pixels[i] = near > 0 ? shade : 0;
     }
     this.mask.show();
   }
@@ -263,8 +265,8 @@ class Drawing {
       ...EXPORTS.map(([what, text]) => make("button",
         { type: "button", role: "menuitem", "data-export": what, onclick: () => this.save(what) }, text)));
     this.help = make("div", { className: "nseg-panel nseg-help", hidden: true, role: "dialog", "aria-label": "Keys" },
-      make("dl", {}, ...KEYS.flatMap(([keys, text]) =>
-        [make("dt", {}, ...keys.split(" ").map((k) => make("kbd", {}, k))), make("dd", {}, text)])));
+      ...KEYS.flatMap(([keys, text]) =>
+        [make("span", {}, ...keys.split(" ").map((k) => make("kbd", {}, k))), make("span", {}, text)]));
     this.ring = make("div", { className: "nseg-ring", hidden: true });
     this.space = make("div", { className: "nseg-space" });
     this.empty = make("p", { className: "nseg-empty" });
@@ -277,17 +279,17 @@ class Drawing {
     this.session = group("Folder", button("previous", "Previous picture (P)", () => this.go(-1)), this.place,
       button("next", "Next picture (N)", () => this.go(1)));
     this.toolbar = make("div", { className: "nseg-toolbar", role: "toolbar", "aria-label": "Drawing" },
-      this.session, brushes,
+      brushes,
       group("Radius", make("i", { className: "nseg-dot nseg-small" }), this.size, this.sizeText),
       group("History", this.undoButton, this.redoButton, this.clearButton),
       views, group("Opacity", icon("opacity"), this.opacity),
-      group("Zoom", button("out", "Zoom out (−)", () => this.zoomBy(0.8)),
-        button("in", "Zoom in (+)", () => this.zoomBy(1.25)), button("fit", "Fit (0)", () => this.fit())),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.file.click()),
         button("save", "Save the result", () => this.toggle(this.menu)),
         button("help", "Keys (?)", () => this.toggle(this.help))), this.file);
-    this.root.replaceChildren(this.toolbar, this.stage,
-      make("div", { className: "nseg-foot" }, make("i", { className: "nseg-spinner" }), this.status, this.note));
+    const zoom = group("Zoom", button("out", "Zoom out (−)", () => this.zoomBy(0.8)),
+      button("in", "Zoom in (+)", () => this.zoomBy(1.25)), button("fit", "Fit (0)", () => this.fit()));
+    this.root.replaceChildren(this.toolbar, this.stage, make("div", { className: "nseg-foot" },
+      this.session, this.status, make("i", { className: "nseg-spinner" }), this.note, zoom));
   }
 
   listen() {

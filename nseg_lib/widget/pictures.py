@@ -28,7 +28,7 @@ class _Upload(io.BytesIO):
 
     name = ""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.name
 
 

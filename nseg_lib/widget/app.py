@@ -1,0 +1,163 @@
+"""A notebook as an app: Voilà on the loopback, behind a token, with no code shown.
+
+``python -m nseg_lib.widget.app NOTEBOOK [--no-browser] [--port PORT]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+from nseg_lib.widget.session import FolderSession
+
+HOST = "127.0.0.1"
+
+ANNOTATE = """\
+from nseg_lib import Refiner
+from nseg_lib.widget import FolderSession, StrokeCanvas
+
+checkpoint = {checkpoint!r}
+refiner = Refiner.load(checkpoint) if checkpoint else None
+StrokeCanvas(refiner=refiner, session=FolderSession({folder!r}, {out!r}, {category!r}))
+"""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def serve(
+    notebook: str | Path,
+    *,
+    port: int = 0,
+    browser: bool = True,
+    say: Callable[[str], None] = _say,
+) -> int:
+    """Show a notebook's outputs as a page until interrupted; return Voilà's exit status.
+
+    Only this machine reaches it, and only with the token in the address that ``say`` is given.
+
+    Args:
+        notebook: run anew for every visitor, in its own folder.
+        port: 0 takes a free one.
+        browser: open the page in the default browser.
+
+    Raises:
+        OSError: no such notebook, or the port is taken.
+    """
+    path = Path(notebook)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such notebook")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        port = probe.getsockname()[1]
+    token = secrets.token_urlsafe(24)
+    command = [sys.executable, "-m", "voila", str(path), "--no-browser", "--Voila.auto_token=True"]
+    command += [f"--Voila.ip={HOST}", f"--port={port}", "--Voila.port_retries=0"]
+    command += ["--Voila.log_level=WARN"]
+    # The token goes by the environment, which other users of the machine cannot list.
+    env = {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"}
+    server = subprocess.Popen(command, env=env)
+    try:
+        _wait_for(f"http://{HOST}:{port}/", server)
+        address = f"http://{HOST}:{port}/?token={token}"
+        say(f"draw at {address} (stop with Ctrl+C)")
+        if browser:
+            webbrowser.open(address)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> None:
+    """Until the server answers, be it with a refusal."""
+    deadline = time.monotonic() + limit
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise OSError("Voilà did not start; what it said is above")
+
+
+def annotate(
+    folder: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    category: str = "object",
+    port: int = 0,
+    browser: bool = True,
+    say: Callable[[str], None] = _say,
+) -> int:
+    """Draw masks over a folder's pictures, one after the other, into a COCO file that grows.
+
+    Args:
+        folder: its pictures.
+        checkpoint: of the network that refines; without one, the mask is what is brushed.
+        out: the COCO file; ``annotations.json`` in the folder unless given.
+        category: what the objects are.
+        port, browser, say: as for :func:`serve`.
+
+    Raises:
+        ValueError: a wrong folder, annotation file or checkpoint, in one line, before anything
+            starts.
+    """
+    session = FolderSession(folder, out, category)
+    if checkpoint is not None:
+        from nseg_lib.refine import Refiner
+
+        Refiner.load(checkpoint)
+    state = session.state()
+    say(f"{state['total']} pictures, {state['done']} done; masks go to {session.out}")
+    import nbformat
+
+    source = ANNOTATE.format(
+        checkpoint=str(Path(checkpoint).resolve()) if checkpoint is not None else None,
+        folder=str(session.folder.resolve()),
+        out=str(session.out.resolve()),
+        category=category,
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    with tempfile.TemporaryDirectory(prefix="nseg-") as place:
+        path = Path(place) / "annotate.ipynb"
+        nbformat.write(notebook, path)
+        return serve(path, port=port, browser=browser, say=say)
+
+
+def main() -> int:
+    """``python -m nseg_lib.widget.app``; a known mistake is one line and exit status 2."""
+    parser = argparse.ArgumentParser(description="Show a notebook as an app on this machine.")
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--no-browser", action="store_true")
+    given = parser.parse_args()
+    try:
+        return serve(given.notebook, port=given.port, browser=not given.no_browser)
+    except OSError as error:
+        print(f"nseg: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
