@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nseg_lib import cli_data
@@ -223,11 +225,14 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
     """
     from nseg_lib import notebooks, pipeline
 
-    table = Table("step", "state", "why")
+    states = pipeline.status(notebooks.project_root(), profile, _names(models))
     colours = {"done": "green", "stale": "yellow", "missing": "red"}
-    for name, state in pipeline.status(notebooks.project_root(), profile, _names(models)):
-        table.add_row(name, f"[{colours[state.kind]}]{state.kind}", "; ".join(state.why))
-    console.print(table)
+    width = max(len(name) for name, _ in states)
+    for name, state in states:
+        kind = f"[{colours[state.kind]}]{state.kind:<8}[/]"
+        say(f"{kind} {name:<{width}}  {escape('; '.join(state.why))}".rstrip())
+    counts = Counter(state.kind for _, state in states)
+    say(", ".join(f"{counts[kind]} {kind}" for kind in colours))
 
 
 def _names(listed: str | None) -> list[str] | None:

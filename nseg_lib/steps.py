@@ -153,7 +153,7 @@ def _make_data(job: Job) -> None:
     else:
         _reduce_coco(job, source, folder)
     for name in coco.find_splits(folder):
-        if name in {"val", "test"}:
+        if name != "train":  # strokes to train on are drawn as they are needed
             (folder / "strokes" / f"{name}_{graph.RECIPE}_seed0.json").unlink(missing_ok=True)
             frozen = freeze_strokes(coco.load_split(folder, name), graph.RECIPE)
             job.say(f"{name}: {len(frozen.strokes)} strokes, {len(frozen.dropped)} too small")

@@ -295,7 +295,7 @@ def test_a_killed_training_goes_on_where_it_was(project):
     assert any("epoch   1" in line for line in first.stdout)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert to_do(project)[TINY] == "training.epochs: 1 → 6"
+    assert to_do(project)[TINY] == "begun, not finished"
     again = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     epochs = re.findall(r"epoch +(\d+)", again.stdout)
     assert epochs[-1] == "5"
@@ -353,7 +353,7 @@ def test_the_projects_profiles_are_as_the_paper_and_the_course_need_them():
     assert (paper.settings, paper.seeds) == ({}, [1, 2, 3])
     assert (paper.data.pictures, paper.data.source) == (1000, "coco")
     half = known["half"]
-    assert (half.settings, half.seeds) == ({"data.scale": 0.5}, [42])
+    assert (half.scale, half.seeds) == (0.5, [42])
     assert half.data == paper.data
     assert {known[name].data.source for name in ("smoke", "sample")} == {"sample"}
 
@@ -414,14 +414,21 @@ def test_the_jobs_of_a_cluster(project):
     assert f"--profile {project / 'workflow' / 'slurm'}" in run.stderr + run.stdout
 
 
-def test_status_is_a_table_with_reasons(project):
+def test_status_gives_a_line_a_step_with_its_reason(project):
     (project / "reports/toy/figures/figure1.png").unlink()
     run = nseg(project, "status", "--profile", "toy")
-    rows = {m[0]: m[1:] for m in re.findall(r"│ (\S+) +│ (\w+) +│ (.*?) +│", run.stdout)}
+    *lines, counts = run.stdout.splitlines()
+    rows = {
+        name: (kind, *why)
+        for kind, name, *why in (re.split("  +| (?=[a-z]+/)", line, maxsplit=2) for line in lines)
+    }
     assert list(rows) == ALL
-    assert rows["data"][0] == "done"
-    assert rows["chapter/01_dataset_reduction"][0] == "stale"
-    assert "reports/toy/figures/figure1.png is" in rows["chapter/01_dataset_reduction"][1]
+    assert rows["data"] == ("done",)
+    assert rows["chapter/01_dataset_reduction"] == (
+        "stale",
+        "reports/toy/figures/figure1.png is gone",
+    )
+    assert counts == "7 done, 2 stale, 0 missing"
 
 
 # --- the page -------------------------------------------------------------------------------------
