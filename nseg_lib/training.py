@@ -206,8 +206,7 @@ def train(
         coco.DataError: the data set cannot be used.
     """
     weights = out / "weights.safetensors"
-    _claim(config, data, out)
-    if weights.exists():
+    if _claim(config, data, out):
         say(f"{weights}: already trained")
         return weights
     _quieten()
@@ -261,18 +260,31 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message=f".*{advice}.*")
 
 
-def _claim(config: Config, data: Path, out: Path) -> None:
-    """Bind the folder to this configuration and data, or refuse if it belongs to others."""
+def _claim(config: Config, data: Path, out: Path) -> bool:
+    """Bind the folder to this configuration and data; whether its training is already finished.
+
+    The number of epochs may change between calls, as it only decides where a run stops.
+    """
     mine = {"config": config.model_dump(), "data": fingerprint(data, SPLITS)}
-    path = out / "run.json"
-    if path.exists():
-        theirs = json.loads(path.read_text())
-        for part, value in mine.items():
-            if theirs.get(part) != value:
-                raise ConfigError(
-                    f"{path}: this run was started with another {part}; "
-                    "choose another folder or delete this one"
-                )
-        return
+    path, epochs = out / "run.json", config.training.epochs
+    before = json.loads(path.read_text()) if path.exists() else mine
+    planned = before["config"]["training"]["epochs"]
+    before["config"]["training"]["epochs"] = epochs
+    for part, value in mine.items():
+        if before.get(part) != value:
+            raise ConfigError(
+                f"{path}: this run was started with another {part}; "
+                "choose another folder or delete this one"
+            )
+    taken = _epochs_taken(out)
+    if taken > epochs:
+        raise ConfigError(f"'training.epochs': {epochs} (got a run that took {taken}, {out})")
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(mine, indent=1) + "\n")
+    stopped_early = taken < planned
+    return (out / "weights.safetensors").exists() and (stopped_early or taken == epochs)
+
+
+def _epochs_taken(out: Path) -> int:
+    log = out / "log.csv"
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0

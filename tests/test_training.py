@@ -113,6 +113,20 @@ def test_a_finished_run_is_not_run_again(tiny_data: Path, uninterrupted: Path) -
     assert "already trained" in said[0]
 
 
+def test_more_epochs_go_on_from_where_fewer_stopped(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out = tmp_path / "r"
+    for epochs in (2, 3):
+        longer = tiny_config(**{"training.epochs": epochs})
+        train(longer, tiny_data, out, workers=0, accelerator="cpu")
+        assert len(rows(out / "log.csv")) == epochs
+    assert_same_run(out, uninterrupted)
+    with pytest.raises(ConfigError, match="got a run that took 3"):
+        train(tiny_config(**{"training.epochs": 2}), tiny_data, out)
+    assert_same_run(out, uninterrupted)
+
+
 def test_another_configuration_or_other_data_is_refused(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
@@ -144,6 +158,12 @@ def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path
     weights = train(stopped, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
     losses = [float(row["val_loss"]) for row in rows(tmp_path / "r" / "log.csv")]
     assert len(losses) < 40
+    before = weights.read_bytes()
+    more = stopped.model_copy(
+        update={"training": stopped.training.model_copy(update={"epochs": 60})}
+    )
+    train(more, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
+    assert weights.read_bytes() == before
     assert int(np.argmin(losses)) == len(losses) - 2
     from nseg_lib.losses import RefinementLoss
     from nseg_lib.refine import Refiner
