@@ -80,6 +80,26 @@ def _eroded(mask: Any, beyond: bool) -> Any:
 
 
 WRONG: dict[str, list[Callable[..., Any]]] = {
+    "scaled": [
+        lambda strokes, f: [
+            {**s, "points": [[f * v for v in p] for p in s["points"]]} for s in strokes
+        ],  # the path grows too
+        lambda strokes, f: [
+            {"kind": "object", "points": [[x, y, f * r] for x, y, r in s["points"]]}
+            for s in strokes
+        ],
+    ],
+    "in_capsule": [
+        lambda x, y, a, b, r: (x - a[0]) ** 2 + (y - a[1]) ** 2 <= r * r,  # one end only
+        lambda x, y, a, b, r: (
+            abs((b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]))
+            <= r * ((b[0] - a[0]) ** 2 + (b[1] - a[1]) ** 2) ** 0.5
+        ),  # the endless line
+    ],
+    "corrected": [
+        lambda mask, add, remove: (mask & ~remove) | add,  # in the wrong order
+        lambda mask, add, remove: mask | add,
+    ],
     "iou": [
         lambda p, t: float((p & t).sum() / (p.sum() + t.sum())),  # the shared pixels counted twice
         lambda p, t: float((p & t).sum() / (p | t).sum()),  # 0 / 0 for two empty masks

@@ -8,6 +8,7 @@ and the tests hold all of them, and some wrong answers, against these checks.
 
 from nseg_lib.exercises.checking import NOT_DONE, RIGHT, Case, check
 from nseg_lib.exercises.data import *  # noqa: F403
+from nseg_lib.exercises.drawing import *  # noqa: F403
 from nseg_lib.exercises.judging import *  # noqa: F403
 from nseg_lib.exercises.networks import *  # noqa: F403
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,19 @@ def write(path: Path, data: bytes) -> Path:
         os.fsync(file.fileno())
     partial.replace(path)
     return path
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    """Strokes that were laid by hand over one of the sample's photographs, to have some without a
+    hand at the pen.
+
+    Args:
+        name: ``astronaut``, ``camera``, ``chelsea``, ``coffee``, ``coins`` or ``rocket``.
+
+    Raises:
+        DataError: there are none of this name.
+    """
+    drawings = json.loads(resources.files("nseg_lib").joinpath("data/drawn.json").read_text())
+    if name not in drawings:
+        raise DataError(f"no recorded strokes for '{name}'; one of: {', '.join(sorted(drawings))}")
+    return list(drawings[name]["strokes"])
