@@ -22,7 +22,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from nseg_lib import metrics, paper
@@ -273,11 +273,10 @@ def figure5(logs: Mapping[str, Any], authors: pd.DataFrame, missing: Mapping[str
 
 
 def plain_log_axis(ax: Axes) -> None:
-    """Write a logarithmic axis of losses as .05, .1, .2 in place of powers of ten."""
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_minor_locator(LogLocator(subs=[float(n) for n in range(1, 10)]))
+    """Write a logarithmic axis of losses as .07, .1, .15, .2 in place of powers of ten."""
+    ax.yaxis.set_major_locator(LogLocator(subs=[1, 1.5, 2, 3, 5, 7]))
     ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())
 
 
 def _own_losses(ax: Axes, run: Any) -> None:
@@ -382,10 +381,10 @@ def save(
     stem = Path(stem)
     note = paper.setting_note(profile)
     if note and note not in (text.get_text() for text in fig.texts):
-        fig.draw_without_rendering()  # lays out, so that the line below lies under everything
-        bottom = fig.get_tightbbox().y0 / fig.get_figheight()
+        fig.draw_without_rendering()  # lays out, so that the line lies above everything
+        top = fig.get_tightbbox().y1 / fig.get_figheight()
         style: dict[str, Any] = {"fontsize": 7, "style": "italic", "color": "#a04000"}
-        fig.text(0.5, bottom - 0.02, note, ha="center", va="top", **style)
+        fig.text(0.5, top + 0.01, note, ha="center", va="bottom", **style)
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         partial = stem.with_name(f"{stem.name}.{os.getpid()}.part")

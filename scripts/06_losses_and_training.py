@@ -263,7 +263,7 @@ print(weights, "→", round(total, 4))
 
 # %%
 settings = config.load(
-    "tiny16-32_bce-dice", {"model.widths": [8, 16], "training.epochs": 5, "data.scale": 0.5}
+    "tiny16-32_bce-dice", {"model.widths": [8, 16], "training.epochs": 4, "data.scale": 0.5}
 )
 with tempfile.TemporaryDirectory() as folder:
     training.train(settings, PHOTOS, Path(folder), workers=0, accelerator="cpu", say=print)
@@ -303,7 +303,7 @@ plt.show()
 print(f"kept: epoch {best}; its IoU minus the stroke's: {log['val_iou'][best] - identity:+.3f}")
 
 # %% [markdown]
-# *What to look for:* single steps scatter by a factor of ten, because some pictures are hard;
+# *What to look for:* single steps scatter widely, because some pictures are hard;
 # only the running mean shows progress. Validation can lie below training: strokes for training
 # are drawn anew and the mean still holds older, worse steps. And on the right: is the network
 # above the dashed line yet?
@@ -440,10 +440,10 @@ together[four].corr().style.format("{:.2f}")
 
 # %% [markdown]
 # Now look again at the zigzag in the plot above. The curves of **different models rise and fall
-# together**. Networks trained apart have no reason to agree on which epoch is a good one; but
-# they were validated on the same strokes, drawn anew for each epoch. A high point is an *easy
-# draw of strokes*, and keeping the best epoch keeps the easiest draw. The excess is as large as
-# the differences that the paper's table is read for.
+# together**, close to perfectly. Networks with other losses have no reason to agree on which epoch is
+# a good one. What they share is what the released code draws anew for each epoch: the validation
+# strokes. A high point is an *easy draw of strokes*, and keeping the best epoch keeps the easiest
+# draw. The excess is as large as the differences that the paper's table is read for.
 #
 # Two cures, both free: validate every epoch on the same frozen strokes (our training does), and
 # choose on the validation pictures but **report on others** (chapter 07 does).

@@ -93,9 +93,9 @@ figures.save(figure6, OUT / "figures" / "figure6", profile=profile, inputs=[DATA
 plt.show()
 
 # %% [markdown]
-# *What to look for:* the models' outlines differ from each other less than each differs from the
-# truth, and all of them resemble the stroke. The paper's text sees "more precise boundaries" in
-# the larger models; one picture can neither show nor refute that. Table 1 can.
+# *What to look for:* do the models differ from each other as much as each differs from the truth?
+# Which errors of the stroke does every model keep? The paper's text sees "more precise
+# boundaries" in the larger models; one picture can neither show nor refute that. Table 1 can.
 #
 # ## Figure 7: strokes that are too small, or too large
 #
@@ -131,9 +131,9 @@ figures.save(
 plt.show()
 
 # %% [markdown]
-# *What to look for:* how much of the stroke's shape is still in the prediction? How much of what a
-# small stroke leaves out is still missing (blue), how much of what an overshooting one adds is still
-# there (magenta)? In training, strokes never were like these (chapter 02).
+# *What to look for:* how much of the stroke's shape is still in the prediction? How much of what
+# a small stroke leaves out is still missing (blue), how much of what an overshooting one adds is
+# still there (magenta)? In training, strokes never were like these (chapter 02).
 #
 # One picture is an anecdote. The same two strokes on up to thirty validation pictures:
 
@@ -151,7 +151,7 @@ for name, make in (
     low, high = bootstrap_interval((after - before)[:, None], [s.image_id for s in thirty])
     table.append((name, before.mean(), after.mean(), (after - before).mean(), low[0], high[0]))
 columns = ["stroke", "IoU of the stroke", "IoU of the prediction", "difference", "low", "high"]
-pd.DataFrame(table, columns=columns).set_index("stroke").style.format("{:.3f}")
+pd.DataFrame(table, columns=columns).set_index("stroke").rename_axis(None).style.format("{:.3f}")
 
 # %% [markdown]
 # ## Three failure modes, measured
@@ -290,7 +290,7 @@ for claim, (a, b, without) in claims.items():
         inner = [partial(d, a, b, without) for d in draws]
         line["95 % "] = "{:+.2f} to {:+.2f}".format(*np.percentile(inner, [2.5, 97.5]))
     lines.append(line)
-pd.DataFrame(lines).set_index("claim").style.format(
+pd.DataFrame(lines).set_index("claim").rename_axis(None).style.format(
     "{:+.2f}", subset=["correlation", "at equal strokes"], na_rep="–"
 ).format(na_rep="–", subset=["95 %", "95 % "])
 
