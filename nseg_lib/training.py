@@ -212,17 +212,17 @@ def train(
     _quieten()
     L.seed_everything(config.training.seed, verbose=False)
     module = RefinementModule(config)
-    best = ModelCheckpoint(
-        out, "best", monitor="val_loss", save_last=True, enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )  # fmt: skip
+    kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(out, "best", monitor="val_loss", **kept)
+    # Not `save_last`: that keeps the last epoch that was an improvement.
+    latest = ModelCheckpoint(out, "last", **kept)
     stopping = EarlyStopping(
         "val_loss", patience=config.training.patience, check_on_train_epoch_end=True
     )
     bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
     trainer = L.Trainer(
         accelerator=accelerator, devices=devices, max_epochs=config.training.epochs,
-        callbacks=[CsvLog(out, say), stopping, best, *bar], logger=False, deterministic=True,
+        callbacks=[CsvLog(out, say), stopping, best, latest, *bar], logger=False, deterministic=True,
         enable_progress_bar=bool(bar), enable_model_summary=False, num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )  # fmt: skip

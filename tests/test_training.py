@@ -158,6 +158,8 @@ def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path
     weights = train(stopped, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
     losses = [float(row["val_loss"]) for row in rows(tmp_path / "r" / "log.csv")]
     assert len(losses) < 40
+    last = torch.load(tmp_path / "r" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == len(losses) - 1
     before = weights.read_bytes()
     more = stopped.model_copy(
         update={"training": stopped.training.model_copy(update={"epochs": 60})}
