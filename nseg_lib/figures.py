@@ -267,8 +267,10 @@ def figure5(logs: Mapping[str, Any], authors: pd.DataFrame, missing: Mapping[str
             _own_losses(ax, run)
         ax.set(title=model, xlabel="epochs finished", yscale="log")
         plain_log_axis(ax)
-        ax.legend(loc="lower left")
     axes[0].set_ylabel("loss (log axis)")
+    handles = {line.get_label(): line for ax in axes for line in ax.lines}
+    shown = [line for label, line in handles.items() if not str(label).startswith("_")]
+    fig.legend(handles=shown, loc="outside lower center", ncols=3)
     return fig
 
 

@@ -153,8 +153,8 @@ class Table:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         body = self.text.to_html(index=False, border=0, classes="nseg").replace(" [", "<br>[")
         look = (
-            "<style>.nseg {font-size: 80%} .nseg td {white-space: nowrap; padding: 3px 5px} "
-            ".nseg th {text-align: center; padding: 3px 5px}</style>"
+            "<style>.nseg td, .nseg th {font-size: 11px !important; padding: 3px 4px !important} "
+            ".nseg td {white-space: nowrap} .nseg th {text-align: center}</style>"
         )
         title = f"<p><b>{html.escape(self.caption)}</b></p>"
         return f'{look}{title}<div style="overflow-x: auto">{body}</div><small>{notes}</small>'

@@ -309,8 +309,8 @@ print(f"kept: epoch {best}; its IoU minus the stroke's: {log['val_iou'][best] - 
 # above the dashed line yet?
 #
 # **Early stopping** keeps the epoch of lowest validation loss, and ends training when five epochs
-# in a row (the *patience*) bring none lower. Logs number the epochs from 0, so epoch 4 is kept
-# after five epochs are finished.
+# in a row (the *patience*) bring none lower. Logs number the epochs from 0: the
+# first point of a curve, after one finished epoch, is epoch 0.
 #
 # ## Figure 5: two full trainings
 #

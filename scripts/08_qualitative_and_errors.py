@@ -249,9 +249,9 @@ plt.show()
 # to the stroke, and in which does it take something away? A blue point that falls together with
 # its grey neighbour is a hard picture, not a failing model.
 #
-# The three numbers are not independent: on small objects the strokes are worse, too. So a trend
-# along one may be the shadow of another. The rank correlations between them, and with the model's
-# IoU and what it adds:
+# The three numbers are not independent. Where small objects also get the worse strokes, a trend
+# along one may be the shadow of the other. The rank correlations between them, and with the
+# model's IoU and what it adds:
 
 # %%
 ranks = sliced[[*MODES, "IoU", "difference", "precision", "recall"]].rank()
@@ -266,33 +266,42 @@ ranks.corr().loc[list(MODES)].style.format("{:+.2f}").background_gradient(
 
 
 # %%
-def partial(frame, a, b, without):
-    """Correlation of the ranks of a and b after removing what the ranks of `without` explain."""
-    r = frame[[a, b, without]].rank().corr()
-    ab, ac, bc = r.loc[a, b], r.loc[a, without], r.loc[b, without]
-    return (ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2))
+def correlation(frame, a, b, without=None):
+    """Of the ranks of a and b, after removing what the ranks of `without` explain of both."""
+    r = frame[[a, b] if without is None else [a, b, without]].rank().corr()
+    if without is None:
+        return r.loc[a, b]
+    ac, bc = r.loc[a, without], r.loc[b, without]
+    unexplained = (1 - ac**2) * (1 - bc**2)
+    return (r.loc[a, b] - ac * bc) / np.sqrt(unexplained) if unexplained > 1e-9 else np.nan
 
 
 rng = np.random.default_rng(0)
+drawn = [sliced.sample(len(sliced), replace=True, random_state=rng) for _ in range(300)]
+
+
+def with_interval(*columns):
+    """The correlation, and where it lies in 95 % of resampled sets of pictures."""
+    low, high = pd.Series([correlation(d, *columns) for d in drawn]).quantile([0.025, 0.975])
+    return f"{correlation(sliced, *columns):+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
 claims = {
-    "bad strokes: IoU with stroke quality": ("IoU", "stroke quality", None),
-    "clutter: precision with clutter": ("precision", "clutter", "stroke quality"),
-    "small objects: IoU with object size": ("IoU", "object size", "stroke quality"),
+    "bad strokes: IoU with stroke quality": ("IoU", "stroke quality"),
+    "clutter: precision with clutter": ("precision", "clutter"),
+    "small objects: IoU with object size": ("IoU", "object size"),
 }
-lines = []
-for claim, (a, b, without) in claims.items():
-    draws = [sliced.sample(len(sliced), replace=True, random_state=rng) for _ in range(300)]
-    plain = [d[a].corr(d[b], method="spearman") for d in draws]
-    line = {"claim": claim, "correlation": sliced[a].corr(sliced[b], method="spearman")}
-    line["95 %"] = "{:+.2f} to {:+.2f}".format(*np.percentile(plain, [2.5, 97.5]))
-    if without:
-        line["at equal strokes"] = partial(sliced, a, b, without)
-        inner = [partial(d, a, b, without) for d in draws]
-        line["95 % "] = "{:+.2f} to {:+.2f}".format(*np.percentile(inner, [2.5, 97.5]))
-    lines.append(line)
-pd.DataFrame(lines).set_index("claim").rename_axis(None).style.format(
-    "{:+.2f}", subset=["correlation", "at equal strokes"], na_rep="–"
-).format(na_rep="–", subset=["95 %", "95 % "])
+pd.DataFrame(
+    {
+        claim: {
+            "correlation [95 %]": with_interval(*pair),
+            "at equal strokes [95 %]": with_interval(*pair, "stroke quality")
+            if "stroke quality" not in pair
+            else "–",
+        }
+        for claim, pair in claims.items()
+    }
+).T
 
 # %% [markdown]
 # *How to read it:* a correlation whose interval holds 0 has not been shown on this many pictures,
