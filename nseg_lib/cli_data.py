@@ -22,6 +22,7 @@ def sample(
     out: Out = Path("data/sample"),
     pictures: Annotated[int, typer.Option(min=8, help="Composite pictures to make.")] = 240,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 42,
+    max_side: Annotated[int, typer.Option(min=96, help="Longer side in pixels.")] = 320,
 ) -> None:
     """Make the built-in data set: composites with exact masks, and outlined photographs.
 
@@ -29,7 +30,8 @@ def sample(
     """
     from nseg_lib.sample import make_sample
 
-    typer.echo(f"{make_sample(out, pictures, seed, progress=True)}: ready")
+    made = make_sample(out, pictures, seed, max_side=max_side, progress=True)
+    typer.echo(f"{made}: {pictures} composed pictures and the photographs, in COCO's layout")
 
 
 @app.command()
