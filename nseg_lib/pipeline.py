@@ -88,7 +88,9 @@ def reproduce(
     if dry_run:
         return code == 0
     left = {n: s for n, s in graph.plan(root, steps).items() if s.kind != "done"}
-    if left:
+    if left and code == 0:
+        say(f"all steps ran, but something changed meanwhile: {len(left)} are to be done again")
+    elif left:
         say(f"not done: {', '.join(left)}")
         say(f"logs: {_shown(root, log.parent)}; the same command goes on from here")
     else:

@@ -226,8 +226,7 @@ def _trained_rows(root: Path, profile: Profile, steps: Mapping[str, Step]) -> li
             epochs = f"{len(run.log())} ({run.best_epoch})" if step.artefact.is_file() else "–"
             command = train_command(profile, model, seed)
             rows.append(
-                {"name": f"{model}, seed {seed}", "commands": [command], "epochs": epochs}
-                | _ran(step)
+                {"name": f"{model}, seed {seed}", "command": command, "epochs": epochs} | _ran(step)
             )
     return rows
 
@@ -236,7 +235,7 @@ def _baseline_rows(profile: Profile, steps: Mapping[str, Step]) -> list[dict[str
     data, scale = profile.data.folder.as_posix(), profile.scale
     command = f"nseg evaluate --data {data} --scale {scale} --out reports/{profile.name}/baselines"
     ran = _ran(steps["evaluate/baselines"])
-    return [{"name": name, "commands": [command], "epochs": "–"} | ran for name in BASELINES]
+    return [{"name": name, "command": command, "epochs": "–"} | ran for name in BASELINES]
 
 
 def _ran(step: Step) -> dict[str, str]:
