@@ -56,7 +56,7 @@ PHOTOS = course.photographs(course.data_set(ROOT / photos))
 # mask. Keep that in mind; it decides how the results must be read.
 
 # %%
-photo = course.photograph(PHOTOS, "coffee")
+photo = course.photograph(PHOTOS, "camera")
 crop = figures.around(photo.mask, photo.stroke)
 
 fig, axes = figures.panels(1, 3, size=(2.8, 2.4))
@@ -173,7 +173,9 @@ figures.legend(fig, ("stroke", "prediction"))
 # %% [markdown]
 # **What to look for.** The number in a title is the change of IoU against the stroke. Where it is
 # negative, the network made the picture worse. A network that was trained for a moment often loses
-# against doing nothing; one that was trained to the end gains a little on most pictures.
+# against doing nothing; one that was trained to the end gains a little on most pictures. The
+# photographs are also larger than the small pictures of the built-in sample, so a network trained
+# on those meets strokes here of another size than it knows.
 
 # %% [markdown]
 # ## The map
