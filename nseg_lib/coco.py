@@ -87,6 +87,20 @@ class Split:
         path, record = self.image_path(image_id), self.images[image_id]
         return read_image(path, (record["height"], record["width"]))
 
+    def credit(self, image_id: int) -> str | None:
+        """A credit line for a picture that a report may show; `None` where its licence forbids.
+
+        A report alters what it shows and is passed on, so a licence against derivatives or against
+        commercial use does not serve, nor does a missing one.
+        """
+        record = self.images[image_id]
+        licences = {entry.get("id"): entry for entry in self.header.get("licenses", ())}
+        name = str(licences.get(record.get("license"), {}).get("name", ""))
+        if not name or "NoDerivs" in name or "NonCommercial" in name:
+            return None
+        source = record.get("credit") or record.get("flickr_url") or record["file_name"]
+        return f"{source} ({name})"
+
 
 # --- splits ---------------------------------------------------------------------------------------
 

@@ -261,8 +261,10 @@ def figure5(logs: Mapping[str, Any], authors: pd.DataFrame, missing: Mapping[str
         ax.plot(at, theirs["val_loss"], ":", color=PALETTE["paper"], label="authors' validation")
         _mark_best(ax, at, theirs["val_loss"], PALETTE["paper"])
         if run is None:
-            note = f"not run here; to make it:\n{textwrap.fill(missing[model], 44)}"
-            ax.text(0.5, 0.96, note, transform=ax.transAxes, ha="center", va="top", fontsize=6.5)
+            command = textwrap.fill(missing[model], 60, break_on_hyphens=False)
+            note = f"not run here; to make it:\n{command}"
+            ax.text(0.5, 0.98, note, transform=ax.transAxes, ha="center", va="top", fontsize=6)
+            ax.margins(y=0.35)
         else:
             _own_losses(ax, run)
         ax.set(title=model, xlabel="epochs finished", yscale="log")
@@ -366,6 +368,7 @@ def save(
     profile: str,
     inputs: Sequence[str | Path] = (),
     config: Any = None,
+    credit: str = "",
 ) -> Path:
     """Write ``<stem>.png`` (150 dpi), ``<stem>.pdf`` and the sidecar ``<stem>.json``.
 
@@ -375,6 +378,7 @@ def save(
     Args:
         inputs: files and folders that the figure was made from, for the sidecar.
         config: settings that made it, JSON data or a configuration.
+        credit: of a photograph in it, see :meth:`nseg_lib.coco.Split.credit`; stands below.
 
     Returns:
         The PNG's path. The sidecar's ``seconds`` count from the start of the chapter (the import
@@ -387,6 +391,11 @@ def save(
         top = fig.get_tightbbox().y1 / fig.get_figheight()
         style: dict[str, Any] = {"fontsize": 7, "style": "italic", "color": "#a04000"}
         fig.text(0.5, top + 0.01, note, ha="center", va="bottom", **style)
+    if credit:
+        fig.draw_without_rendering()
+        bottom = fig.get_tightbbox().y0 / fig.get_figheight()
+        line = f"Photograph: {credit}"
+        fig.text(0.5, bottom - 0.01, line, ha="center", va="top", fontsize=5, color="#555555")
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         partial = stem.with_name(f"{stem.name}.{os.getpid()}.part")

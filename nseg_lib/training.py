@@ -222,7 +222,8 @@ def train(
     bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
     trainer = L.Trainer(
         accelerator=accelerator, devices=devices, max_epochs=config.training.epochs,
-        callbacks=[CsvLog(out, say), stopping, best, latest, *bar], logger=False, deterministic=True,
+        callbacks=[CsvLog(out, say), stopping, best, latest, *bar],
+        logger=False, deterministic=True,
         enable_progress_bar=bool(bar), enable_model_summary=False, num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )  # fmt: skip

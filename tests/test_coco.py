@@ -506,3 +506,23 @@ def test_masks_of_real_coco_equal_pycocotools_own(
         for annotation in split.annotations[image_id]:
             mask = coco.annotation_mask(annotation, image["height"], image["width"])
             np.testing.assert_array_equal(mask, peer.annToMask(copy.deepcopy(annotation)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Attribution License", True),
+        ("Attribution-ShareAlike License", True),
+        ("No known copyright restrictions", True),
+        ("Attribution-NonCommercial License", False),
+        ("Attribution-NoDerivs License", False),
+        (None, False),
+    ],
+)
+def test_a_picture_is_credited_only_where_its_licence_lets_a_report_show_it(
+    tmp_path: Path, name: str | None, shown: bool
+) -> None:
+    record = {"id": 1, "file_name": "a.jpg", "flickr_url": "http://example.org/a", "license": 3}
+    licences = [{"id": 3, "name": name}] if name else []
+    split = coco.Split(tmp_path, "val", {1: record}, {1: []}, {}, (), {"licenses": licences})
+    assert split.credit(1) == (f"http://example.org/a ({name})" if shown else None)
