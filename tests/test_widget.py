@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from pycocotools.coco import COCO
 from scipy.ndimage import binary_fill_holes
 from skimage import data as photographs
 
+from nseg_lib import widget
 from nseg_lib.coco import DataError, annotation_mask
 from nseg_lib.strokes import rasterize
 from nseg_lib.widget import FolderSession, StrokeCanvas, pictures, results
@@ -113,6 +116,14 @@ def test_what_is_no_drawing_is_refused_in_one_line(strokes, message):
     with pytest.raises(ValueError, match=message) as caught:
         rasterize(strokes, 10, 10)
     assert "\n" not in str(caught.value)
+
+
+def test_the_front_end_is_one_module_that_fetches_nothing():
+    source = (Path(widget.__file__).parent / "canvas.js").read_text()
+    loads = r"^\s*import\b|\bimport\(|\bfetch\(|XMLHttpRequest|WebSocket|importScripts"
+    assert not re.search(loads, source, re.MULTILINE)
+    urls = set(re.findall(r"https?://[^\"'\s]+", source))
+    assert urls == {"http://www.w3.org/2000/svg"}  # a name, not an address to load
 
 
 # --- strokes in, mask out -------------------------------------------------------------------------
