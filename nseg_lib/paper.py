@@ -20,7 +20,7 @@ REPORTS = PROJECT / "reports"
 _SETTINGS = {
     "smoke": "a few small built-in pictures, networks trained for moments",
     "sample": "small composite pictures that the project makes itself, not COCO",
-    "half": "COCO at half resolution, one seed",
+    "half": "COCO at half resolution, half the epochs, one seed",
 }
 """What sets a profile apart from the paper's 1,000 COCO pictures at native size."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from nseg_lib import config
-from nseg_lib.provenance import portable_path
+from nseg_lib.provenance import PROJECT, portable_path
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,12 @@ def command(model: str, data: str | Path, runs: str | Path) -> str:
     """The command that trains what is missing from a folder of runs.
 
     Data and training settings are those of the runs that are there, so that the new row can stand
-    beside theirs; where there are none, the paper's.
+    beside theirs. Where there are none, the graph of the profile that the folder is named after
+    makes them all; without such a profile, the settings are the paper's.
     """
+    profile = Path(runs).name
+    if not find(runs) and (PROJECT / "workflow" / "profiles" / f"{profile}.yml").is_file():
+        return f"make reproduce PROFILE={profile}"
     settings, seed = "", config.TrainingConfig().seed
     for run in (runs_[0] for runs_ in find(runs).values()):
         theirs = json.loads((run.folder / "run.json").read_text())["config"]

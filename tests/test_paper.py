@@ -88,6 +88,9 @@ def test_the_nearest_in_the_table_stands_in(tmp_path: Path) -> None:
 def test_the_command_for_what_is_missing_has_the_settings_of_what_is_there(tmp_path: Path) -> None:
     model = "attn32-256_bce-dice-bound"
     assert runs.command(model, "data/half", tmp_path / "none").endswith(f"{model}/seed42")
+    assert (
+        runs.command(model, "data/sample", tmp_path / "sample") == "make reproduce PROFILE=sample"
+    )
     make_run(tmp_path, "tiny16-32_bce-dice", 7, epochs=3)
     command = runs.command(model, "data/half", tmp_path)
     assert command.startswith(f"nseg train {model} --data data/half --out ")
