@@ -133,7 +133,10 @@ def evaluate(
 def refine(
     photo: Annotated[Path, typer.Argument(help="The picture.")],
     stroke: Annotated[Path, typer.Argument(help="What was brushed: white on black, or on clear.")],
-    checkpoint: Annotated[Path, typer.Option("--checkpoint", "-c", help="weights.safetensors")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", "-c", help="Of 'nseg train'; default: the package's own."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the mask goes.")] = Path(
         "mask.png"
     ),
@@ -144,7 +147,7 @@ def refine(
 ) -> None:
     """Turn a brush stroke over a picture into a mask.
 
-    Example: nseg refine photo.jpg stroke.png -o mask.png -c weights.safetensors
+    Example: nseg refine photo.jpg stroke.png -o mask.png
     """
     from nseg_lib import coco, pictures
     from nseg_lib.refine import Refiner
@@ -152,7 +155,11 @@ def refine(
     shown = overlay or out.with_name(f"{out.stem}_overlay.png")
     image = coco.read_image(photo)
     brushed = pictures.read_stroke(stroke, like=(photo, image))
-    mask = Refiner.load(checkpoint, device).refine(image, brushed)
+    if checkpoint is None:
+        refiner = Refiner.from_pretrained(device=device)
+    else:
+        refiner = Refiner.load(checkpoint, device)
+    mask = refiner.refine(image, brushed)
     pictures.write_png(out, mask)
     pictures.write_png(shown, pictures.overlay(image, brushed, mask))
     say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {shown}")

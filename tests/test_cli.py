@@ -116,6 +116,8 @@ def test_refine_writes_mask_and_overlay(trained: Path, tiny_data: Path, tmp_path
     mask = np.asarray(Image.open(out))
     assert mask.shape == stroke.shape
     assert set(np.unique(mask)) <= {0, 255}
+    nseg("refine", tmp_path / "photo.png", tmp_path / "stroke.png", "-o", tmp_path / "own.png")
+    assert np.asarray(Image.open(tmp_path / "own.png")).shape == stroke.shape
     overlay = np.asarray(Image.open(tmp_path / "out_overlay.png"))
     assert overlay.shape == image.shape
     assert (overlay != image).any()

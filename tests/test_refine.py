@@ -11,10 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nseg_lib import Refiner, config, models
-from nseg_lib.datasets import rescale
+from nseg_lib import Refiner, coco, config, models
+from nseg_lib.datasets import EvaluationSamples, rescale
 from nseg_lib.inputs import CHANNELS, network_input
-from nseg_lib.refine import save_weights
+from nseg_lib.metrics import iou
+from nseg_lib.refine import PRETRAINED, save_weights
+from nseg_lib.sample import make_sample
 
 rng = np.random.default_rng(0)
 IMAGE = rng.integers(0, 256, (45, 61, 3), dtype=np.uint8)
@@ -28,6 +30,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     save_weights(models.build(loaded.model), loaded, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSamples:
+    root = make_sample(tmp_path_factory.mktemp("data") / "sample", pictures=8)
+    return EvaluationSamples(coco.load_split(root, "photos"))
 
 
 def test_gray_sobel_is_stroke_luma_and_gradient() -> None:
@@ -69,6 +77,23 @@ def test_refine_gives_a_mask_of_the_pictures_size(checkpoint: Path) -> None:
     assert mask.shape == (45, 61)
     probability = 1 / (1 + np.exp(-refiner.logits(IMAGE, STROKE).astype(float)))
     assert np.array_equal(mask, probability > 0.5)
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_what_the_package_ships_improves_strokes_over_real_photographs(
+    name: str, photographs: EvaluationSamples
+) -> None:
+    refiner = Refiner.from_pretrained(name)
+    assert refiner.config.name == name
+    gained = [
+        iou(refiner.refine(s.image, s.stroke), s.mask) - iou(s.stroke, s.mask) for s in photographs
+    ]
+    assert np.mean(gained) > 0.02
+
+
+def test_an_unknown_pretrained_network_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="no pretrained 'sam'; there are: res16-32_bce-dice"):
+        Refiner.from_pretrained("sam")
 
 
 @pytest.mark.parametrize(
