@@ -32,5 +32,8 @@ check: setup  ## lint, formatting, types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-clean:  ## remove the environment and everything made or fetched; reports stay
-	rm -rf .venv data/sample data/smoke runs .snakemake test-artefacts
+draw: setup  ## brush over a picture in the browser
+	$(BIN)/python -m nseg_lib.widget.app notebooks/09_draw_your_own.ipynb
+
+clean:  ## remove the environment and what the built-in profiles made
+	rm -rf .venv data/sample data/smoke runs/sample runs/smoke reports/sample reports/smoke .snakemake
