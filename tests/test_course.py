@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import write_split
 
-from nseg_lib import course, runs, tables
+from nseg_lib import config, course, runs, tables
 from nseg_lib.baselines import BASELINES
 from nseg_lib.coco import DataError
+from nseg_lib.refine import save_weights
 
 
 def test_a_stand_in_is_trained_and_evaluated_once(
@@ -41,3 +42,38 @@ def test_a_stand_in_is_trained_and_evaluated_once(
 def test_data_that_nobody_can_make_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"coco: no data set here; 'nseg data reduce' makes one"):
         course.data_set(tmp_path / "coco")
+
+
+def test_one_network_of_a_name_is_found_or_trained_briefly(
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(course, "BRIEF_STEPS", 7)
+    wanted, model = tmp_path / "runs" / "sample", "attn32-256_bce-dice-bound"
+
+    refiner = course.refiner(wanted, model, tiny_data, widths=[8, 16])
+    assert refiner.config.name == "attn8-16"
+    assert refiner.config.loss == config.load(model).loss
+    assert f"{model}: not trained here; training attn8-16 on 7 pictures" in capsys.readouterr().out
+    assert not wanted.exists()
+
+    trained = wanted / model / "seed42" / "weights.safetensors"
+    trained.parent.mkdir(parents=True)
+    save_weights(refiner.network, refiner.config, trained)
+    course.refiner(wanted, model, tiny_data, widths=[8, 16])
+    assert f"{model}: trained, found in" in capsys.readouterr().out
+
+
+def test_photographs_are_the_split_of_that_name_or_else_val(tmp_path: Path) -> None:
+    sizes = [(120, 160), (140, 150)]
+    write_split(tmp_path / "data", "val", sizes, 20)
+    samples = course.photographs(tmp_path / "data")
+    assert [s.image_id for s in samples] == [20, 21]
+    assert course.photograph(samples, f"{21:012d}").image_id == 21
+    largest = max(samples, key=lambda sample: sample.mask.mean())
+    assert course.photograph(samples, "camera").image_id == largest.image_id
+
+    write_split(tmp_path / "data", "photos", sizes[:1], 40)
+    assert [s.image_id for s in course.photographs(tmp_path / "data")] == [40]
