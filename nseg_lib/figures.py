@@ -378,7 +378,7 @@ def save(
     Args:
         inputs: files and folders that the figure was made from, for the sidecar.
         config: settings that made it, JSON data or a configuration.
-        credit: of a photograph in it, see :meth:`nseg_lib.coco.Split.credit`; stands below.
+        credit: of a photograph in it, see :meth:`nseg_lib.coco.Split.credit`.
 
     Returns:
         The PNG's path. The sidecar's ``seconds`` count from the start of the chapter (the import
@@ -386,16 +386,10 @@ def save(
     """
     stem = Path(stem)
     note = paper.setting_note(profile)
-    if note and note not in (text.get_text() for text in fig.texts):
-        fig.draw_without_rendering()  # lays out, so that the line lies above everything
-        top = fig.get_tightbbox().y1 / fig.get_figheight()
-        style: dict[str, Any] = {"fontsize": 7, "style": "italic", "color": "#a04000"}
-        fig.text(0.5, top + 0.01, note, ha="center", va="bottom", **style)
     if credit:
-        fig.draw_without_rendering()
-        bottom = fig.get_tightbbox().y0 / fig.get_figheight()
-        line = f"Photograph: {credit}"
-        fig.text(0.5, bottom - 0.01, line, ha="center", va="top", fontsize=5, color="#555555")
+        _line_above(fig, f"Photograph: {credit}", fontsize=6, color="#555555")
+    if note:
+        _line_above(fig, note, fontsize=7, style="italic", color="#a04000")
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         partial = stem.with_name(f"{stem.name}.{os.getpid()}.part")
@@ -407,3 +401,11 @@ def save(
     seconds = time.perf_counter() - _BEGAN
     write_sidecar(stem, config, inputs, seconds, profile=profile, setting=note or "the paper's")
     return stem.with_name(stem.name + ".png")
+
+
+def _line_above(fig: Figure, line: str, **style: Any) -> None:
+    """Write a line above all that is drawn, once. Below, it would meet a legend when trimmed."""
+    if line not in (text.get_text() for text in fig.texts):
+        fig.draw_without_rendering()  # lays out
+        top = fig.get_tightbbox().y1 / fig.get_figheight()
+        fig.text(0.5, top + 0.01, line, ha="center", va="bottom", **style)

@@ -60,7 +60,8 @@ print(f"{len(refiners)} of the paper's {len(config.THE_EIGHT)} models trained in
 # before any prediction is drawn:
 #
 # > Of the validation pictures whose object covers between 5 % and 50 % of the picture, and whose
-# > licence lets a report show them, the one on which the trained models' mean IoU is the **median**.
+# > licence lets a report show them, the one on which the trained models' mean IoU is the
+# **median**.
 #
 # Half of these pictures come out better than this one, half worse.
 
@@ -321,14 +322,17 @@ pd.DataFrame(
 #
 # ## Where the errors are
 #
-# Finally the pictures at the two ends, again by rule: the one on which the model adds most to the
-# stroke, and the one on which it takes most away.
+# Finally the pictures at the two ends, again by rule: of those that a report may show, the one on
+# which the model adds most to the stroke, and the one on which it takes most away.
 
 # %%
-ends = [sliced.loc[sliced["difference"].idxmax()], sliced.loc[sliced["difference"].idxmin()]]
+loaded = {name: load_split(DATA, name) for name in splits}
+free = [loaded[r.split].credit(r.image_id) is not None for r in sliced.itertuples()]
+difference = sliced[free if any(free) else [True] * len(sliced)]["difference"]
+ends = [sliced.loc[difference.idxmax()], sliced.loc[difference.idxmin()]]
 fig, axes = figures.panels(2, 3, size=(3, 2.6))
 for line, title, row in zip(axes, ("adds most", "takes most away"), ends, strict=True):
-    samples = EvaluationSamples(load_split(DATA, row["split"]), scale=scale)
+    samples = EvaluationSamples(loaded[row["split"]], scale=scale)
     s = next(sample for sample in samples if sample.image_id == row["image_id"])
     answer, crop = model.refine(s.image, s.stroke), figures.around(s.mask, s.stroke)
     before = f"{title}: stroke {row['stroke quality']:.3f}"
@@ -338,6 +342,8 @@ for line, title, row in zip(axes, ("adds most", "takes most away"), ends, strict
     figures.show_errors(line[2], s.image, s.mask, answer, crop=crop, title="what is wrong in it")
 figures.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
 plt.show()
+for row in ends:
+    print("photograph:", loaded[row["split"]].credit(row["image_id"]))
 
 # %% [markdown]
 # ## Exercises
