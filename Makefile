@@ -18,8 +18,8 @@ setup: .venv/.ready  ## install everything into .venv (quick when nothing change
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[course,dev]'
 	@touch $@
 
-reproduce: setup  ## run the whole course; PROFILE=smoke|sample|half|paper, COCO=dir for real pictures
-	$(BIN)/nseg reproduce --profile $(PROFILE) $(if $(COCO),--coco $(COCO))
+reproduce: setup  ## run the whole course; PROFILE=smoke|sample|half|paper, COCO=dir, MODELS=a,b
+	$(BIN)/nseg reproduce --profile $(PROFILE) $(if $(COCO),--coco $(COCO)) $(if $(MODELS),--models $(MODELS))
 
 status: setup  ## what of PROFILE is done, stale or missing
 	$(BIN)/nseg status --profile $(PROFILE)
@@ -27,10 +27,11 @@ status: setup  ## what of PROFILE is done, stale or missing
 test: setup  ## run the tests
 	$(BIN)/pytest
 
-check: setup  ## lint, formatting, types
+check: setup  ## lint, formatting, types, notebooks in step with their scripts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python -m nseg_lib.notebooks check
 
 draw: setup  ## brush over a picture in the browser
 	$(BIN)/python -m nseg_lib.widget.app notebooks/09_draw_your_own.ipynb
