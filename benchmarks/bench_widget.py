@@ -2,9 +2,10 @@
 
 Chromium draws on a 640x480 canvas in JupyterLab, by trusted mouse events sent at 60 and at 120 a
 second, while the kernel idles and while it is busy. ipycanvas does what its documentation shows:
-Python hears each move and draws a line. A pixel's time runs from its event's time stamp to the end
-of the first frame that finds it painted. Then, for the widget, from the release of the pen to the
-frame that shows the mask; the model is one that answers at once, so the rest is what the way costs.
+Python hears each move and draws a line. A bare canvas in an empty page, whose one handler paints a
+dot, is the floor: what browser and machine take at best. A pixel's time runs from its event's time
+stamp to the end of the first frame that finds it painted. Then, for the widget, from the release of
+the pen to the frame that shows the mask; its model answers at once, so that is what the way costs.
 
     python benchmarks/bench_widget.py
 
@@ -18,6 +19,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -76,6 +78,21 @@ theirs.on_mouse_move(move)
 theirs.on_mouse_up(up)
 """
 
+BARE = """
+<canvas width=640 height=480></canvas>
+<script>
+{
+    const canvas = document.querySelector("canvas"), context = canvas.getContext("2d");
+    const box = canvas.getBoundingClientRect();
+    canvas.onpointermove = (e) => {
+        for (const each of e.getCoalescedEvents()) {
+            context.fillRect(each.clientX - box.x - 2, each.clientY - box.y - 2, 4, 4);
+        }
+    };
+}
+</script>
+"""
+
 WATCH = """
 (canvas) => {
     const target = document.querySelector(canvas), context = target.getContext("2d");
@@ -107,7 +124,7 @@ WATCH = """
         frame.port2.postMessage(0);
     };
     const root = document.querySelector(".nseg");
-    root.addEventListener("nseg-mask", () => requestAnimationFrame(shown));
+    root?.addEventListener("nseg-mask", () => requestAnimationFrame(shown));
     watch.stop = () => { watch.running = false; removeEventListener("pointermove", hear, true); };
     requestAnimationFrame(look);
     window.watch = watch;
@@ -120,6 +137,7 @@ class Hand:
 
     def __init__(self, page: Any, session: Any) -> None:
         self.page, self.session = page, session
+        self.chance = random.Random(0)
 
     async def send(self, kind: str, x: float, y: float, held: bool = True) -> None:
         event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": int(held)}
@@ -136,7 +154,9 @@ class Hand:
         await self.send("mousePressed", *places[0])
         began, sent = time.perf_counter(), []
         for number, place in enumerate(places[1:], 1):
-            await asyncio.sleep(max(0, began + number / rate - time.perf_counter()))
+            # Jittered, or 60 a second would keep one distance to the frames, short or long.
+            due = began + (number + self.chance.uniform(-0.5, 0.5)) / rate
+            await asyncio.sleep(max(0, due - time.perf_counter()))
             sent.append(asyncio.create_task(self.send("mouseMoved", *place)))
         await asyncio.gather(*sent)
         await self.send("mouseReleased", *places[-1], held=False)
@@ -151,7 +171,8 @@ KERNEL = """async (code) => {
 async def paint(hand: Hand, canvas: str, rate: int, busy: bool) -> dict[str, Any]:
     """Latency of every move of one stroke of :data:`SECONDS` (ms)."""
     page = hand.page
-    await page.evaluate(KERNEL, "ours.strokes = []; theirs.clear()")
+    if canvas != "canvas":
+        await page.evaluate(KERNEL, "ours.strokes = []; theirs.clear()")
     await page.wait_for_timeout(1500)
     await page.locator(canvas).scroll_into_view_if_needed()
     box = await page.locator(canvas).bounding_box()
@@ -201,6 +222,17 @@ async def measure(url: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         chromium = await playwright.chromium.launch(
             executable_path=browser.find_chromium(), args=browser.FLAGS
         )
+        rows = []
+        page = await chromium.new_page(viewport={"width": 1000, "height": 1500}, bypass_csp=True)
+        hand = Hand(page, await page.context.new_cdp_session(page))
+        await page.goto(f"{url}/api")  # coalesced events are for secure origins alone
+        await page.set_content(BARE)
+        await paint(hand, "canvas", 60, False)  # warms up
+        for rate in RATES:
+            await page.set_content(BARE)
+            rows.append({"canvas": "bare", **await paint(hand, "canvas", rate, False)})
+            print(json.dumps(rows[-1]), flush=True)
+        await page.close()
         page = await chromium.new_page(viewport={"width": 1000, "height": 1500})
         await page.goto(f"{url}/doc/tree/bench.ipynb?token={browser.TOKEN}")
         await page.wait_for_function(
@@ -211,8 +243,8 @@ async def measure(url: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             await page.wait_for_selector(part, timeout=120_000)
         theirs = "canvas:not(.nseg canvas)"
         hand = Hand(page, await page.context.new_cdp_session(page))
-        rows = []
         for name, canvas in (("nseg", ".nseg-strokes"), ("ipycanvas", theirs)):
+            await paint(hand, canvas, 60, False)  # warms up
             for busy in (False, True):
                 for rate in RATES:
                     rows.append({"canvas": name, **await paint(hand, canvas, rate, busy)})
