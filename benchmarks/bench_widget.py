@@ -37,7 +37,7 @@ import browser
 RESULT = Path(__file__).parent / "results" / "widget.json"
 RATES = (60, 120)
 GOAL_PAINT_MS, GOAL_MASK_MS = 20, 200
-SECONDS = 1.5
+SECONDS = 3.0
 WAIT_S = 20
 """After the last event, how long a pixel may take; a later one counts as this."""
 
