@@ -15,7 +15,7 @@ from nseg_lib import coco, config, evaluation, runs
 from nseg_lib.baselines import BASELINES
 from nseg_lib.datasets import EvaluationSamples, Sample, fingerprint
 from nseg_lib.provenance import portable_path, sha256
-from nseg_lib.refine import Refiner
+from nseg_lib.refine import PRETRAINED, Refiner
 
 STAND_IN = "tiny16-32_bce-dice"
 """The model that stands in where none was trained: the paper's smallest."""
@@ -83,8 +83,9 @@ def refiner(
 ) -> Refiner:
     """The trained network of this name; if there is none, one trained for moments.
 
-    The latter has seen about :data:`BRIEF_STEPS` pictures: it shows what such a network does and
-    is no result. Prints which of the two it is.
+    The latter has seen about :data:`BRIEF_STEPS` pictures at half size: it shows what such a
+    network does and is no result. Where the package ships the model, that one is taken instead.
+    Prints which of these it is.
 
     Args:
         found: a folder of runs.
@@ -96,12 +97,19 @@ def refiner(
     if ready:
         print(f"{model}: trained, found in {portable_path(ready[0].folder)}")
         return Refiner.load(ready[0].weights)
+    if model in PRETRAINED:
+        print(f"{model}: not trained here; the one that comes with nseg")
+        return Refiner.from_pretrained(model)
     from nseg_lib import training
 
     data = Path(data)
     pictures = len(coco.load_split(data, "train").images)
     epochs = max(1, round(BRIEF_STEPS / pictures))
-    changes: dict[str, object] = {"training.epochs": epochs, "training.patience": epochs}
+    changes: dict[str, object] = {
+        "training.epochs": epochs,
+        "training.patience": epochs,
+        "data.scale": 0.5,
+    }
     settings = config.load(model, changes)
     if widths is not None:
         name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"

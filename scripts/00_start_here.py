@@ -11,7 +11,7 @@
 # |---|---|
 # | makes | no table or figure of the paper: the picture that the paper is about |
 # | inputs → outputs | photographs, a trained network if there is one → pictures on this page |
-# | takes | about half a minute; about a minute where a small network has to be trained first |
+# | takes | about half a minute |
 # | next | [01 · The data set and its reduction](01_dataset_reduction.ipynb) |
 
 # %% tags=["parameters"]
@@ -90,9 +90,9 @@ Markdown("| | |\n|---|---|\n" + "\n".join(f"| {k} | {v} |" for k, v in rows.item
 # ## From stroke to mask
 #
 # A trained network is a file. `Refiner.load` reads it and `refine` applies it: that is the whole
-# interface. Where no network was trained yet, the next cell trains the smallest one of the paper
-# for a moment, on a few hundred pictures. The paper's saw 900 pictures in each of up to 50 epochs.
-# The line that the cell prints says which of the two you have.
+# interface. Where no network was trained yet, the next cell takes the one that comes with nseg: the
+# paper's smallest, trained on 900 pictures of COCO at half their size. The line that the cell prints
+# says which of the two you have.
 
 # %%
 model = "tiny16-32_bce-dice"

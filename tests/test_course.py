@@ -77,3 +77,12 @@ def test_photographs_are_the_split_of_that_name_or_else_val(tmp_path: Path) -> N
 
     write_split(tmp_path / "data", "photos", sizes[:1], 40)
     assert [s.image_id for s in course.photographs(tmp_path / "data")] == [40]
+
+
+def test_the_packages_own_network_stands_in_without_training(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = course.refiner(tmp_path / "runs", "tiny16-32_bce-dice", tiny_data)
+    assert found.config.name == "tiny16-32_bce-dice"
+    assert "comes with nseg" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
