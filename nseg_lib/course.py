@@ -71,9 +71,9 @@ def trained(found: str | Path, data: str | Path) -> Path:
         return found
     from nseg_lib import training
 
-    folder = found.parent / "stand-in" / _content(data) / "runs"
-    print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {EPOCHS} epochs")
     settings = config.load(STAND_IN, {"training.epochs": EPOCHS, "data.scale": 0.5})
+    folder = found.parent / "stand-in" / _content(data, settings=settings) / "runs"
+    print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {EPOCHS} epochs")
     training.train(settings, Path(data), folder / STAND_IN / "seed42", workers=0, say=print)
     return folder
 
@@ -115,7 +115,7 @@ def refiner(
         name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
         changes |= {"name": name, "model.widths": list(widths)}
         settings = config.load(model, changes)
-    folder = Path(found).parent / "stand-in" / _content(data) / settings.name
+    folder = Path(found).parent / "stand-in" / _content(data, settings=settings)
     print(f"{model}: not trained here; training {settings.name} on {epochs * pictures} pictures")
     return Refiner.load(training.train(settings, data, folder, say=print))
 
@@ -145,7 +145,8 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     return folder
 
 
-def _content(data: str | Path, *files: Path) -> str:
-    """A folder's name that changes with the data set and the files."""
+def _content(data: str | Path, *files: Path, settings: config.Config | None = None) -> str:
+    """A folder's name that changes with the data set, the files and the settings."""
     hashes = [*fingerprint(Path(data), ("train", "val")).values(), *map(sha256, files)]
+    hashes += [settings.model_dump_json()] if settings else []
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]
