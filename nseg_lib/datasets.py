@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from torch.utils.data import Dataset, Sampler
 from nseg_lib import coco
 from nseg_lib.config import DataConfig, InputKind
 from nseg_lib.inputs import network_input
+from nseg_lib.provenance import write_atomic
 from nseg_lib.strokes import MIN_STROKE_AREA, make_stroke
 
 EVALUATION_SEED = 0
@@ -117,10 +117,7 @@ def _draw_strokes(
         else:
             rows.append({**row, "rle": coco.mask_to_rle(stroke)})
     stored = {"recipe": recipe, "seed": seed, "strokes": rows, "dropped": dropped}
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(stored))
-    partial.replace(path)
+    write_atomic(path, json.dumps(stored))
 
 
 def _mask(split: coco.Split, image_id: int, annotation: dict[str, Any]) -> NDArray[np.bool_]:

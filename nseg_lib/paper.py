@@ -25,9 +25,16 @@ _SETTINGS = {
 """What sets a profile apart from the paper's 1,000 COCO pictures at native size."""
 
 
-def setting_note(profile: str) -> str:
-    """What a table or figure of this profile says about itself; empty for ``paper``."""
-    if profile == "paper":
+INDEPENDENT = ("table2", "figure2", "figure3", "figure4")
+"""Tables and figures made from the networks' modules alone: the same in every profile."""
+
+
+def setting_note(profile: str, artefact: str = "") -> str:
+    """What a table or figure of this profile says about itself.
+
+    Empty for the profile ``paper``, and for an artefact that is one of :data:`INDEPENDENT`.
+    """
+    if profile == "paper" or artefact in INDEPENDENT:
         return ""
     return f"Not the paper's setting: {_SETTINGS.get(profile, f'profile {profile}')}."
 

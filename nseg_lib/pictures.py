@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from nseg_lib.coco import DataError
+from nseg_lib.provenance import write_atomic
 
 STROKE_COLOUR = (230, 159, 0)
 MASK_COLOUR = (0, 114, 178)
@@ -87,6 +87,4 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
     values = pixels.astype(np.uint8) * 255 if pixels.dtype == np.bool_ else pixels
     encoded = io.BytesIO()
     Image.fromarray(values).save(encoded, "PNG")
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_bytes(encoded.getvalue())
-    partial.replace(path)
+    write_atomic(path, encoded.getvalue())

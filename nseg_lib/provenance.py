@@ -90,13 +90,19 @@ def write_sidecar(
     return sidecar
 
 
-def write_atomic(path: str | Path, text: str) -> None:
-    """Write a UTF-8 text file, and its folder, so that it is complete or not there at all."""
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, and its folder, so that it is complete or not there at all.
+
+    A file that holds this already keeps its date.
+    """
     path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() == data:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_bytes(data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nseg_lib.coco import Split, load_split, read_json
+from nseg_lib.provenance import write_atomic
 from nseg_lib.records import DataError
 
 VAL_SHARE = 0.1
@@ -249,16 +250,6 @@ def split_document(source: Split, image_ids: Iterable[int]) -> bytes:
 def as_json(value: Any) -> bytes:
     """JSON whose bytes depend on the value alone."""
     return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode()
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a whole file or none; one that holds this already keeps its date."""
-    if path.exists() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _place(source: Path, target: Path, copy: bool) -> None:

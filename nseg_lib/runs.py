@@ -1,20 +1,25 @@
 """What training left behind: ``<runs>/<model>/seed<k>/``, and the command for what is not there.
 
 Tables, figures and chapters ask here which networks there are, so that a missing one is named
-with the command that makes it and never silently left out.
+with the command that makes it and never silently left out. The small files of a run, its logs and
+its provenance, are kept with the report too (:func:`keep`): it can be read without the run.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from nseg_lib import config
-from nseg_lib.provenance import PROJECT, portable_path
+from nseg_lib.provenance import PROJECT, portable_path, write_atomic
+
+KEPT = ("log.csv", "steps.csv", "weights.safetensors.json")
+"""Files of a run that a report keeps: a row an epoch, a row every few steps, provenance."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,42 @@ class Run:
 
 def find(runs: str | Path) -> dict[str, list[Run]]:
     """Model → its finished runs by seed; the paper's eight in table order first."""
+    return _by_model(Path(runs).glob("*/seed*/weights.safetensors"))
+
+
+def logged(runs: str | Path) -> dict[str, list[Run]]:
+    """As :func:`find`, with the runs that were cut off or go on: all that finished an epoch."""
+    found = _by_model(Path(runs).glob("*/seed*/log.csv"))
+    some = {model: [run for run in of_model if len(run.log())] for model, of_model in found.items()}
+    return {model: of_model for model, of_model in some.items() if of_model}
+
+
+def _by_model(files: Iterable[Path]) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
-    for weights in Path(runs).glob("*/seed*/weights.safetensors"):
-        match = re.fullmatch(r"seed(\d+)", weights.parent.name)
+    for path in files:
+        match = re.fullmatch(r"seed(\d+)", path.parent.name)
         if match:
-            run = Run(weights.parent.parent.name, int(match[1]), weights.parent)
+            run = Run(path.parent.parent.name, int(match[1]), path.parent)
             found.setdefault(run.model, []).append(run)
     order = {name: place for place, name in enumerate(config.names())}
     models = sorted(found, key=lambda name: (order.get(name, len(order)), name))
     return {name: sorted(found[name], key=lambda run: run.seed) for name in models}
+
+
+def keep(runs: str | Path, report: str | Path) -> list[Path]:
+    """Copy :data:`KEPT` of every run that finished an epoch into a report's folder of logs.
+
+    Returns:
+        The copies. What the report has of runs that are not there stays.
+    """
+    copies = []
+    for run in (run for of_model in logged(runs).values() for run in of_model):
+        for name in KEPT:
+            if (run.folder / name).is_file():
+                copy = Path(report) / run.model / run.folder.name / name
+                write_atomic(copy, (run.folder / name).read_bytes())
+                copies.append(copy)
+    return copies
 
 
 def nearest(found: dict[str, list[Run]], wanted: str) -> Run | None:

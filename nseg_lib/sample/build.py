@@ -31,8 +31,9 @@ from rich.console import Console
 from rich.progress import track
 
 from nseg_lib.coco import annotation_mask, mask_to_rle, read_json
+from nseg_lib.provenance import write_atomic
 from nseg_lib.records import DataError, Record
-from nseg_lib.reduce import FINISHED, as_json, write_atomic
+from nseg_lib.reduce import FINISHED, as_json
 from nseg_lib.sample.scene import compose
 from nseg_lib.sample.shapes import FAMILIES
 from nseg_lib.sample.sources import load_data, photograph
