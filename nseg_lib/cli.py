@@ -107,6 +107,35 @@ def train(
     say(f"weights: {weights}")
 
 
+@app.command("train-refiner")
+def train_refiner(
+    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="A .yml file; default: the package's own network.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    settings: Annotated[
+        list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
+    ] = [],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw strokes.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    minutes: Annotated[float, typer.Option(help="Stop, resumably, after so long.")] = float("inf"),
+) -> None:
+    """Train the refiner for strokes as people draw them; started again, it goes on.
+
+    Example: nseg train-refiner --data data/coco1000 --set training.steps=2000
+    """
+    from nseg_lib.interactive import config as recipes
+    from nseg_lib.interactive import training
+
+    config = recipes.load(recipe or recipes.RECIPE, overrides(settings))
+    folder = out or Path("runs") / "refiner" / config.name
+    weights = training.train(
+        config, data, folder, workers=workers, device=device, minutes=minutes, say=say
+    )
+    say(f"weights: {weights}" if weights else f"stopped; the same command goes on ({folder})")
+
+
 @app.command()
 def evaluate(
     checkpoints: Annotated[
@@ -137,6 +166,10 @@ def refine(
         Path | None,
         typer.Option("--checkpoint", "-c", help="Of 'nseg train'; default: the package's own."),
     ] = None,
+    background: Annotated[
+        Path | None, typer.Option("--background", "-b", help="What was brushed as not the object.")
+    ] = None,
+    correct: Annotated[Path | None, typer.Option("--mask", "-m", help="A mask to correct.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the mask goes.")] = Path(
         "mask.png"
     ),
@@ -159,7 +192,11 @@ def refine(
         refiner = Refiner.from_pretrained(device=device)
     else:
         refiner = Refiner.load(checkpoint, device)
-    mask = refiner.refine(image, brushed)
+    others = [
+        None if path is None else pictures.read_stroke(path, like=(photo, image))
+        for path in (background, correct)
+    ]
+    mask = refiner.refine(image, brushed, *others)
     pictures.write_png(out, mask)
     pictures.write_png(shown, pictures.overlay(image, brushed, mask))
     say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {shown}")

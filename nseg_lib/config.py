@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Architecture = Literal["tiny", "res", "attn", "blockres"]
 InputKind = Literal["gray_sobel", "rgb"]
 Recipe = Literal["erode", "v1", "paintbrush", "dist"]
+Kind = TypeVar("Kind", bound="Strict")
 _FOLDER = resources.files("nseg_lib") / "configs"
 
 GROUPS = 8
@@ -27,11 +28,13 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message is one line."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A section of a configuration: unknown keys and wrong types are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class ModelConfig(_Strict):
+class ModelConfig(Strict):
     """Which network: its family, channels per level and input channels."""
 
     architecture: Architecture
@@ -46,7 +49,7 @@ class ModelConfig(_Strict):
         return self
 
 
-class LossConfig(_Strict):
+class LossConfig(Strict):
     """Weights of the loss terms (section 2.4); ``boundary`` is the Sobel loss unless told."""
 
     bce: Annotated[float, Field(ge=0)] = 0.5
@@ -61,7 +64,7 @@ class LossConfig(_Strict):
         return self
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """What the network sees: which stroke recipe, at which size."""
 
     recipe: Recipe = "erode"
@@ -71,7 +74,7 @@ class DataConfig(_Strict):
     """A new stroke for every epoch (the paper), or the same one throughout."""
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Strict):
     """The paper's recipe: Adam, batch 1 at native size, early stopping on validation loss."""
 
     epochs: Annotated[int, Field(ge=1)] = 50
@@ -82,7 +85,7 @@ class TrainingConfig(_Strict):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
 
 
-class Config(_Strict):
+class Config(Strict):
     """Everything that determines a trained network, apart from the pictures."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -92,7 +95,7 @@ class Config(_Strict):
     training: TrainingConfig = TrainingConfig()
 
 
-def parse(values: Any, source: str) -> Config:
+def parse(values: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
     """Check a nested mapping; ``source`` names where it came from in error messages.
 
     Raises:
@@ -101,16 +104,16 @@ def parse(values: Any, source: str) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
     try:
-        return Config.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {_first_problem(error, kind)}") from None
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, kind: type[Strict]) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"]) or "the whole"
     if problem["type"] == "extra_forbidden":
-        model: Any = Config
+        model: Any = kind
         for part in problem["loc"][:-1]:
             model = model.model_fields[part].annotation
         return f"unknown key '{where}'; allowed here: {', '.join(model.model_fields)}"
@@ -131,7 +134,17 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
         ConfigError: no such name or file, not YAML, or values that are not allowed.
     """
     values, origin = _read(source)
-    for key, value in (overrides or {}).items():
+    set_values(values, overrides or {}, origin)
+    return parse(values, origin)
+
+
+def set_values(values: dict[str, Any], overrides: dict[str, Any], origin: str) -> None:
+    """Replace values of a nested mapping by dotted keys; ``origin`` is named in errors.
+
+    Raises:
+        ConfigError: a key that leads into something that is no section.
+    """
+    for key, value in overrides.items():
         target = values
         *parents, last = key.split(".")
         for parent in parents:
@@ -139,7 +152,6 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
             if not isinstance(target, dict):
                 raise ConfigError(f"{origin}: '{key}' cannot be set, '{parent}' is no section")
         target[last] = value
-    return parse(values, origin)
 
 
 def _read(source: str | Path) -> tuple[dict[str, Any], str]:

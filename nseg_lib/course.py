@@ -133,7 +133,7 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     folder = rows.parent.parent / "stand-in" / content / "rows"
     print(f"no results in {portable_path(rows)}: evaluating the baselines and what is trained")
     refiners = {run: Refiner.load(run.weights) for run in every}
-    scale = next((refiner.config.data.scale for refiner in refiners.values()), 1.0)
+    scale = next((refiner.scale for refiner in refiners.values()), 1.0)
     for name in (name for name in coco.find_splits(Path(data)) if name in {"val", "test"}):
         samples = EvaluationSamples(coco.load_split(Path(data), name), scale=scale)
         baselines = [evaluation.BaselineMethod(method, scale) for method in BASELINES]

@@ -42,7 +42,7 @@ def judge(
     """
     began = time.monotonic()
     refiners = [Refiner.load(path) for path in checkpoints]
-    scales = sorted({r.config.data.scale for r in refiners}) or [1.0]
+    scales = sorted({r.scale for r in refiners}) or [1.0]
     if scale is None and len(scales) > 1:
         raise ConfigError(f"the checkpoints were trained at scales {scales}; choose one (--scale)")
     at = scales[0] if scale is None else scale

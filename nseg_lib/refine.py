@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,27 +17,45 @@ from nseg_lib import config as configuration
 from nseg_lib import models
 from nseg_lib.config import Config
 from nseg_lib.inputs import check_image_and_stroke, network_input
+from nseg_lib.interactive.config import RefinerConfig
+from nseg_lib.interactive.inference import answer
+from nseg_lib.interactive.network import PromptNet
 
 PRETRAINED = ("res16-32_bce-dice", "tiny16-32_bce-dice")
 """Networks in the package, the default first: the paper's two smallest, trained on 900 pictures of
 COCO at half resolution. They know strokes that nearly cover the object, and no thin scribbles."""
 
 
+AnyConfig = Config | RefinerConfig
+Mask = NDArray[np.bool_]
+
+
 class Refiner:
     """A trained network, ready to turn a stroke into a mask.
 
-    >>> refiner = Refiner.load("weights.safetensors")  # doctest: +SKIP
+    >>> refiner = Refiner.from_pretrained()  # doctest: +SKIP
     >>> mask = refiner.refine(image, stroke)  # doctest: +SKIP
+    >>> mask = refiner.refine(image, stroke, background=not_this, mask=mask)  # doctest: +SKIP
     """
 
-    def __init__(self, network: torch.nn.Module, config: Config, device: str = "cpu") -> None:
+    def __init__(self, network: torch.nn.Module, config: AnyConfig, device: str = "cpu") -> None:
         self.network = network.eval().to(device)
         self.config = config
         self.device = torch.device(device)
 
+    @property
+    def corrects(self) -> bool:
+        """Whether it sees background strokes and the mask to correct; the paper's do not."""
+        return isinstance(self.config, RefinerConfig)
+
+    @property
+    def scale(self) -> float:
+        """Size of the pictures it was trained on, relative to the files'."""
+        return self.config.data.scale if isinstance(self.config, Config) else 1.0
+
     @classmethod
     def load(cls, checkpoint: str | Path, device: str = "cpu") -> Refiner:
-        """Read a network that ``nseg train`` wrote.
+        """Read a network that ``nseg train`` or ``nseg train-refiner`` wrote.
 
         Args:
             checkpoint: a ``.safetensors`` file; it carries its configuration.
@@ -56,8 +75,8 @@ class Refiner:
             raise ValueError(f"{path}: not a safetensors file ({error})") from None
         if "nseg_config" not in metadata:
             raise ValueError(f"{path}: has no 'nseg_config' in its metadata; not written by nseg")
-        config = configuration.parse(json.loads(metadata["nseg_config"]), str(path))
-        network = models.build(config.model)
+        config = _parse(json.loads(metadata["nseg_config"]), str(path))
+        network = _build(config)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
@@ -79,37 +98,95 @@ class Refiner:
             raise ValueError(f"no pretrained '{name}'; there are: {', '.join(PRETRAINED)}")
         return cls.load(Path(__file__).parent / "weights" / f"{name}.safetensors", device)
 
-    def logits(self, image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def logits(
+        self,
+        image: NDArray[np.uint8],
+        stroke: Mask,
+        background: Mask | None = None,
+        mask: Mask | None = None,
+    ) -> NDArray[np.float32]:
         """The network's answer before any threshold, float32 H×W; above 0 means object.
 
         Args and errors: as :meth:`refine`.
         """
         check_image_and_stroke(image, stroke)
+        if isinstance(self.config, RefinerConfig):
+            assert isinstance(self.network, PromptNet)
+            nothing = np.zeros_like(stroke)
+            for name, value in (("background", background), ("mask", mask)):
+                if value is not None:
+                    _check_plane(name, value, stroke)
+            seen = nothing if background is None else background
+            last = mask if mask is not None and mask.any() else None
+            return answer(self.network, self.config.network, image, stroke, seen, last)
+        if background is not None or mask is not None:
+            raise ValueError(
+                f"{self.config.name} sees object strokes alone: give neither background nor mask, "
+                f"or use '{PRETRAINED[0]}'"
+            )
         channels = network_input(image, stroke, self.config.model.inputs)
         with torch.inference_mode():
-            answer = self.network(torch.from_numpy(channels)[None].to(self.device))
-        return answer[0, 0].float().cpu().numpy()
+            logits = self.network(torch.from_numpy(channels)[None].to(self.device))
+        return logits[0, 0].float().cpu().numpy()
 
-    def refine(self, image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def refine(
+        self,
+        image: NDArray[np.uint8],
+        stroke: Mask,
+        background: Mask | None = None,
+        mask: Mask | None = None,
+    ) -> Mask:
         """Refine a stroke into a mask: every pixel of probability above .5.
 
         Args:
             image: uint8 H×W×3, RGB, any size.
-            stroke: bool H×W, where the user brushed.
+            stroke: bool H×W, where the user brushed over the object.
+            background: bool H×W, where the user brushed over what is not the object.
+            mask: bool H×W, the mask to correct: an earlier answer, or one from elsewhere.
 
         Returns:
             bool H×W.
 
         Raises:
             TypeError: a wrong dtype or something that is no array.
-            ValueError: a wrong shape, or a stroke with no pixel in it.
+            ValueError: a wrong shape, a stroke with no pixel in it, or ``background`` or ``mask``
+                given to a network that does not correct (see :attr:`corrects`).
         """
-        return self.logits(image, stroke) > 0
+        return self.logits(image, stroke, background, mask) > 0
 
 
-def save_weights(network: torch.nn.Module, config: Config, path: Path) -> None:
-    """Write weights and their configuration as safetensors, atomically."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+def _check_plane(name: str, value: object, stroke: Mask) -> None:
+    if not isinstance(value, np.ndarray) or value.dtype != np.bool_:
+        got = getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"{name} must be a bool array (try {name} > 0), got {got}")
+    if value.shape != stroke.shape:
+        raise ValueError(f"{name} must have the stroke's shape {stroke.shape}, got {value.shape}")
+
+
+def _parse(values: dict[str, Any], source: str) -> AnyConfig:
+    if "network" in values:
+        return configuration.parse(values, source, RefinerConfig)
+    return configuration.parse(values, source)
+
+
+def _build(config: AnyConfig) -> torch.nn.Module:
+    if isinstance(config, RefinerConfig):
+        c = config.network
+        network = PromptNet(c.widths, c.detail, c.similarity)
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return models.build(config.model)
+
+
+def save_weights(network: torch.nn.Module, config: AnyConfig, path: Path) -> None:
+    """Write weights and their configuration as safetensors, atomically.
+
+    An interactive refiner's are kept in half precision, which changes no mask noticeably.
+    """
+    small = isinstance(config, RefinerConfig)
+    tensors = {
+        k: (v.half() if small and v.is_floating_point() else v).detach().cpu().contiguous()
+        for k, v in network.state_dict().items()
+    }
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(tensors, partial, metadata={"nseg_config": json.dumps(config.model_dump())})
+    save_file(tensors, partial, metadata={"nseg_config": config.model_dump_json()})
     partial.replace(path)

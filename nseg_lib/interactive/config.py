@@ -1,0 +1,99 @@
+"""The recipe of an interactive refiner: one object from its YAML file to its weights' metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from nseg_lib.config import ConfigError, Strict, parse, set_values
+
+RECIPE = Path(__file__).parent / "lite0.yml"
+"""The recipe of the network that comes with the package."""
+
+Size = Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
+
+
+class NetworkConfig(Strict):
+    """The network and how it looks at a picture."""
+
+    widths: Annotated[tuple[int, int, int, int], Field(strict=False)] = (96, 64, 32, 24)
+    """Channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the working size."""
+    detail: Annotated[int, Field(ge=4)] = 16
+    """Channels at the working size itself."""
+    similarity: bool = True
+    """Compare every place with what the strokes cover."""
+    look: Size = 256
+    """Working size of the first look, round the strokes: pixels of the longer side."""
+    zoom: Size = 384
+    """Working size of the second look, round what the first one found."""
+
+
+class PromptConfig(Strict):
+    """What is drawn on the training pictures."""
+
+    mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """Kind of prompt → its weight; without it, the simulator's own mix."""
+    largest: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of samples that take a picture's largest object; the others take any."""
+    feedback: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of steps that correct a prediction of the network's own."""
+
+
+class FitConfig(Strict):
+    """AdamW with a warm-up and a cosine, on crops; averaged weights are what is kept."""
+
+    steps: Annotated[int, Field(ge=1)] = 6400
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (
+        *(192, 192, 192),
+        *(256, 256),
+        320,
+    )
+    """Sides of the training crops: equal parts of the steps at each."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """The pretrained encoder's rate as a share of the others'."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Annotated[int, Field(ge=0)] = 100
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    """Decay of the moving average of the weights."""
+    edge: Annotated[float, Field(ge=0)] = 2.0
+    """How much more than others a pixel near the object's edge counts."""
+    pretrained: bool = True
+    """Start the encoder from ImageNet weights."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+
+
+class RefinerConfig(Strict):
+    """Everything that determines an interactive refiner, apart from the pictures."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    network: NetworkConfig = NetworkConfig()
+    prompts: PromptConfig = PromptConfig()
+    training: FitConfig = FitConfig()
+
+
+def load(source: str | Path = RECIPE, overrides: dict[str, Any] | None = None) -> RefinerConfig:
+    """Read a recipe from a YAML file.
+
+    Args:
+        source: the file.
+        overrides: dotted keys and values that replace the file's.
+
+    Raises:
+        ConfigError: no such file, not YAML, or values that are not allowed.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such recipe")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings")
+    set_values(values, overrides or {}, path.name)
+    return parse(values, path.name, RefinerConfig)

@@ -1,0 +1,114 @@
+"""Crops to train on: any object of a picture, brushed as somebody might, seen from near or far."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from nseg_lib.interactive.simulate import MIX, draw_prompt
+from numpy.random import Generator
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nseg_lib import coco
+from nseg_lib.interactive import crops
+from nseg_lib.interactive.config import PromptConfig
+from nseg_lib.interactive.crops import Crop, Mask
+
+LEAST_AREA = 400
+"""Pixels; smaller objects are not trained on."""
+
+NEAR, FAR = 0.45, 0.4
+"""Shares of samples seen as by the second look and as by the first; the rest see more still."""
+
+
+class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """One crop with its prompts, its truth and the pixels that count, by (step, slot, size).
+
+    Everything is drawn from ``(seed, step, slot)``, so a sample depends neither on workers nor on
+    where a run was resumed.
+
+    Each item is (float32 6×S×S in [0, 1]: colours, object strokes, background strokes, an empty
+    last mask; float32 1×S×S of 0 and 1: the object; float32 1×S×S: 0 beyond the picture).
+    """
+
+    def __init__(self, split: coco.Split, prompts: PromptConfig, seed: int) -> None:
+        self.split, self.seed, self.largest = split, seed, prompts.largest
+        mix = MIX if prompts.mix is None else prompts.mix
+        total = sum(mix.values())
+        self.kinds, self.weights = list(mix), [weight / total for weight in mix.values()]
+        usable = {
+            i: [a for a in found if not a.get("iscrowd") and a["area"] >= LEAST_AREA]
+            for i, found in sorted(split.annotations.items())
+        }
+        self.objects = [(i, found) for i, found in usable.items() if found]
+        self.read = lru_cache(maxsize=2000)(split.read_image)
+
+    def __len__(self) -> int:
+        return sum(len(found) for _, found in self.objects)
+
+    def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
+        step, slot, size = key
+        rng = np.random.default_rng((self.seed, step, slot))
+        image_id, found = self.objects[rng.integers(len(self.objects))]
+        annotation = self._choose(found, rng)
+        image = self.read(image_id)
+        mask = coco.annotation_mask(annotation, *image.shape[:2])
+        if not mask.any():
+            return self[(step, slot + 1_000_003, size)]
+        drawn = draw_prompt(mask, str(rng.choice(self.kinds, p=self.weights)), rng)
+        crop = _crop(mask, drawn.object, rng)
+        truth = mask.astype(np.uint8) * 255
+        channels, (height, width) = crops.network_input(
+            image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
+        )
+        target, counts = np.zeros((2, 1, size, size), np.float32)
+        target[0, :height, :width] = crops.resize(truth[crop.window], height, width) > 127
+        counts[0, :height, :width] = 1
+        channels[:3, :height, :width] = _recolour(channels[:3, :height, :width], rng)
+        planes = [channels, target, counts]
+        if rng.random() < 0.5:
+            planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
+        x, y, w = (torch.from_numpy(p) for p in planes)
+        return x, y, w
+
+    def _choose(self, found: list[dict[str, Any]], rng: Generator) -> dict[str, Any]:
+        """The largest object, or any, the larger ones more often."""
+        if rng.random() < self.largest:
+            return max(found, key=lambda a: float(a["area"]))
+        weights = np.sqrt([a["area"] for a in found])
+        return found[rng.choice(len(found), p=weights / weights.sum())]
+
+
+def _crop(mask: Mask, stroke: Mask, rng: Generator) -> Crop:
+    """Near, as round the object that was found; far, as round the strokes; or farther."""
+    kind = rng.random()
+    if kind < NEAR + FAR and kind >= NEAR:
+        return crops.look(stroke, scale=rng.uniform(0.6, 1.6))
+    box = crops.bounding_box(mask | stroke)
+    most = 0.5 if kind < NEAR else 2.0
+    margins = np.maximum(rng.uniform(0.03, most, 4) * box.longer, 4).astype(int)
+    height, width = mask.shape
+    return Crop(
+        max(0, box.top - int(margins[0])),
+        min(height, box.bottom + int(margins[1])),
+        max(0, box.left - int(margins[2])),
+        min(width, box.right + int(margins[3])),
+    )
+
+
+def _recolour(colours: crops.Floats, rng: Generator) -> crops.Floats:
+    """Exposure, contrast, saturation and white balance, a little; sometimes grey or blurred."""
+    luma = colours.mean(axis=0, keepdims=True)
+    saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.4)
+    tinted = luma + saturation * (colours - luma)
+    tinted = tinted * rng.uniform(0.92, 1.08, (3, 1, 1))
+    contrast, shift = rng.uniform(0.7, 1.3), rng.uniform(-0.12, 0.12)
+    shown = np.clip((tinted - 0.5) * contrast + 0.5 + shift, 0, 1) ** rng.uniform(0.8, 1.25)
+    if rng.random() < 0.15:
+        sigma = rng.uniform(0.5, 1.5)
+        shown = np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in shown])
+    return shown.astype(np.float32)

