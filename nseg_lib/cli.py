@@ -206,23 +206,26 @@ def refine(
 def annotate(
     folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", "-c", help="weights.safetensors; none: no model.")
+        Path | None,
+        typer.Option("--checkpoint", "-c", help="Of 'nseg train'; default: the package's own."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="COCO file; DIR/annotations.json.")] = None,
-    category: Annotated[str, typer.Option(help="What the objects are.")] = "object",
+    category: Annotated[str | None, typer.Option(help="What the objects are; 'object'.")] = None,
+    model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Draw masks over a folder's pictures, in the browser, into a COCO file that grows.
+    """Draw masks over a folder's pictures, object by object, into a COCO file that grows.
 
     Started again, it goes on where it stopped.
-    Example: nseg annotate photos -c weights.safetensors --category cat
+    Example: nseg annotate photos --category cat
     """
     from nseg_lib.widget import app as widget_app
 
     status = widget_app.annotate(
-        folder, checkpoint, out=out, category=category, port=port, browser=browser, say=say
-    )
+        folder, checkpoint, out=out, category=category, model=model, port=port, browser=browser,
+        say=say,
+    )  # fmt: skip
     if status:
         raise typer.Exit(status)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,60 @@ def test_a_model_with_corrections_gets_the_background_and_the_mask_so_far(pictur
     assert not canvas.mask.any()
 
 
+class Wanderer:
+    """A model that corrects, and never says the same twice."""
+
+    corrects = True
+
+    def __init__(self):
+        self.calls = 0
+
+    def refine(self, image, stroke, background=None, mask=None):
+        self.calls += 1
+        return np.roll(stroke, self.calls, axis=0) & ~background
+
+
+def test_undo_brings_the_very_mask_back(picture):
+    model = Wanderer()
+    canvas = StrokeCanvas(picture, model)
+    first, second = stroke((50, 50, 10)), stroke((60, 50, 5), kind="background")
+    masks = []
+    for revision, strokes in enumerate(([first], [first, second], [first], [first, second]), 2):
+        browser_draws(canvas, strokes, revision)
+        masks.append(canvas.mask)
+    assert model.calls == 2
+    assert (masks[0] != masks[1]).any()
+    assert (masks[0] == masks[2]).all()
+    assert (masks[1] == masks[3]).all()
+    canvas.refiner = Grower()
+    browser_draws(canvas, [first], 9)  # what another model said does not count
+    assert (canvas.mask == np.roll(rasterize([first], 120, 160).object, 3, axis=0)).all()
+
+
+def test_a_model_that_loads_later_is_waited_for_and_its_failure_told(picture):
+    loaded, seen = threading.Event(), []
+
+    def load():
+        assert loaded.wait(20)
+        return Grower()
+
+    later = widget.Later(load)
+    canvas = StrokeCanvas(picture, later)  # shows at once
+    assert not later.ready
+    canvas.observe(lambda change: (seen.append(change.new["text"]), loaded.set()), "_note")
+    browser_draws(canvas, [stroke((50, 50, 10))], 2)
+    assert seen == ["The model is being loaded; the mask comes when it is there.", ""]
+    assert later.ready
+    assert (canvas.mask == np.roll(rasterize(canvas.strokes, 120, 160).object, 3, axis=0)).all()
+
+    def fail():
+        raise ValueError("weights.safetensors: no such checkpoint")
+
+    canvas.refiner = widget.Later(fail)
+    browser_draws(canvas, [stroke((20, 50, 10))], 3)
+    assert canvas._note["text"] == "The model failed: weights.safetensors: no such checkpoint"
+
+
 def test_a_failing_model_is_told_and_drawing_goes_on(picture):
     class Broken:
         def refine(self, image, stroke):
@@ -219,7 +274,7 @@ def test_twelve_megapixels_are_shown_and_refined_scaled_and_masked_at_full_size(
     model = Grower()
     image = np.zeros((3000, 4000, 3), np.uint8)
     canvas = StrokeCanvas(image, model)
-    shown = Image.open(io.BytesIO(canvas._picture["jpeg"]))
+    shown = Image.open(io.BytesIO(canvas._jpeg))
     assert shown.width * shown.height <= pictures.MAX_SHOWN
     assert (canvas._picture["width"], canvas._picture["height"]) == (4000, 3000)
     canvas.strokes = [stroke((2000, 1500, 400), (2600, 1500, 300))]
@@ -380,16 +435,25 @@ def folder(tmp_path):
     return tmp_path
 
 
-def go(canvas, step=1, strokes=None):
+def press(canvas, strokes=None, **message):
+    """A button of the folder's row, which takes with it what was drawn last."""
     drawing = dict(canvas._drawing)
     if strokes is not None:
         drawing |= {"revision": drawing["revision"] + 1, "strokes": strokes}
-    canvas._message(canvas, {"type": "go", "step": step, "drawing": drawing}, [])
+    canvas._message(canvas, {**message, "drawing": drawing}, [])
+
+
+def go(canvas, step=1, strokes=None):
+    press(canvas, strokes, type="go", step=step)
+
+
+def at(canvas, *keys):
+    return {key: canvas._session[key] for key in keys or ("index", "total", "done", "name")}
 
 
 def test_a_folder_session_grows_a_coco_file_and_goes_on_another_day(folder):
     canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder, category="cat"))
-    assert canvas._session == {"index": 0, "total": 4, "done": 0, "name": "a.png"}
+    assert at(canvas) == {"index": 0, "total": 4, "done": 0, "name": "a.png"}
     browser_draws(canvas, [stroke((20, 20, 8))], 2)
     assert len(json.loads((folder / "annotations.json").read_text())["annotations"]) == 1
     go(canvas, strokes=[stroke((20, 20, 9))])  # the last stroke travels with the button
@@ -401,7 +465,7 @@ def test_a_folder_session_grows_a_coco_file_and_goes_on_another_day(folder):
     assert canvas._note["level"] == "error"
     assert "c.jpg: not a readable picture" in canvas._note["text"]
     go(canvas)
-    assert canvas._session == {"index": 3, "total": 4, "done": 2, "name": "d.png"}
+    assert at(canvas) == {"index": 3, "total": 4, "done": 2, "name": "d.png"}
     go(canvas)
     assert "No more pictures" in canvas._note["text"]
 
@@ -420,6 +484,109 @@ def test_a_folder_session_grows_a_coco_file_and_goes_on_another_day(folder):
     assert (folder / "annotations.json").read_bytes() == before
     browser_draws(again, [], 2)  # cleared: its annotation goes
     assert again._session["done"] == 1
+
+
+def test_a_picture_holds_several_objects_of_several_categories(folder):
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    assert at(canvas, "object", "objects", "category") == {
+        "object": 0, "objects": 0, "category": "object",
+    }  # fmt: skip
+    key, jpeg = canvas._picture["key"], canvas._jpeg
+    cat, dog, tail = ([stroke((x, 20, 6))] for x in (15, 40, 65))
+    press(canvas, type="category", name=" cat ")
+    press(canvas, cat, type="object", step=0)
+    assert canvas.strokes == []
+    assert canvas._picture["key"] > key  # a late stroke of the first object cannot reach the second
+    assert canvas._jpeg is jpeg
+    others = np.asarray(Image.open(io.BytesIO(canvas._picture["others"])).convert("RGBA"))[..., 3]
+    assert ((others > 0) == np.roll(rasterize(cat, 60, 80).object, 3, axis=0)).all()
+    press(canvas, dog, type="category", name="dog")
+    press(canvas, type="object", step=0)
+    assert at(canvas, "object", "objects", "category", "categories") == {
+        "object": 2, "objects": 2, "category": "dog", "categories": ["cat", "dog"],
+    }  # fmt: skip
+    browser_draws(canvas, tail, 2)
+    go(canvas, 1)
+    assert at(canvas, "done", "object", "objects") == {"done": 1, "object": 0, "objects": 0}
+
+    content = json.loads((folder / "annotations.json").read_text())
+    assert [a["strokes"] for a in content["annotations"]] == [cat, dog, tail]
+    assert [a["category_id"] for a in content["annotations"]] == [1, 2, 2]
+    assert len(content["images"]) == 1
+    COCO(str(folder / "annotations.json"))
+
+    again = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    assert at(again, "name", "category") == {"name": "b.png", "category": "dog"}
+    go(again, -1)
+    press(again, type="object", step=1)
+    assert again.strokes == dog
+    browser_draws(again, [*dog, stroke((40, 40, 5))], 2)
+    order = [a["id"] for a in json.loads((folder / "annotations.json").read_text())["annotations"]]
+    assert order == [1, 2, 3]
+    press(again, type="object", step=1)
+    press(again, type="object", step=1)  # no further one
+    assert again.strokes == tail
+    press(again, type="object", step=-1)
+    assert len(again.strokes) == 2
+    assert again._session["category"] == "dog"
+
+
+def test_an_object_that_is_cleared_leaves_the_others_alone(folder):
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    for x in (15, 40):
+        press(canvas, type="object", step=0)
+        browser_draws(canvas, [stroke((x, 20, 6))], 2)
+    press(canvas, type="object", step=-1)
+    browser_draws(canvas, [], 2)
+    assert at(canvas, "object", "objects") == {"object": 1, "objects": 1}
+    browser_draws(canvas, [stroke((65, 20, 6))], 3)
+    content = json.loads((folder / "annotations.json").read_text())
+    assert [a["strokes"][0]["points"][0][0] for a in content["annotations"]] == [40, 65]
+    assert len({a["id"] for a in content["annotations"]}) == 2
+
+
+def test_a_session_goes_on_after_the_last_picture_that_is_done(folder):
+    session = FolderSession(folder)
+    session.go(1)
+    session.record(np.ones((60, 80), bool), [stroke((1, 1, 1))])
+    assert FolderSession(folder).path.name == "c.jpg"  # a.png was passed over
+
+
+def test_a_failing_model_takes_no_annotation_away(folder):
+    class Failing(Grower):
+        def refine(self, image, stroke):
+            if self.calls:
+                raise RuntimeError("out of memory")
+            return super().refine(image, stroke)
+
+    canvas = StrokeCanvas(refiner=Failing(), session=FolderSession(folder))
+    browser_draws(canvas, [stroke((20, 20, 8))], 2)
+    mask = canvas.mask
+    browser_draws(canvas, [stroke((20, 20, 8)), stroke((40, 20, 8))], 3)
+    assert (canvas.mask == mask).all()
+    assert "out of memory" in canvas._note["text"]
+    (kept,) = json.loads((folder / "annotations.json").read_text())["annotations"]
+    assert kept["area"] == mask.sum()
+    assert len(kept["strokes"]) == 2
+
+
+def test_a_category_needs_a_name(folder):
+    canvas = StrokeCanvas(session=FolderSession(folder))
+    press(canvas, type="category", name="  ")
+    assert canvas._note == {"text": "a category needs a name", "level": "error"}
+
+
+def test_an_annotation_that_is_damaged_names_file_and_picture(folder):
+    canvas = StrokeCanvas(session=FolderSession(folder))
+    browser_draws(canvas, [stroke((20, 20, 8))], 2)
+    out = folder / "annotations.json"
+    content = json.loads(out.read_text())
+    content["annotations"][0]["strokes"] = 3
+    out.write_text(json.dumps(content))
+    canvas = StrokeCanvas(session=FolderSession(folder))
+    go(canvas, -1)
+    assert canvas.image is None
+    assert canvas._note["text"].startswith(f"{out}: a.png: strokes must be a list")
 
 
 def test_a_crash_while_writing_leaves_the_file_as_it_was(folder, monkeypatch):
@@ -444,7 +611,7 @@ def test_annotations_of_others_stay(folder):
     foreign = results.document(
         [{"id": 7, "file_name": "a.png", "width": 80, "height": 60}],
         [results.annotation(np.ones((60, 80), bool)) | {"id": 3, "image_id": 7}],
-        "dog",
+        [results.category("dog")],
     )
     out = folder / "instances_mine.json"
     out.write_text(json.dumps(foreign))

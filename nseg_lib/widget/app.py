@@ -24,11 +24,17 @@ from nseg_lib.widget.session import FolderSession
 HOST = "127.0.0.1"
 
 ANNOTATE = """\
-from nseg_lib import Refiner
-from nseg_lib.widget import FolderSession, StrokeCanvas
+from nseg_lib.widget import FolderSession, Later, StrokeCanvas
 
-checkpoint = {checkpoint!r}
-refiner = Refiner.load(checkpoint) if checkpoint else None
+
+def load():  # torch takes its seconds, and drawing begins without it
+    from nseg_lib import Refiner
+
+    checkpoint = {checkpoint!r}
+    return Refiner.load(checkpoint) if checkpoint else Refiner.from_pretrained()
+
+
+refiner = Later(load) if {model!r} else None
 StrokeCanvas(refiner=refiner, session=FolderSession({folder!r}, {out!r}, {category!r}))
 """
 
@@ -104,18 +110,20 @@ def annotate(
     checkpoint: str | Path | None = None,
     *,
     out: str | Path | None = None,
-    category: str = "object",
+    category: str | None = None,
+    model: bool = True,
     port: int = 0,
     browser: bool = True,
     say: Callable[[str], None] = _say,
 ) -> int:
-    """Draw masks over a folder's pictures, one after the other, into a COCO file that grows.
+    """Draw masks over a folder's pictures, object by object, into a COCO file that grows.
 
     Args:
         folder: its pictures.
-        checkpoint: of the network that refines; without one, the mask is what is brushed.
+        checkpoint: of the network that refines; the package's own unless given.
         out: the COCO file; ``annotations.json`` in the folder unless given.
-        category: what the objects are.
+        category: what the objects are; the canvas has a field to change it.
+        model: without one, the mask is what is brushed.
         port, browser, say: as for :func:`serve`.
 
     Raises:
@@ -123,7 +131,7 @@ def annotate(
             starts.
     """
     session = FolderSession(folder, out, category)
-    if checkpoint is not None:
+    if checkpoint is not None and model:
         from nseg_lib.refine import Refiner
 
         Refiner.load(checkpoint)
@@ -133,6 +141,7 @@ def annotate(
 
     source = ANNOTATE.format(
         checkpoint=str(Path(checkpoint).resolve()) if checkpoint is not None else None,
+        model=model,
         folder=str(session.folder.resolve()),
         out=str(session.out.resolve()),
         category=category,

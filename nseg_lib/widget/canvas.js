@@ -5,9 +5,12 @@
    paints at once and sends the whole drawing on release of the pen, under a rising revision. The
    kernel answers with a mask for a revision; an answer to any but the newest is dropped. */
 
-const COLOURS = { object: [38, 139, 255], background: [255, 92, 51], mask: [183, 240, 26] };
+const COLOURS = {
+  object: [38, 139, 255], background: [255, 92, 51], mask: [183, 240, 26], others: [186, 130, 255],
+};
 const MAX_LAYER = 4e6; // pixels of a layer; larger pictures are shown scaled
 const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
+const PATIENCE = 8000; // milliseconds without an answer before the user is told
 
 // --- geometry: the rule of nseg_lib.strokes.rasterize, in the same floating-point steps -----------
 
@@ -87,7 +90,7 @@ class Paper {
   load(bitmap, width, height) {
     const crisp = window.devicePixelRatio > 1 ? 2 : 1; // small pictures on a fine screen
     this.scale = Math.min(crisp, Math.sqrt(MAX_LAYER / (width * height)));
-    Object.assign(this, { bitmap, width, height, cover: null });
+    Object.assign(this, { bitmap, width, height });
     const w = Math.max(1, Math.round(width * this.scale)), h = Math.max(1, Math.round(height * this.scale));
     for (const layer of [this.picture, this.mask, this.strokes]) layer.resize(w, h);
     this.showPicture(false);
@@ -122,23 +125,32 @@ class Paper {
     }
     this.strokes.show();
   }
-  /** Tint the mask and draw its outline; `cover` is a bitmap that is opaque where the mask is. */
-  showMask(opacity) {
+  /** Where a bitmap (such as `cover`, opaque where the mask is) is opaque, a byte a pixel. */
+  inside(bitmap) {
     const { canvas, context } = this.mask, { width, height } = canvas;
     context.clearRect(0, 0, width, height);
-    if (!this.cover) return;
     context.imageSmoothingEnabled = false;
-    context.drawImage(this.cover, 0, 0, width, height);
-    this.mask.image = context.getImageData(0, 0, width, height);
-    const pixels = this.mask.pixels, inside = new Uint8Array(pixels.length);
+    context.drawImage(bitmap, 0, 0, width, height);
+    const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+    const inside = new Uint8Array(pixels.length);
     for (let i = 0; i < pixels.length; i++) inside[i] = pixels[i] >>> 31;
-    // A bright line within the mask and a dark one around it can be seen on any picture.
-    const tint = word(COLOURS.mask, Math.round(opacity * 160));
-    const edge = word(COLOURS.mask), shade = word([0, 0, 0], 150);
-    for (let i = 0; i < pixels.length; i++) {
-      const near = inside[i - 1] + inside[i + 1] + inside[i - width] + inside[i + width];
-      if (inside[i]) pixels[i] = near === 4 ? tint : edge;
-      else pixels[i] = near > 0 ? shade : 0;
+    return inside;
+  }
+  /** Tint the mask and the other objects' masks, and draw their outlines. */
+  showMask(opacity) {
+    const { pixels } = this.mask, { width } = this.mask.canvas;
+    pixels.fill(0);
+    for (const [name, most, bitmap] of [["others", 80, this.others], ["mask", 160, this.cover]]) {
+      if (!bitmap) continue;
+      const inside = this.inside(bitmap);
+      // A bright line within the mask and a dark one around it can be seen on any picture.
+      const tint = word(COLOURS[name], Math.round(opacity * most));
+      const edge = word(COLOURS[name]), shade = word([0, 0, 0], 150);
+      for (let i = 0; i < pixels.length; i++) {
+        const near = inside[i - 1] + inside[i + 1] + inside[i - width] + inside[i + width];
+        if (inside[i]) pixels[i] = near === 4 ? tint : edge;
+        else if (near > 0) pixels[i] = shade;
+      }
     }
     this.mask.show();
   }
@@ -159,6 +171,7 @@ const ICONS = {
   opacity: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 3v18M12 8h7.5M12 12h9M12 16h7.5",
   previous: "m15 5-7 7 7 7",
   next: "m9 5 7 7-7 7",
+  add: "M12 5v14M5 12h14",
 };
 const BRUSHES = [["object", "Object", "1"], ["background", "Background", "2"], ["erase", "Erase", "3"]];
 const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
@@ -171,7 +184,8 @@ const KEYS = [
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
   ["V", "next view"], ["+ − 0", "zoom in, out, fit; also Ctrl+wheel or two fingers"],
   ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
-  ["N P", "next, previous picture of a folder"], ["?", "this list; Escape closes it"],
+  ["N P", "next, previous picture of a folder"], ["A", "another object; O next, Shift+O previous"],
+  ["?", "this list; Escape closes it"],
 ];
 
 /** An element with properties, attributes (where the name has a dash) and children. */
@@ -221,6 +235,7 @@ function slider(label, min, max, step, oninput) {
   return input;
 }
 
+const decode = (data, type) => data?.byteLength ? createImageBitmap(new Blob([data], { type })) : null;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const round = (value) => Math.round(value * 100) / 100;
 
@@ -229,7 +244,7 @@ const round = (value) => Math.round(value * 100) / 100;
 class Drawing {
   constructor(model, element) {
     Object.assign(this, { model, root: element, strokes: [], past: [], future: [], pointers: new Map() });
-    Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0 });
+    Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0, late: false });
     element.classList.add("nseg");
     this.build();
     // Jupyter's own shortcuts (D D deletes a cell) must not act on what is typed here.
@@ -259,8 +274,8 @@ class Drawing {
     this.undoButton = button("undo", "Undo (Z)", () => this.undo());
     this.redoButton = button("redo", "Redo (Shift+Z)", () => this.redo());
     this.clearButton = button("clear", "Clear (Delete)", () => this.clear());
-    this.file = make("input", { type: "file", accept: "image/*,.json", hidden: true });
-    this.file.onchange = () => { this.openFile(this.file.files[0]); this.file.value = ""; };
+    this.chosen = make("input", { type: "file", accept: "image/*,.json", hidden: true });
+    this.chosen.onchange = () => { this.openFile(this.chosen.files[0]); this.chosen.value = ""; };
     this.menu = make("div", { className: "nseg-panel nseg-menu", hidden: true, role: "menu" },
       ...EXPORTS.map(([what, text]) => make("button",
         { type: "button", role: "menuitem", "data-export": what, onclick: () => this.save(what) }, text)));
@@ -275,21 +290,36 @@ class Drawing {
     this.paper = new Paper(this.space);
     this.status = make("span", { className: "nseg-status", role: "status" });
     this.note = make("span", { className: "nseg-note" });
-    this.place = make("span", { className: "nseg-place" });
-    this.session = group("Folder", button("previous", "Previous picture (P)", () => this.go(-1)), this.place,
-      button("next", "Next picture (N)", () => this.go(1)));
+    this.buildSession();
     this.toolbar = make("div", { className: "nseg-toolbar", role: "toolbar", "aria-label": "Drawing" },
       brushes,
       group("Radius", make("i", { className: "nseg-dot nseg-small" }), this.size, this.sizeText),
       group("History", this.undoButton, this.redoButton, this.clearButton),
       views, group("Opacity", icon("opacity"), this.opacity),
-      group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.file.click()),
+      group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.chosen.click()),
         button("save", "Save the result", () => this.toggle(this.menu)),
-        button("help", "Keys (?)", () => this.toggle(this.help))), this.file);
+        button("help", "Keys (?)", () => this.toggle(this.help))), this.chosen);
     const zoom = group("Zoom", button("out", "Zoom out (−)", () => this.zoomBy(0.8)),
       button("in", "Zoom in (+)", () => this.zoomBy(1.25)), button("fit", "Fit (0)", () => this.fit()));
-    this.root.replaceChildren(this.toolbar, this.stage, make("div", { className: "nseg-foot" },
-      this.session, this.status, make("i", { className: "nseg-spinner" }), this.note, zoom));
+    this.root.replaceChildren(this.toolbar, this.session, this.stage, make("div", { className: "nseg-foot" },
+      this.status, make("i", { className: "nseg-spinner" }), this.note, zoom));
+  }
+
+  /** A folder's pictures and their objects: a row that only a session shows. */
+  buildSession() {
+    const text = (name) => this[name] = make("span", { className: "nseg-place" });
+    this.category = make("input", { type: "text", className: "nseg-category", title: "What the object is",
+      placeholder: "category", "aria-label": "Category" });
+    this.category.onchange = () => this.model.send({ type: "category", name: this.category.value, drawing: this.drawing });
+    this.categories = make("datalist", { id: `nseg-${Math.random().toString(36).slice(2)}` });
+    this.category.setAttribute("list", this.categories.id);
+    this.previousObject = button("previous-object", "Previous object (Shift+O)", () => this.goObject(-1), icon("previous"));
+    this.nextObject = button("next-object", "Next object (O)", () => this.goObject(1), icon("next"));
+    this.addObject = button("new-object", "Another object in this picture (A)", () => this.goObject(0), icon("add"), make("span", {}, "Object"));
+    this.session = make("div", { className: "nseg-toolbar nseg-session", role: "toolbar", "aria-label": "Folder", hidden: true },
+      group("Pictures", button("previous", "Previous picture (P)", () => this.go(-1)), text("place"),
+        button("next", "Next picture (N)", () => this.go(1))),
+      text("file"), group("Objects", this.category, this.categories, this.previousObject, text("objects"), this.nextObject, this.addObject));
   }
 
   listen() {
@@ -309,7 +339,7 @@ class Drawing {
     on(this.root, "drop", (event) => { this.stage.classList.remove("nseg-drop"); this.take(event, event.dataTransfer); });
     this.events = {
       "change:_picture": () => this.showPicture(), "change:_drawing": () => this.adopt(),
-      "change:_answer": () => this.showAnswer(), "change:_note change:_session": () => this.refresh(),
+      "change:_answer": () => this.showAnswer(), "change:_note": () => this.refresh(), "change:_session": () => this.showSession(),
       "change:view change:opacity": () => this.showView(), "change:brush change:radius": () => this.refresh(),
       "msg:custom": (message, buffers) => this.receive(message, buffers),
     };
@@ -322,22 +352,43 @@ class Drawing {
   remove() {
     for (const [names, act] of Object.entries(this.events)) this.model.off(names, act);
     this.resizer.disconnect();
+    clearTimeout(this.timer);
   }
 
   // --- what the kernel says ---
 
   async showPicture() {
-    const { key, width, height, jpeg } = this.model.get("_picture");
+    const { key, width, height, others } = this.model.get("_picture"), jpeg = this.model.get("_jpeg");
     this.leaving = false;
-    let bitmap = null;
-    if (jpeg?.byteLength) bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    const another = jpeg !== this.jpeg; // else another object of the same picture
+    const [bitmap, taken] = await Promise.all([another ? decode(jpeg, "image/jpeg") : this.paper.bitmap, decode(others, "image/png")]);
     if (key !== this.key) return; // another picture came while this one was decoded
-    Object.assign(this, { past: [], future: [], live: null, answered: -1 });
+    Object.assign(this, { past: [], future: [], live: null, answered: -1, jpeg });
     this.strokes = this.model.get("_drawing").strokes;
-    this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
+    Object.assign(this.paper, { cover: null, others: taken });
+    if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
-    this.layout(true);
+    if (another) this.layout(true);
+    this.showSession();
     this.showAnswer();
+  }
+
+  showSession() {
+    const { total, index, done, name, object, objects, category, categories = [] } = this.model.get("_session");
+    this.session.hidden = !total;
+    this.clearButton.title = `${total ? "Delete this object" : "Clear"} (Delete)`;
+    if (total) {
+      this.place.textContent = `${index + 1} of ${total} · ${done} done`;
+      this.file.textContent = this.file.title = name;
+      this.objects.textContent = object < objects ? `${object + 1} of ${objects}` : "new";
+      for (const each of [this.previousObject, this.objects, this.nextObject]) each.hidden = objects - (object < objects) < 1;
+      this.previousObject.disabled = object === 0;
+      this.nextObject.disabled = object >= objects - 1;
+      this.addObject.disabled = object >= objects;
+      if (document.activeElement !== this.category) this.category.value = category;
+      this.categories.replaceChildren(...categories.map((value) => make("option", { value })));
+    }
+    this.refresh();
   }
 
   /** Take a drawing that Python set; our own come back as the very object that was sent. */
@@ -357,8 +408,7 @@ class Drawing {
       this.dropped += answer.picture === this.key;
       return this.refresh();
     }
-    const cover = answer.png?.byteLength
-      ? await createImageBitmap(new Blob([answer.png], { type: "image/png" })) : null;
+    const cover = await decode(answer.png, "image/png");
     if (!fresh()) return;
     this.paper.cover = cover;
     this.answered = answer.revision;
@@ -389,6 +439,9 @@ class Drawing {
   change(strokes) {
     this.strokes = strokes;
     this.set("_drawing", { ...this.drawing, revision: this.revision + 1 });
+    clearTimeout(this.timer);
+    this.late = false;
+    this.timer = setTimeout(() => { this.late = true; this.refresh(); }, PATIENCE);
     if (strokes.length) return this.refresh();
     this.paper.cover = null; // nothing is drawn: no need to wait for an empty mask
     this.showView();
@@ -414,11 +467,13 @@ class Drawing {
     this.model.send({ type: "export", what, drawing: this.drawing });
   }
 
-  go(step) {
+  go(step) { this.leave({ type: "go", step }); }
+  goObject(step) { this.leave({ type: "object", step }); }
+  leave(message) {
     if (!this.model.get("_session").total || this.leaving) return;
     this.drop();
     this.leaving = true;
-    this.model.send({ type: "go", step, drawing: this.drawing });
+    this.model.send({ ...message, drawing: this.drawing });
     this.refresh();
   }
 
@@ -527,6 +582,10 @@ class Drawing {
   }
 
   keydown(event) {
+    if (event.target === this.category) {
+      if (["Enter", "Escape"].includes(event.key)) this.stage.focus({ preventScroll: true });
+      return event.stopPropagation();
+    }
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const command = event.ctrlKey || event.metaKey;
     if (key === "Escape") { this.toggle(null); return this.drop(); }
@@ -540,7 +599,7 @@ class Drawing {
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.clear(),
-      n: () => this.go(1), p: () => this.go(-1), "?": () => this.toggle(this.help),
+      n: () => this.go(1), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
     });
     if (!acts[key]) return;
     event.preventDefault();
@@ -624,7 +683,7 @@ class Drawing {
   }
 
   refresh() {
-    const view = this.model.get("view"), session = this.model.get("_session"), note = this.model.get("_note");
+    const view = this.model.get("view"), note = this.model.get("_note");
     const { width, height } = this.paper, answer = this.model.get("_answer");
     this.root.dataset.view = view;
     this.root.dataset.brush = this.model.get("brush");
@@ -638,17 +697,15 @@ class Drawing {
     this.undoButton.disabled = !this.past.length;
     this.redoButton.disabled = !this.future.length;
     this.clearButton.disabled = !this.strokes.length;
-    this.session.hidden = !session.total;
-    this.place.textContent = session.total ? `${session.index + 1} of ${session.total} · ${session.done} done` : "";
-    this.place.title = session.name ?? "";
     this.empty.hidden = width > 0;
     this.empty.textContent = note.level === "error" ? note.text : "Drop a picture here, paste one, or open a file";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
-    const parts = width ? [session.name, `${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
+    const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
     if (width) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
     if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
-    this.note.textContent = width || note.level !== "error" ? note.text : "";
+    const silent = this.late && this.waiting ? "No answer yet: the kernel is busy, or it is gone and the cell is to be run again." : "";
+    this.note.textContent = silent || (width || note.level !== "error" ? note.text : "");
     this.note.dataset.level = note.level;
   }
 }

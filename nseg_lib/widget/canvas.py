@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import anywidget
-import cv2
 import numpy as np
 import traitlets
 from IPython.display import Image as StillPicture
 from IPython.display import display
 from numpy.typing import NDArray
 
-from nseg_lib.coco import DataError
-from nseg_lib.strokes import Drawn, check_strokes, rasterize
+from nseg_lib.coco import DataError, mask_to_rle, rle_to_mask
+from nseg_lib.strokes import check_strokes, rasterize
 from nseg_lib.widget import pictures, results
+from nseg_lib.widget.answers import AnyRefiner, mask_of
 from nseg_lib.widget.session import FolderSession
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 HERE = Path(__file__).parent
-
-MAX_REFINED = 1_200_000
-"""Pixels that a refiner is given at most, about what it was trained on. Larger pictures are refined
-scaled; the mask is enlarged to the picture's own size."""
-
-UNCORRECTED = (
-    "This model takes no corrections: what you add is united with its mask, "
-    "and background is taken away."
-)
-
-
-class AnyRefiner(Protocol):
-    """What the canvas asks of a model. With an attribute ``corrects = True`` its ``refine`` also
-    takes ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far)."""
-
-    def refine(self, image: Image, stroke: Mask) -> Mask:
-        """uint8 H×W×3 RGB and bool H×W → bool H×W."""
 
 
 class StrokeCanvas(anywidget.AnyWidget):
@@ -57,9 +42,9 @@ class StrokeCanvas(anywidget.AnyWidget):
     Args:
         image: a path, a file's bytes or an array; None waits for a picture that is dropped on the
             canvas, pasted or opened there.
-        refiner: any object with ``refine(image, stroke)``; without one the mask is what is painted
-            as object.
-        session: a folder's pictures one after the other; ``image`` is then left out.
+        refiner: any object with ``refine(image, stroke)``, such as
+            :class:`nseg_lib.widget.Later`; without one the mask is what is painted as object.
+        session: a folder's pictures and objects one after the other; ``image`` is then left out.
         settings: ``brush``, ``radius`` (pixels of the picture), ``view``, ``opacity``.
 
     Raises:
@@ -71,9 +56,11 @@ class StrokeCanvas(anywidget.AnyWidget):
 
     # Not echoed: the browser owns a drawing while somebody draws.
     _drawing: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True, echo_update=False)
+    # What is drawn on: a picture, or one object of it; every one has a key of its own.
     _picture: traitlets.Dict[str, Any] = traitlets.Dict(
-        {"key": 0, "width": 0, "height": 0, "jpeg": b""}
+        {"key": 0, "width": 0, "height": 0, "others": b""}
     ).tag(sync=True)
+    _jpeg = traitlets.Bytes(b"").tag(sync=True)
     _answer: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     _note: traitlets.Dict[str, str] = traitlets.Dict({"text": "", "level": "info"}).tag(sync=True)
     _session: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
@@ -101,6 +88,8 @@ class StrokeCanvas(anywidget.AnyWidget):
         self._busy = threading.RLock()  # messages may come in another thread than cells run in
         self._parts: list[bytes] = []
         self._masked: list[Any] = []  # the strokes that gave the mask
+        self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → RLE and note
+        self._known_of: AnyRefiner | None = refiner
         self._still_id = ""
         self._sent: dict[str, Any] = {"picture": 0, "revision": 0, "strokes": []}
         self._drawing = self._sent
@@ -136,21 +125,29 @@ class StrokeCanvas(anywidget.AnyWidget):
             self._show(image, named, list(strokes))
             self._refine()
 
-    def _show(self, image: Image | None, name: str, strokes: list[Any]) -> None:
-        """Put a picture (or none) and its strokes before the browser, in one message."""
+    def _show(
+        self, image: Image | None, name: str, strokes: list[Any], others: Mask | None = None
+    ) -> None:
+        """Put a picture (or none), strokes and other objects before the browser, in one message.
+
+        Where ``image`` is the very array that is shown, pixels, radius and zoom stay.
+        """
         key = self._picture["key"] + 1
         height, width = image.shape[:2] if image is not None else (0, 0)
-        shown = b""
-        if image is not None:
+        cover = pictures.cover_png(others) if others is not None else b""
+        shown = self._jpeg if image is self.image else b""
+        if image is not None and not shown:
             shown = pictures.jpeg(pictures.resize(image, *pictures.shown_size(height, width)))
-        self.image, self.name, self._masked = image, name, []
         with self.hold_sync():
-            self._picture = {"key": key, "width": width, "height": height, "jpeg": shown}
+            self._picture = {"key": key, "width": width, "height": height, "others": cover}
             self._sent = self._drawing = {"picture": key, "revision": 1, "strokes": strokes}
             self._answer = {}
-            if image is not None:
+            if image is not None and image is not self.image:
                 self.radius = round(max(2.0, max(height, width) / 40), 2)
+            self._jpeg = shown
             self._say("")
+        self.image, self.name, self._masked = image, name, []
+        self._known.clear()
         self.strokes = strokes
 
     def _say(self, text: str, level: str = "info") -> None:
@@ -196,16 +193,43 @@ class StrokeCanvas(anywidget.AnyWidget):
             self.mask = None
             return
         started = time.perf_counter()
+        known, note = self._recall(), ""
         try:
-            mask, note = self._mask_of(self.image, self.strokes)
+            if known is not None:
+                mask, note = known
+            else:
+                if not getattr(self.refiner, "ready", True):
+                    self._say("The model is being loaded; the mask comes when it is there.")
+                mask, note = mask_of(self.refiner, self.image, self.strokes, self._mask_before())
             self._say(note)
         except Exception as error:  # any model, any failure: told in the widget, drawing goes on
-            mask = np.zeros(self.image.shape[:2], bool)
+            mask = self.mask if self._masked else np.zeros(self.image.shape[:2], bool)
             self._say(f"The model failed: {error}", "error")
-        self._publish(mask, started)
+            self._publish(mask, started)
+        else:
+            self._publish(mask, started)
+            self._remember(mask, note)
         if self.session is not None:
             self.session.record(mask, self.strokes)
             self._session = self.session.state()
+
+    def _key(self) -> bytes:
+        """Of the drawing, a digest."""
+        drawing = json.dumps(self.strokes, default=float).encode()
+        return hashlib.sha1(drawing, usedforsecurity=False).digest()
+
+    def _remember(self, mask: Mask, note: str = "") -> None:
+        """Keep the mask of the drawing: a model that corrects may answer otherwise another time,
+        and undo is to bring back what was there."""
+        self._known[self._key()] = mask_to_rle(mask), note
+
+    def _recall(self) -> tuple[Mask, str] | None:
+        """What the present model said to this drawing before."""
+        if self._known_of is not self.refiner:
+            self._known_of = self.refiner
+            self._known.clear()
+        found = self._known.get(self._key())
+        return None if found is None else (rle_to_mask(found[0]), found[1])
 
     def _publish(self, mask: Mask, started: float) -> None:
         """Answer with a mask: the browser first, then whoever observes it, then the still."""
@@ -221,46 +245,11 @@ class StrokeCanvas(anywidget.AnyWidget):
         if self._still_id:
             display(self._still(), display_id=self._still_id, update=True)
 
-    def _mask_of(self, image: Image, strokes: Sequence[Any]) -> tuple[Mask, str]:
-        """The mask of a drawing, and what there is to say about it."""
-        height, width = image.shape[:2]
-        small = pictures.shown_size(height, width, MAX_REFINED)
-        if small != (height, width):
-            scale = np.array([small[1] / width, small[0] / height, small[0] / height])
-            fewer = [{**s, "points": np.multiply(s["points"], scale)} for s in strokes]
-            mask, note = self._mask_of(pictures.resize(image, *small), fewer)
-            enlarged = cv2.resize(
-                mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-            )
-            return enlarged > 0.5, note
-        drawn = rasterize(strokes, height, width)
-        if not drawn.object.any():
-            return drawn.object, ""
-        if self.refiner is None:
-            return drawn.object, "No model is loaded: the mask is what you brush."
-        if getattr(self.refiner, "corrects", False):
-            refine: Callable[..., Mask] = self.refiner.refine
-            before = self._mask_before(strokes, height, width)
-            return refine(image, drawn.object, background=drawn.background, mask=before), ""
-        return self._united(self.refiner.refine(image, drawn.object), strokes, drawn)
-
-    def _mask_before(self, strokes: Sequence[Any], height: int, width: int) -> Mask | None:
-        """The present mask, if the strokes go on from those that gave it."""
-        goes_on = 0 < len(self._masked) <= len(strokes) and all(
-            old["kind"] == new["kind"] and len(old["points"]) == len(new["points"])
-            for old, new in zip(self._masked, strokes, strict=False)
-        )
-        if not goes_on or self.mask is None or not self.mask.any():
-            return None
-        return pictures.resize(self.mask.astype(np.uint8) * 255, height, width) > 127
-
-    @staticmethod
-    def _united(mask: Mask, strokes: Sequence[Any], drawn: Drawn) -> tuple[Mask, str]:
-        """For a model that takes no corrections: its mask, with those that were drawn applied."""
-        kept = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
-        added = rasterize(kept, *mask.shape).object
-        corrected = added.any() or drawn.background.any()
-        return (mask | added) & ~drawn.background, UNCORRECTED if corrected else ""
+    def _mask_before(self) -> Mask | None:
+        """The present mask, if the drawing goes on from the one that gave it."""
+        number = len(self._masked)
+        goes_on = 0 < number < len(self.strokes) and self.strokes[:number] == self._masked
+        return self.mask if goes_on and self.mask is not None and self.mask.any() else None
 
     # --- results out ---
 
@@ -347,8 +336,8 @@ class StrokeCanvas(anywidget.AnyWidget):
                     self.send({"type": "file", "name": name, "mime": mime}, [data])
                 elif content["type"] == "open":
                     self._receive(content, bytes(buffers[0]))
-                elif content["type"] == "go" and self.session is not None:
-                    self._go(self.session, content["step"])
+                elif self.session is not None:
+                    self._move(self.session, content)
             except (ValueError, OSError) as error:
                 self._say(str(error), "error")
                 self.send({"type": "stay"})
@@ -368,30 +357,46 @@ class StrokeCanvas(anywidget.AnyWidget):
         else:
             self.load(data, content["name"])
 
-    def _go(self, session: FolderSession, step: int) -> None:
-        if session.go(step):
+    def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
+        """To another picture or object, or the one at hand to another category."""
+        what, step = content["type"], content.get("step", 0)
+        if what == "category":
+            session.set_category(content["name"])
+            self._session = session.state()
+        elif what == "go" and session.go(step):
             self._open_session()
+        elif what == "object" and (session.go_object(step) if step else session.new_object()):
+            self._open_session(self.image)
         else:
-            self._say(f"No more pictures this way; all is saved in {session.out}")
+            if what == "go":
+                self._say(f"No more pictures this way; all is saved in {session.out}")
             self.send({"type": "stay"})
 
-    def _open_session(self) -> None:
-        """Show the session's picture with what was drawn on it; a broken one says what is wrong.
+    def _open_session(self, image: Image | None = None) -> None:
+        """Show the session's picture and the object at hand; a broken one says what is wrong.
 
         What was recorded is shown as it is: only a new stroke makes a new mask.
+
+        Args:
+            image: the picture, where it is shown already.
         """
         session = self.session
         assert session is not None
         started = time.perf_counter()
         self._session = session.state()
         try:
-            image, (strokes, mask) = pictures.read(session.path), session.drawn()
-            if mask is not None and mask.shape != image.shape[:2]:
-                raise DataError(f"{session.out}: {session.path.name}: its mask has another size")
+            image = pictures.read(session.path) if image is None else image
+            (strokes, mask), others = session.drawn(), session.others()
+            for each in (mask, others):
+                if each is not None and each.shape != image.shape[:2]:
+                    raise DataError(
+                        f"{session.out}: {session.path.name}: its mask has another size"
+                    )
         except DataError as error:
             self._show(None, session.path.name, [])
             self.mask = None
             self._say(str(error), "error")
             return
-        self._show(image, session.path.name, strokes)
+        self._show(image, session.path.name, strokes, others)
         self._publish(np.zeros(image.shape[:2], bool) if mask is None else mask, started)
+        self._remember(self.mask)

@@ -81,17 +81,22 @@ def annotation(
     return record | ({"strokes": list(strokes)} if strokes else {})
 
 
+def category(name: str, number: int = 1) -> dict[str, Any]:
+    """A COCO category."""
+    return {"id": number, "name": name, "supercategory": "object"}
+
+
 def document(
     images: Sequence[Mapping[str, Any]],
     annotations: Sequence[Mapping[str, Any]],
-    category: str = "object",
+    categories: Sequence[Mapping[str, Any]] = (category("object"),),
 ) -> dict[str, Any]:
-    """A COCO annotation file's content, of one category."""
+    """A COCO annotation file's content."""
     return {
         "info": {"description": "drawn with nseg"},
         "images": list(images),
         "annotations": list(annotations),
-        "categories": [{"id": 1, "name": category, "supercategory": "object"}],
+        "categories": list(categories),
     }
 
 

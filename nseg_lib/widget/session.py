@@ -1,4 +1,4 @@
-"""A folder of pictures, drawn one after the other into a COCO file that grows."""
+"""A folder of pictures, their objects drawn one after the other into a COCO file that grows."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 class FolderSession:
-    """Which pictures there are, which are done, and the file that holds their masks.
+    """Which pictures and objects there are, which are done, and the file that holds their masks.
 
     Every mask is written at once, whole or not at all, so that a crash loses nothing that was
     answered. Annotations carry their strokes: coming back to a picture, or to the folder another
     day, goes on where it was. What else the file holds is left as it is.
+
+    A picture has any number of objects, and one is at hand: one that was drawn here, or a new one,
+    which gets its place in the file with its first mask. Each has a category.
 
     Args:
         folder: its pictures, by name; subfolders are not looked into.
         out: the COCO file; ``annotations.json`` in the folder unless given. Named
             ``ROOT/annotations/instances_NAME.json`` beside a folder ``ROOT/NAME``, it is a split
             that every command of nseg reads.
-        category: what the objects are.
+        category: what new objects are; unless given, what the last one was, or "object".
 
     Raises:
         DataError: no such folder, no picture in it, or a file that is not COCO's; one line.
     """
 
     def __init__(
-        self, folder: str | Path, out: str | Path | None = None, category: str = "object"
+        self, folder: str | Path, out: str | Path | None = None, category: str | None = None
     ) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
@@ -44,15 +47,14 @@ class FolderSession:
         if not self.pictures:
             raise DataError(f"{self.folder}: no pictures in it ({', '.join(SUFFIXES)})")
         self.out = Path(out) if out is not None else self.folder / "annotations.json"
-        self.content = self._read(category)
-        self.category_id = self._category(category)
-        names = [path.name for path in self.pictures]
-        done = self._done()
-        self.index = next((i for i, name in enumerate(names) if name not in done), 0)
+        self.content = self._read()
+        self.id: int | None = None  # of the annotation at hand; None: a new object
+        self.category = category or self._last_category()
+        self._open(self._start())
 
-    def _read(self, category: str) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         if not self.out.exists():
-            return results.document([], [], category)
+            return results.document([], [], categories=[])
         content = read_json(self.out)
         for key in ("images", "annotations", "categories"):
             records = content.get(key) if isinstance(content, dict) else None
@@ -63,80 +65,133 @@ class FolderSession:
         assert isinstance(content, dict)
         return content
 
-    def _category(self, name: str) -> int:
-        for record in self.content["categories"]:
-            if record.get("name") == name:
-                return int(record["id"])
-        record = {"id": self._next_id("categories"), "name": name, "supercategory": "object"}
-        self.content["categories"].append(record)
-        return int(record["id"])
-
-    def _next_id(self, key: str) -> int:
-        return 1 + max((record["id"] for record in self.content[key]), default=0)
-
-    def _done(self) -> set[str]:
-        """File names of the pictures that have an annotation drawn here."""
-        drawn = {a.get("image_id") for a in self.content["annotations"] if "strokes" in a}
-        return {i["file_name"] for i in self.content["images"] if i["id"] in drawn}
+    # --- pictures ---
 
     @property
     def path(self) -> Path:
         """The picture at hand."""
         return self.pictures[self.index]
 
-    def state(self) -> dict[str, Any]:
-        """What the canvas shows of the session: index, total, done, and the picture's name."""
-        names = {path.name for path in self.pictures}
-        done = len(names & self._done())
-        total = len(self.pictures)
-        return {"index": self.index, "total": total, "done": done, "name": self.path.name}
-
     def go(self, step: int) -> bool:
         """Move on by ``step`` pictures (1 next, -1 previous); False where the folder ends."""
         if not 0 <= self.index + step < len(self.pictures):
             return False
-        self.index += step
+        self._open(self.index + step)
         return True
 
-    def _drawn_here(self) -> dict[str, Any] | None:
-        """The annotation of the picture at hand that was drawn here."""
-        ids = {i["id"] for i in self.content["images"] if i.get("file_name") == self.path.name}
-        return next(
-            (a for a in self.content["annotations"] if a.get("image_id") in ids and "strokes" in a),
-            None,
-        )
+    def _open(self, index: int) -> None:
+        self.index = index
+        objects = self.objects()
+        self.id = int(objects[0]["id"]) if objects else None
+
+    def _start(self) -> int:
+        """The picture to go on with: after the last done, the next that is not."""
+        done = self._done()
+        left = [i for i, path in enumerate(self.pictures) if path.name not in done]
+        last = max((i for i, path in enumerate(self.pictures) if path.name in done), default=-1)
+        return next((i for i in left if i > last), left[0] if left else 0)
+
+    def _done(self) -> set[str]:
+        """File names of the pictures that have an annotation drawn here."""
+        drawn = {a.get("image_id") for a in self.content["annotations"] if "strokes" in a}
+        return {i.get("file_name") for i in self.content["images"] if i["id"] in drawn}
+
+    def state(self) -> dict[str, Any]:
+        """What the canvas shows of the session: ``index``, ``total``, ``done`` and ``name`` of
+        pictures, ``object`` at hand of ``objects`` (equal for a new one), ``category`` of it and
+        the ``categories`` there are."""
+        ids = [a["id"] for a in self.objects()]
+        return {
+            "index": self.index,
+            "total": len(self.pictures),
+            "done": len({path.name for path in self.pictures} & self._done()),
+            "name": self.path.name,
+            "object": ids.index(self.id) if self.id in ids else len(ids),
+            "objects": len(ids),
+            "category": self.name_of_category(),
+            "categories": [str(c.get("name")) for c in self.content["categories"]],
+        }
+
+    # --- objects ---
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The annotations of the picture at hand that were drawn here."""
+        images = {i["id"] for i in self.content["images"] if i.get("file_name") == self.path.name}
+        records = self.content["annotations"]
+        return [a for a in records if a.get("image_id") in images and "strokes" in a]
+
+    def go_object(self, step: int) -> bool:
+        """Move on by ``step`` objects of the picture, new one last; False where there is none."""
+        ids = [a["id"] for a in self.objects()]
+        at = (ids.index(self.id) if self.id in ids else len(ids)) + step
+        if not 0 <= at < len(ids):
+            return False
+        self.id = ids[at]
+        return True
+
+    def new_object(self) -> bool:
+        """Put a new object at hand; False where it is one already."""
+        was, self.id = self.id, None
+        return was is not None
+
+    def _at_hand(self) -> dict[str, Any] | None:
+        return next((a for a in self.objects() if a["id"] == self.id), None)
 
     def drawn(self) -> tuple[list[Any], NDArray[np.bool_] | None]:
-        """The strokes and the mask (bool H×W) of the picture at hand; [] and None before any.
+        """The strokes and the mask (bool H×W) of the object at hand; [] and None of a new one.
 
         Raises:
             DataError: what the file holds of it is no drawing or no mask.
         """
-        record = self._drawn_here()
+        record = self._at_hand()
         if record is None:
             return [], None
+        mask = self._mask(record)
+        return list(record["strokes"]), mask
+
+    def others(self) -> NDArray[np.bool_] | None:
+        """The union of the masks (bool H×W) of the picture's other objects; None without any.
+
+        Raises:
+            DataError: as :meth:`drawn`, or they are of several sizes.
+        """
+        masks = [self._mask(record) for record in self.objects() if record["id"] != self.id]
+        if len({mask.shape for mask in masks}) > 1:
+            raise DataError(f"{self.out}: {self.path.name}: its masks have several sizes")
+        return np.logical_or.reduce(masks) if masks else None
+
+    def _mask(self, record: dict[str, Any]) -> NDArray[np.bool_]:
         try:
             check_strokes(record["strokes"])
-            return list(record["strokes"]), rle_to_mask(record.get("segmentation", {}))
+            return rle_to_mask(record.get("segmentation", {}))
         except (ValueError, AttributeError) as error:
             raise DataError(f"{self.out}: {self.path.name}: {error}") from None
 
     def record(self, mask: NDArray[np.bool_], strokes: Sequence[Any]) -> None:
-        """Make ``mask`` (bool H×W) the picture's annotation and write the file; an empty mask takes
-        the annotation away."""
-        old = self._drawn_here()
-        if old is None and not mask.any():
-            return
-        records = self.content["annotations"]
-        if old is not None:
-            records.remove(old)
+        """Make ``mask`` (bool H×W) the annotation of the object at hand and write the file; an
+        empty mask takes the annotation away, and a new object is at hand."""
+        old, records = self._at_hand(), self.content["annotations"]
         if mask.any():
             number = old["id"] if old is not None else self._next_id("annotations")
-            drawn = results.annotation(mask, strokes=strokes)
-            place = {"image_id": self._image_id(mask), "category_id": self.category_id}
-            records.append(drawn | {"id": number} | place)
+            category = old["category_id"] if old is not None else self._category(self.category)
+            place = {"id": number, "image_id": self._image_id(mask), "category_id": category}
+            new = results.annotation(mask, strokes=strokes) | place
+            records[:] = [new if a is old else a for a in records] if old else [*records, new]
+            self.id = number
+        elif old is not None:
+            self.category = self.name_of_category()
+            records[:] = [a for a in records if a is not old]
+            self.id = None
+        else:
+            return
+        self._write()
+
+    def _write(self) -> None:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         results.write(self.out, results.as_json(self.content))
+
+    def _next_id(self, key: str) -> int:
+        return 1 + max((record["id"] for record in self.content[key]), default=0)
 
     def _image_id(self, mask: NDArray[np.bool_]) -> int:
         """The id of the picture's record, which is made where there is none."""
@@ -148,3 +203,42 @@ class FolderSession:
         record = {"id": number, "file_name": self.path.name, "width": width, "height": height}
         self.content["images"].append(record)
         return number
+
+    # --- categories ---
+
+    def name_of_category(self) -> str:
+        """Of the object at hand; of a new one, what it will be."""
+        record = self._at_hand()
+        return self.category if record is None else self._category_name(record)
+
+    def set_category(self, name: str) -> None:
+        """Name what the object at hand and those that are drawn after it are.
+
+        Raises:
+            DataError: an empty name.
+        """
+        if not name.strip():
+            raise DataError("a category needs a name")
+        self.category = name.strip()
+        record = self._at_hand()
+        if record is not None and self._category_name(record) != self.category:
+            record["category_id"] = self._category(self.category)
+            self._write()
+
+    def _category(self, name: str) -> int:
+        """The id of a category, which is made where there is none of this name."""
+        for record in self.content["categories"]:
+            if record.get("name") == name:
+                return int(record["id"])
+        record = results.category(name, self._next_id("categories"))
+        self.content["categories"].append(record)
+        return int(record["id"])
+
+    def _category_name(self, annotation: dict[str, Any]) -> str:
+        wanted = annotation.get("category_id")
+        found = (c.get("name") for c in self.content["categories"] if c["id"] == wanted)
+        return str(next(found, "object"))
+
+    def _last_category(self) -> str:
+        drawn = [a for a in self.content["annotations"] if "strokes" in a]
+        return self._category_name(drawn[-1]) if drawn else "object"

@@ -1,0 +1,109 @@
+"""From a drawing to its mask, with whatever a model can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nseg_lib.strokes import Drawn, rasterize
+from nseg_lib.widget import pictures
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Stroke = Mapping[str, Any]
+
+MAX_REFINED = 1_200_000
+"""Pixels that a refiner is given at most, about what it was trained on. Larger pictures are refined
+scaled; the mask is enlarged to the picture's own size."""
+
+NO_MODEL = "No model is loaded: the mask is what you brush."
+UNCORRECTED = (
+    "This model takes no corrections: what you add is united with its mask, "
+    "and background is taken away."
+)
+
+
+class AnyRefiner(Protocol):
+    """What the canvas asks of a model. With an attribute ``corrects = True`` its ``refine`` also
+    takes ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far)."""
+
+    def refine(self, image: Image, stroke: Mask) -> Mask:
+        """uint8 H×W×3 RGB and bool H×W → bool H×W."""
+
+
+class Later:
+    """A refiner that loads in the background, so that the canvas shows and draws meanwhile.
+
+    >>> canvas = StrokeCanvas("cat.jpg", Later(Refiner.from_pretrained))  # doctest: +SKIP
+
+    Args:
+        load: gives the refiner; called at once, in a thread of its own. What it raises is raised by
+            every use.
+    """
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        threads = ThreadPoolExecutor(1, thread_name_prefix="nseg-load")
+        self._loaded = threads.submit(load)
+        threads.shutdown(wait=False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`refine` would answer without waiting for the model."""
+        return self._loaded.done()
+
+    @property
+    def corrects(self) -> bool:
+        """Of the model; waits for it."""
+        return bool(getattr(self._loaded.result(), "corrects", False))
+
+    def refine(self, image: Image, stroke: Mask, **given: Any) -> Mask:
+        """As the model's; waits for it."""
+        mask: Mask = self._loaded.result().refine(image, stroke, **given)
+        return mask
+
+
+def mask_of(
+    refiner: AnyRefiner | None, image: Image, strokes: Sequence[Stroke], before: Mask | None = None
+) -> tuple[Mask, str]:
+    """The mask of a drawing, and what there is to say about it.
+
+    Args:
+        refiner: None takes what is brushed.
+        image: uint8 H×W×3 RGB.
+        strokes: as :func:`nseg_lib.strokes.rasterize` takes them.
+        before: bool H×W, the mask that the drawing corrects; for models that take corrections.
+
+    Returns:
+        bool H×W, and a line for the user or "".
+    """
+    height, width = image.shape[:2]
+    small = pictures.shown_size(height, width, MAX_REFINED)
+    if refiner is not None and small != (height, width):
+        scale = np.array([small[1] / width, small[0] / height, small[0] / height])
+        fewer = [{**s, "points": np.multiply(s["points"], scale)} for s in strokes]
+        shrunk = None if before is None else pictures.resize_mask(before, *small)
+        mask, note = mask_of(refiner, pictures.resize(image, *small), fewer, shrunk)
+        soft = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        return soft > 0.5, note
+    drawn = rasterize(strokes, height, width)
+    if not drawn.object.any():
+        return drawn.object, ""
+    if refiner is None:
+        return drawn.object, NO_MODEL
+    if getattr(refiner, "corrects", False):
+        refine: Callable[..., Mask] = refiner.refine
+        return refine(image, drawn.object, background=drawn.background, mask=before), ""
+    return _united(refiner.refine(image, drawn.object), strokes, drawn)
+
+
+def _united(mask: Mask, strokes: Sequence[Stroke], drawn: Drawn) -> tuple[Mask, str]:
+    """For a model that takes no corrections: its mask, with those that were drawn applied."""
+    kept = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
+    added = rasterize(kept, *mask.shape).object
+    corrected = added.any() or drawn.background.any()
+    return (mask | added) & ~drawn.background, UNCORRECTED if corrected else ""
