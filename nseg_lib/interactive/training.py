@@ -164,8 +164,8 @@ def train(
         done = step + 1 == fit.steps
         late = time.monotonic() - begun > 60 * minutes
         if (step + 1) % LOG_EVERY == 0 or done or late:
+            meter.write(step + 1)  # first: rows of steps that were not kept are forgotten
             state.save(step + 1)
-            meter.write(step + 1)
         if late and not done:
             return None
     return state.finish(config)

