@@ -15,7 +15,7 @@ setup: .venv/.ready  ## install everything into .venv (quick when nothing change
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11 to 3.13 is needed, this is $$($(PYTHON) --version): make PYTHON=python3.11 …"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[course,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[course,dev,refiner]'
 	@touch $@
 
 reproduce: setup  ## run the whole course; PROFILE=smoke|sample|half|paper, COCO=dir, MODELS=a,b
