@@ -1,0 +1,1 @@
+"""A refiner for strokes that people really draw: simulation, network, training, inference."""
