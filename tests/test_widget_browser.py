@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 
 import browser
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 from browser import Canvas, Lab
@@ -430,6 +432,7 @@ def test_a_folder_is_drawn_picture_by_picture(lab, canvas, folder):
     )
     place = canvas.root.locator(".nseg-place")
     place.filter(has_text="1 of 3 · 0 done").wait_for()
+    canvas.wait()
     canvas.draw((100, 100), (200, 150))
     canvas.do("next")
     canvas.root.locator(".nseg-empty", has_text="three.png: not a readable picture").wait_for()
@@ -448,6 +451,56 @@ def test_a_folder_is_drawn_picture_by_picture(lab, canvas, folder):
     lab.page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '1'")
     coco = COCO(str(pictures / "annotations.json"))
     assert [a["category_id"] for a in coco.loadAnns(coco.getAnnIds())] == [1, 1]
+
+
+def test_a_picture_holds_several_objects(lab, canvas, folder):
+    pictures = folder / "objects"
+    pictures.mkdir()
+    Image.fromarray(photographs.coffee()).save(pictures / "coffee.png")
+    lab.kernel(
+        f"canvas.session = FolderSession({str(pictures)!r}, category='cup'); canvas._open_session()"
+    )
+    place, category = (canvas.root.locator(f".nseg-{name}") for name in ("place", "category"))
+    place.filter(has_text="1 of 1 · 0 done").wait_for()
+    canvas.wait()
+    assert category.input_value() == "cup"
+    canvas.press("+")  # zoomed in, which is to stay
+    width = canvas.page.locator(".nseg-picture").bounding_box()["width"]
+    canvas.draw((250, 100), (330, 120))
+    canvas.press("a")
+    place.filter(has_text="new").wait_for()
+    canvas.wait()
+    assert canvas.state()["strokes"] == 0
+    assert not labels(canvas.painted()).any()
+    assert canvas.root.locator("[data-do='new-object']").is_disabled()
+    category.fill("spoon")  # these keys are no shortcuts: n and p would leave the picture
+    canvas.page.keyboard.press("Enter")
+    canvas.draw((350, 300), (330, 320))
+    place.filter(has_text="2 of 2").wait_for()
+    canvas.wait()
+    lab.page.screenshot(path=ARTEFACTS / "objects.png")
+    canvas.press("Shift+O")
+    place.filter(has_text="1 of 2").wait_for()
+    canvas.wait()
+    assert labels(canvas.painted())[100, 250] == 1
+    assert category.input_value() == "cup"
+    assert canvas.page.locator(".nseg-picture").bounding_box()["width"] == width
+    violet = canvas.page.evaluate(
+        """() => {
+            const context = document.querySelector(".nseg-mask").getContext("2d");
+            const [r, g, b, alpha] = context.getImageData(340, 310, 1, 1).data;
+            return alpha > 0 && b > r && r > g;
+        }"""
+    )
+    assert violet  # the other object is in sight
+    canvas.press("Delete")
+    canvas.press("z")  # and back
+    canvas.press("Delete")
+    canvas.do("previous-object")
+    place.filter(has_text="1 of 1").nth(1).wait_for(state="attached")
+    coco = COCO(str(pictures / "annotations.json"))
+    (left,) = coco.loadAnns(coco.getAnnIds())
+    assert coco.loadCats(left["category_id"])[0]["name"] == "spoon"
 
 
 def test_a_still_picture_stays_when_the_kernel_is_gone(lab, canvas, folder):
@@ -469,6 +522,36 @@ def test_a_still_picture_stays_when_the_kernel_is_gone(lab, canvas, folder):
     changed = np.abs(shown - photographs.astronaut()[:480, :640]).sum(axis=2) > 60
     assert changed[mask].mean() > 0.7
     assert changed[~mask].mean() < 0.05
+
+
+@pytest.mark.parametrize("kernel", ["no kernel", "a new kernel"])
+def test_a_saved_notebook_shows_the_still_picture(context, server, folder, kernel):
+    """Drawn, saved, and opened another day: with no kernel at all, and with one that knows
+    nothing."""
+    path = folder / f"{kernel.replace(' ', '-')}.ipynb"
+    drawn = "canvas.strokes = [{'kind': 'object', 'points': [[150, 150, 20], [300, 200, 20]]}]"
+    notebook = nbformat.read(browser.write_notebook(path, SET_UP + drawn, "canvas"), 4)
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    if kernel == "no kernel":
+        notebook.metadata = {"kernelspec": {"name": "gone", "display_name": "Gone"}}
+    nbformat.write(notebook, path)
+    page = context.new_page()
+    try:
+        page.goto(f"{server}/doc/tree/{path.name}?token={browser.TOKEN}")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        if kernel == "no kernel":
+            page.locator(".jp-Dialog button", has_text="No Kernel").click()
+        still = page.locator(".jp-OutputArea-child .jp-RenderedImage img")
+        still.wait_for()
+        size = still.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+        assert size == [512, 480]
+        assert page.locator(".nseg").count() == 0
+        assert "run this cell to draw" in page.locator(".jp-OutputArea").last.inner_text()
+        page.wait_for_timeout(1500)
+        assert still.is_visible()
+        page.screenshot(path=ARTEFACTS / f"still-{path.stem}.png")
+    finally:
+        page.close()
 
 
 def test_a_strip_of_screenshots_for_the_readme(lab, canvas):
@@ -604,19 +687,41 @@ def test_nseg_annotate_fills_a_coco_file(visitor, folder, tmp_path):
     command = [sys.executable, "-m", "nseg_lib.cli", "annotate", str(tmp_path), "--no-browser"]
     with app([*command, "--category", "cat"], folder) as address:
         canvas = visit(visitor, address)
+        place = canvas.root.locator(".nseg-place")
         canvas.draw((150, 100), (300, 150))
+        canvas.wait(2)
+        assert canvas.root.locator(".nseg-note").inner_text() == ""  # there is a model
         canvas.do("next")
-        canvas.root.locator(".nseg-place", has_text="2 of 2 · 1 done").wait_for()
+        place.filter(has_text="2 of 2 · 1 done").wait_for()
         canvas.wait(1)
         canvas.draw((200, 100), (200, 200))
-        canvas.root.locator(".nseg-place", has_text="2 done").wait_for()
+        place.filter(has_text="2 done").wait_for()
+        canvas.press("a")
+        place.filter(has_text="new").wait_for()
+        canvas.wait(1)
+        canvas.draw((350, 100), (350, 200))
+        place.filter(has_text="2 of 2").nth(1).wait_for(state="attached")
         visitor.screenshot(path=ARTEFACTS / "annotate.png")
     coco = COCO(str(tmp_path / "annotations.json"))
     assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["cat"]
-    first, second = coco.loadAnns(coco.getAnnIds())
-    mask = rasterize(second["strokes"], 300, 451).object
-    assert (coco.annToMask(second) == mask).all()
-    assert first["image_id"] != second["image_id"]
+    annotations = coco.loadAnns(coco.getAnnIds())
+    assert [a["image_id"] for a in annotations] == [1, 2, 2]
+    for annotation in annotations:
+        mask, brushed = coco.annToMask(annotation) > 0, rasterize(annotation["strokes"], 300, 451)
+        assert 0 < iou(mask, brushed.object) < 1  # the package's own network refined it
+
+
+def test_nseg_annotate_does_without_a_model(visitor, folder, tmp_path):
+    Image.fromarray(photographs.chelsea()).save(tmp_path / "one.png")
+    command = [sys.executable, "-m", "nseg_lib.cli", "annotate", str(tmp_path), "--no-browser"]
+    with app([*command, "--no-model"], folder) as address:
+        canvas = visit(visitor, address)
+        canvas.draw((150, 100), (300, 150))
+        canvas.root.locator(".nseg-note", has_text="the mask is what you brush").wait_for()
+        canvas.root.locator(".nseg-place", has_text="1 done").wait_for()
+    (annotation,) = json.loads((tmp_path / "annotations.json").read_text())["annotations"]
+    mask = rasterize(annotation["strokes"], 300, 451).object
+    assert (rle_to_mask(annotation["segmentation"]) == mask).all()
 
 
 def test_nseg_annotate_names_what_is_wrong(tmp_path):

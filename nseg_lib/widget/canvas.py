@@ -319,7 +319,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         if not self._still_id:
             self._still_id = f"nseg-{self.model_id}"
         bundle, _ = self._repr_mimebundle_() or ({}, {})
-        display(bundle, raw=True)
+        display({**bundle, "text/plain": "StrokeCanvas (run this cell to draw)"}, raw=True)
         display(self._still(), display_id=self._still_id)
 
     # --- the browser's requests, and the folder ---
