@@ -27,8 +27,8 @@ class NetworkConfig(Strict):
     """Compare every place with what the strokes cover."""
     look: Size = 256
     """Working size of the first look, round the strokes: pixels of the longer side."""
-    zoom: Size = 384
-    """Working size of the second look, round what the first one found."""
+    zoom: Size | None = 384
+    """Working size of the second look, round what the first one found; none: one look is all."""
 
 
 class PromptConfig(Strict):

@@ -38,8 +38,9 @@ def answer(
     seen = stroke | last
     crop = crops.look(seen) if mask is None else crops.zoom(seen, margin=0.3)
     logits = _look(network, image, (stroke, background, last), crop, config.look)
-    found = (logits > 0) | stroke
-    closer = crops.zoom(found)
+    if config.zoom is None:
+        return logits
+    closer = crops.zoom((logits > 0) | stroke)
     if closer.overlap(crop) > SAME and config.zoom <= config.look:
         return logits
     return _look(network, image, (stroke, background, last), closer, config.zoom)

@@ -1,0 +1,129 @@
+"""What each ingredient of the refiner adds: the recipe, and the recipe without it, side by side.
+
+Every variant is trained alike, shorter and at a smaller size than the network that is shipped, and
+judged on the validation split, for the recipe was chosen there. A difference is that of the same
+pictures and strokes. ``python -m nseg_lib.interactive.ingredients --data data/coco1000`` trains
+what is not trained yet and goes on where it stopped; ``--table`` only writes the table anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nseg_lib import coco
+from nseg_lib.interactive import config as recipes
+from nseg_lib.interactive import training
+from nseg_lib.interactive.methods import RefinerMethod
+from nseg_lib.interactive.prompts import prompt_samples
+from nseg_lib.interactive.protocol import one_answer
+from nseg_lib.provenance import write_atomic
+from nseg_lib.refine import Refiner
+from nseg_lib.summaries import bootstrap_interval
+
+SHORT: dict[str, Any] = {"training.steps": 600, "training.size": [160], "training.warmup": 60}
+"""What sets the trainings compared here apart from the shipped network's."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "the recipe": {},
+    "encoder not pretrained": {"training.pretrained": False},
+    "released strokes alone": {"prompts.mix": {"erode": 1.0}},
+    "no predictions fed back": {"prompts.feedback": 0.0},
+    "no stroke similarity": {"network.similarity": False},
+    "edge not weighted": {"training.edge": 0.0},
+    "largest objects alone": {"prompts.largest": 1.0},
+    "one look": {"network.zoom": None},
+}
+"""Name → settings that leave one ingredient out; None: no second look, nothing trained anew."""
+
+KINDS = ("erode", "sparse", "sparse_object", "dense", "plain_sparse")
+"""Kinds of prompt that are judged."""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _folder(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str]) -> Path:
+    """Train and judge the variants; the table, as Markdown, beside its rows."""
+    split = coco.load_split(data, "val")
+    for name in names:
+        settings = SHORT | {k: v for k, v in VARIANTS[name].items() if v is not None}
+        folder = runs / _folder(name if settings != SHORT else "the recipe")
+        config = recipes.load(overrides=settings)
+        weights = training.train(config, data, folder, workers=0, say=_say)
+        assert weights is not None
+        asked = recipes.load(overrides=SHORT | VARIANTS[name])
+        refiner = Refiner(Refiner.load(weights).network, asked)
+        samples = prompt_samples(split, KINDS, pictures=pictures)
+        one_answer(RefinerMethod(refiner, name), samples, out / f"{_folder(name)}.csv")
+    return write_table(out)
+
+
+def write_table(out: Path) -> Path:
+    """``ingredients.csv`` and ``ingredients.md`` from the variants' rows."""
+    found = {name: out / f"{_folder(name)}.csv" for name in VARIANTS}
+    rows = {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
+    lines: list[tuple[str, ...]] = [("variant", "kind", "n", "iou", "difference", "low", "high")]
+    for name, table in rows.items():
+        for kind in KINDS:
+            both = [
+                t[t["recipe"] == kind].set_index("image_id")["iou"]
+                for t in (table, rows["the recipe"])
+            ]
+            change = (both[0] - both[1]).dropna()
+            low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
+            numbers = (iou.mean(), change.mean(), low[0], high[0])
+            lines.append((name, kind, str(len(change)), *(f"{v:.4f}" for v in numbers)))
+    with (out / "ingredients.tmp").open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(lines)
+    (out / "ingredients.tmp").replace(out / "ingredients.csv")
+    write_atomic(out / "ingredients.md", _markdown(lines[1:]))
+    return out / "ingredients.md"
+
+
+def _markdown(lines: list[tuple[str, ...]]) -> str:
+    cells: dict[str, dict[str, str]] = {}
+    for name, kind, _, iou, change, low, high in lines:
+        text = f"{float(iou):.3f}"
+        if name != "the recipe":
+            text += f" ({float(change):+.3f} [{float(low):+.3f}, {float(high):+.3f}])"
+        cells.setdefault(name, {})[kind] = text
+    rows = [["variant", *KINDS], ["---"] * (1 + len(KINDS))]
+    rows += [[name, *(found[kind] for kind in KINDS)] for name, found in cells.items()]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    n = max(int(line[2]) for line in lines)
+    return (
+        f"IoU on {n} validation pictures, and the difference to the whole recipe [95 %]. "
+        f"Short trainings ({SHORT['training.steps']} steps at {SHORT['training.size'][0]} px), "
+        f"one seed.\n\n{table}\n"
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/coco1000"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/refiner/ingredients"))
+    parser.add_argument("--out", type=Path, default=Path("reports/refiner/ingredients"))
+    parser.add_argument("--pictures", type=int, help="only so many, for a rehearsal")
+    parser.add_argument("--only", nargs="*", choices=list(VARIANTS), help="some variants")
+    parser.add_argument("--table", action="store_true", help="only write the table anew")
+    args = parser.parse_args()
+    if args.table:
+        print(write_table(args.out))
+    else:
+        names = args.only or list(VARIANTS)
+        print(run(args.data, args.runs, args.out, args.pictures, names))
+
+
+if __name__ == "__main__":
+    main()
