@@ -75,11 +75,11 @@ def write_table(out: Path) -> Path:
     lines: list[tuple[str, ...]] = [("variant", "kind", "n", "iou", "difference", "low", "high")]
     for name, table in rows.items():
         for kind in KINDS:
-            both = [
+            iou, whole = (
                 t[t["recipe"] == kind].set_index("image_id")["iou"]
                 for t in (table, rows["the recipe"])
-            ]
-            change = (both[0] - both[1]).dropna()
+            )
+            change = (iou - whole).dropna()
             low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
             numbers = (iou.mean(), change.mean(), low[0], high[0])
             lines.append((name, kind, str(len(change)), *(f"{v:.4f}" for v in numbers)))
