@@ -2,7 +2,7 @@
 
 Every variant is trained alike, shorter and at a smaller size than the network that is shipped, and
 judged on the validation split, for the recipe was chosen there. A difference is that of the same
-pictures and strokes. ``python -m nseg_lib.interactive.ingredients --data data/coco1000`` trains
+pictures and strokes. ``python -m nseg_lib.interactive.ablation --data data/coco1000`` trains
 what is not trained yet and goes on where it stopped; ``--table`` only writes the table anew.
 """
 
@@ -69,7 +69,7 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
 
 
 def write_table(out: Path) -> Path:
-    """``ingredients.csv`` and ``ingredients.md`` from the variants' rows."""
+    """``ablation.csv`` and ``ablation.md`` from the variants' rows."""
     found = {name: out / f"{_folder(name)}.csv" for name in VARIANTS}
     rows = {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
     lines: list[tuple[str, ...]] = [("variant", "kind", "n", "iou", "difference", "low", "high")]
@@ -83,11 +83,11 @@ def write_table(out: Path) -> Path:
             low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
             numbers = (iou.mean(), change.mean(), low[0], high[0])
             lines.append((name, kind, str(len(change)), *(f"{v:.4f}" for v in numbers)))
-    with (out / "ingredients.tmp").open("w", newline="") as stream:
+    with (out / "ablation.tmp").open("w", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(lines)
-    (out / "ingredients.tmp").replace(out / "ingredients.csv")
-    write_atomic(out / "ingredients.md", _markdown(lines[1:]))
-    return out / "ingredients.md"
+    (out / "ablation.tmp").replace(out / "ablation.csv")
+    write_atomic(out / "ablation.md", _markdown(lines[1:]))
+    return out / "ablation.md"
 
 
 def _markdown(lines: list[tuple[str, ...]]) -> str:
@@ -112,8 +112,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/coco1000"))
-    parser.add_argument("--runs", type=Path, default=Path("runs/refiner/ingredients"))
-    parser.add_argument("--out", type=Path, default=Path("reports/refiner/ingredients"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/refiner/ablation"))
+    parser.add_argument("--out", type=Path, default=Path("reports/refiner/ablation"))
     parser.add_argument("--pictures", type=int, help="only so many, for a rehearsal")
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), help="some variants")
     parser.add_argument("--table", action="store_true", help="only write the table anew")
