@@ -3,7 +3,7 @@
 Layout of the folder: ``images/NAME.*``, ``masks/NAME.png`` (0 background, 128 undecided, 255
 object) and ``scribbles1/NAME.png``, ``scribbles2/NAME.png``: green strokes on the object, red ones
 on the background, transparent elsewhere. In the copy at hand the second folder holds black boxes
-drawn round the objects, or nothing; those are no strokes, and are left out.
+drawn round the objects, or nothing; those are no strokes, and come apart from them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nseg_lib.coco import DataError, open_picture, read_image
+from nseg_lib.interactive.paths import Scene
 from nseg_lib.strokes import Drawn
 
 Mask = NDArray[np.bool_]
@@ -40,6 +41,8 @@ class Scribbled(NamedTuple):
     """bool H×W, undecided pixels."""
     strokes: dict[str, Drawn]
     """Set → its strokes, only where it has any on the object."""
+    boxes: dict[str, Mask]
+    """Set → bool H×W, the box drawn in their place, filled, only where there is one."""
 
 
 def load_scribbles(folder: Path) -> Iterator[Scribbled]:
@@ -55,14 +58,17 @@ def load_scribbles(folder: Path) -> Iterator[Scribbled]:
     for path in pictures:
         image, name = read_image(path), f"{path.stem}.png"
         levels = _pixels(folder / "masks" / name, image.shape[:2], "L")
-        drawn = {}
+        drawn, boxes = {}, {}
         for one in SETS:
             file = folder / one / name
             if file.is_file():
-                strokes = drawn_strokes(_pixels(file, image.shape[:2], "RGBA"))
+                rgba = _pixels(file, image.shape[:2], "RGBA")
+                strokes, box = drawn_strokes(rgba), drawn_box(rgba)
                 if strokes.object.any():
                     drawn[one] = strokes
-        yield Scribbled(path.stem, image, levels > UNDECIDED, levels == UNDECIDED, drawn)
+                elif box.any():
+                    boxes[one] = box
+        yield Scribbled(path.stem, image, levels > UNDECIDED, levels == UNDECIDED, drawn, boxes)
 
 
 def drawn_strokes(rgba: NDArray[np.uint8]) -> Drawn:
@@ -72,8 +78,52 @@ def drawn_strokes(rgba: NDArray[np.uint8]) -> Drawn:
     return Drawn(opaque & (green - red > 127), opaque & (red - green > 127))
 
 
+def drawn_box(rgba: NDArray[np.uint8]) -> Mask:
+    """Bool H×W, the box round all opaque black pixels, filled; empty where there are none."""
+    black = (rgba[..., :3].max(axis=2) < 128) & (rgba[..., 3] > 127)
+    rows, columns = np.flatnonzero(black.any(axis=1)), np.flatnonzero(black.any(axis=0))
+    box = np.zeros_like(black)
+    if len(rows):
+        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return box
+
+
 def _pixels(path: Path, shape: tuple[int, ...], mode: str) -> NDArray[np.uint8]:
     pixels = np.array(open_picture(path).convert(mode))
     if pixels.shape[:2] != tuple(shape):
         raise DataError(f"{path}: {pixels.shape[:2]} pixels, its picture has {tuple(shape)}")
     return pixels
+
+
+def stroke_statistics(drawn: Drawn, mask: Mask) -> dict[str, float]:
+    """How somebody marked an object, in units of s, the square root of its area.
+
+    ``object_`` or ``background_``, then: ``width``, the mean width of the strokes; ``length``,
+    their area divided by it; ``depth``, the median distance of their pixels to the object's edge.
+    Also ``cover``, the share of the object under object strokes, and ``over``, the share of the
+    object strokes beyond the object. NaN where there is nothing to measure.
+    """
+    scene = Scene(np.ascontiguousarray(mask))
+    found: dict[str, float] = {}
+    for name, strokes, distance in (
+        ("object", drawn.object, scene.inside),
+        ("background", drawn.background, scene.outside),
+    ):
+        width = _mean_width(strokes)
+        found[f"{name}_width"] = width / scene.size
+        found[f"{name}_length"] = float(strokes.sum()) / width / scene.size
+        there = distance[strokes]
+        found[f"{name}_depth"] = float(np.median(there)) / scene.size if len(there) else np.nan
+    both = float((drawn.object & mask).sum())
+    found["cover"] = both / float(mask.sum())
+    found["over"] = 1 - both / float(drawn.object.sum()) if drawn.object.any() else np.nan
+    return found
+
+
+def _mean_width(strokes: Mask) -> float:
+    """Pixels. Distances to the edge of a line of width w are uniform in 0..w/2, so four times their
+    mean is w; pixels' centres lie half a pixel further in."""
+    if not strokes.any():
+        return float("nan")
+    inside = Scene(np.ascontiguousarray(strokes)).inside[strokes]
+    return max(1.0, 4 * float(np.mean(inside)) - 2)

@@ -1,29 +1,38 @@
 """Prompts as people draw them, simulated from an object's mask: strokes, coarse masks, corrections.
 
-A kind of prompt is a short function of an object (:class:`nseg_lib.interactive.hand.Scene`) and a
-random generator. Variety is the aim: nobody knows how the next person draws. Sizes scale with the
-object, s being the square root of its area.
+A kind of prompt is a short function of an object and a hand (:mod:`nseg_lib.interactive.paths`).
+Variety is the aim: nobody knows how the next person draws. Sizes scale with the object, s being
+the square root of its area. Ranges are chosen wide around what 32 pictures of ``iseg_scribbles``
+show (:func:`nseg_lib.interactive.scribbles.stroke_statistics`, 10th to 90th percentile): strokes
+.012 to .03 s wide, together 9 to 16 s long, covering 14 to 30 % of the object, up to 5 % of them
+beyond it, in wavy hatching and a line along the edge. Thin strokes, which no such set holds, are a
+guess at how little one would like to draw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-from nseg_lib.interactive import hand
-from nseg_lib.interactive.hand import Path, Scene, log_uniform, lookup, path_length, trace
-from nseg_lib.strokes import RECIPES, Drawn, _window, rasterize
-
-Mask = NDArray[np.bool_]
-Stroke = dict[str, Any]
-
-CARELESS = 0.15
-"""Share of prompts whose strokes are not kept from crossing the object's edge."""
+from nseg_lib.interactive import paths
+from nseg_lib.interactive.background import hatched_background, lines_beside
+from nseg_lib.interactive.coarse import COARSE
+from nseg_lib.interactive.paths import (
+    Hand,
+    Mask,
+    Scene,
+    Stroke,
+    Track,
+    log_uniform,
+    lookup,
+    path_length,
+    runs,
+    shortened,
+)
+from nseg_lib.strokes import Drawn, rasterize
 
 LEAST_DEPTH = 1.5
 """Pixels: an error region nowhere deeper than this is not worth a stroke."""
@@ -32,364 +41,185 @@ LEAST_DEPTH = 1.5
 # --- strokes on the object ------------------------------------------------------------------------
 
 
-def _middle_path(scene: Scene, rng: Generator) -> Path:
+def _single(scene: Scene, hand: Hand) -> Track:
     """One of the ways in which people mark an object with a single line."""
-    way = rng.random()
-    if way < 0.5:
+    rng, way = hand.rng, hand.rng.random()
+    if way < 0.35:
+        path = paths.through(scene, rng, 2, rng.uniform(0.7, 2.5), spine=True)
+    elif way < 0.6:
         anchors = int(rng.choice([2, 3, 4], p=[0.6, 0.3, 0.1]))
-        path = hand.through(scene, rng, anchors, deep=rng.uniform(0.5, 2.5))
+        path = paths.through(scene, rng, anchors, rng.uniform(0.3, 2.5))
     elif way < 0.8:
-        path = hand.chord(scene, rng)
+        path = paths.chord(scene, rng)
+    elif way < 0.87:
+        path = paths.corners(scene, rng)
     else:
-        path = hand.doodle(scene, rng, scene.size * log_uniform(rng, 0.3, 2.0))
-    return _followed(path, scene, rng)
+        path = paths.doodle(scene, rng, scene.size * log_uniform(rng, 0.3, 2.0))
+    path = hand.follow(path, scene)
+    if hand.careless:
+        return path
+    kept = paths.longest(path, lookup(scene.inside, path) > 0.5)
+    return kept if len(kept) else scene.deepest()
 
 
-def _followed(path: Path, scene: Scene, rng: Generator, most: int = 64) -> Path:
-    tremor = scene.size * log_uniform(rng, 0.001, 0.012)
-    return hand.moved(path, rng, rng.uniform(0.0, 0.12), tremor, most)
-
-
-def _careful(path: Path, scene: Scene) -> Path:
-    """The longest stretch on the object; its deepest point if there is none."""
-    kept = hand.longest(path, lookup(scene.inside, path) > 0.5)
-    return kept if len(kept) else _deepest(scene)
-
-
-def _deepest(scene: Scene) -> Path:
-    y, x = np.unravel_index(int(np.argmax(scene.inside)), scene.mask.shape)
-    return np.array([[x + 0.5, y + 0.5]])
-
-
-def _thin(scene: Scene, rng: Generator, cover: float) -> list[Stroke]:
-    """One to three lines whose areas make up about ``cover`` of the object."""
-    careless = rng.random() < CARELESS
-    count = int(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))
-    paths = [_middle_path(scene, rng) for _ in range(count)]
-    if not careless:
-        paths = [_careful(path, scene) for path in paths]
-    area = cover * scene.size**2
-    narrowest = max(1.0, 0.008 * scene.size) * rng.uniform(1, 2)
-    length = sum(path_length(path) for path in paths)
+def _thin(scene: Scene, hand: Hand) -> tuple[list[Stroke], float]:
+    """One to three lines of .5 to 6 % of the object's area, more where it is small; and their
+    radius."""
+    rng = hand.rng
+    area = log_uniform(rng, 0.005, 0.06) * scene.size**2
+    lines = [_single(scene, hand) for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))]
+    narrowest = max(rng.uniform(1, 3), scene.size * log_uniform(rng, 0.008, 0.025))
+    length = sum(path_length(path) for path in lines)
     if length * narrowest > area:
-        paths = [_shortened(path, area / (length * narrowest), rng) for path in paths]
-        length = sum(path_length(path) for path in paths)
-    width = float(np.clip(area / max(length, 1.0), narrowest, max(0.12 * scene.size, 1.5)))
-    room = None if careless else scene.inside
-    return [trace("object", path, width / 2, rng, room) for path in paths]
+        share = max(area / (length * narrowest), min(1.0, 0.3 * scene.size / length))
+        lines = [shortened(path, share, rng) for path in lines]
+        length = sum(path_length(path) for path in lines)
+    radius = float(np.clip(area / max(length, 1.0), narrowest, max(0.1 * scene.size, 3))) / 2
+    room = None if hand.careless else scene.inside
+    return [hand.trace("object", path, radius, room) for path in lines], radius
 
 
-def _shortened(path: Path, share: float, rng: Generator) -> Path:
-    count = max(2, round(share * len(path)))
-    start = int(rng.integers(max(1, len(path) - count + 1)))
-    return path[start : start + count]
+def _dots(scene: Scene, hand: Hand) -> tuple[list[Stroke], float]:
+    """One to four dots or ticks, and their radius."""
+    rng, radius = hand.rng, hand.radius(scene) * hand.rng.uniform(1, 2)
+    dots = []
+    for _ in range(rng.integers(1, 5)):
+        path = paths.through(scene, rng, 2, 1.0)
+        length = radius * rng.choice([0.0, rng.uniform(0, 6)])
+        dots.append(shortened(path, length / max(path_length(path), 1.0), rng))
+        dots[-1] = dots[-1][: 1 if length == 0 else None]
+    return [hand.trace("object", path, radius, scene.inside) for path in dots], radius
 
 
-def _hatch(scene: Scene, rng: Generator, spacing: float, radius: float) -> list[Stroke]:
-    """Wavy parallel lines over the object, each as its own stroke, some left out."""
-    careless = rng.random() < CARELESS
-    floor = -rng.uniform(0, 0.03) * scene.size if careless else radius + 0.5
-    lines = hand.hatching(
-        lambda path: lookup(scene.signed, path) > floor,
-        scene.box, rng, rng.uniform(0, np.pi), spacing, rng.uniform(0, 0.5),
-    )  # fmt: skip
+def _hatch(scene: Scene, hand: Hand, radius: float, cover: float) -> list[Stroke]:
+    """Wavy parallel lines over the object, each a stroke of its own, some left out."""
+    rng = hand.rng
+    floor = -rng.uniform(0, 0.03) * scene.size if hand.careless else radius + 0.5
+    spacing = max(2 * radius / cover, scene.size / 20)
+    lines = paths.hatching(
+        lambda path: lookup(scene.signed, path) > floor, scene.box, rng, spacing, rng.uniform(0, 1)
+    )
     left_out = rng.choice([0.0, 0.1, 0.4])
-    lines = [path for path in lines if len(path) > 1 and rng.random() >= left_out]
-    return [trace("object", path, radius, rng) for path in lines[:40]]
+    lines = [path for path in lines if rng.random() >= left_out]
+    return [hand.trace("object", path, radius) for path in lines[:40]]
 
 
-def _outline(scene: Scene, rng: Generator, radius: float) -> list[Stroke]:
+def _outline(scene: Scene, hand: Hand, radius: float) -> list[Stroke]:
     """Along the inside of the edge, all round or a part; now and then half outside."""
-    half_out = rng.random() < 0.2
-    depth = 0.0 if half_out else radius + rng.uniform(0.0, 0.06) * scene.size
+    rng = hand.rng
+    depth = 0.0 if rng.random() < 0.2 else radius + rng.uniform(0.0, 0.06) * scene.size
     depth = min(depth, 0.7 * float(scene.inside.max()))
-    ring = hand.level(scene.signed, depth, rng, rng.choice([rng.uniform(0.3, 1), 1.0]))
-    path = hand.moved(ring, rng, rng.uniform(0, 0.02), 0.005 * scene.size, 120)
-    return [trace("object", path, radius, rng)] if len(path) > 1 else []
+    ring = paths.level(scene.signed, depth, rng, rng.choice([rng.uniform(0.3, 1), 1.0]))
+    path = hand.follow(ring, scene, 120, share=0.15)
+    return [hand.trace("object", path, radius)] if len(path) > 1 else []
 
 
-def _zigzag(scene: Scene, rng: Generator) -> list[Stroke]:
+def _zigzag(scene: Scene, hand: Hand) -> list[Stroke]:
     """One line to and fro that fills most of the object, now and then over its edge."""
+    rng = hand.rng
     radius = scene.size * log_uniform(rng, 0.03, 0.12)
-    spacing = 2 * radius * rng.uniform(0.6, 1.6)
     over = rng.uniform(-0.5, 0.6) * radius
-    lines = hand.hatching(
+    lines = paths.hatching(
         lambda path: lookup(scene.signed, path) > radius - over - 0.5,
-        scene.box, rng, rng.uniform(0, np.pi), spacing, 0.1,
+        scene.box, rng, 2 * radius * rng.uniform(0.6, 1.6), 0.1,
     )  # fmt: skip
-    lines = [path[:: -1 if number % 2 else 1] for number, path in enumerate(lines) if len(path)]
+    lines = [path[:: -1 if number % 2 else 1] for number, path in enumerate(lines)]
     if len(lines) > 3 and rng.random() < 0.4:
-        some = round(len(lines) * rng.uniform(0.5, 0.95))
-        start = int(rng.integers(len(lines) - some + 1))
-        lines = lines[start : start + some]
+        lines = lines[rng.integers(len(lines) // 2) :]
     if not lines:
         return []
-    path = _followed(np.vstack(lines), scene, rng, 200)
+    path = hand.follow(np.vstack(lines), scene, 200, share=0.1)
     on_way = lookup(scene.signed, path) > -0.05 * scene.size
-    return [trace("object", part, radius, rng) for part in hand.runs(path, on_way)]
+    return [hand.trace("object", part, radius) for part in runs(path, on_way)]
 
 
-# --- strokes on the background --------------------------------------------------------------------
-
-
-def _background(scene: Scene, rng: Generator, count: int, radius: float) -> list[Stroke]:
-    """Thin strokes beside the object, along its outline, or elsewhere in the picture."""
-    if count == 0 or scene.outside.max() < 2 * radius + 4:
-        return []
-    careless = rng.random() < 0.05
-    strokes = []
-    for _ in range(count):
-        path = _followed(_background_path(scene, rng, radius), scene, rng)
-        clear = lookup(scene.outside, path) > (0 if careless else 1.2 * radius + 1.5)
-        path = hand.longest(path, clear & _within(path, scene.mask.shape))
-        if len(path) > 1:
-            strokes.append(trace("background", path, radius, rng, 0.9 * scene.outside))
-    return strokes
-
-
-def _background_path(scene: Scene, rng: Generator, radius: float) -> Path:
-    distance = radius + 2 + scene.size * log_uniform(rng, 0.04, 0.4)
-    way = rng.random()
-    if way < 0.35:
-        ring = hand.level(-scene.outside, -distance, rng, rng.uniform(0.1, 1.0))
-        if len(ring):
-            return ring
-    start, outward = _beside(scene, rng, distance if way < 0.75 else None)
-    if way < 0.6:
-        angle = outward + np.pi / 2 + rng.normal(0, 0.3)
-    else:
-        angle = rng.uniform(0, 2 * np.pi)
-    longer = float(max(scene.mask.shape))
-    length = min(scene.size * log_uniform(rng, 0.15, 1.5), 0.6 * longer)
-    path = hand.line(start, angle, length, rng.normal(0, 0.6))
-    return path - (path.mean(axis=0) - start)
-
-
-def _beside(scene: Scene, rng: Generator, distance: float | None) -> tuple[Path, float]:
-    """A point about ``distance`` from the object, or anywhere off it, and the way outward."""
-    height, width = scene.mask.shape
-    points = rng.uniform(0, 1, (400, 2)) * [width, height]
-    if distance is not None:
-        x, y, wide, high = scene.box
-        low = np.maximum([x - distance, y - distance], 0)
-        top = np.minimum([x + wide + distance, y + high + distance], [width, height])
-        points = low + rng.uniform(0, 1, (400, 2)) * (top - low)
-    away = lookup(scene.outside, points)
-    fits = away > 0 if distance is None else np.abs(away - distance) < 0.3 * distance
-    fits = fits if fits.any() else away == away.max()
-    start = points[rng.choice(np.flatnonzero(fits))]
-    step = np.array([[2.0, 0], [-2.0, 0], [0, 2.0], [0, -2.0]])
-    right, left, down, up = lookup(scene.outside, start + step)
-    return start, float(np.arctan2(down - up, right - left))
-
-
-def _within(path: Path, shape: tuple[int, ...]) -> Mask:
-    return (path >= 0).all(axis=1) & (path[:, 0] < shape[1]) & (path[:, 1] < shape[0])
-
-
-def _dense_background(scene: Scene, rng: Generator, radius: float) -> list[Stroke]:
-    """Hatching over the picture and a line round the object: how ``iseg_scribbles`` was marked."""
-    gap = radius + 1.5 + scene.size * log_uniform(rng, 0.01, 0.15)
-    strokes: list[Stroke] = []
-    height, width = scene.mask.shape
-    if rng.random() < 0.7:
-        spacing = max(float(max(height, width)) * log_uniform(rng, 0.03, 0.15), 6 * radius)
-        lines = hand.hatching(
-            lambda path: (lookup(scene.outside, path) > gap) & _within(path, scene.mask.shape),
-            (0, 0, width, height), rng, rng.uniform(0, np.pi), spacing, rng.uniform(0, 0.5),
-        )  # fmt: skip
-        lines = [path for path in lines if len(path) > 1]
-        strokes += [trace("background", path, radius, rng) for path in lines]
-    if rng.random() < 0.7:
-        ring = hand.level(-scene.outside, -gap, rng, rng.uniform(0.5, 1))
-        path = hand.moved(ring, rng, 0.005, 0.003 * scene.size, 120)
-        if len(path) > 1:
-            strokes.append(trace("background", path, radius, rng, 0.9 * scene.outside))
-    return strokes
+def _across_edge(scene: Scene, hand: Hand) -> list[Stroke]:
+    """A short stroke over the edge, 5 to 45 % of it outside."""
+    rng, path = hand.rng, scene.deepest()
+    length = scene.size * log_uniform(rng, 0.15, 0.8)
+    ring = paths.level(scene.inside, 1.0, rng, 1.0)
+    for _ in range(15 if len(ring) else 0):
+        angle, outside = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.45)
+        tried = paths.line(ring[rng.integers(len(ring))], angle, length, rng.normal(0, 0.5))
+        tried = tried - (tried[round(24 * (1 - outside))] - tried[0])
+        if 0.55 < np.mean(lookup(scene.inside, tried) > 0) < 0.95:
+            path = hand.follow(tried, scene)
+            break
+        length *= 0.93
+    return [hand.trace("object", path, scene.size * log_uniform(rng, 0.01, 0.05))]
 
 
 # --- kinds of prompt ------------------------------------------------------------------------------
 
 
-def _sparse(scene: Scene, rng: Generator, background: bool = True) -> Drawn:
-    strokes = _thin(scene, rng, log_uniform(rng, 0.005, 0.06))
+def _sparse(scene: Scene, hand: Hand, background: bool = True) -> list[Stroke]:
+    """Thin object strokes and, six times in seven, one to five as thin on the background."""
+    rng = hand.rng
+    strokes, radius = (_dots if rng.random() < 0.07 else _thin)(scene, hand)
     if background:
+        if rng.random() < 0.4:
+            radius = hand.radius(scene)
         count = int(rng.choice(6, p=[0.06, 0.1, 0.18, 0.28, 0.24, 0.14]))
-        strokes += _background(scene, rng, count, _brush(scene, rng))
-    return _rasterize(strokes, scene)
+        strokes += lines_beside(scene, hand, count, radius)
+    return strokes
 
 
-def _brush(scene: Scene, rng: Generator) -> float:
-    """Radius of a thin brush: a part of the object's size and a part of the picture's."""
-    picture = float(max(scene.mask.shape))
-    blend = rng.uniform(0, 1)
-    size = scene.size**blend * (0.3 * picture) ** (1 - blend)
-    return max(0.8, size * log_uniform(rng, 0.008, 0.035))
-
-
-def _dense(scene: Scene, rng: Generator) -> Drawn:
-    """Several wider strokes, or hatching with an outline, covering 10 to 45 % of the object."""
-    cover = rng.uniform(0.1, 0.45)
-    radius = scene.size * log_uniform(rng, 0.008, 0.05)
-    strokes: list[Stroke] = []
+def _dense(scene: Scene, hand: Hand) -> list[Stroke]:
+    """Several strokes, or hatching with an outline, covering 10 to 45 % of the object."""
+    rng, strokes = hand.rng, list[Stroke]()
+    cover, radius = rng.uniform(0.1, 0.45), scene.size * log_uniform(rng, 0.006, 0.05)
     if rng.random() < 0.5:
-        strokes = _hatch(scene, rng, 2 * radius / cover, radius)
-        if rng.random() < 0.7:
-            strokes += _outline(scene, rng, radius)
+        outline = _outline(scene, hand, radius) if rng.random() < 0.7 else []
+        strokes = _hatch(scene, hand, radius, cover) + outline
     else:
         left = cover * scene.size**2
         for _ in range(10):
-            path = _careful(_middle_path(scene, rng), scene)
-            strokes.append(trace("object", path, radius, rng, scene.inside))
+            path = _single(scene, hand)
+            strokes.append(hand.trace("object", path, radius, scene.inside))
             left -= 2 * radius * path_length(path)
             if left < 0:
                 break
-    return _rasterize(strokes + _some_background(scene, rng), scene)
+    return strokes + _some_background(scene, hand)
 
 
-def _some_background(scene: Scene, rng: Generator) -> list[Stroke]:
-    """None, a few thin strokes or dense ones."""
-    way, radius = rng.random(), _brush(scene, rng)
+def _some_background(scene: Scene, hand: Hand) -> list[Stroke]:
+    """None, a few thin strokes or hatching."""
+    way, radius = hand.rng.random(), hand.radius(scene)
     if way < 0.3:
         return []
     if way < 0.65:
-        return _background(scene, rng, int(rng.integers(1, 7)), radius)
-    return _dense_background(scene, rng, radius)
+        return lines_beside(scene, hand, int(hand.rng.integers(1, 7)), radius)
+    return hatched_background(scene, hand, radius)
 
 
-def _hatched(scene: Scene, rng: Generator) -> Drawn:
-    radius = scene.size * log_uniform(rng, 0.008, 0.03)
-    spacing = radius * log_uniform(rng, 4, 16)
-    strokes = _hatch(scene, rng, spacing, radius)
-    return _rasterize(strokes + _some_background(scene, rng), scene)
+def _few(scene: Scene, hand: Hand) -> list[Stroke]:
+    """In half of the cases one to four thin strokes on the background."""
+    count = int(hand.rng.integers(1, 5)) if hand.rng.random() < 0.5 else 0
+    return lines_beside(scene, hand, count, hand.radius(scene))
 
 
-def _outlined(scene: Scene, rng: Generator) -> Drawn:
-    strokes = _outline(scene, rng, scene.size * log_uniform(rng, 0.008, 0.04))
-    return _rasterize(strokes + _some_background(scene, rng), scene)
+def _hatched(scene: Scene, hand: Hand) -> list[Stroke]:
+    cover = log_uniform(hand.rng, 0.05, 0.4)
+    return _hatch(scene, hand, hand.radius(scene), cover) + _some_background(scene, hand)
 
 
-def _filled(scene: Scene, rng: Generator) -> Drawn:
-    strokes = _zigzag(scene, rng)
-    few = int(rng.choice([0, rng.integers(1, 5)]))
-    return _rasterize(strokes + _background(scene, rng, few, _brush(scene, rng)), scene)
+def _outlined(scene: Scene, hand: Hand) -> list[Stroke]:
+    return _outline(scene, hand, hand.radius(scene)) + _some_background(scene, hand)
 
 
-def _slipped(scene: Scene, rng: Generator) -> Drawn:
-    """A short stroke near the edge, 5 to 45 % of it outside."""
-    path = _deepest(scene)
-    for _ in range(12):
-        depth = rng.uniform(0.0, 0.08) * scene.size
-        ring = hand.level(scene.signed, min(depth, 0.5 * float(scene.inside.max())), rng, 0.05)
-        if not len(ring):
-            continue
-        length = scene.size * log_uniform(rng, 0.15, 0.7)
-        tried = hand.line(ring[0], rng.uniform(0, 2 * np.pi), length, rng.normal(0, 0.5))
-        if 0.55 < np.mean(lookup(scene.inside, tried) > 0) < 0.95:
-            path = _followed(tried, scene, rng)
-            break
-    strokes = [trace("object", path, scene.size * log_uniform(rng, 0.01, 0.05), rng)]
-    few = int(rng.choice([0, rng.integers(1, 5)]))
-    return _rasterize(strokes + _background(scene, rng, few, _brush(scene, rng)), scene)
-
-
-def _rasterize(strokes: list[Stroke], scene: Scene) -> Drawn:
-    """Object strokes over background strokes; a dot on the deepest pixel if none is there."""
-    strokes = sorted(strokes, key=lambda stroke: stroke["kind"])
-    drawn = rasterize(strokes, *scene.mask.shape)
-    if (drawn.object & scene.mask).any():
-        return drawn
-    dot = {"kind": "object", "points": np.column_stack([_deepest(scene), [[1.0]]])}
-    return rasterize([*strokes, dot], *scene.mask.shape)
-
-
-# --- coarse masks ---------------------------------------------------------------------------------
-
-
-def _shift(scene: Scene, rng: Generator) -> Mask:
-    """The mask moved and scaled by up to 10 % of its size."""
-    x, y, width, height = scene.box
-    centre = np.array([x + width / 2, y + height / 2])
-    scale = 1 + rng.uniform(-0.1, 0.1, 2)
-    move = rng.uniform(-0.1, 0.1, 2) * scene.size
-    matrix = np.column_stack([np.diag(scale), centre - scale * centre + move])
-    moved = cv2.warpAffine(
-        scene.mask.view(np.uint8), matrix, scene.mask.shape[::-1], flags=cv2.INTER_NEAREST
-    )
-    return moved > 0
-
-
-def _polygon(scene: Scene, rng: Generator) -> Mask:
-    """Each part's outline by few vertices, each a little off."""
-    contours, _ = cv2.findContours(
-        scene.mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    drawn = np.zeros(scene.mask.shape, np.uint8)
-    tolerance = scene.size * log_uniform(rng, 0.015, 0.08)
-    for contour in contours:
-        corners = cv2.approxPolyDP(contour, tolerance, True).astype(np.float64)
-        corners += rng.normal(0, 0.015 * scene.size, corners.shape)
-        cv2.fillPoly(drawn, [corners.round().astype(np.int32)], 1)
-    return drawn > 0
-
-
-def _blocks(scene: Scene, rng: Generator) -> Mask:
-    """The mask on a coarse grid, 4 to 20 cells to its size."""
-    height, width = scene.mask.shape
-    cell = max(2.0, scene.size / log_uniform(rng, 4, 20))
-    coarse = (max(1, round(width / cell)), max(1, round(height / cell)))
-    share = cv2.resize(scene.mask.astype(np.float32), coarse, interpolation=cv2.INTER_AREA)
-    kept = (share >= rng.uniform(0.2, 0.7)).astype(np.uint8)
-    return cv2.resize(kept, (width, height), interpolation=cv2.INTER_NEAREST) > 0
-
-
-def _overpaint(scene: Scene, rng: Generator) -> Mask:
-    """The mask grown by 0 to 15 % of its size, here more, there less."""
-    height, width = scene.mask.shape
-    cell = max(1.0, scene.size * log_uniform(rng, 0.08, 0.4))
-    coarse = (max(2, round(height / cell) + 2), max(2, round(width / cell) + 2))
-    amount = rng.uniform(-0.02, 0.12, coarse).astype(np.float32) * scene.size
-    return scene.signed > -cv2.resize(amount, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def _released(recipe: str) -> Callable[[Scene, Generator], Mask]:
-    def draw(scene: Scene, rng: Generator) -> Mask:
-        mask, window = np.zeros_like(scene.mask), _window(scene.mask)
-        mask[window] = RECIPES[recipe](scene.mask[window].astype(np.uint8) * 255, rng)
-        return mask
-
-    return draw
-
-
-def _coarse(make: Callable[[Scene, Generator], Mask]) -> Callable[[Scene, Generator], Drawn]:
-    """A coarse mask as the object stroke, in a quarter of the cases with background strokes."""
-
-    def draw(scene: Scene, rng: Generator) -> Drawn:
-        mask = make(scene, rng)
-        few = int(rng.integers(1, 5)) if rng.random() < 0.25 else 0
-        drawn = _rasterize(_background(scene, rng, few, _brush(scene, rng)), scene)
-        if not (mask & scene.mask).any():
-            return drawn
-        return Drawn(mask, drawn.background & ~mask)
-
-    return draw
-
-
-PROMPTS: dict[str, Callable[[Scene, Generator], Drawn]] = {
+STROKES: dict[str, Callable[[Scene, Hand], list[Stroke]]] = {
     "sparse": _sparse,
-    "sparse_object": lambda scene, rng: _sparse(scene, rng, background=False),
+    "sparse_object": lambda scene, hand: _sparse(scene, hand, background=False),
     "dense": _dense,
     "hatch": _hatched,
     "outline": _outlined,
-    "fill": _filled,
-    "beside": _slipped,
-    "shift": _coarse(_shift),
-    "polygon": _coarse(_polygon),
-    "blocks": _coarse(_blocks),
-    "overpaint": _coarse(_overpaint),
-    **{recipe: _coarse(_released(recipe)) for recipe in RECIPES},
+    "fill": lambda scene, hand: _zigzag(scene, hand) + _few(scene, hand),
+    "beside": lambda scene, hand: _across_edge(scene, hand) + _few(scene, hand),
 }
-"""Kinds of prompt by name."""
+"""Kinds of prompt that are brushed, by name."""
+
+PROMPTS = (*STROKES, *COARSE)
+"""Every kind of prompt."""
 
 MIX: dict[str, float] = {
     "sparse": 0.34, "sparse_object": 0.16, "dense": 0.10, "hatch": 0.05, "outline": 0.04,
@@ -405,27 +235,41 @@ def draw_prompt(mask: Mask, kind: str, rng: Generator) -> Drawn:
 
     Args:
         mask: bool H×W, the object.
-        kind: a key of :data:`PROMPTS`.
+        kind: one of :data:`PROMPTS`.
         rng: the only source of chance.
 
     Returns:
         Object and background strokes, bool H×W each, without a common pixel. The object stroke
-        meets the object wherever there is one; both are empty for an empty mask.
+        meets the object wherever there is one; both are empty for an empty mask. A coarse mask is
+        an object stroke; a quarter of them come with strokes on the background.
 
     Raises:
         ValueError: an unknown kind, or a mask that is not bool H×W.
     """
     if kind not in PROMPTS:
         raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(PROMPTS)}")
-    _check(mask, "mask")
+    if mask.dtype != np.bool_ or mask.ndim != 2:
+        raise ValueError(f"mask must be bool H×W, got {mask.dtype} of shape {mask.shape}")
     if not mask.any():
         return Drawn(np.zeros_like(mask), np.zeros_like(mask))
-    return PROMPTS[kind](Scene(np.ascontiguousarray(mask)), rng)
+    scene, hand = Scene(np.ascontiguousarray(mask)), Hand(rng)
+    if kind in STROKES:
+        return _rasterize(STROKES[kind](scene, hand), scene)
+    coarse = COARSE[kind](scene, rng)
+    beside = _few(scene, hand) if rng.random() < 0.5 else []
+    if not (coarse & mask).any():
+        return _rasterize(beside, scene)
+    return Drawn(coarse, rasterize(beside, *mask.shape).background & ~coarse)
 
 
-def _check(mask: Mask, name: str) -> None:
-    if mask.dtype != np.bool_ or mask.ndim != 2:
-        raise ValueError(f"{name} must be bool H×W, got {mask.dtype} of shape {mask.shape}")
+def _rasterize(strokes: list[Stroke], scene: Scene) -> Drawn:
+    """Object strokes over those of the background; a dot on the deepest pixel if they miss it."""
+    strokes = sorted(strokes, key=lambda stroke: stroke["kind"])
+    drawn = rasterize(strokes, *scene.mask.shape)
+    if (drawn.object & scene.mask).any():
+        return drawn
+    dot = {"kind": "object", "points": np.column_stack([scene.deepest(), [[1.0]]])}
+    return rasterize([*strokes, dot], *scene.mask.shape)
 
 
 # --- corrections ----------------------------------------------------------------------------------
@@ -442,6 +286,7 @@ def draw_correction(
     Args:
         mask: bool H×W, the object.
         prediction: bool H×W, the answer to correct.
+        rng: the only source of chance.
         ignore: bool H×W, pixels that are no error whatever the answer; none without it.
 
     Returns:
@@ -451,18 +296,19 @@ def draw_correction(
     counts = np.ones_like(mask) if ignore is None else ~ignore
     errors = {"object": mask & ~prediction & counts, "background": prediction & ~mask & counts}
     scenes = {kind: Scene(error) for kind, error in errors.items() if error.any()}
-    kind = max(scenes, key=lambda k: float(scenes[k].inside.max()), default="")
+    kind = max(scenes, key=lambda kind: float(scenes[kind].inside.max()), default="")
     if not kind or scenes[kind].inside.max() <= LEAST_DEPTH:
         return Drawn(np.zeros_like(mask), np.zeros_like(mask))
-    error = scenes[kind]
+    error, hand = scenes[kind], Hand(rng)
     labels = cv2.connectedComponents(error.mask.view(np.uint8), connectivity=8)[1]
     region = Scene(labels == labels.flat[int(np.argmax(error.inside))])
     if rng.random() < 0.7:
-        path = hand.through(region, rng, 2, deep=rng.uniform(1, 2.5))
+        path = paths.through(region, rng, 2, rng.uniform(1, 2.5), spine=rng.random() < 0.4)
     else:
-        path = hand.chord(region, rng)
-    path = _careful(_followed(path, region, rng), region)
-    path = _shortened(path, rng.uniform(0.5, 1), rng)
+        path = paths.chord(region, rng)
+    path = hand.follow(path, region)
+    path = paths.longest(path, lookup(region.inside, path) > 0.5)
+    path = shortened(path, rng.uniform(0.4, 1), rng) if len(path) > 1 else region.deepest()
     whole = float(np.sqrt(np.count_nonzero(mask | prediction)))
     radius = max(0.8, whole * log_uniform(rng, 0.008, 0.05))
-    return rasterize([trace(kind, path, radius, rng, region.inside)], *mask.shape)
+    return rasterize([hand.trace(kind, path, radius, region.inside)], *mask.shape)
