@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from nseg_lib.interactive.simulate import MIX, draw_prompt
 from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,6 +16,7 @@ from nseg_lib import coco
 from nseg_lib.interactive import crops
 from nseg_lib.interactive.config import PromptConfig
 from nseg_lib.interactive.crops import Crop, Mask
+from nseg_lib.interactive.simulate import MIX, draw_prompt
 
 LEAST_AREA = 400
 """Pixels; smaller objects are not trained on."""

