@@ -4,22 +4,20 @@
 # After this chapter you will be able to
 #
 # - brush over an object in any picture, and take its mask, its cut-out or its annotation away;
-# - see two refiners answer the same stroke, while you draw it;
-# - say how an answer moves as the stroke shrinks and overshoots, and judge refiners on strokes that
+# - see two networks answer the same stroke, while you draw it;
+# - say how an answer moves as the stroke shrinks and overshoots, and judge networks on strokes that
 #   a hand drew, beside simulated ones.
 #
 # | | |
 # |---|---|
 # | makes | nothing that is in the paper: its strokes are simulated |
 # | inputs → outputs | a picture and your hand → masks, strokes saved as JSON |
-# | takes | about half a minute, and as long as you like to draw |
+# | takes | a quarter of a minute, and as long as you like to draw |
 # | previous, next | [08 · Pictures and errors](08_qualitative_and_errors.ipynb), [10 · Beyond the paper](10_beyond_the_paper.ipynb) |
 
 # %% tags=["parameters"]
 profile = "sample"  # which settings: smoke, sample, half, paper
-data = "data/sample"  # a data set in COCO's layout, with splits train and val
 photos = "data/sample"  # the data set that holds the split "photos"
-runs = "runs/sample"  # trained networks
 out = "reports/sample"  # strokes go to its folder "strokes"
 picture = "coffee"  # a photograph's name, or the path of a picture of yours
 
@@ -28,49 +26,50 @@ from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from nseg_lib import Refiner, course, exercises, figures, metrics
-from nseg_lib import runs as trained_runs
-from nseg_lib.baselines import grabcut
+from nseg_lib import course, exercises, figures, metrics
 from nseg_lib.coco import DataError, read_image
+from nseg_lib.interactive.simulate import draw_prompt
 from nseg_lib.notebooks import project_root
+from nseg_lib.refine import PRETRAINED, Refiner
 from nseg_lib.strokes import rasterize
 from nseg_lib.widget import StrokeCanvas, results
 
 ROOT = project_root()
-DATA = course.data_set(ROOT / data)
 PHOTOS = course.photographs(course.data_set(ROOT / photos))
 STROKES = ROOT / out / "strokes"
 
 # %% [markdown]
-# ## Two refiners
+# ## Two networks
 #
-# Anything with a method `refine(image, stroke) → mask` can sit behind the canvas. Here: a trained
-# network, the one found first, and **GrabCut**, which was never trained on anything. The second
-# could be another network just as well; change the last line.
-
+# The package comes with trained networks, named in `PRETRAINED`. The first is the one that
+# `nseg refine` and `nseg annotate` use; the last is the paper's smallest. They stand side by side
+# in this chapter, and get the same strokes. Another network, such as one that you trained, goes in
+# by a line: `refiners["mine"] = Refiner.load("runs/…/weights.safetensors")`. And anything with a
+# method `refine(image, stroke) → mask` can sit behind the canvas, a network or not.
 
 # %%
-class GrabCut:
-    def refine(self, image, stroke):
-        return grabcut(image, stroke)
-
-
-found = trained_runs.find(course.trained(ROOT / runs, DATA))
-name = next(iter(found))
-refiners = {name: Refiner.load(found[name][0].weights), "grabcut": GrabCut()}
+refiners = {name: Refiner.from_pretrained(name) for name in (PRETRAINED[0], PRETRAINED[-1])}
+first = PRETRAINED[0]
+for name, refiner in refiners.items():
+    parameters = sum(p.numel() for p in refiner.network.parameters())
+    corrects = getattr(refiner, "corrects", False)
+    print(f"{name}: {parameters:,} parameters, takes corrections: {'yes' if corrects else 'no'}")
 
 # %% [markdown]
 # ## Draw
 #
 # Brush over the object: hold the button and move. **On release** the stroke goes to the kernel and
 # the mask comes back; go on drawing, nothing waits for it. Once there is a mask, strokes *correct*
-# it: **Object** adds, **Background** takes away, **Erase** takes back what was brushed. These models
-# take no corrections themselves, so what you add is united with their mask and what you mark as
-# background is cut from it; the canvas says so. The wheel or `[` `]` change the radius, `Z` undoes,
-# `?` lists the rest. Another picture? Drop one onto the canvas, paste one, or press the folder.
+# it: **Object** adds, **Background** takes away, **Erase** takes back what was brushed. A network
+# that takes corrections is given them together with its own mask, and may change more than you
+# touched; for one that takes none, what you add is united with its mask and what you mark as
+# background is cut from it, and the canvas says so. The wheel or `[` `]` change the radius, `Z`
+# undoes, `?` lists the rest. Another picture? Drop one onto the canvas, paste one, or press the
+# folder.
 #
 # The strokes that are there already were laid by hand over the photograph, so that the chapter runs
 # without you. Press the bin and draw your own; then run the cells below again.
@@ -84,8 +83,8 @@ else:
         start = results.recorded(picture)
     except DataError:  # a data set of other photographs
         start = []
-canvas = StrokeCanvas(image, refiners[name])
-canvas.strokes = start
+canvas = StrokeCanvas(refiner=refiners[first])
+canvas.load(image, Path(picture).name, start)
 canvas
 
 # %% [markdown]
@@ -95,8 +94,8 @@ canvas
 # %%
 print(f"mask: {canvas.mask.shape}, {canvas.mask.mean():.1%} of the picture")
 for stroke in canvas.strokes:
-    first = stroke["points"][0]
-    print(f"{stroke['kind']}: {len(stroke['points'])} points, the first (x, y, radius) = {first}")
+    point = stroke["points"][0]
+    print(f"{stroke['kind']}: {len(stroke['points'])} points, the first (x, y, radius) = {point}")
 
 # %% [markdown]
 # A stroke becomes pixels by one rule, in the browser as in Python: neighbouring points span a
@@ -105,12 +104,22 @@ for stroke in canvas.strokes:
 #
 # ## The same stroke, two answers
 #
-# Draw in either canvas: the other follows, and each shows its own model's mask. (In a saved
-# notebook you see the figure below instead.)
+# Draw in either canvas: the other follows, and each shows its own network's mask. Another picture
+# on the canvas above comes here too. (In a saved notebook you see the figure below instead.)
 
 # %%
-left, right = (StrokeCanvas(image, refiner, view="mask") for refiner in refiners.values())
-widgets.dlink((canvas, "strokes"), (left, "strokes"))
+left, right = (StrokeCanvas(refiner=refiner, view="mask") for refiner in refiners.values())
+
+
+def follow(_=None):
+    for each in (left, right):
+        if each.image is not canvas.image:
+            each.load(canvas.image, canvas.name)
+    left.strokes = canvas.strokes
+
+
+follow()
+canvas.observe(follow, "mask")
 widgets.link((left, "strokes"), (right, "strokes"))
 columns = [
     widgets.VBox([widgets.Label(title), each], layout={"width": "50%"})
@@ -119,6 +128,7 @@ columns = [
 display(widgets.HBox(columns))
 
 # %%
+image = canvas.image  # a dropped one, perhaps
 drawn = rasterize(canvas.strokes, *image.shape[:2]).object
 assert drawn.any(), "nothing is drawn: brush over an object above, and run this cell again"
 answers = {title: refiner.refine(image, drawn) for title, refiner in refiners.items()}
@@ -134,8 +144,9 @@ for ax, (title, answer) in zip(axes[0, 1:], answers.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# *What to look for:* the network keeps close to the stroke. That is what it learned: its training
-# strokes miss a seventh of the object and hardly ever leave it, so doing little is nearly right.
+# *What to look for:* the paper's network (right) keeps close to the stroke. That is what it learned:
+# its training strokes miss a seventh of the object and hardly ever leave it, so doing little is
+# nearly right.
 #
 # ## A stroke that shrinks, a stroke that overshoots
 #
@@ -151,15 +162,28 @@ def with_brush(strokes, factor):
 
 
 factors = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-rows = []
+rows, moved = [], {}
 for factor in factors:
     stroke = rasterize(with_brush(canvas.strokes, factor), *image.shape[:2]).object
     for title, refiner in refiners.items():
-        rows.append((title, factor, stroke.mean(), refiner.refine(image, stroke).mean()))
-moves = pd.DataFrame(rows, columns=["refiner", "brush", "stroke", "mask"])
+        moved[title, factor] = stroke, refiner.refine(image, stroke)
+        rows.append((title, factor, stroke.mean(), moved[title, factor][1].mean()))
 
+shown = (0.25, 0.5, 1.0, 2.0)
+fig, axes = figures.panels(len(refiners), len(shown), size=(2.5, 1.9))
+for line, title in zip(axes, refiners, strict=True):
+    for ax, factor in zip(line, shown, strict=True):
+        stroke, answer = moved[title, factor]
+        figures.show(
+            ax, image, stroke=stroke, prediction=answer, title=f"{title}\nbrush × {factor}"
+        )
+figures.legend(fig, ["stroke", "prediction"])
+plt.show()
+
+# %%
+moves = pd.DataFrame(rows, columns=["network", "brush", "stroke", "mask"])
 fig, ax = plt.subplots(figsize=(4.6, 3.2), layout="constrained")
-for title, rows_of in moves.groupby("refiner"):
+for title, rows_of in moves.groupby("network"):
     ax.plot(rows_of["brush"], rows_of["mask"], marker="o", label=title)
 ax.plot(factors, moves.groupby("brush")["stroke"].first(), "k--", label="the stroke itself")
 ax.set(xlabel="radius of the brush, as a multiple of yours", ylabel="share of the picture")
@@ -167,23 +191,25 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# *What to look for:* the object has one size, whatever the brush. A refiner that knew the object
+# *What to look for:* the object has one size, whatever the brush. A network that knew the object
 # would draw a **level** line here; one that copies its stroke runs along the dashed line.
 #
 # With your hand: the slider sets the brush of the strokes above, and the mask follows.
 
 # %%
 brush = widgets.FloatSlider(1.0, min=0.25, max=2.0, step=0.05, description="brush ×")
-trial = StrokeCanvas(image, refiners[name])
+trial = StrokeCanvas(refiner=refiners[first])
 
 
-def follow(_=None):
+def resize(_=None):
+    if trial.image is not canvas.image:
+        trial.load(canvas.image, canvas.name)
     trial.strokes = with_brush(canvas.strokes, brush.value)
 
 
-brush.observe(follow, "value")
-canvas.observe(follow, "strokes")
-follow()
+resize()
+brush.observe(resize, "value")
+canvas.observe(resize, "mask")
 display(widgets.VBox([brush, trial]))
 
 # %% [markdown]
@@ -191,12 +217,14 @@ display(widgets.VBox([brush, trial]))
 #
 # A stroke file holds the vectors and the size of its picture; it opens again on the canvas (drop
 # it there), and it is what an evaluation needs. The cell saves the drawing of the picture above
-# and judges on every photograph that has strokes: what you saved, else the recorded ones.
+# and judges on every photograph that has strokes: what you saved, else the recorded ones. Beside
+# them stand two simulations: the paper's strokes, and a **scribble** as the package's simulator of
+# drawing hands makes it.
 
 # %%
 STROKES.mkdir(parents=True, exist_ok=True)
 if canvas.strokes:
-    canvas.save(STROKES / f"{Path(picture).stem}.json", "strokes")
+    canvas.save(STROKES / f"{Path(canvas.name).stem}.json", "strokes")
 
 rows = []
 for sample in PHOTOS:
@@ -211,8 +239,12 @@ for sample in PHOTOS:
     except DataError as error:
         print(error)
         continue
-    by_hand = rasterize(strokes, height, width).object
-    for kind, stroke in (("by hand", by_hand), ("simulated", sample.stroke)):
+    by_kind = {
+        "by hand": rasterize(strokes, height, width).object,
+        "the paper's": sample.stroke,
+        "scribble": draw_prompt(sample.mask, "sparse_object", np.random.default_rng(9)).object,
+    }
+    for kind, stroke in by_kind.items():
         row = {"photograph": stem, "strokes": kind, "the stroke": metrics.iou(stroke, sample.mask)}
         for title, refiner in refiners.items():
             row[title] = metrics.iou(refiner.refine(sample.image, stroke), sample.mask)
@@ -223,10 +255,11 @@ if len(judged):
     display(judged.groupby("strokes").mean(numeric_only=True).style.format("{:.3f}"))
 
 # %% [markdown]
-# *What to look for:* compare "the stroke" with each refiner *within* a kind of stroke: is the mask
-# better than what was handed in? Six photographs prove nothing; they show what to measure. Your own
-# strokes on pictures of your own are the test that counts. `nseg annotate DIR` opens the same
-# canvas over a folder, one picture after the other, and writes a COCO file that keeps the strokes.
+# *What to look for:* compare "the stroke" with each network *within* a kind of stroke: is the mask
+# better than what was handed in? Then compare the kinds: which simulation is like your hand? Six
+# photographs prove nothing; they show what to measure. Your own strokes on pictures of your own are
+# the test that counts. `nseg annotate DIR` opens the same canvas over a folder, as many objects a
+# picture as you like, and writes a COCO file that keeps the strokes.
 #
 # ## Exercises
 #
@@ -272,8 +305,8 @@ print(exercises.check_corrected(corrected))
 # %% [markdown]
 # ## What you have seen
 #
-# A canvas that any refiner can sit behind; that a network trained on simulated strokes follows the
-# brush rather than the object; and how to collect the strokes that would tell it otherwise.
+# A canvas that any refiner can sit behind; that a network trained on strokes which nearly cover the
+# object follows the brush rather than the object; and how to collect the strokes that tell.
 #
 # Next: [10 · Beyond the paper](10_beyond_the_paper.ipynb), where the strokes change and the
 # protocol for a better refiner is laid down.

@@ -72,7 +72,7 @@ def serve(
     token = secrets.token_urlsafe(24)
     command = [sys.executable, "-m", "voila", str(path), "--no-browser", "--Voila.auto_token=True"]
     command += [f"--Voila.ip={HOST}", f"--port={port}", "--Voila.port_retries=0"]
-    command += ["--Voila.log_level=WARN"]
+    command += ["--Voila.log_level=WARN", "--progressive_rendering=True"]
     # The token goes by the environment, which other users of the machine cannot list.
     env = {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"}
     server = subprocess.Popen(command, env=env)
