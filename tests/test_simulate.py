@@ -94,6 +94,7 @@ def test_sparse_strokes_are_thin_few_and_mostly_on_the_object() -> None:
 def test_dense_strokes_cover_more() -> None:
     cover = [f["cover"] for f in statistics("dense")]
     assert 0.1 < np.median(cover) < 0.35
+    assert min(cover) > 0.02
     assert np.median([f["cover"] for f in statistics("fill", 15)]) > np.median(cover)
 
 

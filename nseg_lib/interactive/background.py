@@ -27,6 +27,7 @@ def lines_beside(scene: Scene, hand: Hand, count: int, radius: float) -> list[St
     """Up to ``count`` thin strokes beside the object, along its outline, or elsewhere."""
     if count == 0 or scene.outside.max() < 2 * radius + 4:
         return []
+    # now and then right up to the edge, though people in `iseg_scribbles` never cross it
     nearest = 0 if hand.rng.random() < 0.05 else 1.2 * radius + 1.5
     strokes = []
     for _ in range(count):

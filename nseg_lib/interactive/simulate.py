@@ -95,13 +95,15 @@ def _hatch(scene: Scene, hand: Hand, radius: float, cover: float) -> list[Stroke
     """Wavy parallel lines over the object, each a stroke of its own, some left out."""
     rng = hand.rng
     floor = -rng.uniform(0, 0.03) * scene.size if hand.careless else radius + 0.5
-    spacing = max(2 * radius / cover, scene.size / 20)
+    spacing = float(np.clip(2 * radius / cover, scene.size / 20, scene.size / 3))
     lines = paths.hatching(
         lambda path: lookup(scene.signed, path) > floor, scene.box, rng, spacing, rng.uniform(0, 1)
     )
     left_out = rng.choice([0.0, 0.1, 0.4])
-    lines = [path for path in lines if rng.random() >= left_out]
-    return [hand.trace("object", path, radius) for path in lines[:40]]
+    kept = [path for path in lines if rng.random() >= left_out] or lines[:1]
+    if not kept:
+        return _thin(scene, hand)[0]
+    return [hand.trace("object", path, radius) for path in kept[:40]]
 
 
 def _outline(scene: Scene, hand: Hand, radius: float) -> list[Stroke]:
@@ -111,7 +113,7 @@ def _outline(scene: Scene, hand: Hand, radius: float) -> list[Stroke]:
     depth = min(depth, 0.7 * float(scene.inside.max()))
     ring = paths.level(scene.signed, depth, rng, rng.choice([rng.uniform(0.3, 1), 1.0]))
     path = hand.follow(ring, scene, 120, share=0.15)
-    return [hand.trace("object", path, radius)] if len(path) > 1 else []
+    return [hand.trace("object", path, radius)] if len(path) > 1 else _thin(scene, hand)[0]
 
 
 def _zigzag(scene: Scene, hand: Hand) -> list[Stroke]:
@@ -127,7 +129,7 @@ def _zigzag(scene: Scene, hand: Hand) -> list[Stroke]:
     if len(lines) > 3 and rng.random() < 0.4:
         lines = lines[rng.integers(len(lines) // 2) :]
     if not lines:
-        return []
+        return _thin(scene, hand)[0]
     path = hand.follow(np.vstack(lines), scene, 200, share=0.1)
     on_way = lookup(scene.signed, path) > -0.05 * scene.size
     return [hand.trace("object", part, radius) for part in runs(path, on_way)]
@@ -153,7 +155,7 @@ def _across_edge(scene: Scene, hand: Hand) -> list[Stroke]:
 
 
 def _sparse(scene: Scene, hand: Hand, background: bool = True) -> list[Stroke]:
-    """Thin object strokes and, six times in seven, one to five as thin on the background."""
+    """Thin object strokes and up to five on the background, mostly two to four."""
     rng = hand.rng
     strokes, radius = (_dots if rng.random() < 0.07 else _thin)(scene, hand)
     if background:
