@@ -53,7 +53,8 @@ prediction, reading and metrics not included."""
 class EvaluationSample(Protocol):
     """One picture, one object in it and one stroke; :class:`nseg_lib.datasets.Sample` is one.
 
-    A sample may also carry ``ignore``, bool H×W: the undecided pixels that no metric counts.
+    A sample may also carry ``ignore``, bool H×W: the undecided pixels that no metric counts; and
+    ``background``, bool H×W: strokes on the background, which ``predict`` then gets as well.
     """
 
     @property
@@ -269,6 +270,7 @@ def _row(method: Method, sample: EvaluationSample) -> dict[str, Any]:
     """Predict and judge: column → value."""
     ignore: Mask | None = getattr(sample, "ignore", None)
     image, target, stroke = sample.image, sample.mask, sample.stroke
+    drawn: tuple[Mask, ...] = (sample.background,) if hasattr(sample, "background") else ()
     row = dict(zip(_KEY, _key(method, sample), strict=True)) | {
         "category": sample.category,
         "supercategory": sample.supercategory,
@@ -279,7 +281,7 @@ def _row(method: Method, sample: EvaluationSample) -> dict[str, Any]:
     }
     try:
         start = time.perf_counter()
-        predicted = method.predict(image, stroke)
+        predicted = method.predict(image, stroke, *drawn)
         row["seconds"] = round(time.perf_counter() - start, 6)
         for suffix in RULES.values():
             mask = predicted.get("mask" + suffix, predicted["mask"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 from nseg_lib import baselines
-from nseg_lib.baselines import BASELINES, Image, Mask
+from nseg_lib.baselines import BASELINES, SEEDED, Image, Mask
 from nseg_lib.metrics import iou
 
 NAMES = ["identity", "dilation", "grabcut", "watershed"]
@@ -136,3 +136,81 @@ def test_bad_input_is_refused(name: str) -> None:
         BASELINES[name](image, stroke.astype(np.uint8))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="stroke must have the picture's height and width"):
         BASELINES[name](image, stroke.T)
+
+
+# --- seeded ---------------------------------------------------------------------------------------
+
+SEEDED_NAMES = ["identity", "grabcut", "watershed", "random_walker"]
+
+
+def bar(height: int, width: int, row: int, columns: slice) -> Mask:
+    """A horizontal line, 5 px wide."""
+    line = np.zeros((height, width), bool)
+    line[row - 2 : row + 3, columns] = True
+    return line
+
+
+def test_the_seeded_ones_begin_with_identity() -> None:
+    assert list(SEEDED) == SEEDED_NAMES
+
+
+@pytest.mark.parametrize("name", SEEDED_NAMES[1:])
+def test_an_easy_object_is_found_from_lines_on_both(name: str) -> None:
+    target = disc(160, 200, 50)
+    stroke = bar(160, 200, 80, slice(70, 130))
+    background = bar(160, 200, 8, slice(10, 190)) | bar(160, 200, 152, slice(10, 190))
+    # Stored column by column, as a mask that comes from COCO's RLE.
+    predicted = SEEDED[name](
+        noisy_picture(target), np.asfortranarray(stroke), np.asfortranarray(background)
+    )
+    assert iou(stroke, target) < 0.1
+    assert iou(predicted, target) > 0.97
+
+
+@pytest.mark.parametrize("name", ["watershed", "random_walker"])
+def test_a_line_on_the_background_keeps_a_twin_out(name: str) -> None:
+    """Two equal discs, which GrabCut's colour models alone cannot tell apart."""
+    one = np.zeros((160, 320), bool)
+    one[:, :160] = disc(160, 160, 50)
+    twin = one[:, ::-1]
+    stroke = bar(160, 320, 80, slice(50, 110))
+    background = bar(160, 320, 80, slice(210, 270)) | bar(160, 320, 8, slice(10, 310))
+    predicted = SEEDED[name](noisy_picture(one | twin), stroke, background)
+    assert (predicted & one).sum() > 0.9 * one.sum()
+    assert (predicted & twin).sum() < 0.1 * twin.sum()
+
+
+@pytest.mark.parametrize("name", ["grabcut", "watershed"])
+def test_a_coarse_mask_is_refined_in_its_ring(name: str) -> None:
+    image, stroke = noisy_picture(disc(160, 200, 45)), disc(160, 200, 35)
+    assert baselines.is_coarse_mask(stroke)
+    assert not baselines.is_coarse_mask(bar(160, 200, 80, slice(70, 130)))
+    nothing = np.zeros_like(stroke)
+    assert np.array_equal(SEEDED[name](image, stroke, nothing), BASELINES[name](image, stroke))
+
+
+def test_grabcut_goes_on_from_the_last_answer() -> None:
+    """The object's second half has another colour: only the last answer says it belongs."""
+    target = disc(160, 200, 50)
+    image = noisy_picture(target)
+    image[:80][target[:80]] = (60, 170, 60)
+    stroke = bar(160, 200, 110, slice(80, 120))
+    background = bar(160, 200, 8, slice(10, 190))
+    predicted = baselines.seeded_grabcut(image, stroke, background, target)
+    assert iou(predicted, target) > 0.97
+
+
+@pytest.mark.parametrize("name", SEEDED_NAMES)
+@given(pictures(), st.booleans(), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=25)
+def test_any_strokes_will_do(
+    name: str, picture: tuple[Image, Mask], drawn: bool, seed: int
+) -> None:
+    image, stroke = picture
+    rng = np.random.default_rng(seed)
+    background = (rng.random(stroke.shape) < 0.1 * drawn) & ~stroke
+    for mask in (None, rng.random(stroke.shape) < 0.5):
+        predicted = SEEDED[name](image, stroke, background, mask)
+        assert predicted.dtype == np.bool_
+        assert predicted.shape == stroke.shape
+        assert not np.shares_memory(predicted, stroke)

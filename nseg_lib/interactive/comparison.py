@@ -1,0 +1,291 @@
+"""From the rows of :mod:`.measure` to tables and a figure: how methods do with people's strokes.
+
+Everything is made from the files of rows alone, so it can be made again from them at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nseg_lib import provenance, summaries, tables
+from nseg_lib.baselines import SEEDED
+from nseg_lib.config import names
+from nseg_lib.interactive import prompts
+from nseg_lib.interactive.protocol import (
+    CURVE,
+    MAX_STROKES,
+    TARGETS,
+    read_corrections,
+    strokes_needed,
+)
+
+SIZES = ("all", "small", "middle", "large")
+"""All objects, and thirds of a split's objects by their area in pixels."""
+
+_BEGAN = time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows of a measurement."""
+
+    answers: pd.DataFrame
+    """As :func:`nseg_lib.summaries.read_results` has them, methods in the order of the tables."""
+    corrections: pd.DataFrame
+    """As :func:`nseg_lib.interactive.protocol.read_corrections`; perhaps empty."""
+    files: tuple[Path, ...]
+
+
+def read(folder: str | Path) -> Rows:
+    """Read ``rows/*.csv`` and ``corrections/*.csv`` of a folder.
+
+    Raises:
+        ValueError: no rows of identity, which every table needs, or a broken file.
+    """
+    folder = Path(folder)
+    files = sorted((folder / "rows").glob("*.csv"))
+    if folder / "rows" / "identity.csv" not in files:
+        raise ValueError(f"{folder}: no rows/identity.csv; measure identity into this folder")
+    corrected = sorted((folder / "corrections").glob("*.csv"))
+    answers = pd.concat([summaries.read_results(file) for file in files], ignore_index=True)
+    frames = [read_corrections(file) for file in corrected]
+    corrections = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return Rows(_ordered(answers), _ordered(corrections), (*files, *corrected))
+
+
+def tables_of(folder: str | Path) -> dict[str, str]:
+    """Every table as text, by file name.
+
+    ``prompts.csv`` has all of :func:`nseg_lib.summaries.summarise` for each split, kind of prompt
+    and size of object; ``prompts.md`` its rows for all sizes, ``sizes.md`` IoU by size.
+    ``overview.csv`` and ``.md`` have IoU with its interval. ``corrections.csv`` and ``.md`` have
+    the numbers of strokes, ``curve.csv`` IoU after each.
+
+    Raises:
+        ValueError: as :func:`read`; methods that were measured on different pictures.
+    """
+    rows = read(folder)
+    found = overview(rows.answers)
+    parts = _parts(rows.answers)
+    texts = {
+        "prompts.csv": _prompts_csv(parts),
+        "prompts.md": _prompts_md(parts),
+        "sizes.md": _sizes_md(parts),
+        "overview.csv": _csv(found),
+        "overview.md": _grid(found, "iou"),
+    }
+    if len(rows.corrections):
+        curves = curve(rows.corrections)
+        strokes = strokes_table(rows.corrections)
+        texts["curve.csv"] = _csv(curves)
+        texts["corrections.csv"] = _csv(strokes)
+        texts["corrections.md"] = _strokes_md(strokes, curves)
+    return texts
+
+
+def write(folder: str | Path) -> list[Path]:
+    """Write :func:`tables_of` and the figure into the folder, with sidecars; returns the paths."""
+    from nseg_lib.interactive import figure
+
+    folder = Path(folder)
+    rows = read(folder)
+    texts = tables_of(folder)
+    for name, text in texts.items():
+        provenance.write_atomic(folder / name, text)
+    seconds = time.perf_counter() - _BEGAN
+    provenance.write_sidecar(folder / "tables", None, rows.files, seconds, files=sorted(texts))
+    curves = curve(rows.corrections) if len(rows.corrections) else rows.corrections
+    drawn = figure.write(folder, overview(rows.answers), curves)
+    return [*(folder / name for name in texts), drawn]
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def overview(answers: pd.DataFrame) -> pd.DataFrame:
+    """Mean IoU of each method with each kind of prompt.
+
+    Returns:
+        Columns ``split``, ``recipe`` (the kind), ``method``, ``n``, ``iou``, ``low`` and ``high``
+        (its 95 % bootstrap interval over pictures), ``made_worse`` (share of objects more than
+        .005 below the stroke).
+    """
+    rows: list[dict[str, Any]] = []
+    for (split, kind), part in answers.groupby(["split", "recipe"], sort=False):
+        table = part.pivot_table("iou", ["image_id", "annotation_id"], "method", sort=False)
+        _same_pictures(table, f"{split}, {kind}")
+        values = table.to_numpy(np.float64)
+        pictures = table.index.get_level_values("image_id").to_numpy(np.int64)
+        low, high = summaries.bootstrap_interval(values, pictures)
+        worse = (table.rsub(table["identity"], axis=0) > summaries.IOU_MARGIN).mean()
+        for i, method in enumerate(table):
+            row = {"split": split, "recipe": kind, "method": method, "n": len(table)}
+            row |= {"iou": values[:, i].mean(), "low": low[i], "high": high[i]}
+            rows.append(row | {"made_worse": worse.iloc[i]})
+    frame = pd.DataFrame(rows)
+    order = {kind: i for i, kind in enumerate((*prompts.KINDS, *prompts.HUMAN))}
+    place = frame["recipe"].map(lambda kind: order.get(kind, len(order)))
+    return frame.iloc[place.argsort(kind="stable")].reset_index(drop=True)
+
+
+def curve(corrections: pd.DataFrame) -> pd.DataFrame:
+    """IoU after each stroke, a picture that needs no more keeping its last.
+
+    Returns:
+        Columns ``strokes``, ``method``, ``round``, ``n``, ``iou``, ``low``, ``high``.
+    """
+    rows: list[dict[str, Any]] = []
+    for way, part in corrections.groupby("strokes", sort=False):
+        for method, wide in _wide(part, str(way)).items():
+            values = wide.to_numpy(np.float64)
+            low, high = summaries.bootstrap_interval(values, wide.index.to_numpy(np.int64))
+            for i, number in enumerate(wide):
+                row = {"strokes": way, "method": method, "round": number, "n": len(wide)}
+                row |= {"iou": values[:, i].mean(), "low": low[i], "high": high[i]}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def strokes_table(corrections: pd.DataFrame) -> pd.DataFrame:
+    """NoC: mean number of strokes until an IoU is reached, a failure counting as 20.
+
+    Returns:
+        Columns ``strokes``, ``method``, ``n`` and for each target ``noc85``, ``noc85_low``,
+        ``noc85_high`` (95 % bootstrap interval over pictures) and ``failed85`` (objects that
+        never reach it).
+    """
+    rows: list[dict[str, Any]] = []
+    for way, part in corrections.groupby("strokes", sort=False):
+        for method, wide in _wide(part, str(way)).items():
+            row: dict[str, Any] = {"strokes": way, "method": method, "n": len(wide)}
+            values = wide.to_numpy(np.float64)
+            for target in TARGETS:
+                at = f"noc{100 * target:.0f}"
+                needed = np.array([strokes_needed(v, target) for v in values], np.float64)
+                low, high = summaries.bootstrap_interval(needed[:, None], wide.index.to_numpy())
+                row |= {at: needed.mean(), f"{at}_low": low[0], f"{at}_high": high[0]}
+                row[f"failed{100 * target:.0f}"] = int((values.max(axis=1) < target).sum())
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _wide(part: pd.DataFrame, way: str) -> dict[str, pd.DataFrame]:
+    """Method → IoU, one row per picture, a column per stroke; seeds are averaged."""
+    found: dict[str, pd.DataFrame] = {}
+    for method, rows in part.groupby("method", sort=False):
+        mean = rows.groupby(["image_id", "round"])["iou"].mean().unstack("round")
+        full = mean.reindex(columns=range(1, MAX_STROKES + 1)).ffill(axis=1)
+        if found and not full.index.equals(next(iter(found.values())).index):
+            raise ValueError(f"corrections, {way}: {method} has other pictures; measure again")
+        found[str(method)] = full
+    return found
+
+
+def _same_pictures(table: pd.DataFrame, where: str) -> None:
+    odd = [str(method) for method in table if table[method].isna().any()]
+    if odd:
+        raise ValueError(f"{where}: {odd[0]} lacks pictures that others have; measure again")
+
+
+def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with their methods in the order of the tables: classical, the paper's, others."""
+    if not len(rows):
+        return rows
+    order = {name: i for i, name in enumerate((*SEEDED, *names()))}
+    place = rows["method"].map(lambda name: (order.get(name, len(order)), name))
+    return rows.iloc[np.argsort(place.rank(method="dense"), kind="stable")].reset_index(drop=True)
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+_Part = tuple[str, str, str, pd.DataFrame]
+
+
+def _parts(answers: pd.DataFrame) -> list[_Part]:
+    """Split, kind, size and the summary of these rows."""
+    found: list[_Part] = []
+    for split in answers["split"].unique():
+        of_split = answers[answers["split"] == split]
+        kinds = of_split["recipe"].unique()
+        edges = of_split.groupby("image_id")["object_area"].first().quantile([1 / 3, 2 / 3])
+        third = np.searchsorted(edges.to_numpy(), of_split["object_area"]) + 1
+        for kind in sorted(kinds, key=(*prompts.KINDS, *prompts.HUMAN).index):
+            for i, size in enumerate(SIZES if split != prompts.HUMAN_SPLIT else SIZES[:1]):
+                chosen = (of_split["recipe"] == kind) & ((i == 0) | (third == i))
+                if chosen.any():
+                    summary = summaries.summarise(of_split[chosen])
+                    found.append((str(split), str(kind), size, summary))
+    return found
+
+
+def _prompts_csv(parts: Sequence[_Part]) -> str:
+    texts = []
+    for split, kind, size, summary in parts:
+        header, *lines = tables.to_csv(summary).splitlines()
+        texts += [f"{split},{kind},{size},{line}" for line in lines]
+    return "\n".join([f"split,recipe,size,{header}", *texts, ""])
+
+
+def _prompts_md(parts: Sequence[_Part]) -> str:
+    whole = [(s, k, summary) for s, k, size, summary in parts if size == "all"]
+    return "\n".join(f"## {s}: {k}\n\n{tables.to_markdown(summary)}" for s, k, summary in whole)
+
+
+def _sizes_md(parts: Sequence[_Part]) -> str:
+    """IoU, its difference to the stroke and the share made worse, by third of object size."""
+    lines = [("split", "prompt", "method", *SIZES[1:])]
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for split, kind, size, summary in parts:
+        for row in summary.to_dict("records") if size != "all" else ():
+            cell = f"{row['iou']:.3f} ({row['iou_difference']:+.3f}, {row['made_worse']:.0%})"
+            found.setdefault((split, kind, str(row["method"])), []).append(cell)
+    lines += [(*key, *cells) for key, cells in found.items() if len(cells) == 3]  # type: ignore[misc]
+    note = "IoU (mean difference to the stroke, share made worse) by third of object area.\n\n"
+    return note + _markdown(lines)
+
+
+def _grid(found: pd.DataFrame, value: str) -> str:
+    """Methods down, kinds of prompt across; each cell a mean and its interval."""
+    kinds = list(dict.fromkeys(zip(found["split"], found["recipe"], strict=True)))
+    cells = {
+        (row["method"], row["split"], row["recipe"]): (
+            f"{row[value]:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        )
+        for row in found.to_dict("records")
+    }
+    lines: list[Sequence[str]] = [("IoU [95 %]", *(f"{kind} ({split})" for split, kind in kinds))]
+    for method in dict.fromkeys(found["method"]):
+        lines.append((method, *(cells.get((method, *kind), "–") for kind in kinds)))
+    return _markdown(lines)
+
+
+def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame) -> str:
+    shown = (1, 2, 3, CURVE, MAX_STROKES)
+    header = ["strokes", "method", "n"]
+    header += [f"{what}@{100 * t:.0f}" for t in TARGETS for what in ("NoC", "failed")]
+    lines: list[Sequence[str]] = [(*header, *(f"IoU after {n}" for n in shown))]
+    ious = curves.set_index(["strokes", "method", "round"])["iou"]
+    for row in strokes.to_dict("records"):
+        cells = [str(row["strokes"]), str(row["method"]), str(row["n"])]
+        for target in TARGETS:
+            at = f"{100 * target:.0f}"
+            low, high = row[f"noc{at}_low"], row[f"noc{at}_high"]
+            cells += [f"{row[f'noc{at}']:.2f} [{low:.2f}, {high:.2f}]", str(row[f"failed{at}"])]
+        lines.append([*cells, *(f"{ious[row['strokes'], row['method'], n]:.3f}" for n in shown)])
+    return _markdown(lines)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    header, *rows = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(c)} |\n" for c in (header, ["---"] * len(header), *rows))
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.round(4).to_csv(index=False, lineterminator="\n")

@@ -1,0 +1,109 @@
+"""The whole measurement of interactive methods, from prompts to files of rows, one per method.
+
+OUT/rows/METHOD.csv
+    One answer to each frozen prompt of a split, and to what people drew where it is at hand.
+OUT/corrections/METHOD.csv
+    Stroke after stroke.
+
+Each goes on where it was stopped. :mod:`.comparison` makes tables and the figure of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nseg_lib import coco, provenance
+from nseg_lib.interactive import comparison, prompts, protocol
+from nseg_lib.interactive.methods import InteractiveMethod
+
+SCRIBBLES = "NSEG_SCRIBBLES"
+"""The environment variable that names the folder of strokes that people drew."""
+
+KINDS = ("erode", "sparse", "sparse_object", "dense", "plain_sparse", "plain_object")
+"""Kinds of prompt that are measured unless others are asked for."""
+
+CORRECTED = 60
+"""Pictures that are corrected stroke by stroke."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, on which data."""
+
+    data: Path
+    out: Path
+    split: str = "test"
+    kinds: tuple[str, ...] = KINDS
+    strokes: tuple[str, ...] = tuple(protocol.CORRECTIONS)
+    """Ways to draw corrections, of :data:`nseg_lib.interactive.protocol.CORRECTIONS`."""
+    pictures: int | None = None
+    """Only so many of the split, the first by id; for rehearsals."""
+    corrected: int = CORRECTED
+    """Pictures that are corrected; 0 for none."""
+    scribbles: Path | None = None
+    """Folder of the strokes that people drew; none: they are left out."""
+
+
+def scribbles_folder() -> Path | None:
+    """Where NSEG_SCRIBBLES points; None where it is not set."""
+    folder = os.environ.get(SCRIBBLES)
+    return Path(folder) if folder else None
+
+
+def measure(method: InteractiveMethod, plan: Plan, *, progress: bool = True) -> tuple[Path, ...]:
+    """Fill both files of one method, with a sidecar of provenance each.
+
+    Rows are known by the method's name: after retraining under the same name delete its files.
+
+    Raises:
+        ValueError, coco.DataError: data, a kind or a file of rows cannot be used.
+    """
+    start = time.monotonic()
+    split = coco.load_split(plan.data, plan.split)
+    frozen = [prompts.freeze_prompts(split, kind) for kind in plan.kinds]
+    settings = {
+        "method": method.name,
+        "seed": method.seed,
+        "split": plan.split,
+        "kinds": list(plan.kinds),
+        "strokes": list(plan.strokes),
+        "pictures": plan.pictures,
+        "corrected": plan.corrected,
+        "human": plan.scribbles is not None,
+        "dropped": {f.kind: len(f.dropped) for f in frozen if f.dropped},
+    }
+    inputs = [coco.find_splits(plan.data)[plan.split], *(f.path for f in frozen)]
+    rows = plan.out / "rows" / f"{method.name}.csv"
+    total = sum(min(len(f.prompts), plan.pictures or len(f.prompts)) for f in frozen)
+    samples = _samples(plan, split)
+    protocol.one_answer(method, samples, rows, total=total, progress=progress)
+    provenance.write_sidecar(rows, settings, inputs, time.monotonic() - start)
+    if not plan.corrected:
+        return (rows,)
+    start = time.monotonic()
+    count = min(plan.corrected, plan.pictures or plan.corrected)
+    corrected = plan.out / "corrections" / f"{method.name}.csv"
+    protocol.corrections(
+        method, split, corrected, strokes=plan.strokes, pictures=count, progress=progress
+    )
+    provenance.write_sidecar(corrected, settings, inputs[:1], time.monotonic() - start)
+    return rows, corrected
+
+
+def measure_all(
+    methods: Sequence[InteractiveMethod], plan: Plan, *, progress: bool = True
+) -> list[Path]:
+    """Measure each method, then write tables and figure of all rows that ``plan.out`` holds."""
+    for method in methods:
+        measure(method, plan, progress=progress)
+    return comparison.write(plan.out)
+
+
+def _samples(plan: Plan, split: coco.Split) -> Iterator[prompts.PromptSample]:
+    yield from prompts.prompt_samples(split, plan.kinds, pictures=plan.pictures)
+    if plan.scribbles is not None:
+        yield from prompts.human_samples(plan.scribbles, plan.pictures)

@@ -1,0 +1,117 @@
+"""Whatever turns strokes into a mask, behind one call, so that all are measured alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nseg_lib.baselines import SEEDED
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+class InteractiveMethod(Protocol):
+    """A way to segment an object that somebody drew on, under a name."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def seed(self) -> int | None:
+        """Of its training, where it was trained."""
+        ...
+
+    def predict(
+        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
+    ) -> Mask:
+        """The object, bool H×W.
+
+        Args:
+            image: uint8 H×W×3, RGB.
+            stroke: bool H×W, all strokes on the object so far, at least one pixel.
+            background: bool H×W, all strokes on the background, perhaps none.
+            mask: bool H×W, the answer before the last stroke, where there is one.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SeededMethod:
+    """A baseline of :data:`nseg_lib.baselines.SEEDED`."""
+
+    name: str
+    seed: None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in SEEDED:
+            raise ValueError(f"unknown baseline '{self.name}'; one of: {', '.join(SEEDED)}")
+
+    def predict(
+        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
+    ) -> Mask:
+        return SEEDED[self.name](image, stroke, background, mask)
+
+
+@dataclass(frozen=True)
+class RefinerMethod:
+    """A :class:`nseg_lib.refine.Refiner`.
+
+    One that does not correct sees the object strokes alone. A network of the paper is asked at
+    the scale that it was trained at, and its logits are enlarged.
+    """
+
+    refiner: Any
+    name: str
+    seed: int | None = None
+    scale: float = 1.0
+
+    def predict(
+        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
+    ) -> Mask:
+        if getattr(self.refiner, "corrects", False):
+            drawn = background if background.any() else None
+            return self.refiner.refine(image, stroke, drawn, mask)
+        if self.scale == 1:
+            return self.refiner.refine(image, stroke)
+        height, width = stroke.shape
+        size = max(1, round(width * self.scale)), max(1, round(height * self.scale))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        share = cv2.resize(stroke.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        # A line thinner than a pixel would vanish at one half.
+        logits = self.refiner.logits(small, share >= min(0.5, float(share.max())))
+        return cv2.resize(logits, (width, height)) > 0
+
+
+def method(wanted: str) -> InteractiveMethod:
+    """A method by what the command line calls it.
+
+    Args:
+        wanted: a seeded baseline, a network that the package ships, or ``NAME=FILE``, a
+            checkpoint and the name it goes by.
+
+    Raises:
+        ValueError: none of these, or the file is no checkpoint.
+    """
+    from nseg_lib import refine
+
+    if wanted in SEEDED:
+        return SeededMethod(wanted)
+    name, equals, file = wanted.partition("=")
+    if equals:
+        refiner = refine.Refiner.load(Path(file))
+    elif wanted in refine.PRETRAINED:
+        refiner = refine.Refiner.from_pretrained(wanted)
+    else:
+        known = ", ".join((*SEEDED, *refine.PRETRAINED))
+        raise ValueError(f"unknown method '{wanted}'; one of: {known}; or NAME=weights.safetensors")
+    config = getattr(refiner, "config", None)
+    seed = getattr(getattr(config, "training", None), "seed", None)
+    scale = getattr(getattr(config, "data", None), "scale", 1.0)
+    corrects = getattr(refiner, "corrects", False)
+    return RefinerMethod(refiner, name, seed, 1.0 if corrects else scale)

@@ -1,0 +1,299 @@
+"""Measuring interactive methods: prompts that stay, rounds of corrections, tables from rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from nseg_lib import coco
+from nseg_lib.datasets import freeze_strokes
+from nseg_lib.interactive import comparison, measure, methods, plain, prompts, protocol
+from nseg_lib.metrics import iou
+from nseg_lib.strokes import Drawn
+
+Mask = NDArray[np.bool_]
+
+
+def ring(height: int = 200, width: int = 260) -> Mask:
+    """A thick ring: the straight way between two of its points may leave it."""
+    rows, columns = np.mgrid[:height, :width]
+    distance = np.hypot(rows - 100, columns - 120)
+    return np.asarray((distance < 80) & (distance > 30))
+
+
+def pieces(mask: Mask) -> int:
+    return cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
+
+
+# --- plain strokes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_plain_strokes_are_thin_lines_on_the_right_sides(seed: int) -> None:
+    mask = ring()
+    drawn = plain.plain_sparse(mask, np.random.default_rng(seed))
+    assert 0.012 < drawn.object.sum() / mask.sum() < 0.03
+    assert (drawn.object & mask).sum() > 0.9 * drawn.object.sum()
+    assert 1 <= pieces(drawn.object) <= 2
+    assert drawn.background.any()
+    assert pieces(drawn.background) <= 4
+    assert not (drawn.background & mask).any()
+
+
+def test_plain_object_has_the_same_object_strokes_and_no_others() -> None:
+    both = plain.plain_sparse(ring(), np.random.default_rng(3))
+    alone = plain.plain_object(ring(), np.random.default_rng(3))
+    assert np.array_equal(alone.object, both.object)
+    assert not alone.background.any()
+
+
+def test_no_room_outside_means_no_strokes_there() -> None:
+    drawn = plain.plain_sparse(np.ones((60, 80), bool), np.random.default_rng(0))
+    assert drawn.object.any()
+    assert not drawn.background.any()
+    with pytest.raises(ValueError, match="mask is empty"):
+        plain.plain_sparse(np.zeros((9, 9), bool), np.random.default_rng(0))
+
+
+def test_a_plain_correction_goes_through_the_deepest_mistake() -> None:
+    mask = ring()
+    missed = mask.copy()
+    missed[:, 120:] = False
+    drawn = plain.plain_correction(mask, missed, np.random.default_rng(0))
+    assert drawn.object.any()
+    assert not drawn.background.any()
+    assert not (drawn.object & (missed | ~mask)).any()
+    added = mask | (np.indices(mask.shape)[1] > 190)
+    drawn = plain.plain_correction(mask, added, np.random.default_rng(0))
+    assert drawn.background.any()
+    assert not drawn.object.any()
+    assert not (drawn.background & ~(added & ~mask)).any()
+    nothing = plain.plain_correction(mask, mask, np.random.default_rng(0))
+    assert not nothing.object.any()
+    assert not nothing.background.any()
+
+
+# --- frozen prompts -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def split(tiny_data: Path, tmp_path: Path) -> coco.Split:
+    """The tiny validation split; what is drawn for it goes to a folder of this test."""
+    return replace(coco.load_split(tiny_data, "val"), root=tmp_path)
+
+
+def test_eroded_prompts_are_the_frozen_strokes(split: coco.Split) -> None:
+    frozen = prompts.freeze_prompts(split, "erode")
+    strokes = freeze_strokes(split, "erode")
+    assert {i: p[:2] for i, p in frozen.prompts.items()} == strokes.strokes
+    assert not (split.root / "prompts").exists()
+    image_id = next(iter(frozen.prompts))
+    assert not frozen.drawn(image_id).background.any()
+
+
+@pytest.mark.parametrize("kind", ["sparse", "plain_sparse"])
+def test_prompts_are_drawn_once(split: coco.Split, kind: str) -> None:
+    first = prompts.freeze_prompts(split, kind)
+    stored = first.path.read_bytes()
+    assert first.path.name == f"val_{kind}_seed0.json"
+    assert prompts.freeze_prompts(split, kind) == first
+    first.path.unlink()
+    prompts.freeze_prompts(split, kind)
+    assert first.path.read_bytes() == stored
+    assert prompts.freeze_prompts(split, kind, seed=1).prompts != first.prompts
+
+
+def test_prompts_for_other_annotations_are_refused(split: coco.Split) -> None:
+    path = prompts.freeze_prompts(split, "plain_object").path
+    stored = json.loads(path.read_text())
+    stored["prompts"][0]["annotation_id"] += 1
+    path.write_text(json.dumps(stored))
+    with pytest.raises(coco.DataError, match="other annotations"):
+        prompts.freeze_prompts(split, "plain_object")
+    path.write_text("{}")
+    with pytest.raises(coco.DataError, match="not a file of frozen prompts"):
+        prompts.freeze_prompts(split, "plain_object")
+    with pytest.raises(ValueError, match="unknown kind of prompt 'scrawl'"):
+        prompts.freeze_prompts(split, "scrawl")
+
+
+def test_what_people_drew(real_scribbles: Path) -> None:
+    samples = list(prompts.human_samples(real_scribbles, 4))
+    assert {s.recipe for s in samples} <= set(prompts.HUMAN)
+    with_both = [s for s in samples if s.recipe == "scribbles1"]
+    assert len(with_both) == 4
+    for sample in with_both:
+        assert sample.background.any()
+        assert sample.ignore is not None
+        assert iou(sample.stroke, sample.mask, sample.ignore) > 0.05
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+class Growing:
+    """Answers with the object strokes, grown more with every call; notes what it was given."""
+
+    name, seed = "growing", None
+
+    def __init__(self, step: int = 8) -> None:
+        self.step = step
+        self.given: list[tuple[Mask, Mask, Mask | None]] = []
+
+    def predict(
+        self, image: methods.Image, stroke: Mask, background: Mask, mask: Mask | None = None
+    ) -> Mask:
+        self.given.append((stroke, background, mask))
+        size = 2 * self.step * len(self.given) + 1
+        grown = cv2.dilate(stroke.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+        return np.asarray(grown & ~background)
+
+
+def test_each_round_sees_all_strokes_and_the_last_answer() -> None:
+    mask, method = ring(), Growing()
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    rounds = list(
+        protocol.correct(method, image, mask, plain.plain_correction, np.random.default_rng, 5)
+    )
+    assert len(rounds) == 5
+    assert method.given[0][2] is None
+    for number in range(1, 5):
+        stroke, background, last = method.given[number]
+        assert last is rounds[number - 1][1]
+        assert not (method.given[number - 1][0] & ~stroke & ~background).any()
+        assert not (stroke & background).any()
+        drawn = rounds[number][0]
+        assert not (drawn.object & ~stroke).any()
+        assert not (drawn.background & ~background).any()
+
+
+def test_a_later_stroke_covers_an_earlier_one() -> None:
+    mask, method = ring(), Growing()
+    turns = iter([Drawn(mask, ~mask & False), Drawn(mask & False, mask)])
+    list(protocol.correct(
+        method, np.zeros((*mask.shape, 3), np.uint8), mask,
+        lambda *_: next(turns), np.random.default_rng, 2,
+    ))  # fmt: skip
+    assert not method.given[1][0].any()
+    assert np.array_equal(method.given[1][1], mask)
+
+
+@pytest.mark.parametrize(("errors", "rounds"), [(0.0, 1), (0.05, protocol.CURVE), (0.5, 20)])
+def test_it_ends_where_the_field_says(errors: float, rounds: int) -> None:
+    """Perfect: nothing to correct. Above .90: after the curve's strokes. Below: after 20."""
+    mask = ring()
+    answer = mask.copy()
+    answer[: int(200 * errors) + 20 * (errors > 0)] = False
+
+    class Stubborn(Growing):
+        def predict(self, *_: object) -> Mask:  # type: ignore[override]
+            return answer
+
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    ended = list(
+        protocol.correct(Stubborn(), image, mask, plain.plain_correction, np.random.default_rng)
+    )
+    assert len(ended) == rounds
+
+
+def test_strokes_needed_counts_as_the_benchmarks_do() -> None:
+    ious = np.array([0.2, 0.86, 0.84, 0.91])
+    assert protocol.strokes_needed(ious, 0.2) == 1
+    assert protocol.strokes_needed(ious, 0.85) == 2
+    assert protocol.strokes_needed(ious, 0.90) == 4
+    assert protocol.strokes_needed(ious, 0.95) == 20
+    assert protocol.strokes_needed(np.full(30, 0.1).cumsum(), 2.5) == 20
+
+
+# --- the whole measurement ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("refiner")
+    data = shutil.copytree(tiny_data, out / "data")
+    plan = measure.Plan(
+        data, out, "val", kinds=("erode", "plain_sparse"), strokes=("plain",), corrected=2
+    )
+    for method in (methods.method("identity"), methods.method("watershed")):
+        measure.measure(method, plan, progress=False)
+    return out
+
+
+def test_rows_are_kept_and_completed(measured: Path) -> None:
+    plan = measure.Plan(measured / "data", measured, "val", ("erode", "plain_sparse"), ("plain",))
+    files = [measured / folder / "watershed.csv" for folder in ("rows", "corrections")]
+    before = [pd.read_csv(file) for file in files]
+    text = files[0].read_text()
+    files[0].write_text(text[: len(text) // 2])
+    measure.measure(methods.method("watershed"), replace(plan, corrected=2), progress=False)
+    after = [pd.read_csv(file) for file in files]
+    for old, new in zip(before, after, strict=True):
+        pd.testing.assert_frame_equal(old.drop(columns="seconds"), new.drop(columns="seconds"))
+    assert after[1]["seconds"].equals(before[1]["seconds"])  # nothing was computed again
+
+
+def test_tables_come_from_the_rows_alone(measured: Path) -> None:
+    first = comparison.tables_of(measured)
+    assert comparison.tables_of(measured) == first
+    overview = comparison.overview(comparison.read(measured).answers)
+    rows = pd.read_csv(measured / "rows" / "watershed.csv")
+    for kind in ("erode", "plain_sparse"):
+        found = overview[(overview["method"] == "watershed") & (overview["recipe"] == kind)]
+        assert found["iou"].item() == pytest.approx(rows.loc[rows["recipe"] == kind, "iou"].mean())
+    assert list(overview["method"])[:2] == ["identity", "watershed"]
+    assert (overview["low"] <= overview["iou"]).all()
+    assert first["corrections.md"].count("plain") == 2
+
+
+def test_failures_count_as_twenty(measured: Path) -> None:
+    corrections = comparison.read(measured).corrections
+    failing = corrections.assign(iou=corrections["iou"].where(corrections["image_id"] > 0, 0) * 0)
+    table = comparison.strokes_table(failing)
+    assert (table["noc85"] == 20).all()
+    assert (table["failed85"] == table["n"]).all()
+    curve = comparison.curve(corrections)
+    last = curve[curve["round"] == 20].set_index("method")["iou"]
+    ends = corrections.sort_values("round").groupby(["method", "image_id"])["iou"].last()
+    assert last["watershed"] == pytest.approx(ends["watershed"].mean())
+
+
+def test_methods_on_other_pictures_are_not_compared(measured: Path, tmp_path: Path) -> None:
+    for folder in ("rows", "corrections"):
+        (tmp_path / folder).mkdir()
+        for name in ("identity", "watershed"):
+            text = (measured / folder / f"{name}.csv").read_text()
+            (tmp_path / folder / f"{name}.csv").write_text(text)
+    file = tmp_path / "rows" / "watershed.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"plain_sparse.*watershed lacks pictures"):
+        comparison.tables_of(tmp_path)
+    (tmp_path / "rows" / "identity.csv").unlink()
+    with pytest.raises(ValueError, match=r"no rows/identity\.csv"):
+        comparison.tables_of(tmp_path)
+
+
+def test_methods_by_name() -> None:
+    assert methods.method("grabcut").name == "grabcut"
+    with pytest.raises(ValueError, match="unknown method 'magic'"):
+        methods.method("magic")
+
+
+def test_a_network_of_the_paper_sees_the_object_strokes_alone() -> None:
+    class Paper:
+        def refine(self, image: methods.Image, stroke: Mask) -> Mask:
+            return stroke
+
+    mask = ring()
+    method = methods.RefinerMethod(Paper(), "paper")
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    assert np.array_equal(method.predict(image, mask, ~mask, mask), mask)
