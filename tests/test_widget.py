@@ -202,6 +202,41 @@ def test_a_model_with_corrections_gets_the_background_and_the_mask_so_far(pictur
     assert not canvas.mask.any()
 
 
+def test_a_correction_holds_whatever_the_model_makes_of_it(picture):
+    class Stubborn:
+        corrects = True
+
+        def refine(self, image, stroke, background=None, mask=None):
+            answer = np.zeros_like(stroke)
+            answer[30:70, 30:70] = True
+            return answer
+
+    canvas = StrokeCanvas(picture, Stubborn())
+    first = stroke((50, 50, 3))
+    add, remove = stroke((90, 50, 6), correction=True), stroke((40, 40, 6), kind="background")
+    for revision, strokes in enumerate(([first], [first, add], [first, add, remove]), 2):
+        browser_draws(canvas, strokes, revision)
+    assert canvas.mask[rasterize([add], 120, 160).object].all()
+    assert not canvas.mask[rasterize([remove], 120, 160).background].any()
+    assert canvas.mask.sum() > 1000
+    assert canvas._note["text"] == ""
+
+
+def test_a_model_that_corrects_gets_large_pictures_whole():
+    class Corrector:
+        corrects = True
+
+        def refine(self, image, stroke, background=None, mask=None):
+            sizes.append((image.shape[:2], None if mask is None else mask.shape))
+            return stroke
+
+    sizes = []
+    canvas = StrokeCanvas(np.zeros((1500, 2000, 3), np.uint8), Corrector())
+    browser_draws(canvas, [stroke((500, 500, 50))], 2)
+    browser_draws(canvas, [stroke((500, 500, 50)), stroke((900, 500, 50))], 3)
+    assert sizes == [((1500, 2000), None), ((1500, 2000), (1500, 2000))]
+
+
 class Wanderer:
     """A model that corrects, and never says the same twice."""
 

@@ -18,8 +18,9 @@ Mask = NDArray[np.bool_]
 Stroke = Mapping[str, Any]
 
 MAX_REFINED = 1_200_000
-"""Pixels that a refiner is given at most, about what it was trained on. Larger pictures are refined
-scaled; the mask is enlarged to the picture's own size."""
+"""Pixels that a refiner is given at most, about what it was trained on, unless it corrects: such a
+one looks at crops of its own. Larger pictures are refined scaled; the mask is enlarged to the
+picture's own size."""
 
 NO_MODEL = "No model is loaded: the mask is what you brush."
 UNCORRECTED = (
@@ -29,8 +30,9 @@ UNCORRECTED = (
 
 
 class AnyRefiner(Protocol):
-    """What the canvas asks of a model. With an attribute ``corrects = True`` its ``refine`` also
-    takes ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far)."""
+    """What the canvas asks of a model. With an attribute ``corrects = True`` its ``refine`` gets
+    pictures of any size, and ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask
+    so far)."""
 
     def refine(self, image: Image, stroke: Mask) -> Mask:
         """uint8 H×W×3 RGB and bool H×W → bool H×W."""
@@ -82,12 +84,14 @@ def mask_of(
         bool H×W, and a line for the user or "".
     """
     height, width = image.shape[:2]
+    if not strokes:  # before the model is asked anything, which may have to load first
+        return np.zeros((height, width), bool), ""
+    corrects = getattr(refiner, "corrects", False)
     small = pictures.shown_size(height, width, MAX_REFINED)
-    if refiner is not None and small != (height, width):
+    if refiner is not None and not corrects and small != (height, width):
         scale = np.array([small[1] / width, small[0] / height, small[0] / height])
         fewer = [{**s, "points": np.multiply(s["points"], scale)} for s in strokes]
-        shrunk = None if before is None else pictures.resize_mask(before, *small)
-        mask, note = mask_of(refiner, pictures.resize(image, *small), fewer, shrunk)
+        mask, note = mask_of(refiner, pictures.resize(image, *small), fewer)
         soft = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
         return soft > 0.5, note
     drawn = rasterize(strokes, height, width)
@@ -95,15 +99,15 @@ def mask_of(
         return drawn.object, ""
     if refiner is None:
         return drawn.object, NO_MODEL
-    if getattr(refiner, "corrects", False):
-        refine: Callable[..., Mask] = refiner.refine
-        return refine(image, drawn.object, background=drawn.background, mask=before), ""
-    return _united(refiner.refine(image, drawn.object), strokes, drawn)
+    refine: Callable[..., Mask] = refiner.refine
+    given = {"background": drawn.background, "mask": before} if corrects else {}
+    mask, corrected = _corrected(refine(image, drawn.object, **given), strokes, drawn)
+    return mask, UNCORRECTED if corrected and not corrects else ""
 
 
-def _united(mask: Mask, strokes: Sequence[Stroke], drawn: Drawn) -> tuple[Mask, str]:
-    """For a model that takes no corrections: its mask, with those that were drawn applied."""
+def _corrected(mask: Mask, strokes: Sequence[Stroke], drawn: Drawn) -> tuple[Mask, bool]:
+    """The mask with what was drawn as a correction added, and what was marked as background taken
+    away, whatever the model made of it; and whether there was any of these."""
     kept = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
     added = rasterize(kept, *mask.shape).object
-    corrected = added.any() or drawn.background.any()
-    return (mask | added) & ~drawn.background, UNCORRECTED if corrected else ""
+    return (mask | added) & ~drawn.background, bool(added.any() or drawn.background.any())

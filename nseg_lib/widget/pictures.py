@@ -78,13 +78,6 @@ def resize(image: Image, height: int, width: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def resize_mask(mask: Mask, height: int, width: int) -> Mask:
-    """The mask at another size; a pixel of a smaller one is set where most of its area is."""
-    if mask.shape == (height, width):
-        return mask
-    return resize(mask.astype(np.uint8) * 255, height, width) > 127
-
-
 def jpeg(image: Image, quality: int = 92) -> bytes:
     """A picture as a JPEG file's bytes."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -94,7 +87,9 @@ def jpeg(image: Image, quality: int = 92) -> bytes:
 def cover_png(mask: Mask) -> bytes:
     """The mask for the browser: a PNG of two colours, opaque where the mask is; at most
     :data:`MAX_SHOWN` pixels."""
-    mask = resize_mask(mask, *shown_size(mask.shape[0], mask.shape[1]))
+    height, width = shown_size(mask.shape[0], mask.shape[1])
+    if (height, width) != mask.shape:
+        mask = resize(mask.astype(np.uint8) * 255, height, width) > 127
     file = io.BytesIO()
     picture = Pillow.fromarray(mask.astype(np.uint8), "P")
     picture.putpalette([0, 0, 0, 255, 255, 255])
