@@ -36,6 +36,8 @@ class PromptConfig(Strict):
 
     mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """Kind of prompt → its weight; without it, the simulator's own mix."""
+    late: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """The weights in the second half of the steps, at the larger sizes; the same without it."""
     largest: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of samples that take a picture's largest object; the others take any."""
     feedback: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -49,8 +51,8 @@ class FitConfig(Strict):
     batch_size: Annotated[int, Field(ge=1)] = 8
     size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (
         *(192, 192, 192),
-        *(256, 256),
-        320,
+        256,
+        *(320, 320),
     )
     """Sides of the training crops: equal parts of the steps at each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

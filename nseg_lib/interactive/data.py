@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 
 from nseg_lib import coco
 from nseg_lib.interactive import crops
-from nseg_lib.interactive.config import PromptConfig
+from nseg_lib.interactive.config import FitConfig, PromptConfig
 from nseg_lib.interactive.crops import Crop, Mask
 from nseg_lib.interactive.simulate import MIX, draw_prompt
 
@@ -35,11 +36,11 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
     last mask; float32 1×S×S of 0 and 1: the object; float32 1×S×S: 0 beyond the picture).
     """
 
-    def __init__(self, split: coco.Split, prompts: PromptConfig, seed: int) -> None:
-        self.split, self.seed, self.largest = split, seed, prompts.largest
-        mix = MIX if prompts.mix is None else prompts.mix
-        total = sum(mix.values())
-        self.kinds, self.weights = list(mix), [weight / total for weight in mix.values()]
+    def __init__(self, split: coco.Split, prompts: PromptConfig, fit: FitConfig) -> None:
+        self.split, self.seed, self.largest = split, fit.seed, prompts.largest
+        self.half = fit.steps / 2
+        early = prompts.mix or MIX
+        self.mixes = [_shares(early), _shares(prompts.late or early)]
         usable = {
             i: [a for a in found if not a.get("iscrowd") and a["area"] >= LEAST_AREA]
             for i, found in sorted(split.annotations.items())
@@ -59,7 +60,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
         mask = coco.annotation_mask(annotation, *image.shape[:2])
         if not mask.any():
             return self[(step, slot + 1_000_003, size)]
-        drawn = draw_prompt(mask, str(rng.choice(self.kinds, p=self.weights)), rng)
+        kinds, shares = self.mixes[step >= self.half]
+        drawn = draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
         crop = _crop(mask, drawn.object, rng)
         truth = mask.astype(np.uint8) * 255
         channels, (height, width) = crops.network_input(
@@ -81,6 +83,12 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
             return max(found, key=lambda a: float(a["area"]))
         weights = np.sqrt([a["area"] for a in found])
         return found[rng.choice(len(found), p=weights / weights.sum())]
+
+
+def _shares(mix: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    """Kinds of prompt, and the share of each."""
+    total = sum(mix.values())
+    return list(mix), [weight / total for weight in mix.values()]
 
 
 def _crop(mask: Mask, stroke: Mask, rng: Generator) -> Crop:

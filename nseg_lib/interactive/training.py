@@ -142,7 +142,7 @@ def train(
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(network, fit, out)
     start = state.resume(device)
-    crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit.seed)
+    crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit)
     say(f"{len(crops)} objects; from step {start} of {fit.steps}")
     batches = DataLoader(
         crops,
