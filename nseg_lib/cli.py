@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from nseg_lib import cli_data
 from nseg_lib import config as configuration
@@ -34,7 +34,7 @@ def say(line: str) -> None:
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the networks by name, with their sizes.
+    """List the networks by name, with their sizes: the paper's eight, then the ablations.
 
     Example: nseg models --json
     """
@@ -45,6 +45,7 @@ def list_models(
         rows = [
             {
                 "name": s.name,
+                "of_the_paper": s.name in configuration.THE_EIGHT,
                 "architecture": s.architecture,
                 "widths": s.widths,
                 "inputs": s.inputs,
@@ -57,13 +58,15 @@ def list_models(
         ]
         print(json.dumps(rows, indent=1))
         return
-    table = Table("name", "widths", "inputs")
-    for column in ("parameters", "weights, MB", "checkpoint, MiB", "GFLOP at 640x480"):
-        table.add_column(column, justify="right")
+    about = "MB: the weights as float32; GFLOP: one picture of 640x480"
+    table = Table(Column("name", no_wrap=True), Column("inputs", no_wrap=True), caption=about)
+    for column in ("parameters", "MB", "GFLOP"):
+        table.add_column(column, justify="right", no_wrap=True)
     for s in sizes:
         table.add_row(
-            s.name, " ".join(map(str, s.widths)), s.inputs, f"{s.parameters:,}",
-            f"{s.weight_bytes / 1e6:.3f}", f"{s.checkpoint_bytes / 2**20:.2f}", f"{s.gflop:.1f}",
+            s.name, s.inputs, f"{s.parameters:,}",
+            f"{s.weight_bytes / 1e6:.3f}", f"{s.gflop:.1f}",
+            end_section=s.name == configuration.THE_EIGHT[-1],
         )  # fmt: skip
     console.print(table)
 
@@ -280,6 +283,46 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
         say(f"{kind} {name:<{width}}  {escape('; '.join(state.why))}".rstrip())
     counts = Counter(state.kind for _, state in states)
     say(", ".join(f"{counts[kind]} {kind}" for kind in colours))
+
+
+@app.command()
+def verify(profile: Profile = "half") -> None:
+    """Make every table and every figure's numbers again from the committed rows, and compare.
+
+    Needs no pictures and trains nothing. Example: nseg verify --profile half
+    """
+    from nseg_lib import notebooks
+    from nseg_lib.verify import verify as verify_report
+
+    found = verify_report(notebooks.project_root(), profile)
+    for line in found.problems[:20]:
+        say(f"[red]{escape(line)}[/]")
+    if len(found.problems) > 20:
+        say(f"and {len(found.problems) - 20} more")
+    for line in found.left:
+        say(f"not made again: {escape(line)}")
+    verdict = f"{len(found.checked)} files of reports/{profile} are what their rows make"
+    say(f"{verdict}; {len(found.problems)} differences" if found.problems else verdict)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def ship(
+    model: Annotated[str, typer.Argument(help="A name from 'nseg models'.")],
+    profile: Profile = "half",
+    seed: Annotated[int, typer.Option(min=0)] = 42,
+) -> None:
+    """Copy a trained network and its provenance into the package, for Refiner.from_pretrained.
+
+    Example: nseg ship tiny16-128_bce-dice --profile half
+    """
+    from nseg_lib import notebooks, runs
+
+    root = notebooks.project_root()
+    run = runs.Run(model, seed, root / "runs" / profile / model / f"seed{seed}")
+    for path in runs.ship(run, root / "nseg_lib" / "weights"):
+        say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 
 
 def _names(listed: str | None) -> list[str] | None:

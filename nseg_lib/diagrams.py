@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Polygon
 from torch import nn
 
+from nseg_lib import models
+from nseg_lib.config import ModelConfig
 from nseg_lib.tracing import Layer, Stage, trace
 
 WIDTH = 7.0
@@ -51,6 +55,27 @@ _TOP, _SHRINK, _ROW_GAP = 0.86, 0.74, 0.34
 """Height of the first row's blocks, each further row's share of it, and the gap below a row."""
 _STRIPE, _GAP, _CIRCLE = 0.035, 0.06, 0.09
 _LINE: dict[str, Any] = {"linewidth": 0.8, "color": "#333333"}
+
+
+PAPERS: dict[str, dict[str, ModelConfig]] = {
+    "figure2": {
+        "U-Net (tiny16-128)": ModelConfig(architecture="tiny", widths=[16, 32, 64, 128]),
+    },
+    "figure3": {
+        "(a) as trained: the stroke is added to the logits": ModelConfig(
+            architecture="res", widths=[16, 32, 64, 128]
+        ),
+        "(b) as the text says: shortcuts within the blocks": ModelConfig(
+            architecture="blockres", widths=[16, 32, 64, 128]
+        ),
+    },
+    "figure4": {
+        "U-Net with attention (attn32-256)": ModelConfig(
+            architecture="attn", widths=[32, 64, 128, 256]
+        ),
+    },
+}
+"""The paper's figures: what stands above each panel, and the network in it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,31 @@ class _Layout:
 
     def middle(self, row: int) -> float:
         return self.top(row) - self.height(row) / 2
+
+
+def of_the_paper(figure: str) -> dict[str, nn.Module]:
+    """The networks of ``figure2``, ``figure3`` or ``figure4``, by what stands above them."""
+    with torch.device("meta"):
+        return {heading: models.build(config) for heading, config in PAPERS[figure].items()}
+
+
+def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> pd.DataFrame:
+    """What :func:`architecture` draws, as a table: a row per stage of each network.
+
+    Columns: ``network`` (its heading), ``stage``, ``kind``, ``channels``, ``height``, ``width``,
+    ``sources`` (places of the stages that go in), ``layers``, ``parameters``.
+    """
+    rows = []
+    for heading, network in networks.items():
+        for stage in trace(network, height, width):
+            layers = " ".join(f"{layer.kind}:{layer.channels}" for layer in stage.layers)
+            sources = " ".join(map(str, stage.sources))
+            rows.append(
+                (heading, stage.name, stage.kind, *stage.shape, sources, layers, stage.parameters)
+            )
+    shape = ("channels", "height", "width")
+    columns = ["network", "stage", "kind", *shape, "sources", "layers", "parameters"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def architecture(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> Figure:

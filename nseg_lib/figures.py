@@ -1,12 +1,13 @@
-"""Figures 1, 5, 6 and 7, and what all figures share: one palette, one look, one way to save.
+"""Figures 6 and 7, and what all figures share: one palette, one look, one way to save.
 
 Importing this module sets matplotlib's defaults to the project's look. Figures 2 to 4, the
-architectures, are drawn by :mod:`nseg_lib.diagrams`.
+architectures, are drawn by :mod:`nseg_lib.diagrams`, 1 and 5 by :mod:`nseg_lib.plots`.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from nseg_lib import metrics, paper
-from nseg_lib.provenance import write_sidecar
+from nseg_lib.provenance import write_atomic, write_sidecar
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -55,9 +55,6 @@ NAMES = {
     "missed": "missed",
     "extra": "added wrongly",
 }
-
-SMOOTHING = 80
-"""Logged steps that the training loss of Figure 5 is averaged over, as in the paper."""
 
 _BEGAN = time.perf_counter()
 
@@ -215,94 +212,12 @@ def absent(ax: Axes, message: str) -> None:
 # --- the paper's figures --------------------------------------------------------------------------
 
 
-def figure1(
-    widths: Sequence[int], heights: Sequence[int], facts: Mapping[str, Mapping[str, float]]
-) -> Figure:
-    """Histograms of the pictures' sizes, with our mean and median and the paper's beside them.
-
-    Args:
-        widths, heights: of each picture, in pixels.
-        facts: the paper's, ``paper.numbers()["figure1"]``.
-    """
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-    for ax, name, values in zip(axes, ("width", "height"), (widths, heights), strict=True):
-        top = max(640, int(max(values)))
-        ax.hist(values, bins=np.linspace(0, top, 33), color="#b8cfe0", edgecolor="white")
-        printed = facts[name]
-        ax.axvline(
-            float(np.mean(values)), color="#C62828", ls="--", label=f"mean {np.mean(values):.1f}"
-        )
-        ax.axvline(
-            float(np.median(values)), color="#2E7D32", label=f"median {np.median(values):.0f}"
-        )
-        # Marks on the axis: lines would cover ours where the two agree.
-        label = f"paper: mean {printed['mean']}, median {printed['median']}"
-        marks = [printed["mean"], printed["median"]]
-        ax.plot(marks, [0, 0], "^", color="black", ms=7, clip_on=False, label=label, zorder=5)
-        ax.set(xlabel=f"{name} (pixels)", ylabel="pictures")
-        ax.legend(loc="upper left")
-    return fig
-
-
-def figure5(logs: Mapping[str, Any], authors: pd.DataFrame, missing: Mapping[str, str]) -> Figure:
-    """Training and validation loss of two models side by side, on one logarithmic axis.
-
-    Args:
-        logs: model → its :class:`~nseg_lib.runs.Run`, or ``None`` where it was not trained.
-        authors: the authors' validation rows, :func:`nseg_lib.paper.authors_logs`.
-        missing: model → the command that trains it.
-    """
-    fig, axes = plt.subplots(
-        1, len(logs), figsize=(4.2 * len(logs), 3.4), sharey=True, layout="constrained"
-    )
-    for ax, (model, run) in zip(axes, logs.items(), strict=True):
-        theirs = authors[authors["model"] == model]
-        at = theirs["epoch"] + 1
-        ax.plot(at, theirs["val_loss"], ":", color=PALETTE["paper"], label="authors' validation")
-        _mark_best(ax, at, theirs["val_loss"], PALETTE["paper"])
-        if run is None:
-            command = textwrap.fill(missing[model], 60, break_on_hyphens=False)
-            note = f"not run here; to make it:\n{command}"
-            ax.text(0.5, 0.98, note, transform=ax.transAxes, ha="center", va="top", fontsize=6)
-            ax.margins(y=0.35)
-        else:
-            _own_losses(ax, run)
-        ax.set(title=model, xlabel="epochs finished", yscale="log")
-        plain_log_axis(ax)
-    axes[0].set_ylabel("loss (log axis)")
-    handles = {line.get_label(): line for ax in axes for line in ax.lines}
-    shown = [line for label, line in handles.items() if not str(label).startswith("_")]
-    fig.legend(handles=shown, loc="outside lower center", ncols=3)
-    return fig
-
-
-def plain_log_axis(ax: Axes) -> None:
-    """Write a logarithmic axis of losses as .07, .1, .15, .2 in place of powers of ten."""
-    ax.yaxis.set_major_locator(LogLocator(subs=[1, 1.5, 2, 3, 5, 7]))
-    ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    ax.yaxis.set_minor_locator(NullLocator())
-
-
-def _own_losses(ax: Axes, run: Any) -> None:
-    log, steps = run.log(), run.steps()
-    smooth = steps["train_loss"].rolling(SMOOTHING, min_periods=1).mean()
-    per_epoch = log["steps"].iloc[0]
-    label = f"training, mean of {SMOOTHING} logged steps"
-    ax.plot(steps["step"] / per_epoch, smooth, color=PALETTE["stroke"], lw=1, label=label)
-    ax.plot(log["epoch"] + 1, log["val_loss"], "o-", ms=3, color=PALETTE["res"], label="validation")
-    _mark_best(ax, log["epoch"] + 1, log["val_loss"], PALETTE["res"])
-
-
-def _mark_best(ax: Axes, epochs: pd.Series, losses: pd.Series, colour: str) -> None:
-    best = int(np.argmin(losses))
-    ax.plot(epochs.iloc[best], losses.iloc[best], "*", ms=13, color=colour, mec="white", zorder=5)
-
-
 def figure6(
     image: Image,
     stroke: Mask,
     mask: Mask,
     predictions: Mapping[str, Mask | str],
+    ious: Mapping[str, float],
 ) -> Figure:
     """Picture, stroke, ground truth and the models' predictions, each with its IoU.
 
@@ -310,23 +225,23 @@ def figure6(
         image: uint8 H×W×3, RGB.
         stroke, mask: bool H×W.
         predictions: model → bool H×W, or the command that makes what is missing.
+        ious: ``identity`` and each model → IoU, as the rows have it.
     """
     columns = 4
     rows = 1 + -(-len(predictions) // columns)
     crop = around(mask, stroke)
     height, width = image[crop].shape[:2]
     fig, axes = panels(rows, columns, size=(2.5, max(1.4, min(3.2, 2.5 * height / width)) + 0.3))
-    iou = metrics.iou(stroke, mask)
     show(axes[0, 0], image, crop=crop, title="picture")
     show(axes[0, 1], image, stroke=stroke, crop=crop, title="picture and stroke")
-    show(axes[0, 2], stroke, crop=crop, title=f"stroke unchanged: IoU {iou:.3f}")
+    show(axes[0, 2], stroke, crop=crop, title=f"stroke unchanged: IoU {ious['identity']:.3f}")
     show(axes[0, 3], mask, crop=crop, title="ground truth")
     for ax, (model, answer) in zip(axes[1:].flat, predictions.items(), strict=False):
         if isinstance(answer, str):
             ax.set_title(model, fontsize=7)
             absent(ax, f"not run here; to make it:\n{answer}")
             continue
-        title = f"{model}\nIoU {metrics.iou(answer, mask):.3f}"
+        title = f"{model}\nIoU {ious[model]:.3f}"
         show(ax, image, mask=mask, prediction=answer, crop=crop)
         ax.set_title(title, fontsize=7)
     legend(fig, ("stroke", "truth", "prediction"))
@@ -364,18 +279,22 @@ def figure7(
 def save(
     fig: Figure,
     stem: str | Path,
+    data: pd.DataFrame,
     *,
     profile: str,
     inputs: Sequence[str | Path] = (),
     config: Any = None,
     credit: str = "",
 ) -> Path:
-    """Write ``<stem>.png`` (150 dpi), ``<stem>.pdf`` and the sidecar ``<stem>.json``.
+    """Write ``<stem>.png`` (150 dpi), ``.pdf``, ``.csv`` and the sidecar ``<stem>.json``.
 
-    A figure of any profile but the paper's first gets a line that says so, see
-    :func:`nseg_lib.paper.setting_note`.
+    A figure that depends on a profile other than the paper's first gets a line that says so, see
+    :func:`nseg_lib.paper.setting_note`. The sidecar holds the hashes of the three files: which
+    picture was drawn from which numbers stays known, though no two versions of matplotlib draw
+    the same bytes.
 
     Args:
+        data: the numbers that the figure shows; ``nseg verify`` makes them again.
         inputs: files and folders that the figure was made from, for the sidecar.
         config: settings that made it, JSON data or a configuration.
         credit: of a photograph in it, see :meth:`nseg_lib.coco.Split.credit`.
@@ -385,22 +304,29 @@ def save(
         of this module).
     """
     stem = Path(stem)
-    note = paper.setting_note(profile)
+    note = paper.setting_note(profile, stem.name)
     if credit:
         _line_above(fig, f"Photograph: {credit}", fontsize=6, color="#555555")
     if note:
         _line_above(fig, note, fontsize=7, style="italic", color="#a04000")
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    drawn = {".csv": data_text(data).encode()}
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-        partial = stem.with_name(f"{stem.name}.{os.getpid()}.part")
-        try:
-            fig.savefig(partial, format=suffix[1:], bbox_inches="tight", metadata=metadata)
-            os.replace(partial, stem.with_name(stem.name + suffix))
-        finally:
-            partial.unlink(missing_ok=True)
-    seconds = time.perf_counter() - _BEGAN
-    write_sidecar(stem, config, inputs, seconds, profile=profile, setting=note or "the paper's")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format=suffix[1:], bbox_inches="tight", metadata=metadata)
+        drawn[suffix] = buffer.getvalue()
+    for suffix, content in drawn.items():
+        write_atomic(stem.with_name(stem.name + suffix), content)
+    write_sidecar(
+        stem, config, inputs, time.perf_counter() - _BEGAN,
+        profile=profile, setting=note or "the paper's",
+        files={suffix: hashlib.sha256(content).hexdigest() for suffix, content in drawn.items()},
+    )  # fmt: skip
     return stem.with_name(stem.name + ".png")
+
+
+def data_text(data: pd.DataFrame) -> str:
+    """A figure's numbers as CSV text, to six decimals."""
+    return data.round(6).to_csv(index=False, lineterminator="\n")
 
 
 def _line_above(fig: Figure, line: str, **style: Any) -> None:

@@ -1,6 +1,7 @@
 """The graph of steps: what each is made from, and whether what is there still belongs to that.
 
-data → train (model × seed) → evaluate (model × seed, and the baselines) → chapters → page.
+data → train (model × seed) → evaluate (model × seed, and the baselines), measure → chapters and
+evidence (claims, every run, what moves a number) → page.
 
 A step is judged by content, not by times of files: beside its artefact lies a sidecar with the
 hash of everything that it was made from. So a fresh checkout, a copied folder or a network that
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from nseg_lib import config as configuration
+from nseg_lib.config import THE_EIGHT
 from nseg_lib.ingredients import Hashes, hash_files, hash_splits, read_notebook, sources
 from nseg_lib.profiles import Profile
+from nseg_lib.runs import KEPT
 
 RECIPE = "erode"
 """The strokes that networks are trained and judged on, the paper's."""
@@ -33,7 +36,13 @@ MAKES = {
 }
 """What of the paper each chapter makes, in the folder of its profile's report."""
 
-FORMS = {"figures": (".png", ".pdf", ".json"), "tables": (".csv", ".md", ".tex", ".json")}
+EVIDENCE = ("tables/claims", "tables/runs", "tables/categories", "figures/spread")
+"""What the step ``evidence`` makes, from rows, logs and measurements."""
+
+LATENCY = Path("benchmarks") / "results" / "latency.json"
+"""Seconds of an answer at 640x480, measured by ``benchmarks/bench_latency.py``."""
+
+FORMS = {"figures": (".png", ".pdf", ".csv", ".json"), "tables": (".csv", ".md", ".tex", ".json")}
 """The files of a figure and of a table."""
 
 
@@ -42,7 +51,8 @@ class Step:
     """One job of the graph."""
 
     name: str
-    """``data``, ``train/<model>_seed<k>``, ``evaluate/baselines``, ``chapter/00_…``, ``page``."""
+    """``data``, ``train/<model>_seed<k>``, ``evaluate/baselines``, ``measure/redraws``,
+    ``chapter/00_…``, ``evidence``, ``page``."""
     artefact: Path
     """What it is about: a data set, weights, rows, an executed notebook, the page."""
     needs: tuple[str, ...] = ()
@@ -58,7 +68,7 @@ class Step:
 
     @property
     def kind(self) -> str:
-        """``data``, ``train``, ``evaluate``, ``chapter`` or ``page``."""
+        """``data``, ``train``, ``evaluate``, ``measure``, ``chapter``, ``evidence`` or ``page``."""
         first = self.name.partition("/")[0]
         return "data" if first == "photos" else first
 
@@ -172,7 +182,9 @@ def build(root: Path, profile: Profile) -> dict[str, Step]:
     readable = {"data": data[:1], "photos": data[-1:], "runs": train, "rows": evaluate}
     notebooks = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     chapters = [_chapter_step(root, profile, notebook, readable) for notebook in notebooks]
-    before = (*data, *train, *evaluate, *chapters)
+    measure = _measure_steps(root, profile, train)
+    evidence = _evidence_step(root, profile, (*evaluate, *measure))
+    before = (*data, *train, *evaluate, *measure, *chapters, evidence)
     page = _page_step(root, profile, before)
     return {step.name: step for step in (*before, page)}
 
@@ -229,6 +241,68 @@ def _evaluate_step(root: Path, profile: Profile, run: Step | None) -> Step:
     )
 
 
+def redrawn(profile: Profile) -> list[tuple[str, int]]:
+    """Model and seed of the networks whose scatter over redrawn strokes is measured.
+
+    The paper's two smallest, of those that the profile trains: the claim about their difference
+    rests on the fourth decimal.
+    """
+    return [(name, profile.seeds[0]) for name in THE_EIGHT[:2] if name in profile.models]
+
+
+def _measure_steps(root: Path, profile: Profile, train: Iterable[Step]) -> list[Step]:
+    """``measure/pictures`` and ``measure/redraws``, see :mod:`nseg_lib.measured`."""
+    folder = root / "reports" / profile.name / "measured"
+    wanted = {f"train/{model}_seed{seed}" for model, seed in redrawn(profile)}
+    networks = [step for step in train if step.name in wanted]
+
+    def step(name: str, splits: tuple[str, ...], of: list[Step]) -> Step:
+        target = folder / f"{name}.csv"
+        return Step(
+            f"measure/{name}",
+            target,
+            ("data", *(network.name for network in of)),
+            ("nseg_lib.measured", *(("nseg_lib.refine",) if of else ())),
+            {"scale": profile.scale},
+            lambda: {
+                **hash_splits(root, profile.data.folder, splits),
+                **hash_files(root, [network.artefact for network in of]),
+            },
+            lambda: hash_files(root, [target]),
+            weight=5,
+        )
+
+    return [
+        step("pictures", ("train", "val", "test"), []),
+        step("redraws", ("test",), networks),
+    ]
+
+
+def _evidence_step(root: Path, profile: Profile, before: Iterable[Step]) -> Step:
+    out, trained = root / "reports" / profile.name, root / "runs" / profile.name
+
+    def inputs() -> Hashes:
+        files = [*out.glob("rows/*.csv"), *out.glob("measured/*.csv"), root / LATENCY]
+        files += [out / "rows" / "baselines.csv.json"]
+        files += [path for name in KEPT for path in trained.glob(f"*/seed*/{name}")]
+        return hash_files(root, sorted(files))
+
+    def products() -> Hashes:
+        files = [path for stem in EVIDENCE for path in made(out / stem)]
+        return hash_files(root, [*files, *sorted(out.glob("training/*/*/*"))])
+
+    return Step(
+        "evidence",
+        out / "tables" / "claims.csv",
+        tuple(step.name for step in before),
+        ("nseg_lib.verify",),
+        profile.model_dump(mode="json", include={"seeds", "settings"}),
+        inputs,
+        products,
+        weight=2,
+    )
+
+
 def _chapter_step(
     root: Path, profile: Profile, notebook: Path, readable: Mapping[str, list[Step]]
 ) -> Step:
@@ -278,7 +352,7 @@ def chapter_parameters(profile: Profile, chapter: str, declared: Iterable[str]) 
 
 def _page_step(root: Path, profile: Profile, before: Iterable[Step]) -> Step:
     out = root / "reports" / profile.name
-    parts = [step for step in before if step.kind in {"train", "evaluate", "chapter"}]
+    parts = [step for step in before if step.kind in {"train", "evaluate", "chapter", "evidence"}]
     pages = [s.artefact.with_suffix(".html") for s in parts if s.kind == "chapter"]
 
     def inputs() -> Hashes:

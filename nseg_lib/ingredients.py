@@ -23,7 +23,7 @@ READ_BY_MODULE = {
     "nseg_lib.paper": ("reports/paper.yml", "reports/authors_logs.csv"),
     "nseg_lib.sample": ("nseg_lib/data/*",),
     "nseg_lib.widget": ("nseg_lib/widget/**/*.js", "nseg_lib/widget/**/*.css"),
-    "nseg_lib.report": ("nseg_lib/templates/*",),
+    "nseg_lib.report": ("nseg_lib/templates/*", "reports/limitations.md"),
 }
 """Files that a module reads, as patterns from the project's root."""
 

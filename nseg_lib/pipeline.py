@@ -47,7 +47,9 @@ def reproduce(
         slurm: start the jobs with ``workflow/slurm/config.yaml`` on a cluster.
         dry_run: only say what would be done, with Snakemake's own list of jobs.
         keep_trained: record trained networks whose configuration and data fit as they are,
-            though the library has changed since; their sidecars name what changed.
+            though the library has changed since; their sidecars name what changed. One that was
+            trained elsewhere, or ended after fewer epochs, is taken over; the list of runs says
+            that it was cut short.
         say: takes lines for the console.
 
     Returns:
@@ -198,11 +200,14 @@ def _mark(
 
 
 def _keep_trained(root: Path, steps: Mapping[str, Step], say: Say) -> None:
-    from nseg_lib.steps import rewrite_record
+    from nseg_lib.steps import adopt, rewrite_record
 
     for step in steps.values():
         state = graph.state(root, step)
-        if step.kind == "train" and state.kind == "stale":
+        if step.kind == "train" and state.kind == "missing" and step.artefact.is_file():
+            other = adopt(root, step)
+            say(f"cannot take over {step.name}: {other}" if other else f"took over {step.name}")
+        elif step.kind == "train" and state.kind == "stale":
             if all(why.startswith("nseg_lib/") for why in state.why):
                 rewrite_record(root, step, kept_despite=list(state.why))
                 say(f"kept {step.name} though {', '.join(state.why)}")

@@ -7,6 +7,8 @@ open; chapter ``10_beyond_the_paper`` measures with them.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -89,6 +91,30 @@ def clutter(image: Image, mask: Mask, width: int = 15) -> float:
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     ring = (away > 2) & (away <= 2 + width)
     return float(np.sqrt(dx * dx + dy * dy)[ring].mean()) if ring.any() else 0.0
+
+
+def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[int]) -> int:
+    """The picture of Figures 6 and 7, by a rule that was fixed before any prediction was drawn.
+
+    Of the validation pictures whose object covers from 5 to 50 % of the picture and which a report
+    may show, the one on which the models' mean IoU is the median; a condition that no picture
+    meets is dropped.
+
+    Args:
+        results: rows of :mod:`nseg_lib.evaluation`.
+        models: whose IoU is averaged.
+        showable: ids of the pictures that a report may show.
+
+    Returns:
+        Its id.
+    """
+    known = results[results["method"].isin(models) & (results["split"] == "val")]
+    share = known["object_area"] / (known["width"] * known["height"])
+    for wanted in (known["image_id"].isin(list(showable)), share.between(0.05, 0.5)):
+        still = wanted.reindex(known.index)
+        known = known[still] if still.any() else known
+    mean_iou = known.groupby("image_id")["iou"].mean().sort_values()
+    return int(mean_iou.index[(len(mean_iou) - 1) // 2])
 
 
 def binned(

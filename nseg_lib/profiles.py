@@ -85,7 +85,9 @@ class Profile(_Strict):
     def limit(self, step: str) -> int:
         """Minutes that a step of the graph may take."""
         kind, _, name = step.partition("/")
-        limits = {**self.minutes.model_dump(), "photos": self.minutes.data}
+        own = self.minutes
+        alike = {"photos": own.data, "measure": own.evaluate, "evidence": own.page}
+        limits = {**own.model_dump(), **alike}
         return self.chapter_minutes.get(name, limits[kind])
 
 
@@ -117,3 +119,14 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     for model in profile.models:  # settings that no network can have stop here, not in a job
         configuration.load(model, profile.settings)
     return profile
+
+
+def train_command(profile: Profile, model: str, seed: int) -> str:
+    """The command line that trains one row of Table 1."""
+    settings = {**profile.settings, "training.seed": seed}
+    defaults = configuration.load(model).training.seed
+    if seed == defaults:
+        del settings["training.seed"]
+    words = [f"nseg train {model}", f"--data {profile.data.folder.as_posix()}"]
+    words.append(f"--out runs/{profile.name}/{model}/seed{seed}")
+    return " ".join([*words, *(f"--set {key}={value}" for key, value in settings.items())])

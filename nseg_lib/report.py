@@ -16,8 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from nseg_lib import config as configuration
-from nseg_lib import graph, paper, runs
+from nseg_lib import graph, paper
 from nseg_lib.baselines import BASELINES
 from nseg_lib.graph import Step
 from nseg_lib.profiles import Profile
@@ -34,6 +33,16 @@ TITLES = {
     "figure5": "Training and validation loss",
     "figure6": "One stroke, eight predictions",
     "figure7": "Ambiguous strokes",
+}
+
+
+LABELS = {
+    ".png": "PNG",
+    ".pdf": "PDF",
+    ".csv": "CSV",
+    ".md": "Markdown",
+    ".tex": "LaTeX",
+    ".json": "provenance",
 }
 
 
@@ -63,7 +72,8 @@ def write_page(root: Path, profile: Profile) -> Path:
         items=items,
         facts=_facts(out / "tables" / "table1.csv"),
         command=_reproduce_command(profile),
-        rows=[*_baseline_rows(profile, steps), *_trained_rows(root, profile, steps)],
+        evidence=[_evidence(out, stem) for stem in graph.EVIDENCE],
+        limitations=_limitations(root),
         chapters=[_chapter_row(name, step) for name, step in chapters.items()],
         versions=_versions(next((r for r in reversed(records) if r), {})),
     )
@@ -79,8 +89,6 @@ def _item(out: Path, key: str, chapter: str, step: Step | None) -> dict[str, Any
     kind = "tables" if key.startswith("table") else "figures"
     files = {f.suffix: f for f in graph.made(out / kind / key) if f.is_file()}
     href = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
-    labels = {".png": "PNG", ".pdf": "PDF", ".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX"}
-    labels[".json"] = "provenance"
     sidecar = _read_json(files.get(".json"))
     facts = paper_says()
     return {
@@ -94,14 +102,64 @@ def _item(out: Path, key: str, chapter: str, step: Step | None) -> dict[str, Any
         "here": HERE[key],
         "chapter": chapter,
         "page": f"notebooks/{chapter}.html" if step and step.artefact.is_file() else None,
-        "files": [(labels[suffix], href[suffix]) for suffix in href],
+        "files": [(LABELS[suffix], href[suffix]) for suffix in href],
         "made": _device(sidecar),
     }
 
 
+def _evidence(out: Path, stem: str) -> dict[str, Any]:
+    """What the page shows of the claims, the runs, the categories and what moves a number."""
+    files = {f.suffix: f for f in graph.made(out / stem) if f.is_file()}
+    href = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
+    key = Path(stem).name
+    title, words = BEYOND[key]
+    return {
+        "key": key,
+        "title": title,
+        "words": words,
+        "table": read_table(files[".md"]) if ".md" in files else None,
+        "image": href.get(".png"),
+        "pdf": href.get(".pdf"),
+        "files": [(LABELS[suffix], href[suffix]) for suffix in href],
+    }
+
+
+BEYOND = {
+    "claims": (
+        "The paper's claims, one by one",
+        "What decides each was written down before the networks were trained in the paper's "
+        "setting. Where the trainings that it needs were not run, it cannot be told, and says so.",
+    ),
+    "runs": (
+        "Every run, and the command for it",
+        "Each command works by itself; started again it goes on where it stopped.",
+    ),
+    "categories": (
+        "By kind of object",
+        "The claim that the models generalise, taken apart.",
+    ),
+    "spread": (
+        "What moves a number",
+        "Above the line, how far a mean moves by chance or by a choice that no reader sees; below "
+        "it, the differences in Table 1 that the paper interprets. A dot is one move, the bar the "
+        "median. What runs off the panel is written.",
+    ),
+}
+"""Title and words of what is shown beside the paper's own tables and figures."""
+
+
+def _limitations(root: Path) -> str:
+    """``reports/limitations.md`` as HTML."""
+    from nbconvert.filters import markdown2html
+
+    text = (root / "reports" / "limitations.md").read_text(encoding="utf-8")
+    return markdown2html(text.partition("\n")[2])
+
+
 HERE = {
     "table1": "The same columns, measured on frozen strokes, with the stroke itself and three "
-    "classical methods as rows: a model is judged by what it adds to the stroke it was given.",
+    "classical methods as rows: a model is judged by what it adds to the stroke it was given. "
+    "Beside them, how much of the paper's row the authors' own log gives to the epoch chosen.",
     "table2": "Parameters and sizes of the same eight networks, counted from their modules: "
     "weights alone, and with the two moments that Adam keeps while training.",
     "figure1": "The pictures of this profile's data set, drawn the same way.",
@@ -109,7 +167,8 @@ HERE = {
     "figure3": "Drawn from the module: the same network, and the stroke added to its logits. "
     "That is what the paper's released code trains.",
     "figure4": "Drawn from the module: gates on the skips, and no residual.",
-    "figure5": "The same two models, or those next to them that were trained here.",
+    "figure5": "The same two models where they were trained here, every epoch and every seed, with "
+    "a star at the one kept; dotted, the authors' own logs.",
     "figure6": "The same arrangement on a picture of this profile's data.",
     "figure7": "The same test: one object, a stroke that is too small and one that overshoots.",
 }
@@ -201,41 +260,9 @@ def _facts(table: Path) -> list[dict[str, str]]:
 # --- where it came from ---------------------------------------------------------------------------
 
 
-def train_command(profile: Profile, model: str, seed: int) -> str:
-    """The command line that trains one row of Table 1."""
-    settings = {**profile.settings, "training.seed": seed}
-    defaults = configuration.load(model).training.seed
-    if seed == defaults:
-        del settings["training.seed"]
-    words = [f"nseg train {model}", f"--data {profile.data.folder.as_posix()}"]
-    words.append(f"--out runs/{profile.name}/{model}/seed{seed}")
-    return " ".join([*words, *(f"--set {key}={value}" for key, value in settings.items())])
-
-
 def _reproduce_command(profile: Profile) -> str:
     coco = " COCO=dir" if profile.data.source == "coco" else ""
     return f"make reproduce PROFILE={profile.name}{coco}"
-
-
-def _trained_rows(root: Path, profile: Profile, steps: Mapping[str, Step]) -> list[dict[str, Any]]:
-    rows = []
-    for model in profile.models:
-        for seed in profile.seeds:
-            step = steps[f"train/{model}_seed{seed}"]
-            run = runs.Run(model, seed, step.artefact.parent)
-            epochs = f"{len(run.log())} ({run.best_epoch})" if step.artefact.is_file() else "–"
-            command = train_command(profile, model, seed)
-            rows.append(
-                {"name": f"{model}, seed {seed}", "command": command, "epochs": epochs} | _ran(step)
-            )
-    return rows
-
-
-def _baseline_rows(profile: Profile, steps: Mapping[str, Step]) -> list[dict[str, Any]]:
-    data, scale = profile.data.folder.as_posix(), profile.scale
-    command = f"nseg evaluate --data {data} --scale {scale} --out reports/{profile.name}/baselines"
-    ran = _ran(steps["evaluate/baselines"])
-    return [{"name": name, "command": command, "epochs": "–"} | ran for name in BASELINES]
 
 
 def _ran(step: Step) -> dict[str, str]:

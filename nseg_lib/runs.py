@@ -90,6 +90,32 @@ def keep(runs: str | Path, report: str | Path) -> list[Path]:
     return copies
 
 
+LARGEST = 12_000_000
+"""Bytes of weights that a package may carry, each: the 16-128 models have 7.8 million."""
+
+
+def ship(run: Run, folder: Path) -> list[Path]:
+    """Copy a finished run's weights and provenance into the package's folder of weights.
+
+    Returns:
+        ``<model>.safetensors`` and ``<model>.json`` there.
+
+    Raises:
+        ValueError: the run is not finished, or its weights are larger than :data:`LARGEST`.
+    """
+    sidecar = run.weights.with_name(f"{run.weights.name}.json")
+    for path in (run.weights, sidecar):
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; is {run.model}, seed {run.seed} trained?")
+    size = run.weights.stat().st_size
+    if size > LARGEST:
+        raise ValueError(f"{run.weights}: {size:,} bytes, at most {LARGEST:,} can be shipped")
+    targets = [folder / f"{run.model}{suffix}" for suffix in (".safetensors", ".json")]
+    for source, target in zip((run.weights, sidecar), targets, strict=True):
+        write_atomic(target, source.read_bytes())
+    return targets
+
+
 def nearest(found: dict[str, list[Run]], wanted: str) -> Run | None:
     """The first run of a model, or else of the one found next to it in the paper's table.
 

@@ -23,6 +23,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.graph import Step
 from nseg_lib.profiles import DataSource, Profile
 from nseg_lib.provenance import write_atomic, write_sidecar
+from nseg_lib.runs import Run
 
 
 class Job:
@@ -111,21 +112,43 @@ def _record(job: Job, ingredients: dict[str, Any], began: datetime, seconds: flo
         "products": step.products(),
     }
     if step.kind == "train":
-        written = _training_sidecar(job)
+        written = _training_sidecar(step)
         write_atomic(step.sidecar, json.dumps(written | facts, indent=2, ensure_ascii=False) + "\n")
         return
     write_sidecar(step.artefact, step.settings, [], seconds, **facts)
 
 
-def _training_sidecar(job: Job) -> dict[str, Any]:
-    from nseg_lib.runs import Run
-
-    step = job.step
+def _training_sidecar(step: Step) -> dict[str, Any]:
     if not step.sidecar.exists():  # trained before sidecars were written: all we know is the log
         seconds = float(Run("", 0, step.artefact.parent).log()["seconds"].sum())
         write_sidecar(step.artefact, step.settings, [], seconds, device="not recorded")
     found: dict[str, Any] = json.loads(step.sidecar.read_text(encoding="utf-8"))
     return found
+
+
+def adopt(root: Path, step: Step) -> str:
+    """Record a network that was trained outside the graph, perhaps for fewer epochs.
+
+    Returns:
+        Why it cannot be: what of its configuration or data is another than the step's.
+    """
+    from nseg_lib.datasets import fingerprint
+
+    folder = step.artefact.parent
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    theirs, ours = graph._flat(run["config"]), graph._flat(step.settings)
+    other = [key for key, value in ours.items() if theirs.get(key) != value]
+    if other and other != ["training.epochs"]:
+        return ", ".join(f"{key}: {theirs.get(key)} → {ours[key]}" for key in other)
+    data = next(iter(step.inputs())).rpartition(":")[0]
+    if run["data"] != fingerprint(root / data, sorted(run["data"])):
+        return "it was trained on other data"
+    record = _training_sidecar(step)
+    record |= {"step": step.name, "finished": _now().isoformat(), "made_from": {}}
+    write_atomic(step.sidecar, json.dumps(record))
+    rewrite_record(root, step, taken_over=[f"{k}: {theirs.get(k)} of {ours[k]}" for k in other])
+    step.begun.unlink(missing_ok=True)
+    return ""
 
 
 def rewrite_record(root: Path, step: Step, **extra: Any) -> None:
@@ -233,16 +256,59 @@ def _evaluate(job: Job) -> None:
 
 
 def _trained_method(job: Job) -> Any:
+    from nseg_lib.evaluation import ModelMethod
+
+    refiner = _refiner(job, job.step.needs[-1])
+    return ModelMethod(refiner, refiner.config.name, refiner.config.training.seed)
+
+
+def _refiner(job: Job, trained: str) -> Any:
     import torch
 
-    from nseg_lib.evaluation import ModelMethod
     from nseg_lib.refine import Refiner
 
     _choose_gpu(job)
     gpu = job.profile.accelerator != "cpu" and torch.cuda.is_available()
-    train = graph.build(job.root, job.profile)[job.step.needs[-1]]
-    refiner = Refiner.load(train.artefact, "cuda" if gpu else "cpu")
-    return ModelMethod(refiner, refiner.config.name, refiner.config.training.seed)
+    weights = graph.build(job.root, job.profile)[trained].artefact
+    return Refiner.load(weights, "cuda" if gpu else "cpu")
+
+
+def _measure(job: Job) -> None:
+    from nseg_lib import coco, measured
+
+    folder, target = job.root / job.profile.data.folder, job.step.artefact
+    scale = job.profile.scale
+    there = [name for name in ("train", "val", "test") if name in coco.find_splits(folder)]
+    if job.step.name == "measure/pictures":
+        splits = [coco.load_split(folder, name) for name in there]
+        measured.measure_pictures(splits, target, scale=scale)
+        return
+    networks = {
+        name.removeprefix("train/").partition("_seed")[0]: _refiner(job, name)
+        for name in job.step.needs[1:]
+    }
+    split = coco.load_split(folder, there[-1])
+    measured.measure_redraws(networks, split, target, scale=scale, say=job.note)
+
+
+def _write_evidence(job: Job) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from nseg_lib import evidence, figures, runs, spread, tables, verify
+
+    name, out = job.profile.name, job.out
+    runs.keep(job.root / "runs" / name, out / "training")
+    found = evidence.load(job.root, name)
+    inputs = [p for p in (out / "rows", out / "training", out / "measured") if p.is_dir()]
+    made = verify.tables(found)
+    for stem in graph.EVIDENCE:
+        if (table := Path(stem).name) in made:
+            tables.save(made[table], out / stem, profile=name, inputs=inputs)
+    moves = spread.data(found)
+    figures.save(
+        spread.figure(moves), out / "figures" / "spread", moves, profile=name, inputs=inputs
+    )
 
 
 def _run_chapter(job: Job) -> None:
@@ -270,6 +336,8 @@ BODIES = {
     "data": _make_data,
     "train": _train,
     "evaluate": _evaluate,
+    "measure": _measure,
+    "evidence": _write_evidence,
     "chapter": _run_chapter,
     "page": _write_page,
 }

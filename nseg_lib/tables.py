@@ -1,8 +1,9 @@
-"""Summaries as text, and the paper's Tables 1 and 2 beside ours.
+"""Summaries as text, and how a table of the report is written.
 
 The rounding is the same in both and follows from the metric: four decimals for what lies in
 [0, 1], two for pixels, as in the paper. The reference (identity) is always the first row, so that
-no table shows a method without what it was given.
+no table shows a method without what it was given. What the report's tables hold is decided in
+:mod:`nseg_lib.paper_tables` and :mod:`nseg_lib.claims`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ import pandas as pd
 from nseg_lib.baselines import BASELINES
 from nseg_lib.config import names
 from nseg_lib.metrics import DISTANCES, METRICS
-from nseg_lib.models import ModelSize
 from nseg_lib.paper import setting_note
 from nseg_lib.provenance import write_atomic, write_sidecar
-from nseg_lib.summaries import IOU_MARGIN, read_results, summarise
+from nseg_lib.summaries import read_results
 
 LABELS = {
     "pixel_accuracy": "pixel acc.",
@@ -61,7 +61,7 @@ def to_csv(summary: pd.DataFrame, *, reference: str = "identity") -> str:
     """
     table = _reference_first(summary, reference).copy()
     for column in map(str, table.select_dtypes("float").columns):
-        table[column] = [_number(value, column, absent="") for value in table[column]]
+        table[column] = [number(value, column, absent="") for value in table[column]]
     return table.to_csv(index=False, lineterminator="\n")
 
 
@@ -96,12 +96,12 @@ def to_markdown(
     lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
     for row in table.to_dict("records"):
         name = str(row["method"]).replace("|", "\\|")
-        cells = [name, str(row["n"]), *(_mean(row, metric) for metric in metrics)]
+        cells = [name, str(row["n"]), *(mean_cell(row, metric) for metric in metrics)]
         if row["method"] == reference:
             cells += ["–", "–"]
         else:
-            cells += [_difference(row, difference), f"{100 * row['made_worse']:.1f} %"]
-        lines.append([*cells, str(row["empty_predictions"]), _number(row["seconds"], "seconds")])
+            cells += [difference_cell(row, difference), f"{100 * row['made_worse']:.1f} %"]
+        lines.append([*cells, str(row["empty_predictions"]), number(row["seconds"], "seconds")])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -112,30 +112,27 @@ def _reference_first(summary: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.concat([summary[is_reference], summary[~is_reference]])
 
 
-def _mean(row: dict[Any, Any], name: str) -> str:
-    mean, spread = _number(row[name], name), row[f"{name}_std"]
-    return mean if math.isnan(spread) else f"{mean} ± {_number(spread, name)}"
+def mean_cell(row: dict[Any, Any], name: str) -> str:
+    """A metric's mean from a row of a summary, with ± its deviation over seeds if there are any."""
+    mean, spread = number(row[name], name), row[f"{name}_std"]
+    return mean if math.isnan(spread) else f"{mean} ± {number(spread, name)}"
 
 
-def _difference(row: dict[Any, Any], name: str) -> str:
-    parts = (_number(row[f"{name}_{part}"], name, "+") for part in ("difference", "low", "high"))
+def difference_cell(row: dict[Any, Any], name: str) -> str:
+    """A metric's difference to the reference from a row of a summary, with its interval."""
+    parts = (number(row[f"{name}_{part}"], name, "+") for part in ("difference", "low", "high"))
     return "{} [{}, {}]".format(*parts)
 
 
-def _number(value: float, column: str, sign: str = "-", *, absent: str = "–") -> str:
+def number(value: float, column: str, sign: str = "-", *, absent: str = "–") -> str:
+    """A value as its column's :func:`decimals` have it; ``absent`` for NaN."""
     if math.isnan(value):
         return absent
     rounded = round(value, decimals(column)) + 0.0  # no "-0.00"
     return f"{rounded:{sign}.{decimals(column)}f}"
 
 
-# --- the paper's tables ---------------------------------------------------------------------------
-
-PAPER_METRICS = ("pixel_accuracy", "iou", "boundary_iou_1px", "hausdorff_region")
-"""What the paper's Table 1 reports, in its order: its "Boundary IoU" is the overlap of one-pixel
-boundaries, its "Hausdorff Distance" that between all mask pixels."""
-
-NOT_RUN = "not run here"
+# --- tables of the report -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -178,133 +175,31 @@ def read_rows(folder: str | Path) -> pd.DataFrame:
     return results.iloc[place.argsort(kind="stable")].reset_index(drop=True)
 
 
-def table1(
-    results: pd.DataFrame, printed: Mapping[str, Mapping[str, float]], commands: Mapping[str, str]
-) -> Table:
-    """Table 1: paper beside ours, identity and the classical methods first.
-
-    Args:
-        results: from :func:`read_rows`, with a split ``val`` and perhaps ``test``.
-        printed: the paper's, ``paper.numbers()["table1"]``.
-        commands: model → the command that trains it, for those that are not in ``results``.
-    """
-    val, logit, test = _summaries(results)
-    models = [*printed, *(m for m in val if m not in printed and m not in BASELINES)]
-    rows, numbers = [], []
-    for method in [*BASELINES, *models]:
-        paper, ours = printed.get(method, {}), val.get(method)
-        row: dict[tuple[str, str], str] = {("", "method"): method}
-        for name in PAPER_METRICS:
-            row[LABELS[name], "paper"] = _number(paper.get(name, math.nan), name)
-            row[LABELS[name], "ours"] = _mean(ours, name) if ours else "–"
-        if not ours:
-            row[LABELS["iou"], "ours"] = NOT_RUN
-        row |= _against_identity("validation", ours, method)
-        row["validation", "IoU, logit > .5"] = _mean(logit[method], "iou") if ours else "–"
-        if test:
-            judged = test.get(method)
-            row["test", "IoU"] = _mean(judged, "iou") if judged else "–"
-            row |= _against_identity("test", judged, method)
-        rows.append(row)
-        for split, summary in (("val", ours), ("test", test.get(method))):
-            if summary or split == "val":
-                known = {f"paper_{k}": v for k, v in paper.items()} if split == "val" else {}
-                numbers.append({"method": method, "split": split, **known, **(summary or {})})
-    return Table(
-        "Table 1. Paper and ours, by method.",
-        _frame(rows),
-        pd.DataFrame(numbers).round(6),
-        (
-            *_notes1(results, val, test),
-            *(f"{m}: {NOT_RUN}; {commands[m]}" for m in models if m not in val),
-        ),
-    )
-
-
-def _summaries(results: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Method → its row of a summary: validation, validation by the logit rule, test."""
-    wanted = [("val", "probability"), ("val", "logit")]
-    if "test" in set(results["split"]):
-        wanted.append(("test", "probability"))
-    found = []
-    for split, rule in wanted:
-        summary = summarise(results, split=split, rule=rule)
-        found.append({row["method"]: row for row in summary.to_dict("records")})
-    return found[0], found[1], found[2] if len(found) > 2 else {}
-
-
-def _against_identity(group: str, row: Any, method: str) -> dict[tuple[str, str], str]:
-    judged = row is not None and method != "identity"
-    return {
-        (group, "Δ IoU to identity [95 %]"): _difference(row, "iou") if judged else "–",
-        (group, "made worse"): f"{100 * row['made_worse']:.0f} %" if judged else "–",
-    }
-
-
-def _notes1(
-    results: pd.DataFrame, val: Mapping[str, Any], test: Mapping[str, Any]
-) -> tuple[str, ...]:
-    size = f"{results['width'].median():.0f}x{results['height'].median():.0f}"
-    counts = f"{val['identity']['n']} validation"
-    if test:
-        counts += f" and {test['identity']['n']} untouched test"
-    seeds = sorted({int(row["seeds"]) for m, row in val.items() if m not in BASELINES})
-    trained = f"Seeds a model: {' or '.join(map(str, seeds))}. " if seeds else ""
-    return (
-        f"Ours: {counts} pictures, one object and one frozen stroke each, {size} in the median "
-        f"where the paper's are 640x480: distances in pixels shrink with that. {trained}A mask is "
-        "where the probability is above .5; the released code took logit > .5, the column of that "
-        "name. "
-        "Validation pictures also chose each model's epoch, in the paper as here; test pictures "
-        "chose nothing.",
-        "identity is the stroke unchanged; the paper has no such row. Δ is the mean of the "
-        "per-picture differences to it with a bootstrap interval over pictures; made worse is the "
-        f"share of pictures whose IoU falls by more than {IOU_MARGIN}.",
-    )
-
-
-def table2(sizes: Sequence[ModelSize], printed: Mapping[str, float]) -> Table:
-    """Table 2: the paper's sizes beside weights and training checkpoint.
-
-    Args:
-        sizes: of each model, :func:`nseg_lib.models.size`.
-        printed: the paper's "MB", ``paper.numbers()["table2"]``.
-    """
-    rows, numbers = [], []
-    for size in sizes:
-        paper = printed.get(size.name, math.nan)
-        mib = {"weights": size.weight_bytes / 2**20, "checkpoint": size.checkpoint_bytes / 2**20}
-        rows.append(
-            {
-                ("", "method"): size.name,
-                ("", "parameters"): f"{size.parameters:,}",
-                ("paper", "MB"): "–" if math.isnan(paper) else f"{paper:.2f}",
-                ("ours, MiB", "weights"): f"{mib['weights']:.2f}",
-                ("ours, MiB", "with Adam's moments"): f"{mib['checkpoint']:.2f}",
-                ("", "GFLOP at 640x480"): f"{size.gflop:.1f}",
-            }
-        )
-        numbers.append(
-            {
-                "method": size.name,
-                "parameters": size.parameters,
-                "paper_mb": paper,
-                "weights_mib": mib["weights"],
-                "checkpoint_mib": mib["checkpoint"],
-                "gflop_640x480": size.gflop,
-            }
-        )
-    note = (
-        "The paper's MB are MiB of a training checkpoint: the weights and Adam's two moments, "
-        "three times what a user has to load, and some overhead."
-    )
-    return Table("Table 2. Size of each model.", _frame(rows), pd.DataFrame(numbers), (note,))
-
-
-def _frame(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:
+def grouped(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:
+    """Rows of (group, column) → text as the ``text`` of a :class:`Table`."""
     frame = pd.DataFrame(rows)
     frame.columns = pd.MultiIndex.from_tuples(list(rows[0]))
     return frame
+
+
+def texts(table: Table, name: str, profile: str) -> dict[str, str]:
+    """The files of a table: suffix → text, each with a note where it is not the paper's setting.
+
+    Args:
+        name: of the table, such as ``table1``; see :func:`nseg_lib.paper.setting_note`.
+    """
+    note = setting_note(profile, name)
+    shown = replace(table, notes=(note, *table.notes)) if note else table
+    numbers = table.numbers.assign(setting=note or SETTING)
+    return {
+        ".csv": numbers.round(6).to_csv(index=False, lineterminator="\n"),
+        ".md": _as_markdown(shown),
+        ".tex": _as_latex(shown),
+    }
+
+
+SETTING = "the paper's"
+"""What a table or figure without a note says of its setting."""
 
 
 def save(
@@ -324,19 +219,13 @@ def save(
     Returns:
         The table with a first note that says where its profile is not the paper's setting.
     """
-    note = setting_note(profile)
-    shown = replace(table, notes=(note, *table.notes)) if note else table
-    numbers = table.numbers.assign(setting=note or "the paper's")
     stem = Path(stem)
-    for suffix, text in (
-        (".csv", numbers.round(6).to_csv(index=False, lineterminator="\n")),
-        (".md", _as_markdown(shown)),
-        (".tex", _as_latex(shown)),
-    ):
+    note = setting_note(profile, stem.name)
+    for suffix, text in texts(table, stem.name, profile).items():
         write_atomic(stem.with_name(stem.name + suffix), text)
     seconds = time.perf_counter() - _BEGAN
-    write_sidecar(stem, config, inputs, seconds, profile=profile, setting=note or "the paper's")
-    return shown
+    write_sidecar(stem, config, inputs, seconds, profile=profile, setting=note or SETTING)
+    return replace(table, notes=(note, *table.notes)) if note else table
 
 
 def _as_markdown(table: Table) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from IPython.display import Markdown
 from pycocotools import mask as coco_mask
 
-from nseg_lib import coco, course, exercises, figures, metrics, paper, reduce
+from nseg_lib import coco, course, exercises, figures, metrics, paper, plots, reduce
 from nseg_lib.notebooks import project_root
 
 ROOT = project_root()
@@ -304,10 +304,12 @@ chosen = [coco.load_split(DATA, part).images.values() for part in ("train", "val
 widths = [record["width"] for records in chosen for record in records]
 heights = [record["height"] for records in chosen for record in records]
 
-figure1 = figures.figure1(widths, heights, paper.numbers()["figure1"])
+data1 = plots.figure1_data(zip(widths, heights, strict=True))
+figure1 = plots.figure1(data1, paper.numbers()["figure1"])
 _ = figures.save(
     figure1,
     OUT / "figures" / "figure1",
+    data1,
     profile=profile,
     inputs=[coco.find_splits(DATA)[part] for part in ("train", "val")],
 )

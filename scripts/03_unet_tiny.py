@@ -257,8 +257,10 @@ pd.DataFrame(
 # changes with it.
 
 # %%
-figure2 = diagrams.architecture({"U-Net (tiny16-128)": models.UNet([16, 32, 64, 128])})
-_ = figures.save(figure2, OUT / "figures" / "figure2", profile=profile)
+networks = diagrams.of_the_paper("figure2")
+figure2 = diagrams.architecture(networks)
+data2 = diagrams.stages(networks)
+_ = figures.save(figure2, OUT / "figures" / "figure2", data2, profile=profile)
 
 # %% [markdown]
 # **What to look for.** Follow one row from left to right: the encoder's last block of a size is the

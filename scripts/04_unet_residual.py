@@ -260,17 +260,10 @@ for name in ("tiny16-128", "res16-128 by the text: block residual"):
 # architecture with residual connections".
 
 # %%
-figure3 = diagrams.architecture(
-    {
-        "(a) as trained: the stroke is added to the logits": models.MaskResidualUNet(
-            [16, 32, 64, 128]
-        ),
-        "(b) as the text says: shortcuts within the blocks": models.BlockResidualUNet(
-            [16, 32, 64, 128]
-        ),
-    }
-)
-_ = figures.save(figure3, OUT / "figures" / "figure3", profile=profile)
+networks = diagrams.of_the_paper("figure3")
+figure3 = diagrams.architecture(networks)
+data3 = diagrams.stages(networks)
+_ = figures.save(figure3, OUT / "figures" / "figure3", data3, profile=profile)
 
 # %% [markdown]
 # **What to look for.** In (a), one long line over everything, from channel 0 of the input to the

@@ -112,10 +112,10 @@ pd.DataFrame(
 # ## Figure 4
 
 # %%
-figure4 = diagrams.architecture(
-    {"U-Net with attention (attn32-256)": models.AttentionUNet([32, 64, 128, 256])}
-)
-_ = figures.save(figure4, OUT / "figures" / "figure4", profile=profile)
+networks = diagrams.of_the_paper("figure4")
+figure4 = diagrams.architecture(networks)
+data4 = diagrams.stages(networks)
+_ = figures.save(figure4, OUT / "figures" / "figure4", data4, profile=profile)
 
 # %% [markdown]
 # **What to look for.** Each α has two arrows in: the skip from the left, and the upsampled features

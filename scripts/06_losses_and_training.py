@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nseg_lib import config, course, exercises, figures, losses, paper, training
+from nseg_lib import config, course, exercises, figures, losses, paper, plots, training
 from nseg_lib import runs as trained_runs
 from nseg_lib.coco import load_split
 from nseg_lib.datasets import EvaluationSamples
@@ -289,11 +289,11 @@ identity = np.mean([iou(sample.stroke, sample.mask) for sample in strokes])
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 at = steps["step"] / log["steps"][0]
 left.plot(at, steps["train_loss"], ".", ms=2, color=figures.PALETTE["stroke"], label="one step")
-smooth = steps["train_loss"].rolling(figures.SMOOTHING, min_periods=1).mean()
+smooth = steps["train_loss"].rolling(plots.SMOOTHING, min_periods=1).mean()
 left.plot(at, smooth, color=figures.PALETTE["stroke"], label="mean of the last 80 logged")
 left.plot(log["epoch"] + 1, log["val_loss"], "o-", color=figures.PALETTE["res"], label="validation")
 left.set(yscale="log", xlabel="epochs finished", ylabel="loss (log axis)")
-figures.plain_log_axis(left)
+plots.plain_log_axis(left)
 left.legend()
 right.plot(log["epoch"] + 1, log["val_iou"], "o-", color=figures.PALETTE["res"], label="network")
 right.axhline(identity, color=figures.PALETTE["identity"], ls="--", label="stroke unchanged")
@@ -316,16 +316,17 @@ print(f"kept: epoch {best}; its IoU minus the stroke's: {log['val_iou'][best] - 
 #
 # The paper shows the loss of the model that it found best by pixel accuracy and of the one it found
 # worst. Solid lines are ours, where they have been trained; dotted lines are the authors' own
-# validation losses, from the logs they released. A star marks the epoch that was kept.
+# validation losses, from the logs they released. A star marks the epoch that was kept. Where a
+# model was trained from several seeds, each has its curve, and a band spans their range.
 
 # %%
-found = trained_runs.find(RUNS)
-shown = {model: found.get(model, [None])[0] for model in paper.numbers()["figure5"]}
+shown, logs = paper.numbers()["figure5"], trained_runs.logged(RUNS)
+data5 = plots.figure5_data(shown, logs, paper.authors_logs())
 commands = {model: trained_runs.command(model, DATA, RUNS) for model in shown}
-figure5 = figures.figure5(shown, paper.authors_logs(), commands)
-inputs = [run.folder / name for run in shown.values() if run for name in ("log.csv", "steps.csv")]
+figure5 = plots.figure5(data5, commands)
+inputs = [run.folder for model in shown for run in logs.get(model, [])]
 inputs.append(paper.REPORTS / "authors_logs.csv")
-figures.save(figure5, OUT / "figures" / "figure5", profile=profile, inputs=inputs)
+figures.save(figure5, OUT / "figures" / "figure5", data5, profile=profile, inputs=inputs)
 plt.show()
 
 # %% [markdown]
@@ -335,7 +336,7 @@ plt.show()
 
 # %%
 chosen = {
-    name: {"ours, best epoch": found[name][0].best_epoch if name in found else "not run here",
+    name: {"ours, best epoch": logs[name][0].best_epoch if name in logs else "not run here",
            "authors', best epoch": epoch}
     for name, epoch in paper.numbers()["chosen_epochs"].items()
 }  # fmt: skip

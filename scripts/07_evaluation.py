@@ -31,8 +31,18 @@ import pandas as pd
 import torch
 from scipy.spatial.distance import cdist
 
-from nseg_lib import config, course, exercises, figures, metrics, models, paper, summaries, tables
-from nseg_lib import runs as trained_runs
+from nseg_lib import (
+    config,
+    course,
+    exercises,
+    figures,
+    metrics,
+    models,
+    paper,
+    paper_tables,
+    summaries,
+    tables,
+)
 from nseg_lib.notebooks import project_root
 
 ROOT = project_root()
@@ -262,13 +272,14 @@ results.groupby(["method", "split"], sort=False)["iou"].agg(["count", "mean"]).r
 #   picture*, with the interval in which that mean would lie for 95 % of other samples of
 #   pictures. If the interval holds 0, the method has not been shown to do anything.
 # - **made worse** is the share of pictures on which the user would have been better off without.
+# - **authors' log** is where the paper's row comes from: the epoch they kept, out of how many, and
+#   what the same training had one epoch before and after it.
 # - The **test** pictures chose nothing: no epoch, no model. The validation pictures chose each
 #   model's epoch.
 
 # %%
-printed = paper.numbers()["table1"]
-commands = {name: trained_runs.command(name, DATA, Path(ROOT, runs)) for name in config.THE_EIGHT}
-table1 = tables.table1(results, printed, commands)
+printed = paper.numbers()
+table1 = paper_tables.table1(results, printed, paper.authors_logs(), profile)
 tables.save(
     table1, OUT / "tables" / "table1", profile=profile, inputs=[ROWS, paper.REPORTS / "paper.yml"]
 )
@@ -353,7 +364,7 @@ print(f"weights {weights / 2**20:.2f} MiB, checkpoint {file.tell() / 2**20:.2f} 
 
 # %%
 sizes = [models.size(name) for name in config.THE_EIGHT]
-table2 = tables.table2(sizes, paper.numbers()["table2"])
+table2 = paper_tables.table2(sizes, printed["table2"])
 tables.save(
     table2, OUT / "tables" / "table2", profile=profile, inputs=[paper.REPORTS / "paper.yml"]
 )

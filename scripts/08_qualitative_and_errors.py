@@ -29,7 +29,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from nseg_lib import Refiner, config, course, exercises, figures, metrics, paper, probes, tables
+from nseg_lib import (
+    Refiner,
+    config,
+    course,
+    exercises,
+    figures,
+    metrics,
+    paper,
+    plots,
+    probes,
+    tables,
+)
 from nseg_lib import runs as trained_runs
 from nseg_lib.coco import load_split
 from nseg_lib.datasets import EvaluationSamples
@@ -74,6 +85,8 @@ share = known["object_area"] / (known["width"] * known["height"])
 eligible = known[share.between(0.05, 0.5)] if share.between(0.05, 0.5).any() else known
 mean_iou = eligible.groupby("image_id")["iou"].mean().sort_values()
 typical_id = mean_iou.index[(len(mean_iou) - 1) // 2]
+showable_ids = [i for i in split.images if split.credit(i) is not None]
+assert typical_id == probes.typical(results, list(refiners), showable_ids)
 typical = next(sample for sample in val if sample.image_id == typical_id)
 print(f"picture {typical_id} ({typical.category}): mean IoU {mean_iou[typical_id]:.3f}, "
       f"range over pictures {mean_iou.iloc[0]:.3f} to {mean_iou.iloc[-1]:.3f}")  # fmt: skip
@@ -91,11 +104,13 @@ predictions = {
     else trained_runs.command(name, DATA, Path(ROOT, runs))
     for name in config.THE_EIGHT
 }
-figure6 = figures.figure6(typical.image, typical.stroke, typical.mask, predictions)
+data6 = plots.figure6_data(results, list(refiners), typical_id)
+ious = data6.set_index("method")["iou"].to_dict()
+figure6 = figures.figure6(typical.image, typical.stroke, typical.mask, predictions, ious)
 weights = [of_model[0].weights for of_model in found.values()]
 credit = split.credit(typical_id) or "licence not stated: not to be passed on"
 figures.save(
-    figure6, OUT / "figures" / "figure6", profile=profile, inputs=[DATA / "val", *weights],
+    figure6, OUT / "figures" / "figure6", data6, profile=profile, inputs=[DATA / "val", *weights],
     credit=credit,
 )  # fmt: skip
 plt.show()
@@ -133,8 +148,19 @@ also = "" if run.model == papers else f" (nearest in the table to the paper's {p
 answers = {name: model.refine(typical.image, stroke) for name, stroke in strokes.items()}
 figure7 = figures.figure7(typical.image, typical.mask, strokes, answers)
 figure7.suptitle(run.model + also, fontsize=10)
+data7 = pd.DataFrame(
+    (
+        typical_id,
+        run.model,
+        name,
+        metrics.iou(stroke, typical.mask),
+        metrics.iou(answers[name], typical.mask),
+    )
+    for name, stroke in strokes.items()
+)
+data7.columns = ["image_id", "method", "stroke", "iou_before", "iou_after"]
 figures.save(
-    figure7, OUT / "figures" / "figure7", profile=profile, inputs=[DATA / "val", run.weights],
+    figure7, OUT / "figures" / "figure7", data7, profile=profile, inputs=[DATA / "val", run.weights],
     credit=credit,
 )  # fmt: skip
 plt.show()

@@ -19,7 +19,36 @@ def test_every_shipped_file_is_what_its_name_says(name: str) -> None:
         family == f"{loaded.model.architecture}{loaded.model.widths[0]}-{loaded.model.widths[-1]}"
     )
     weights = (loaded.loss.bce, loaded.loss.dice, loaded.loss.boundary)
-    assert weights == ((0.4, 0.4, 0.2) if losses.endswith("bound") else (0.5, 0.5, 0.0))
+    third = losses.endswith(("bound", "kervadec"))
+    assert weights == ((0.4, 0.4, 0.2) if third else (0.5, 0.5, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("ablation", "base", "differs"),
+    [
+        ("tiny16-128_bce-dice-rgb", "tiny16-128_bce-dice", {"model.inputs": "rgb"}),
+        (
+            "tiny16-128_bce-dice-kervadec",
+            "tiny16-128_bce-dice-bound",
+            {"loss.boundary_kind": "kervadec"},
+        ),
+        (
+            "tiny16-128_bce-dice-frozen",
+            "tiny16-128_bce-dice",
+            {"data.redraw": False, "training.patience": 15},
+        ),
+        (
+            "blockres16-128_bce-dice-bound",
+            "tiny16-128_bce-dice-bound",
+            {"model.architecture": "blockres"},
+        ),
+    ],
+)
+def test_an_ablation_differs_from_its_base_in_what_it_is_named_after(
+    ablation: str, base: str, differs: dict[str, object]
+) -> None:
+    assert ablation not in config.THE_EIGHT
+    assert config.load(ablation) == config.load(base, {"name": ablation, **differs})
 
 
 def test_the_defaults_are_the_papers_protocol() -> None:

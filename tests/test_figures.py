@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 from test_paper import make_run
 
-from nseg_lib import config, figures, paper, runs
+from nseg_lib import config, figures, paper, plots, runs
+from nseg_lib.provenance import sha256
 
 
 @pytest.fixture
@@ -37,31 +38,40 @@ def words(fig: plt.Figure) -> str:
     return " ".join([*(t.get_text() for t in fig.texts), *axes]).replace("\n", " ")
 
 
+NUMBERS = pd.DataFrame({"a": [1 / 3]})
+
+
 def test_a_figure_says_where_its_setting_is_not_the_papers(tmp_path: Path) -> None:
-    for profile, says in (("sample", True), ("paper", False)):
+    for profile, name, says in (
+        ("sample", "figure9", True),
+        ("paper", "figure9", False),
+        ("sample", "figure3", False),  # drawn from the modules, the same in every profile
+    ):
         fig, _ = figures.panels(1, 1)
         for _ in range(2):  # saved again, it does not say it twice
-            png = figures.save(fig, tmp_path / profile / "figure9", profile=profile)
+            png = figures.save(fig, tmp_path / profile / name, NUMBERS, profile=profile)
         assert words(fig).count("Not the paper's setting") == says
         assert png.read_bytes().startswith(b"\x89PNG")
         assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert png.with_suffix(".csv").read_text() == "a\n0.333333\n"
         sidecar = json.loads(png.with_suffix(".json").read_text())
-        assert sidecar["artefact"] == "figure9"
+        assert sidecar["artefact"] == name
         assert sidecar["profile"] == profile
-        assert len(list(png.parent.iterdir())) == 3
+        drawn = {suffix: sha256(png.with_suffix(suffix)) for suffix in (".csv", ".png", ".pdf")}
+        assert sidecar["files"] == drawn
+        assert len(list(png.parent.glob(f"{name}*"))) == 4
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(partial: Path, **_: object) -> None:
-        Path(partial).write_text("half")
+    def fails(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
     fig, _ = figures.panels(1, 1)
     monkeypatch.setattr(fig, "savefig", fails)
     with pytest.raises(OSError, match="disk full"):
-        figures.save(fig, tmp_path / "figure9", profile="paper")
+        figures.save(fig, tmp_path / "figure9", NUMBERS, profile="paper")
     assert not list(tmp_path.iterdir())
 
 
@@ -101,7 +111,8 @@ def test_an_outline_follows_the_masks_edge(
 
 
 def test_figure_1_sets_the_papers_numbers_beside_ours() -> None:
-    fig = figures.figure1([640, 500], [480, 427], paper.numbers()["figure1"])
+    data = plots.figure1_data([(640, 480), (500, 427)])
+    fig = plots.figure1(data, paper.numbers()["figure1"])
     labels = [text.get_text() for ax in fig.axes for text in ax.get_legend().get_texts()]
     assert "mean 570.0" in labels
     assert "paper: mean 579.4, median 640" in labels
@@ -111,18 +122,41 @@ def test_figure_1_sets_the_papers_numbers_beside_ours() -> None:
 def test_figure_5_marks_the_chosen_epoch_and_names_what_is_missing(tmp_path: Path) -> None:
     left, right = paper.numbers()["figure5"]
     make_run(tmp_path, right, 42)
-    found = runs.find(tmp_path)
-    shown = {left: None, right: found[right][0]}
-    missing = {model: f"nseg train {model}" for model in shown}
-    fig = figures.figure5(shown, paper.authors_logs(), missing)
+    data = plots.figure5_data([left, right], runs.logged(tmp_path), paper.authors_logs())
+    fig = plots.figure5(data, {model: f"nseg train {model}" for model in (left, right)})
     assert "nseg train attn32-256_bce-dice-bound" in words(fig)
     assert "nseg train res16-128_bce-dice" not in words(fig)
     assert all(ax.get_yscale() == "log" for ax in fig.axes)
     stars = [line for line in fig.axes[1].lines if line.get_marker() == "*"]
     at = sorted(float(line.get_xdata()[0]) for line in stars)
     assert at == [2, 4], "ours after two epochs, the authors' epoch 3 after four"
-    curve = next(line for line in fig.axes[1].lines if "training" in str(line.get_label()))
-    assert np.allclose(curve.get_ydata(), [0.5, 0.45])
+    theirs = data[(data["model"] == right) & (data["who"] == "authors")]
+    assert len(theirs) == 9, "all epochs"
+    assert not fig.axes[1].collections, "one seed has no band"
+
+
+def test_figure_5_has_a_curve_for_each_seed_and_their_band(tmp_path: Path) -> None:
+    _, model = paper.numbers()["figure5"]
+    for seed, lowest in ((1, "0.1"), (2, "0.15"), (3, "0.05")):
+        log = make_run(tmp_path, model, seed) / "log.csv"
+        log.write_text(log.read_text().replace("0.1\n", f"{lowest}\n"))
+    data = plots.figure5_data([model], runs.logged(tmp_path), paper.authors_logs())
+    assert set(data["who"]) == {"authors", "seed 1", "seed 2", "seed 3"}
+    (ax,) = plots.figure5(data, {}).axes
+    (band,) = ax.collections
+    points = band.get_paths()[0].vertices
+    assert {round(y, 4) for x, y in points if x == 2} == {0.05, 0.15}
+
+
+def test_the_training_loss_of_figure_5_is_a_running_mean(tmp_path: Path) -> None:
+    _, model = paper.numbers()["figure5"]
+    steps = make_run(tmp_path, model, 1) / "steps.csv"
+    lines = [f"0,{i},{i % 2}" for i in range(200)]
+    steps.write_text("\n".join(["epoch,step,train_loss", *lines]) + "\n")
+    data = plots.figure5_data([model], runs.logged(tmp_path), paper.authors_logs())
+    training = data[data["curve"] == "training"]
+    assert len(training) == 200 / 8
+    assert np.allclose(training["loss"][training["epochs"] > 80 / 9], 0.5, atol=0.01)
 
 
 def test_figure_6_shows_all_eight_or_says_which_command_makes_them(
@@ -131,8 +165,9 @@ def test_figure_6_shows_all_eight_or_says_which_command_makes_them(
     image, stroke, mask = scene
     answers: dict[str, np.ndarray | str] = dict.fromkeys(config.THE_EIGHT, "nseg train it")
     answers["tiny16-32_bce-dice"] = mask
-    said = words(figures.figure6(image, stroke, mask, answers))
-    assert "tiny16-32_bce-dice IoU 1.000" in said
+    ious = {"identity": 0.5625, "tiny16-32_bce-dice": 0.875}
+    said = words(figures.figure6(image, stroke, mask, answers, ious))
+    assert "tiny16-32_bce-dice IoU 0.875" in said
     assert said.count("nseg train it") == 7
     assert "stroke unchanged: IoU 0.562" in said
 
@@ -152,7 +187,7 @@ def test_a_logarithmic_axis_reads_in_plain_numbers() -> None:
     fig, ax = plt.subplots()
     ax.plot(pd.Series([0.06, 0.3]))
     ax.set_yscale("log")
-    figures.plain_log_axis(ax)
+    plots.plain_log_axis(ax)
     fig.canvas.draw()
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert "0.1" in labels

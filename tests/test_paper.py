@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from nseg_lib import config, models, paper, runs
+from nseg_lib.evidence import around_the_best
 
 
 def test_the_logs_give_the_table_at_the_chosen_epochs() -> None:
@@ -36,6 +38,29 @@ def test_only_the_papers_own_setting_goes_without_a_note() -> None:
     assert paper.setting_note("paper") == ""
     for profile in ("smoke", "sample", "half", "mine"):
         assert paper.setting_note(profile).startswith("Not the paper's setting: ")
+        assert paper.setting_note(profile, "table1") == paper.setting_note(profile)
+        for artefact in ("table2", "figure2", "figure3", "figure4"):
+            assert paper.setting_note(profile, artefact) == ""
+
+
+def test_the_tolerances_are_those_that_their_reason_gives() -> None:
+    """Mean and standard deviation of how far the authors' rows move in one epoch."""
+    columns = {
+        "iou": "val_iou",
+        "boundary_iou_1px": "val_boundary_iou",
+        "pixel_accuracy": "val_accuracy",
+        "hausdorff_region": "val_hausdorff",
+    }
+    tolerance = paper.numbers()["tolerance"]
+    assert tolerance.keys() == columns.keys()
+    for metric, column in columns.items():
+        moves = []
+        for _, log in paper.authors_logs().groupby("model"):
+            _, there, near = around_the_best(log, column)
+            moves += [abs(value - there) for value in near]
+        assert len(moves) == 16
+        expected = pd.Series(moves).mean() + pd.Series(moves).std()
+        assert tolerance[metric] == pytest.approx(expected, rel=0.05), metric
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -68,6 +93,36 @@ def test_finished_runs_are_found_in_table_order(tmp_path: Path) -> None:
     assert [run.seed for run in found["res16-128_bce-dice"]] == [7, 43]
     assert found["tiny16-32_bce-dice"][0].best_epoch == 1
     assert runs.find(tmp_path / "nothing") == {}
+
+
+def test_a_report_keeps_the_logs_of_finished_and_unfinished_runs(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "tiny16-32_bce-dice", 42)
+    make_run(tmp_path / "runs", "res16-32_bce-dice", 42, finished=False)
+    begun = make_run(tmp_path / "runs", "res16-32_bce-dice", 43, finished=False)
+    (begun / "log.csv").write_text("epoch,steps,val_loss\n")
+    copies = runs.keep(tmp_path / "runs", tmp_path / "kept")
+    kept = runs.logged(tmp_path / "kept")
+    assert {name: [run.seed for run in found] for name, found in kept.items()} == {
+        "tiny16-32_bce-dice": [42],
+        "res16-32_bce-dice": [42],
+    }
+    assert len(copies) == 4
+    assert runs.find(tmp_path / "kept") == {}, "no weights are kept"
+
+
+def test_weights_are_shipped_with_their_provenance_if_small(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "tiny16-32_bce-dice", 42)
+    run = runs.Run("tiny16-32_bce-dice", 42, folder)
+    with pytest.raises(ValueError, match=r"weights\.safetensors\.json: no such file"):
+        runs.ship(run, tmp_path / "package")
+    (folder / "weights.safetensors").write_bytes(b"w" * 100)
+    (folder / "weights.safetensors.json").write_text("{}")
+    weights, sidecar = runs.ship(run, tmp_path / "package")
+    assert weights.read_bytes() == b"w" * 100
+    assert sidecar.name == "tiny16-32_bce-dice.json"
+    (folder / "weights.safetensors").write_bytes(b"w" * (runs.LARGEST + 1))
+    with pytest.raises(ValueError, match="at most 12,000,000 can be shipped"):
+        runs.ship(run, tmp_path / "package")
 
 
 def test_the_nearest_in_the_table_stands_in(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import nbformat
 import pytest
 from toy_project import make_project, nseg
 
-from nseg_lib import config, graph, notebooks, pipeline, profiles, report, steps
+from nseg_lib import config, graph, notebooks, pipeline, profiles, steps
 from nseg_lib.cli import overrides
 from nseg_lib.config import ConfigError
 from nseg_lib.ingredients import hash_file, sources
@@ -34,8 +34,11 @@ ALL = [
     "evaluate/baselines",
     TINY.replace("train", "evaluate"),
     RES.replace("train", "evaluate"),
+    "measure/pictures",
+    "measure/redraws",
     "chapter/01_dataset_reduction",
     "chapter/07_evaluation",
+    "evidence",
     "page",
 ]
 COMPARED = "to be compared after"
@@ -89,7 +92,7 @@ def do(root: Path, name: str) -> None:
 def test_everything_is_made_and_told_in_order(made):
     root, said = made
     lines = said.splitlines()
-    assert lines[0] == "9 of 9 steps of 'toy' to do:"
+    assert lines[0] == "12 of 12 steps of 'toy' to do:"
     assert "  data: missing (there, but not recorded)" in lines
     for name in ALL:
         assert re.search(rf"^{name}: done in \d+ s$", said, re.MULTILINE), name
@@ -109,7 +112,7 @@ def test_the_second_time_there_is_nothing_to_do(project):
     began = time.monotonic()
     run = nseg(project, "reproduce", "--profile", "toy")
     assert time.monotonic() - began < 20
-    assert run.stdout.splitlines()[0] == "nothing to do: all 9 steps of 'toy' are done"
+    assert run.stdout.splitlines()[0] == "nothing to do: all 12 steps of 'toy' are done"
     assert run.stdout.rstrip().endswith("reports/toy/index.html")
     assert run.returncode == 0
 
@@ -216,7 +219,7 @@ def test_a_network_trained_by_hand_is_taken_over(project):
     (folder / "weights.safetensors.json").unlink()
     assert to_do(project)[TINY] == "there, but not recorded"
     do(project, TINY)
-    assert to_do(project) == {}
+    assert list(to_do(project)) == ["evidence", "page"], "the list of runs says where from"
     assert (folder / "weights.safetensors").stat().st_mtime_ns == before
 
 
@@ -236,7 +239,7 @@ def test_trained_networks_are_kept_on_request_and_say_so(project):
     lines: list[str] = []
     pipeline._keep_trained(project, steps_, lines.append)
     assert lines == [f"kept {n} though nseg_lib/losses.py changed" for n in (TINY, RES)]
-    assert to_do(project) == {}
+    assert list(to_do(project)) == ["evidence", "page"], "the list of runs says so"
     record = graph.read_record(steps_[TINY])
     assert record["kept_despite"] == ["nseg_lib/losses.py changed"]
     edit(project / "workflow" / "profiles" / "toy.yml", "epochs: 1", "epochs: 2")
@@ -244,6 +247,27 @@ def test_trained_networks_are_kept_on_request_and_say_so(project):
     pipeline._keep_trained(project, steps_, lines.append)
     assert lines[-1] == f"cannot keep {RES}: training.epochs: 1 → 2"
     assert TINY in to_do(project)
+
+
+def test_a_run_that_was_cut_short_is_taken_over_on_request_and_listed_so(project):
+    sidecar = project / "runs/toy/tiny16-32_bce-dice/seed42/weights.safetensors.json"
+    sidecar.unlink()
+    edit(project / "workflow" / "profiles" / "toy.yml", "epochs: 1", "epochs: 2")
+    profile = profiles.load(project, "toy")
+    steps_ = graph.build(project, profile)
+    lines: list[str] = []
+    pipeline._keep_trained(project, steps_, lines.append)
+    assert lines[0] == f"took over {TINY}"
+    assert TINY not in to_do(project)
+    assert json.loads(sidecar.read_text())["taken_over"] == ["training.epochs: 1 of 2"]
+    do(project, "evidence")
+    listed = (project / "reports/toy/tables/runs.csv").read_text()
+    assert 'tiny16-32_bce-dice, seed 42","cut short, 1 of 2 epochs"' in listed
+    sidecar.unlink()
+    edit(project / "workflow" / "profiles" / "toy.yml", "data.scale: 0.25", "data.scale: 0.5")
+    steps_ = graph.build(project, profiles.load(project, "toy"))
+    pipeline._keep_trained(project, steps_, lines.append)
+    assert f"cannot take over {TINY}: data.scale: 0.25 → 0.5, training.epochs: 1 → 2" in lines
 
 
 def test_only_what_is_imported_counts():
@@ -428,7 +452,7 @@ def test_status_gives_a_line_a_step_with_its_reason(project):
         "stale",
         "reports/toy/figures/figure1.png is gone",
     )
-    assert counts == "7 done, 2 stale, 0 missing"
+    assert counts == "10 done, 2 stale, 0 missing"
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -471,7 +495,7 @@ def test_the_command_of_each_row_trains_just_that_row():
         for model in profile.models:
             for seed in profile.seeds:
                 step = built[f"train/{model}_seed{seed}"]
-                words = report.train_command(profile, model, seed).split()
+                words = profiles.train_command(profile, model, seed).split()
                 assert words[:3] == ["nseg", "train", model]
                 settings = [words[i + 1] for i, w in enumerate(words) if w == "--set"]
                 meant = config.load(model, overrides(settings))

@@ -44,6 +44,7 @@ folder = Path(out, "figures")
 folder.mkdir(parents=True, exist_ok=True)
 for suffix in ("png", "pdf"):
     figure.savefig(folder / f"figure1.{suffix}")
+(folder / "figure1.csv").write_text("toy")
 _ = (folder / "figure1.json").write_text(json.dumps({"device": "toy"}))
 """
 
@@ -54,12 +55,12 @@ rows = "reports/none/rows"
 out = "reports/none"
 
 # %%
-from nseg_lib import models, paper, tables
+from nseg_lib import models, paper, paper_tables, tables
 results = tables.read_rows(rows)
 numbers = paper.numbers()
-commands = dict.fromkeys(numbers["table1"], "nseg train")
-first = tables.table1(results, numbers["table1"], commands)
-second = tables.table2([models.size(name) for name in numbers["table2"]], numbers["table2"])
+first = paper_tables.table1(results, numbers, paper.authors_logs(), profile)
+sizes = [models.size(name) for name in numbers["table2"]]
+second = paper_tables.table2(sizes, numbers["table2"])
 _ = tables.save(first, f"{out}/tables/table1", profile=profile)
 _ = tables.save(second, f"{out}/tables/table2", profile=profile)
 """
@@ -71,7 +72,7 @@ def make_project(root: Path) -> Path:
     for folder in ("nseg_lib", "workflow"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=junk)
     (root / "reports").mkdir()
-    for name in ("paper.yml", "authors_logs.csv"):
+    for name in ("paper.yml", "authors_logs.csv", "limitations.md"):
         shutil.copy(PROJECT / "reports" / name, root / "reports")
     (root / "pyproject.toml").touch()
     (root / "workflow" / "profiles" / "toy.yml").write_text(PROFILE)

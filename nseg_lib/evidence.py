@@ -1,0 +1,108 @@
+"""What the committed part of a report holds, read once: rows, logs, measurements, the paper's.
+
+Every table, claim and curve is a function of an :class:`Evidence` and of nothing else. So
+``nseg verify`` can make them all again without a picture, a network or a training.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nseg_lib import config, measured, paper, profiles, runs, tables
+from nseg_lib.baselines import BASELINES
+from nseg_lib.graph import LATENCY
+from nseg_lib.profiles import Profile
+from nseg_lib.runs import Run
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One profile's rows and logs, beside the paper's numbers and its authors' logs."""
+
+    profile: Profile
+    folder: Path
+    """``reports/<profile>``."""
+    results: pd.DataFrame
+    """From :func:`nseg_lib.tables.read_rows`."""
+    logs: dict[str, list[Run]]
+    """Model → its runs by seed, as the report keeps them."""
+    redraws: pd.DataFrame
+    """From :func:`nseg_lib.measured.read_redraws`."""
+    pictures: pd.DataFrame
+    """From :func:`nseg_lib.measured.read_pictures`."""
+    authors: pd.DataFrame
+    printed: dict[str, Any]
+    latency: dict[str, Any]
+    """Empty where it was not measured."""
+
+    @property
+    def models(self) -> list[str]:
+        """The paper's eight, then others that have rows or logs."""
+        there = {*self.results["method"], *self.logs} - {*BASELINES, *config.THE_EIGHT}
+        return [*config.THE_EIGHT, *(name for name in config.names() if name in there)]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Those of the paper's eight that have rows."""
+        there = set(self.results["method"])
+        return [name for name in config.THE_EIGHT if name in there]
+
+    @property
+    def splits(self) -> list[str]:
+        """``val``, ``test``: those that have rows."""
+        there = set(self.results["split"])
+        return [name for name in ("val", "test") if name in there]
+
+    def seeds(self, model: str) -> list[int]:
+        """Seeds that the profile wants of a model, and those that it has besides."""
+        rows = self.results[self.results["method"] == model]["seed"].dropna()
+        logged = (run.seed for run in self.logs.get(model, []))
+        wanted = self.profile.seeds if model in config.THE_EIGHT else []
+        return sorted({*wanted, *map(int, rows), *logged})
+
+    def record(self, name: str) -> dict[str, Any]:
+        """The provenance of a file of rows, such as ``baselines``; empty where there is none."""
+        return read_json(self.folder / "rows" / f"{name}.csv.json")
+
+
+def load(root: Path, profile: str) -> Evidence:
+    """Read the evidence of a profile from a project's folder.
+
+    Raises:
+        ValueError: no such profile, no rows, or a file that is not as it should be.
+    """
+    loaded = profiles.load(root, profile)
+    folder = root / "reports" / profile
+    return Evidence(
+        loaded,
+        folder,
+        tables.read_rows(folder / "rows"),
+        runs.logged(folder / "training"),
+        measured.read_redraws(folder / "measured" / "redraws.csv"),
+        measured.read_pictures(folder / "measured" / "pictures.csv"),
+        paper.authors_logs(root / "reports" / "authors_logs.csv"),
+        paper.numbers(root / "reports" / "paper.yml"),
+        read_json(root / LATENCY),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object; empty where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def around_the_best(log: pd.DataFrame, column: str) -> tuple[int, float, list[float]]:
+    """The epoch of lowest ``val_loss``, a column's value there, and those one epoch away.
+
+    Args:
+        log: a row an epoch, with ``epoch``, ``val_loss`` and the column.
+    """
+    place = int(log["val_loss"].to_numpy().argmin())
+    values = log[column].tolist()
+    near = [values[i] for i in (place - 1, place + 1) if 0 <= i < len(values)]
+    return int(log["epoch"].iloc[place]), values[place], near

@@ -1,0 +1,236 @@
+"""What decides a claim, and what does not: effects, verdicts, and every row of the table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from nseg_lib import claims, config, effects, evidence, measured, paper_tables, runs, spread
+from nseg_lib.effects import DOES_NOT, HOLDS, UNKNOWN, Effect, decide
+from nseg_lib.evidence import Evidence
+from nseg_lib.provenance import PROJECT
+from nseg_lib.summaries import paired_difference
+
+TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
+
+
+@pytest.fixture(scope="module")
+def half() -> Evidence:
+    return evidence.load(PROJECT, "half")
+
+
+def with_model(e: Evidence, name: str, gain: float, seeds: tuple[int, ...]) -> Evidence:
+    """The same evidence with a made-up model, better than the smallest by ``gain`` in IoU."""
+    base = e.results[e.results["method"] == TINY]
+    rng = np.random.default_rng(0)
+    parts = [e.results[e.results["method"] != name]]
+    for seed in seeds:
+        part = base.assign(method=name, seed=seed)
+        noise = rng.normal(0, 0.004, len(part)) + 0.0005 * seed
+        parts.append(part.assign(iou=(part["iou"] + gain + noise).clip(0, 1)))
+    rows = pd.concat(parts, ignore_index=True).astype({"seed": "Int64"})
+    return replace(e, results=rows)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "printed", "room", "verdict"),
+    [
+        (0.01, 0.03, 1, 0.02, 0.0, HOLDS),
+        (0.01, 0.03, 1, 0.02, 0.029, UNKNOWN),  # one training each: too near to 0
+        (0.04, 0.06, 1, 0.02, 0.029, HOLDS),
+        (-0.01, 0.03, 1, 0.02, 0.0, UNKNOWN),
+        (-0.002, 0.001, 1, 0.024, 0.0, DOES_NOT),  # reaches 0 and excludes what is printed
+        (-0.002, 0.001, 1, np.nan, 0.0, UNKNOWN),
+        (-0.03, -0.01, 1, 0.02, 0.0, DOES_NOT),
+        (-0.03, -0.01, -1, -0.02, 0.0, HOLDS),
+        (0.1, 0.6, -1, -3.5, 0.0, DOES_NOT),
+        (-0.1, 0.6, -1, -3.5, 0.0, DOES_NOT),
+        (-4.0, 0.6, -1, -3.5, 0.0, UNKNOWN),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(
+    low: float, high: float, sign: int, printed: float, room: float, verdict: str
+) -> None:
+    effect = Effect((low + high) / 2, low, high, 100)
+    assert decide(effect, sign, printed=printed, room=room) == verdict
+    assert decide(None, sign, printed=printed, room=room) == UNKNOWN
+
+
+def test_a_comparison_is_paired_and_on_the_split_that_chose_nothing(half: Evidence) -> None:
+    expected = paired_difference(half.results, RES, TINY, split="test")
+    found = effects.compare(half, [(RES, TINY)], "iou")
+    assert found is not None
+    assert (found.n, found.seeds) == (expected.n, 1)
+    assert found.mean == pytest.approx(expected.mean)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert effects.compare(half, [("attn32-256_bce-dice-bound", TINY)], "iou") is None
+
+
+def test_seeds_widen_an_interval_and_make_a_verdict_possible(half: Evidence) -> None:
+    name = "tiny16-128_bce-dice"
+    pair = [(name, TINY)]
+    for seeds, verdict in (((1,), UNKNOWN), ((1, 2, 3), HOLDS)):
+        e = with_model(half, name, 0.02, seeds)
+        e = with_model(e, RES, 0.0, (1, 2, 3))
+        more = replace(e, results=e.results.assign())
+        found = effects.compare(more, [(name, RES)], "iou")
+        assert found is not None
+        assert found.seeds == len(seeds)
+        room = 0.0 if found.seeds >= 3 else 0.029
+        assert decide(found, 1, room=room) == verdict
+    one = effects.compare(with_model(half, name, 0.02, (1, 2)), pair, "iou")
+    three = effects.compare(e, [(name, RES)], "iou")
+    assert one is not None
+    assert three is not None
+    rows = e.results[e.results["split"] == "test"]
+    wide = rows.groupby(["image_id", "annotation_id", "method"])["iou"].mean().unstack()
+    plain = 1.96 * (wide[name] - wide[RES]).std() / len(wide) ** 0.5
+    assert (three.high - three.low) / 2 > plain
+
+
+def test_equal_epochs_are_compared_and_the_interval_is_students(half: Evidence) -> None:
+    found = effects.matched(half.authors, claims.BOUNDARY, "val_iou")
+    logs = half.authors.set_index(["model", "epoch"])["val_iou"]
+    differences = np.concatenate(
+        [(logs[a] - logs[b]).dropna().to_numpy() for a, b in claims.BOUNDARY]
+    )
+    assert found is not None
+    assert found.n == len(differences) == 18
+    low, high = stats.t.interval(0.95, 17, differences.mean(), stats.sem(differences))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert effects.matched(half.authors, claims.BOUNDARY, "no_such_column") is None
+
+
+def test_precision_and_recall_follow_from_iou_and_accuracy() -> None:
+    rng = np.random.default_rng(1)
+    lines = []
+    for _ in range(20):
+        truth, answer = rng.random((2, 30, 40)) > rng.uniform(0.2, 0.8, (2, 1, 1))
+        both, either = (truth & answer).sum(), (truth | answer).sum()
+        lines.append(
+            {
+                "pixel_accuracy": (truth == answer).mean(),
+                "iou": both / either,
+                "width": 40,
+                "height": 30,
+                "object_area": truth.sum(),
+                "both": both,
+                "answer": answer.sum(),
+            }
+        )
+    rows = pd.DataFrame(lines)
+    found = effects.areas(rows)
+    assert np.allclose(found["shared"], rows["both"])
+    assert np.allclose(found["predicted"], rows["answer"])
+    perfect = rows.assign(pixel_accuracy=1.0, iou=1.0)
+    assert np.allclose(effects.areas(perfect)["predicted"], rows["object_area"])
+
+
+def test_a_partial_correlation_takes_out_what_the_stroke_explains() -> None:
+    rng = np.random.default_rng(0)
+    stroke = rng.random(300)
+    frame = pd.DataFrame(
+        {
+            "stroke": stroke,
+            "iou": stroke + rng.normal(0, 0.1, 300),
+            "size": stroke + rng.normal(0, 0.1, 300),
+        }
+    )
+    plain = effects.rank_correlation(frame, "iou", "size")
+    partial = effects.rank_correlation(frame, "iou", "size", "stroke")
+    assert plain is not None
+    assert partial is not None
+    assert plain.mean == pytest.approx(stats.spearmanr(frame["iou"], frame["size"]).statistic)
+    assert plain.low > 0.8
+    assert partial.low < 0 < partial.high
+    assert effects.rank_correlation(frame[:9], "iou", "size") is None
+
+
+def test_every_claim_has_a_row_a_test_and_a_verdict(half: Evidence) -> None:
+    table = claims.claims_table(half)
+    text = table.text
+    assert len(text) == len(claims.CLAIMS) == 16
+    assert text["", "claim"].is_unique
+    for verdict in text["ours", "verdict"]:
+        assert verdict.startswith((HOLDS, DOES_NOT, UNKNOWN))
+    assert (text["", "test"].str.len() > 20).all()
+    assert (text["", "from"].str.len() > 5).all()
+    verdicts = table.numbers.set_index("claim")["verdict"]
+    assert verdicts["gates"] == UNKNOWN, "the attention model was not run"
+    assert verdicts["residual"] == UNKNOWN, "one seed"
+    assert verdicts["refines"].startswith(HOLDS)
+
+
+def test_the_authors_logs_take_the_printed_differences_apart(half: Evidence) -> None:
+    """As read from the logs by hand: the gain of the boundary loss in IoU is training length."""
+    numbers = claims.claims_table(half).numbers.set_index("claim")
+    assert numbers.loc["boundary-iou", "printed"] == pytest.approx(0.0242, abs=1e-4)
+    assert abs(numbers.loc["boundary-iou", "logs_mean"]) < 0.001
+    assert numbers.loc["boundary-biou", "logs_mean"] == pytest.approx(0.0123, abs=1e-3)
+    assert numbers.loc["boundary-hausdorff", "logs_mean"] == pytest.approx(0.25, abs=0.01)
+
+
+def test_categories_count_every_picture_once(half: Evidence) -> None:
+    found = paper_tables.categories(half.results, half.evaluated)
+    identity = half.results[half.results["method"] == "identity"]
+    assert found["n"].sum() == len(identity)
+    weighted = (found["identity"] * found["n"]).sum() / found["n"].sum()
+    assert weighted == pytest.approx(identity["iou"].mean())
+
+
+def test_the_list_of_runs_leaves_none_out(half: Evidence) -> None:
+    table = paper_tables.runs_table(half).numbers.set_index("run")
+    assert len(table) == 1 + len(config.THE_EIGHT) * len(half.profile.seeds)
+    assert table.loc[f"{TINY}, seed 42", "state"] == "done"
+    assert table.loc["attn32-256_bce-dice-bound, seed 42", "state"] == "not run"
+    assert table.loc["attn32-256_bce-dice-bound, seed 42", "command"].startswith("nseg train attn")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "evaluated", "state"),
+    [
+        ([0.3, 0.2, 0.1], False, "unfinished, 3 of 25 epochs"),
+        ([0.3, 0.2, 0.1], True, "cut short, 3 of 25 epochs"),
+        ([0.1, 0.2, 0.2, 0.2, 0.2, 0.2], True, "done"),
+        ([0.1, 0.2, 0.2, 0.2, 0.2, 0.2], False, "trained, not evaluated"),
+        ([1 / (i + 1) for i in range(25)], True, "done"),
+    ],
+)
+def test_the_state_of_a_run_follows_from_its_log(
+    half: Evidence, tmp_path, epochs: list[float], evaluated: bool, state: str
+) -> None:
+    lines = [f"{i},{loss}" for i, loss in enumerate(epochs)]
+    (tmp_path / "log.csv").write_text("\n".join(["epoch,val_loss", *lines]) + "\n")
+    run = runs.Run(TINY, 42, tmp_path)
+    assert paper_tables.run_state(half.profile, run, evaluated=evaluated) == state
+    assert paper_tables.run_state(half.profile, None, evaluated=False) == "not run"
+
+
+def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evidence) -> None:
+    moves = spread.data(half)
+    for metric in spread.METRICS:
+        of_metric = moves[moves["metric"] == metric].set_index("source")
+        assert "missing" in of_metric.loc["another seed", "of"]
+        assert np.isnan(of_metric.loc["another seed", "moves"])
+        assert len(of_metric.loc["an epoch earlier or later, authors"]) == 16
+        assert (of_metric["moves"].dropna() >= 0).all()
+    seeded = spread.data(with_model(half, TINY, 0.0, (1, 2)))
+    seed = seeded[(seeded["source"] == "another seed") & (seeded["metric"] == "iou")]
+    assert len(seed) == 2
+    assert seed["moves"].iloc[0] == pytest.approx(seed["moves"].iloc[1], abs=2e-6)
+
+
+def test_redrawn_strokes_are_averaged_over_the_pictures_that_all_draws_have(tmp_path) -> None:
+    path = tmp_path / "redraws.csv"
+    path.write_text(
+        "draw,method,image_id,iou,boundary_iou_1px\n"
+        "1,identity,7,0.5,0.1\n1,identity,8,0.9,0.3\n2,identity,7,0.7,0.2\n"
+    )
+    means = measured.read_redraws(path).set_index("draw")
+    assert means["n"].tolist() == [1, 1]
+    assert means["iou"].tolist() == [0.5, 0.7]
+    assert measured.read_redraws(tmp_path / "none.csv").empty

@@ -1,0 +1,145 @@
+"""A report is what its rows make; a changed digit anywhere is found and named."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import pytest
+from typer.testing import CliRunner
+
+from nseg_lib import cli, evidence, figures, tables, verify
+from nseg_lib.provenance import PROJECT, sha256
+
+HALF = PROJECT / "reports" / "half"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the committed rows of real COCO, and all that follows from them."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT / "workflow" / "profiles", root / "workflow" / "profiles")
+    for part in ("rows", "training", "measured"):
+        shutil.copytree(HALF / part, root / "reports" / "half" / part)
+    for name in ("paper.yml", "authors_logs.csv"):
+        shutil.copy(PROJECT / "reports" / name, root / "reports")
+    out = root / "reports" / "half"
+    for path in (*out.glob("measured/*.csv"), *out.glob("rows/*.csv")):
+        sidecar = path.with_name(f"{path.name}.json")
+        record = json.loads(sidecar.read_text()) if sidecar.exists() else {}
+        record["products"] = {path.relative_to(root).as_posix(): sha256(path)}
+        sidecar.write_text(json.dumps(record))
+    e = evidence.load(root, "half")
+    for name, table in verify.tables(e).items():
+        tables.save(table, out / "tables" / name, profile="half")
+    for name, numbers in verify.drawn(e).items():
+        fig, _ = plt.subplots(figsize=(1, 1))
+        figures.save(fig, out / "figures" / name, numbers, profile="half")
+        plt.close(fig)
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "project"))
+
+
+def test_what_was_made_from_the_rows_is_found_to_be_so(made: Path) -> None:
+    found = verify.verify(made, "half")
+    assert found.problems == ()
+    names = set(found.checked)
+    for table in ("table1", "table2", "claims", "runs", "categories"):
+        assert {f"tables/{table}{suffix}" for suffix in (".csv", ".md", ".tex")} <= names
+    for figure in ("figure1", "figure2", "figure3", "figure4", "figure5", "figure6", "spread"):
+        assert {f"figures/{figure}{suffix}" for suffix in (".csv", ".png", ".pdf")} <= names
+    assert "rows/baselines.csv" in names
+    assert any(name.startswith("training/") for name in names)
+    assert [line.partition(":")[0] for line in found.left] == ["figures/figure6", "figures/figure7"]
+
+
+def change_a_digit(path: Path, pattern: str = r"0\.\d+") -> tuple[str, str]:
+    """Change the last digit of the last match; returns the number before and after."""
+    text = path.read_text()
+    match = list(re.finditer(pattern, text))[-1]
+    before = match[0]
+    after = before[:-1] + ("1" if before[-1] != "1" else "2")
+    path.write_text(text[: match.start()] + after + text[match.end() :])
+    return before, after
+
+
+@pytest.mark.parametrize("name", ["table1.csv", "table1.md", "table1.tex", "claims.md"])
+def test_a_changed_digit_of_a_table_is_named_with_both_values(root: Path, name: str) -> None:
+    before, after = change_a_digit(root / "reports" / "half" / "tables" / name)
+    (problem,) = verify.verify(root, "half").problems
+    assert problem.startswith(f"tables/{name}: line ")
+    committed, rebuilt = problem.split(": committed ")[1].split(", rebuilt ")
+    assert after in committed
+    assert before in rebuilt
+
+
+def test_the_row_and_the_column_are_named(root: Path) -> None:
+    path = root / "reports" / "half" / "tables" / "table1.md"
+    lines = path.read_text().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if line.startswith("| res16-32"))
+    lines[place] = lines[place].replace("0.8611", "0.8612", 1)
+    path.write_text("".join(lines))
+    (problem,) = verify.verify(root, "half").problems
+    where = f"tables/table1.md: line {place + 1} (res16-32_bce-dice), IoU: paper: "
+    assert problem == f"{where}committed '0.8612', rebuilt '0.8611'"
+
+
+@pytest.mark.parametrize("name", ["figure2.csv", "figure5.csv", "figure6.csv", "spread.csv"])
+def test_a_changed_digit_of_a_figures_numbers_is_named(root: Path, name: str) -> None:
+    change_a_digit(root / "reports" / "half" / "figures" / name, r"\d+\.?\d+")
+    first, *_, last = verify.verify(root, "half").problems
+    assert first.startswith(f"figures/{name}: line ")
+    stem = name.removesuffix(".csv")
+    assert last == f"figures/{name}: is not the file that was drawn with figures/{stem}.json"
+
+
+def test_another_picture_of_the_same_name_is_found(root: Path) -> None:
+    path = root / "reports" / "half" / "figures" / "spread.png"
+    path.write_bytes(path.read_bytes() + b" ")
+    assert verify.verify(root, "half").problems == (
+        "figures/spread.png: is not the file that was drawn with figures/spread.json",
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["rows/tiny16-32_bce-dice_seed42.csv", "training/res16-32_bce-dice/seed42/log.csv"]
+)
+def test_a_changed_digit_of_a_row_or_a_log_is_found(root: Path, name: str) -> None:
+    change_a_digit(root / "reports" / "half" / name)
+    problems = verify.verify(root, "half").problems
+    assert problems[0] == f"{name}: was changed since its run wrote it"
+
+
+def test_what_is_missing_or_comes_from_nothing_is_named(root: Path) -> None:
+    out = root / "reports" / "half"
+    (out / "tables" / "claims.tex").unlink()
+    (out / "rows" / "baselines.csv.json").unlink()
+    (out / "figures" / "figure9.csv").write_text("made,up\n")
+    problems = verify.verify(root, "half").problems
+    assert "tables/claims.tex: is missing" in problems
+    assert "rows/baselines.csv: no run is noted for it" in problems
+    assert "figures/figure9.csv: nothing makes it" in problems
+
+
+def test_the_command_fails_on_a_changed_digit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nseg_lib import notebooks
+
+    monkeypatch.setattr(notebooks, "project_root", lambda: root)
+    fine = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
+    assert fine.exit_code == 0, fine.output
+    assert "files of reports/half are what their rows make" in fine.output
+    change_a_digit(root / "reports" / "half" / "tables" / "table1.md")
+    wrong = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
+    assert wrong.exit_code == 1
+    assert "tables/table1.md: line" in wrong.output
