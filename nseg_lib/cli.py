@@ -161,6 +161,40 @@ def evaluate(
         say(f"table: {table}")
 
 
+@app.command("evaluate-refiner")
+def evaluate_refiner(
+    wanted: Annotated[
+        list[str] | None,
+        typer.Argument(help="Baselines, shipped networks, NAME=weights.safetensors; default: all."),
+    ] = None,
+    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")] = Path("data/coco"),
+    split: Annotated[str, typer.Option(help="Of the data set.")] = "test",
+    out: Annotated[Path, typer.Option(help="Rows, tables, figure.")] = Path("reports/refiner"),
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="Of prompts; repeatable.")
+    ] = None,
+    strokes: Annotated[
+        list[str] | None, typer.Option(help="Of corrections: plain, simulated; repeatable.")
+    ] = None,
+    pictures: Annotated[int | None, typer.Option(min=1, help="Only so many.")] = None,
+    corrections: Annotated[int, typer.Option(min=0, help="Pictures to correct.")] = 60,
+) -> None:
+    """Judge what corrects strokes: one answer to frozen prompts, then stroke after stroke.
+
+    Writes a file of rows per method, and tables and a figure of all there are; goes on where it
+    stopped. People's strokes count too where NSEG_SCRIBBLES names their folder.
+    Example: nseg evaluate-refiner identity grabcut --data data/coco1000 --pictures 5
+    """
+    from nseg_lib.interactive import measure, methods
+
+    plan = measure.plan(
+        data, out, split, kinds=kinds, strokes=strokes, pictures=pictures, corrected=corrections
+    )
+    chosen = [methods.method(name) for name in wanted or methods.names()]
+    for path in measure.measure_all(chosen, plan):
+        say(f"{path}")
+
+
 @app.command()
 def refine(
     photo: Annotated[Path, typer.Argument(help="The picture.")],

@@ -285,7 +285,8 @@ def _row(method: Method, sample: EvaluationSample) -> dict[str, Any]:
         row["seconds"] = round(time.perf_counter() - start, 6)
         for suffix in RULES.values():
             mask = predicted.get("mask" + suffix, predicted["mask"])
-            values = evaluate_mask(mask, target, ignore)
+            if not suffix or mask is not predicted["mask"]:
+                values = evaluate_mask(mask, target, ignore)
             row |= {name + suffix: value for name, value in values.items()}
             judged = mask if ignore is None else mask & ~ignore
             row["empty_prediction" + suffix] = int(not judged.any())

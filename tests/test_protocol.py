@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 from nseg_lib import coco
+from nseg_lib.cli import app
 from nseg_lib.datasets import freeze_strokes
 from nseg_lib.interactive import comparison, measure, methods, plain, prompts, protocol
 from nseg_lib.metrics import iou
@@ -297,3 +299,29 @@ def test_a_network_of_the_paper_sees_the_object_strokes_alone() -> None:
     method = methods.RefinerMethod(Paper(), "paper")
     image = np.zeros((*mask.shape, 3), np.uint8)
     assert np.array_equal(method.predict(image, mask, ~mask, mask), mask)
+
+
+def test_a_plan_refuses_what_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NSEG_SCRIBBLES", str(tmp_path))
+    plan = measure.plan(tmp_path, tmp_path, strokes=["plain"])
+    assert plan.kinds == measure.KINDS
+    assert plan.strokes == ("plain",)
+    assert plan.scribbles == tmp_path
+    with pytest.raises(ValueError, match="unknown kind of prompt 'scrawl'; one of: erode"):
+        measure.plan(tmp_path, tmp_path, kinds=["scrawl"])
+    with pytest.raises(ValueError, match="unknown way to draw corrections 'clicks'"):
+        measure.plan(tmp_path, tmp_path, strokes=["clicks"])
+
+
+def test_the_command_measures_and_writes_tables(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    arguments = ["evaluate-refiner", "identity", "--data", data, "--split", "val"]
+    arguments += ["--kind", "plain_object", "--out", tmp_path, "--pictures", "1"]
+    result = CliRunner().invoke(app, [str(a) for a in [*arguments, "--corrections", "1"]])
+    assert result.exit_code == 0, result.output
+    assert "plain_object (val)" in (tmp_path / "overview.md").read_text()
+    assert (tmp_path / "refiner.png").stat().st_size > 5000
+    assert {"simulated", "plain"} == set(pd.read_csv(tmp_path / "corrections.csv")["strokes"])

@@ -48,10 +48,32 @@ class Plan:
     """Folder of the strokes that people drew; none: they are left out."""
 
 
-def scribbles_folder() -> Path | None:
-    """Where NSEG_SCRIBBLES points; None where it is not set."""
+def plan(
+    data: Path,
+    out: Path,
+    split: str = "test",
+    *,
+    kinds: Sequence[str] | None = None,
+    strokes: Sequence[str] | None = None,
+    pictures: int | None = None,
+    corrected: int = CORRECTED,
+) -> Plan:
+    """A plan with its defaults where nothing else is asked for.
+
+    Raises:
+        ValueError: an unknown kind of prompt or way to draw corrections.
+    """
+    for what, given, allowed in (
+        ("kind of prompt", kinds, prompts.KINDS),
+        ("way to draw corrections", strokes, protocol.CORRECTIONS),
+    ):
+        unknown = [name for name in given or () if name not in allowed]
+        if unknown:
+            raise ValueError(f"unknown {what} '{unknown[0]}'; one of: {', '.join(allowed)}")
+    ways = tuple(strokes or protocol.CORRECTIONS)
     folder = os.environ.get(SCRIBBLES)
-    return Path(folder) if folder else None
+    scribbles = Path(folder) if folder else None
+    return Plan(data, out, split, tuple(kinds or KINDS), ways, pictures, corrected, scribbles)
 
 
 def measure(method: InteractiveMethod, plan: Plan, *, progress: bool = True) -> tuple[Path, ...]:

@@ -88,6 +88,13 @@ class RefinerMethod:
         return cv2.resize(logits, (width, height)) > 0
 
 
+def names() -> tuple[str, ...]:
+    """Every method that needs no file: the seeded baselines and the shipped networks."""
+    from nseg_lib.refine import PRETRAINED
+
+    return *SEEDED, *PRETRAINED
+
+
 def method(wanted: str) -> InteractiveMethod:
     """A method by what the command line calls it.
 
@@ -108,7 +115,7 @@ def method(wanted: str) -> InteractiveMethod:
     elif wanted in refine.PRETRAINED:
         refiner = refine.Refiner.from_pretrained(wanted)
     else:
-        known = ", ".join((*SEEDED, *refine.PRETRAINED))
+        known = ", ".join(names())
         raise ValueError(f"unknown method '{wanted}'; one of: {known}; or NAME=weights.safetensors")
     config = getattr(refiner, "config", None)
     seed = getattr(getattr(config, "training", None), "seed", None)
