@@ -40,7 +40,7 @@ class PromptConfig(Strict):
     """The weights in the second half of the steps, at the larger sizes; the same without it."""
     largest: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of samples that take a picture's largest object; the others take any."""
-    feedback: Annotated[float, Field(ge=0, le=1)] = 0.5
+    feedback: Annotated[float, Field(ge=0, le=1)] = 0.65
     """Share of steps that correct a prediction of the network's own."""
 
 

@@ -1,4 +1,7 @@
-"""Two looks at a picture: one round the strokes, one round the object that the first one found."""
+"""Two looks at a picture: one round the strokes, one round the object that the first one found.
+
+The second look is told what the first one found, as the mask to correct.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +43,11 @@ def answer(
     logits = _look(network, image, (stroke, background, last), crop, config.look)
     if config.zoom is None:
         return logits
-    closer = crops.zoom((logits > 0) | stroke)
+    found = logits > 0
+    closer = crops.zoom(found | stroke)
     if closer.overlap(crop) > SAME and config.zoom <= config.look:
         return logits
-    return _look(network, image, (stroke, background, last), closer, config.zoom)
+    return _look(network, image, (stroke, background, found), closer, config.zoom)
 
 
 def _look(
