@@ -8,6 +8,7 @@ That file holds numbers alone: no picture and no stroke can be made from it.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -16,10 +17,12 @@ import pandas as pd
 
 from nseg_lib import provenance
 from nseg_lib.datasets import EVALUATION_SEED
-from nseg_lib.interactive.measure import SCRIBBLES, scribbles_folder
 from nseg_lib.interactive.prompts import generator
 from nseg_lib.interactive.scribbles import load_scribbles, stroke_statistics
 from nseg_lib.interactive.simulate import draw_prompt
+
+SCRIBBLES = "NSEG_SCRIBBLES"
+"""The environment variable that names the folder of strokes that people drew."""
 
 SIMULATED = ("dense", "hatch", "sparse", "erode")
 """Kinds of the simulator that are set beside people's strokes; ``erode`` is the paper's."""
@@ -67,7 +70,8 @@ def main() -> None:
     """The command line."""
     began = time.perf_counter()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scribbles", type=Path, default=scribbles_folder())
+    folder = os.environ.get(SCRIBBLES)
+    parser.add_argument("--scribbles", type=Path, default=folder and Path(folder))
     parser.add_argument("--out", type=Path, default=Path("reports/refiner/strokes.csv"))
     args = parser.parse_args()
     if args.scribbles is None:
