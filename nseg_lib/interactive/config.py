@@ -47,13 +47,9 @@ class PromptConfig(Strict):
 class FitConfig(Strict):
     """AdamW with a warm-up and a cosine, on crops; averaged weights are what is kept."""
 
-    steps: Annotated[int, Field(ge=1)] = 6400
+    steps: Annotated[int, Field(ge=1)] = 5000
     batch_size: Annotated[int, Field(ge=1)] = 8
-    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (
-        *(192, 192, 192),
-        256,
-        *(320, 320),
-    )
+    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (192, 192, 192, 256, 320)
     """Sides of the training crops: equal parts of the steps at each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     encoder_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
