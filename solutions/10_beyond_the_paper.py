@@ -1,5 +1,6 @@
 """Solutions of chapter 10."""
 
+import cv2
 import numpy as np
 
 
@@ -7,12 +8,22 @@ def share_of_gap(identity, method):
     return (method - identity) / (1 - identity)
 
 
-def trimap(stroke, background):
-    labels = np.full(stroke.shape, 2, np.uint8)
-    labels[stroke] = 1
-    labels[background] = 0
-    return labels
+def next_stroke(mask, answer):
+    depth = {}
+    for kind, wrong in (("object", mask & ~answer), ("background", answer & ~mask)):
+        padded = np.pad(wrong, 1).astype(np.uint8)
+        depth[kind] = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max()
+    deepest = max(depth, key=depth.get)
+    return deepest if depth[deepest] > 0 else ""
 
 
-def worst_kind(differences):
-    return min(differences, key=lambda kind: np.mean(differences[kind]))
+def strokes_until(ious, target, most):
+    reached = [number for number, iou in enumerate(ious[:most], 1) if iou >= target]
+    return reached[0] if reached else most
+
+
+def likeness(features, cover):
+    unit = features / np.linalg.norm(features, axis=0)
+    prototype = np.tensordot(unit, cover, axes=2)
+    prototype = prototype / max(np.linalg.norm(prototype), 1e-12)
+    return np.tensordot(prototype, unit, axes=1)

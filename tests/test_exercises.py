@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -77,6 +78,16 @@ def _eroded(mask: Any, beyond: bool) -> Any:
     padded = np.pad(mask, 1, constant_values=beyond)
     h, w = mask.shape
     return np.all([padded[y : y + h, x : x + w] for y in range(3) for x in range(3)], axis=0)
+
+
+def _depth(region: Any, beyond: int = 1) -> float:
+    padded = np.pad(region, beyond).astype(np.uint8)
+    return float(cv2.distanceTransform(padded, cv2.DIST_L2, 5).max()) if region.any() else 0.0
+
+
+def _cosine(features: Any, prototype: Any) -> Any:
+    unit = features / np.linalg.norm(features, axis=0)
+    return np.tensordot(prototype / max(np.linalg.norm(prototype), 1e-12), unit, 1)
 
 
 WRONG: dict[str, list[Callable[..., Any]]] = {
@@ -219,13 +230,30 @@ WRONG: dict[str, list[Callable[..., Any]]] = {
         ],
     ],
     "share_of_gap": [lambda i, m: m - i, lambda i, m: (m - i) / i],
-    "trimap": [
-        lambda s, b: np.where(s, 1, np.where(b, 0, 3)).astype(np.uint8),
-        lambda s, b: np.where(s, 1, np.where(b, 0, 2)),
+    "next_stroke": [
+        lambda m, a: "object" if (m & ~a).sum() >= (a & ~m).sum() else "background",  # the larger
+        lambda m, a: "object" if _depth(m & ~a) >= _depth(a & ~m) else "background",  # no mistake
+        lambda m, a: (
+            "" if (m == a).all() else "object" if _depth(m & ~a) > _depth(a & ~m) else "background"
+        ),
+        lambda m, a: (
+            ""
+            if (m == a).all()
+            else "object"
+            if _depth(m & ~a, 0) >= _depth(a & ~m, 0)
+            else "background"
+        ),  # as if mistakes went on beyond the picture
     ],
-    "worst_kind": [
-        lambda d: min(d, key=lambda k: sum(d[k])),
-        lambda d: min(d, key=lambda k: min(d[k])),
+    "strokes_until": [
+        lambda ious, target, most: next((i for i, v in enumerate(ious) if v >= target), most),
+        lambda ious, target, most: next((i for i, v in enumerate(ious, 1) if v > target), most),
+        lambda ious, target, most: next((i for i, v in enumerate(ious, 1) if v >= target), most),
+        lambda ious, target, most: min(most, 1 + sum(v < target for v in ious)),
+    ],
+    "likeness": [
+        lambda f, c: _cosine(f, np.tensordot(f, c, 2)),  # long features outweigh
+        lambda f, c: np.tensordot(np.tensordot(f, c, 2), f, 1),
+        lambda f, c: _cosine(f, np.tensordot(f / np.linalg.norm(f, axis=0), c > 0, 2)),
     ],
     "contrast": [
         lambda a, m: float(a[m].mean()),

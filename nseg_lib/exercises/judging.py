@@ -190,28 +190,55 @@ def check_share_of_gap(function: Callable[..., Any]) -> str:
     return check(function, cases)
 
 
-def check_trimap(function: Callable[..., Any]) -> str:
-    """``trimap(stroke, background)``: OpenCV's GrabCut labels, uint8."""
-    expected = np.full((8, 8), 2, np.uint8)
-    expected[_square(2, 4)] = 1
-    expected[_square(6, 8)] = 0
-
-    def judge(answer: Any) -> str:
-        given = np.asarray(answer)
-        if given.dtype != np.uint8 or given.shape != expected.shape:
-            return f"uint8 of shape (8, 8) is expected, not {given.dtype} of {given.shape}"
-        wrong = int((given != expected).sum())
-        return f"{wrong} of 64 labels are wrong" if wrong else ""
-
-    hint = "0 is surely background, 1 surely object, 2 probably background"
-    return check(function, [Case((_square(2, 4), _square(6, 8)), judge, hint)])
-
-
-def check_worst_kind(function: Callable[..., Any]) -> str:
-    """``worst_kind(differences)``: kind of stroke → differences; the kind of lowest mean."""
+def check_next_stroke(function: Callable[..., Any]) -> str:
+    """``next_stroke(mask, answer)``: what the deepest mistake asks a stroke on."""
+    mask = _square(0, 6, 12)
+    thin = mask.copy()
+    thin[:, 5] = False  # six pixels missed, nowhere deep
+    added = thin | _square(8, 11, 12)  # nine added, two deep
+    long = np.zeros((12, 12), bool)
+    long[8, :] = True
     cases = [
-        Case(({"erode": [0.1, 0.0], "scribble": [-0.5, 0.4]},), "scribble"),
-        Case(({"a": [0.0], "b": [-0.1, -0.1], "c": [-0.15]},), "c", "means, not sums"),
-        Case(({"a": [-0.3, 0.4], "b": [-0.1, -0.1]},), "b", "means, not worst pictures"),
+        Case((mask, np.zeros_like(mask)), "object", "all of it is missed"),
+        Case((mask, added), "background"),
+        Case((_square(4, 7, 12), long), "object", "the deeper one, not the one of more pixels"),
+        Case((mask, mask), "", "no mistake, no stroke"),
+        Case((thin, mask | thin), "background", "one pixel deep is deep enough"),
+        Case((_square(0, 4, 12), _square(7, 10, 12)), "object", "equally deep: the missed part"),
+        Case(
+            (_square(0, 3, 12), _square(5, 10, 12)),
+            "background",
+            "beyond the picture nothing is wrong",
+        ),
+    ]
+    return check(function, cases)
+
+
+def check_strokes_until(function: Callable[..., Any]) -> str:
+    """``strokes_until(ious, target, most)``: NoC of one picture."""
+    cases = [
+        Case(([0.5, 0.8, 0.9], 0.85, 20), 3, "strokes are counted from 1"),
+        Case(([0.9, 0.7, 0.95], 0.85, 20), 1, "the first time counts, whatever comes later"),
+        Case(([0.5, 0.85], 0.85, 20), 2, "reaching it is enough"),
+        Case(([0.5, 0.6], 0.85, 20), 20, "never: as many as there may be"),
+        Case(([0.1, 0.2, 0.3, 0.9], 0.85, 3), 3, "what comes after the last one does not count"),
+    ]
+    return check(function, cases)
+
+
+def check_likeness(function: Callable[..., Any]) -> str:
+    """``likeness(features, cover)``: cosine to the mean normalised feature under the brush."""
+    rng = np.random.default_rng(10)
+    features, cover = rng.normal(size=(5, 4, 6)), np.zeros((4, 6))
+    cover[1, 2:5] = 1.0, 0.4, 0.7
+    features[:, 1, 2] *= 50  # a long feature must not outweigh the others
+    unit = features / np.linalg.norm(features, axis=0)
+    prototype = np.tensordot(unit, cover, 2)
+    expected = np.tensordot(prototype / np.linalg.norm(prototype), unit, 1)
+    hint = "normalise every place's feature before the mean, and the mean after it"
+    nothing = np.zeros((4, 6))
+    cases = [
+        Case((features, cover), expected, hint),
+        Case((features, nothing), nothing, "nothing brushed, nothing alike"),
     ]
     return check(function, cases)
