@@ -18,7 +18,7 @@ import pandas as pd
 from nseg_lib import effects
 from nseg_lib.effects import DOES_NOT, HOLDS, UNKNOWN, Effect, Pair, decide
 from nseg_lib.evidence import Evidence
-from nseg_lib.paper_tables import FEWEST, categories
+from nseg_lib.listings import FEWEST, categories
 from nseg_lib.tables import LABELS, Table, grouped, number
 
 RESIDUAL: tuple[Pair, ...] = (("res16-32_bce-dice", "tiny16-32_bce-dice"),)

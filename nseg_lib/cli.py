@@ -342,6 +342,25 @@ def verify(profile: Profile = "half") -> None:
 
 
 @app.command()
+def evidence(profile: Profile = "half") -> None:
+    """Write all tables and figures that rows make, and the page, from what the report holds.
+
+    For rows that were made elsewhere, as on a lent GPU: no network needs to be here.
+    Example: nseg evidence --profile paper
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from nseg_lib import notebooks, profiles, report
+    from nseg_lib import verify as verification
+
+    root = notebooks.project_root()
+    for path in verification.write(root, profile):
+        say(str(path.relative_to(root)))
+    say(str(report.write_page(root, profiles.load(root, profile))))
+
+
+@app.command()
 def ship(
     model: Annotated[str, typer.Argument(help="A name from 'nseg models'.")],
     profile: Profile = "half",

@@ -15,7 +15,6 @@ import pandas as pd
 
 from nseg_lib import config, measured, paper, profiles, runs, tables
 from nseg_lib.baselines import BASELINES
-from nseg_lib.graph import LATENCY
 from nseg_lib.profiles import Profile
 from nseg_lib.runs import Run
 
@@ -87,22 +86,10 @@ def load(root: Path, profile: str) -> Evidence:
         measured.read_pictures(folder / "measured" / "pictures.csv"),
         paper.authors_logs(root / "reports" / "authors_logs.csv"),
         paper.numbers(root / "reports" / "paper.yml"),
-        read_json(root / LATENCY),
+        read_json(root / paper.LATENCY),
     )
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; empty where there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def around_the_best(log: pd.DataFrame, column: str) -> tuple[int, float, list[float]]:
-    """The epoch of lowest ``val_loss``, a column's value there, and those one epoch away.
-
-    Args:
-        log: a row an epoch, with ``epoch``, ``val_loss`` and the column.
-    """
-    place = int(log["val_loss"].to_numpy().argmin())
-    values = log[column].tolist()
-    near = [values[i] for i in (place - 1, place + 1) if 0 <= i < len(values)]
-    return int(log["epoch"].iloc[place]), values[place], near

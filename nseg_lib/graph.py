@@ -19,6 +19,7 @@ from typing import Any
 from nseg_lib import config as configuration
 from nseg_lib.config import THE_EIGHT
 from nseg_lib.ingredients import Hashes, hash_files, hash_splits, read_notebook, sources
+from nseg_lib.paper import LATENCY
 from nseg_lib.profiles import Profile
 from nseg_lib.runs import KEPT
 
@@ -38,9 +39,6 @@ MAKES = {
 
 EVIDENCE = ("tables/claims", "tables/runs", "tables/categories", "figures/spread")
 """What the step ``evidence`` makes, from rows, logs and measurements."""
-
-LATENCY = Path("benchmarks") / "results" / "latency.json"
-"""Seconds of an answer at 640x480, measured by ``benchmarks/bench_latency.py``."""
 
 FORMS = {"figures": (".png", ".pdf", ".csv", ".json"), "tables": (".csv", ".md", ".tex", ".json")}
 """The files of a figure and of a table."""

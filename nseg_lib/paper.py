@@ -17,6 +17,9 @@ from nseg_lib.provenance import PROJECT
 
 REPORTS = PROJECT / "reports"
 
+LATENCY = Path("benchmarks") / "results" / "latency.json"
+"""Seconds of an answer at 640x480, measured by ``benchmarks/bench_latency.py``."""
+
 _SETTINGS = {
     "smoke": "a few small built-in pictures, networks trained for moments",
     "sample": "small composite pictures that the project makes itself, not COCO",
@@ -64,3 +67,15 @@ def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; the authors' logs come with the project")
     return pd.read_csv(path)
+
+
+def around_the_best(log: pd.DataFrame, column: str) -> tuple[int, float, list[float]]:
+    """The epoch of lowest ``val_loss``, a column's value there, and those one epoch away.
+
+    Args:
+        log: a row an epoch, with ``epoch``, ``val_loss`` and the column.
+    """
+    place = int(log["val_loss"].to_numpy().argmin())
+    values = log[column].tolist()
+    near = [values[i] for i in (place - 1, place + 1) if 0 <= i < len(values)]
+    return int(log["epoch"].iloc[place]), values[place], near

@@ -112,8 +112,13 @@ def code_version(project: Path = PROJECT) -> tuple[str | None, bool | None]:
     """Commit of the code, and whether anything but artefacts differs from it.
 
     Both are ``None`` where ``project`` is not the root of a git repository with a commit: an
-    installed package must not report the commit of some other project that holds its folder.
+    installed package must not report the commit of some other project that holds its folder. A
+    copy of the code that travelled without its repository says what it is of in the environment:
+    ``NSEG_COMMIT=<commit>``, with a ``+`` behind it where it was not clean.
     """
+    told = os.environ.get("NSEG_COMMIT", "")
+    if told:
+        return told.rstrip("+"), told.endswith("+")
     root = _git(project, "rev-parse", "--show-toplevel")
     if root is None or Path(root).resolve() != project.resolve():
         return None, None

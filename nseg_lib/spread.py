@@ -16,8 +16,9 @@ from matplotlib.lines import Line2D
 
 from nseg_lib import claims
 from nseg_lib.effects import areas
-from nseg_lib.evidence import Evidence, around_the_best
+from nseg_lib.evidence import Evidence
 from nseg_lib.figures import PALETTE
+from nseg_lib.paper import around_the_best
 from nseg_lib.tables import LABELS
 
 METRICS = ("iou", "boundary_iou_1px")

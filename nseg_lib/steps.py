@@ -295,20 +295,9 @@ def _write_evidence(job: Job) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from nseg_lib import evidence, figures, runs, spread, tables, verify
+    from nseg_lib import verify
 
-    name, out = job.profile.name, job.out
-    runs.keep(job.root / "runs" / name, out / "training")
-    found = evidence.load(job.root, name)
-    inputs = [p for p in (out / "rows", out / "training", out / "measured") if p.is_dir()]
-    made = verify.tables(found)
-    for stem in graph.EVIDENCE:
-        if (table := Path(stem).name) in made:
-            tables.save(made[table], out / stem, profile=name, inputs=inputs)
-    moves = spread.data(found)
-    figures.save(
-        spread.figure(moves), out / "figures" / "spread", moves, profile=name, inputs=inputs
-    )
+    verify.write(job.root, job.profile.name, [Path(stem).name for stem in graph.EVIDENCE])
 
 
 def _run_chapter(job: Job) -> None:

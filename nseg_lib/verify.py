@@ -11,18 +11,32 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
-from nseg_lib import claims, diagrams, evidence, figures, models, paper_tables, plots, probes
+from nseg_lib import (
+    claims,
+    diagrams,
+    evidence,
+    figures,
+    listings,
+    models,
+    paper_tables,
+    plots,
+    probes,
+    runs,
+)
 from nseg_lib import spread as moves
 from nseg_lib import tables as texts
 from nseg_lib.evidence import Evidence
+from nseg_lib.profiles import train_command
 from nseg_lib.provenance import sha256
 from nseg_lib.tables import Table
 
@@ -40,8 +54,8 @@ def tables(e: Evidence) -> dict[str, Table]:
         "table1": paper_tables.table1(e.results, e.printed, e.authors, e.profile.name),
         "table2": paper_tables.table2(sizes, e.printed["table2"]),
         "claims": claims.claims_table(e),
-        "runs": paper_tables.runs_table(e),
-        "categories": paper_tables.categories_table(e),
+        "runs": listings.runs_table(e),
+        "categories": listings.categories_table(e),
     }
 
 
@@ -85,14 +99,61 @@ def verify(root: Path, profile: str) -> Outcome:
         for suffix, text in texts.texts(table, name, profile).items():
             problems += _compare(e.folder, f"tables/{name}{suffix}", text, checked)
     numbers = drawn(e)
+    left = [f"figures/{name}: {why}" for name, why in NEEDS_PICTURES.items()]
     for name, frame in numbers.items():
+        if name in NEEDS_PICTURES and not (e.folder / "figures" / f"{name}.csv").is_file():
+            continue
         problems += _compare(e.folder, f"figures/{name}.csv", figures.data_text(frame), checked)
     problems += _pictures(e.folder, checked)
     problems += _strangers(e.folder, {*numbers, *NEEDS_PICTURES, "figure1"})
-    left = [f"figures/{name}: {why}" for name, why in NEEDS_PICTURES.items()]
     if "figure1" not in numbers:
         left.append("figures/figure1: measured/pictures.csv is missing")
     return Outcome(tuple(checked), tuple(problems), tuple(left))
+
+
+def write(root: Path, profile: str, only: Collection[str] = ()) -> list[Path]:
+    """Write every table, and every figure that numbers alone draw, from what is committed.
+
+    For rows that came from elsewhere: their networks need not be here. The logs of those that are,
+    finished or not, are copied to the report first. Figures 6 and 7 need the
+    pictures and are left to their chapter.
+
+    Args:
+        only: names of tables and figures, in place of all.
+
+    Returns:
+        The tables' Markdown and the figures' PNG.
+    """
+    runs.keep(root / "runs" / profile, root / "reports" / profile / "training")
+    e = evidence.load(root, profile)
+    folders = (e.folder / name for name in ("rows", "training", "measured"))
+    inputs = [folder for folder in folders if folder.is_dir()]
+    written = []
+    for name, table in tables(e).items():
+        if only and name not in only:
+            continue
+        stem = e.folder / "tables" / name
+        texts.save(table, stem, profile=profile, inputs=inputs)
+        written.append(stem.with_suffix(".md"))
+    for name, frame in drawn(e).items():
+        if name not in NEEDS_PICTURES and (not only or name in only):
+            figure = _draw(e, name, frame)
+            stem = e.folder / "figures" / name
+            written.append(figures.save(figure, stem, frame, profile=profile, inputs=inputs))
+            plt.close(figure)
+    return written
+
+
+def _draw(e: Evidence, name: str, frame: pd.DataFrame) -> Figure:
+    if name in diagrams.PAPERS:
+        return diagrams.architecture(diagrams.of_the_paper(name))
+    if name == "figure1":
+        return plots.figure1(frame, e.printed["figure1"])
+    if name == "figure5":
+        seed = e.profile.seeds[0]
+        missing = {model: train_command(e.profile, model, seed) for model in e.printed["figure5"]}
+        return plots.figure5(frame, missing)
+    return moves.figure(frame)
 
 
 # --- what the report is made from -----------------------------------------------------------------

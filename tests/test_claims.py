@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nseg_lib import claims, config, effects, evidence, measured, paper_tables, runs, spread
+from nseg_lib import claims, config, effects, evidence, listings, measured, runs, spread
 from nseg_lib.effects import DOES_NOT, HOLDS, UNKNOWN, Effect, decide
 from nseg_lib.evidence import Evidence
 from nseg_lib.provenance import PROJECT
@@ -175,7 +175,7 @@ def test_the_authors_logs_take_the_printed_differences_apart(half: Evidence) -> 
 
 
 def test_categories_count_every_picture_once(half: Evidence) -> None:
-    found = paper_tables.categories(half.results, half.evaluated)
+    found = listings.categories(half.results, half.evaluated)
     identity = half.results[half.results["method"] == "identity"]
     assert found["n"].sum() == len(identity)
     weighted = (found["identity"] * found["n"]).sum() / found["n"].sum()
@@ -183,7 +183,7 @@ def test_categories_count_every_picture_once(half: Evidence) -> None:
 
 
 def test_the_list_of_runs_leaves_none_out(half: Evidence) -> None:
-    table = paper_tables.runs_table(half).numbers.set_index("run")
+    table = listings.runs_table(half).numbers.set_index("run")
     assert len(table) == 1 + len(config.THE_EIGHT) * len(half.profile.seeds)
     assert table.loc[f"{TINY}, seed 42", "state"] == "done"
     assert table.loc["attn32-256_bce-dice-bound, seed 42", "state"] == "not run"
@@ -206,8 +206,8 @@ def test_the_state_of_a_run_follows_from_its_log(
     lines = [f"{i},{loss}" for i, loss in enumerate(epochs)]
     (tmp_path / "log.csv").write_text("\n".join(["epoch,val_loss", *lines]) + "\n")
     run = runs.Run(TINY, 42, tmp_path)
-    assert paper_tables.run_state(half.profile, run, evaluated=evaluated) == state
-    assert paper_tables.run_state(half.profile, None, evaluated=False) == "not run"
+    assert listings.run_state(half.profile, run, evaluated=evaluated) == state
+    assert listings.run_state(half.profile, None, evaluated=False) == "not run"
 
 
 def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evidence) -> None:

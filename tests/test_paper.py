@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nseg_lib import config, models, paper, runs
-from nseg_lib.evidence import around_the_best
+from nseg_lib.paper import around_the_best
 
 
 def test_the_logs_give_the_table_at_the_chosen_epochs() -> None:

@@ -1,0 +1,104 @@
+"""The scripts for a lent GPU: parts that fit, an order that survives a cut, and what comes back."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from nseg_lib import graph, profiles, provenance
+from nseg_lib.provenance import PROJECT
+
+
+def script(name: str) -> ModuleType:
+    path = PROJECT / "workflow" / "gpu" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"gpu_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = [*sys.path]
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+def write(path: Path, size: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    return path
+
+
+def test_a_data_set_travels_in_parts_that_fit_and_arrives_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(7):
+        write(tmp_path / "here" / "data" / "x" / "train" / f"{i}.jpg", 20_000 + i)
+    (tmp_path / "here" / "data" / "x" / "linked.jpg").symlink_to("train/3.jpg")
+    packed = tmp_path / "packed"
+    limit = 60_000
+    found = script("pack").pack(tmp_path / "here", Path("data/x"), packed, limit)
+    assert [path.name for path in found] == ["data1.tar", "data2.tar", "data3.tar", "data4.tar"]
+    assert all(path.stat().st_size < limit + 20_480 for path in found), "a tar is padded"
+    run = script("run")
+    monkeypatch.setattr(run, "ROOT", tmp_path / "there")
+    monkeypatch.setattr(run, "NEEDED", {"pathlib": "pathlib"})
+    run.unpack(packed)
+    arrived = sorted((tmp_path / "there" / "data" / "x").rglob("*.jpg"))
+    assert len(arrived) == 8
+    assert not any(path.is_symlink() for path in arrived)
+    assert "MISSING" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="do not fit into a part"):
+        script("pack").pack(tmp_path / "here", Path("data/x"), packed, 10_000)
+    with pytest.raises(ValueError, match="no data set here"):
+        script("pack").pack(tmp_path / "here", Path("data/none"), packed)
+
+
+def test_the_first_seed_of_all_models_comes_first() -> None:
+    steps = graph.build(PROJECT, profiles.load(PROJECT, "paper"))
+    found = script("run").order(steps)
+    assert len(found) == 24
+    assert {name.rpartition("_")[2] for name in found[:8]} == {"seed1"}
+    assert found[0].startswith("train/tiny16-32")
+    assert all(name in steps for name in found)
+
+
+def test_what_comes_back_is_small_and_leaves_no_row_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = script("run")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "FULL", 100_000)
+    for seed in (1, 2):
+        for model, size in (("tiny16-32", 900_000), ("tiny16-128", 7_900_000), ("attn", 9_000_000)):
+            folder = tmp_path / "runs" / "paper" / model / f"seed{seed}"
+            write(folder / "weights.safetensors", size)
+            write(folder / "last.ckpt", 10)
+            write(folder / "log.csv", 500)
+            write(tmp_path / "reports" / "paper" / "rows" / f"{model}_seed{seed}.csv", 30_000)
+    names: list[str] = []
+    for path in run.bring_back("paper", tmp_path / "out"):
+        with tarfile.open(path) as tar:
+            names += tar.getnames()
+    assert len(names) == len(set(names))
+    assert sum(name.endswith("log.csv") for name in names) == 6
+    assert sum("/rows/" in name for name in names) == 6
+    weights = sorted(name for name in names if name.endswith(".safetensors"))
+    assert [name.split("/")[2:4] for name in weights] == [
+        ["tiny16-128", "seed1"],
+        ["tiny16-32", "seed1"],
+        ["tiny16-32", "seed2"],
+    ]
+    assert not any("last.ckpt" in name for name in names)
+
+
+def test_a_copy_of_the_code_says_which_commit_it_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert provenance.code_version(tmp_path) == (None, None)
+    for told, expected in (("abc", ("abc", False)), ("abc+", ("abc", True))):
+        monkeypatch.setenv("NSEG_COMMIT", told)
+        assert provenance.code_version(tmp_path) == expected

@@ -1,0 +1,157 @@
+"""Train and judge every network of a profile side by side on one machine, until time is up.
+
+Each step of the graph is a process of its own (``python -m nseg_lib.steps``), so a run that is cut
+goes on after its last epoch and what is done is not repeated. What is small goes to ``--out``:
+rows, logs and provenance of all runs, and weights below 8 MB.
+
+    python3 workflow/gpu/run.py --unpack
+    python3 workflow/gpu/run.py --minutes 9 --jobs 14 --out "$OUT"
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path.cwd()
+PACKED = Path("build") / "gpu"
+NEEDED = {
+    "pycocotools": "pycocotools",
+    "lightning": "lightning",
+    "cv2": "opencv-python-headless",
+    "pydantic": "pydantic",
+    "yaml": "pyyaml",
+    "pandas": "pandas",
+    "scipy": "scipy",
+    "skimage": "scikit-image",
+    "safetensors": "safetensors",
+    "rich": "rich",
+    "matplotlib": "matplotlib",
+}
+"""Module → distribution, besides torch."""
+
+LARGEST = 8_000_000
+"""Bytes of weights that are brought back: the 16-128 models have 7.8 million."""
+
+FULL = 15 * 2**20
+"""Bytes of a file that comes back, at most."""
+
+
+def unpack(packed: Path) -> None:
+    """Unpack the parts that are here and install the wheels that are missing."""
+    for part in sorted(packed.glob("data*.tar")):
+        with tarfile.open(part) as tar:
+            tar.extractall(ROOT, filter="data")
+        print(f"unpacked {part.name}")
+    missing = [name for module, name in NEEDED.items() if not importlib.util.find_spec(module)]
+    for name in missing:
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+        code = subprocess.run([*command, "--find-links", str(packed / "wheels"), name]).returncode
+        print(f"{name}: {'installed' if code == 0 else 'MISSING, pack.py --wheels brings it'}")
+
+
+def order(names: Iterable[str]) -> list[str]:
+    """Steps to do, the first seed of every model before the second of any."""
+    trained = [name for name in names if name.startswith("train/")]
+    return sorted(trained, key=lambda name: int(name.rpartition("_seed")[2]))
+
+
+def work(profile: str, models: str, minutes: float, jobs: int) -> None:
+    """Start steps while there is time; those still running at its end are stopped."""
+    from nseg_lib import graph, profiles
+
+    loaded = profiles.load(ROOT, profile, [m for m in models.split(",") if m] or None)
+    steps = graph.build(ROOT, loaded)
+    waiting = order(steps)
+    after = {name: name.replace("train/", "evaluate/") for name in waiting}
+    last = ["evaluate/baselines", "measure/pictures", "measure/redraws"]
+    environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
+    environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what torch asks for to be deterministic
+    environment["PYTHONPATH"] = str(ROOT)
+    if (PACKED / "commit").is_file():
+        environment["NSEG_COMMIT"] = (PACKED / "commit").read_text().strip()
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    end = time.monotonic() + 60 * minutes
+    while (waiting or running or last) and time.monotonic() < end:
+        for name, process in [*running.items()]:
+            if process.poll() is not None:
+                del running[name]
+                if process.returncode == 0 and name in after:
+                    waiting.insert(0, after[name])
+        if not waiting and len(running) < jobs:
+            ready = [n for n in last if all(_done(steps[need]) for need in steps[n].needs[1:])]
+            waiting += ready
+            last = [name for name in last if name not in ready]
+            if not running and not ready:
+                break
+        while waiting and len(running) < jobs:
+            name = waiting.pop(0)
+            command = [sys.executable, "-m", "nseg_lib.steps", profile, name, models]
+            running[name] = subprocess.Popen(command, cwd=ROOT, env=environment)
+        time.sleep(0.5)
+    for name, process in running.items():
+        process.terminate()
+        print(f"{name}: time is up, goes on next time")
+    for process in running.values():
+        process.wait()
+
+
+def _done(step: object) -> bool:
+    return step.artefact.is_file()  # type: ignore[attr-defined]
+
+
+def bring_back(profile: str, out: Path) -> list[Path]:
+    """Write what is small into ``out``, in tar files below :data:`FULL` bytes."""
+    report, runs = ROOT / "reports" / profile, ROOT / "runs" / profile
+    small = [*report.glob("rows/*"), *report.glob("measured/*"), *report.glob("logs/*")]
+    for name in ("run.json", "log.csv", "steps.csv", "weights.safetensors.json"):
+        small += runs.glob(f"*/seed*/{name}")
+    weights = [p for p in runs.glob("*/seed*/weights.safetensors") if p.stat().st_size < LARGEST]
+    seed = min((int(p.parent.name.removeprefix("seed")) for p in weights), default=0)
+    weights = [p for p in weights if p.stat().st_size < 1e6 or p.parent.name == f"seed{seed}"]
+    out.mkdir(parents=True, exist_ok=True)
+    groups: list[list[Path]] = [[]]
+    size = 0
+    for path in sorted(small) + sorted(weights):
+        size += path.stat().st_size + 1536
+        if size > FULL and groups[-1]:
+            groups.append([])
+            size = path.stat().st_size
+        groups[-1].append(path)
+    written = []
+    for number, members in enumerate(groups, 1):
+        written.append(out / f"{profile}{number}.tar")
+        with tarfile.open(written[-1], "w") as tar:
+            for path in members:
+                tar.add(path, path.relative_to(ROOT).as_posix())
+    return written
+
+
+def main() -> None:
+    """Unpack, or work and bring back."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--unpack", action="store_true", help="only unpack what was carried")
+    parser.add_argument("--profile", default="paper")
+    parser.add_argument("--models", default="", help="with commas; default: the profile's")
+    parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--jobs", type=int, default=14, help="processes side by side")
+    parser.add_argument("--out", type=Path, default=PACKED / "out")
+    arguments = parser.parse_args()
+    unpack(PACKED)
+    if arguments.unpack:
+        return
+    sys.path.insert(0, str(ROOT))
+    work(arguments.profile, arguments.models, arguments.minutes, arguments.jobs)
+    for path in bring_back(arguments.profile, arguments.out):
+        print(f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()
