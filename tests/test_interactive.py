@@ -13,7 +13,15 @@ from nseg_lib.interactive.crops import Crop
 from nseg_lib.interactive.network import PromptNet, load_imagenet, stroke_similarity
 from nseg_lib.refine import Refiner, save_weights
 
-TINY = {"network.look": 64, "network.zoom": 64, "training.pretrained": False}
+TINY = {
+    "network.look": 64,
+    "network.zoom": 64,
+    "training.pretrained": False,
+    "edges.objects": 2,
+    "edges.steps": 2,
+    "edges.window": 64,
+    "edges.width": 8,
+}
 
 
 def square(height=120, width=160, top=40, left=50, side=30):

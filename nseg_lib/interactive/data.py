@@ -16,14 +16,51 @@ from torch.utils.data import Dataset
 from nseg_lib import coco
 from nseg_lib.interactive import crops
 from nseg_lib.interactive.config import FitConfig, PromptConfig
-from nseg_lib.interactive.crops import Crop, Mask
+from nseg_lib.interactive.crops import Crop, Image, Mask
 from nseg_lib.interactive.simulate import MIX, draw_prompt
+from nseg_lib.strokes import Drawn
 
 LEAST_AREA = 400
 """Pixels; smaller objects are not trained on."""
 
 NEAR, FAR = 0.45, 0.4
 """Shares of samples seen as by the second look and as by the first; the rest see more still."""
+
+
+class TrainingObjects:
+    """The objects of a split that are trained on, each with a prompt drawn for it."""
+
+    def __init__(self, split: coco.Split, prompts: PromptConfig) -> None:
+        self.largest = prompts.largest
+        early = prompts.mix or MIX
+        self.mixes = [_shares(early), _shares(prompts.late or early)]
+        usable = {
+            i: [a for a in found if not a.get("iscrowd") and a["area"] >= LEAST_AREA]
+            for i, found in sorted(split.annotations.items())
+        }
+        self.objects = [(i, found) for i, found in usable.items() if found]
+        self.read = lru_cache(maxsize=2000)(split.read_image)
+
+    def __len__(self) -> int:
+        return sum(len(found) for _, found in self.objects)
+
+    def draw(self, rng: Generator, late: bool) -> tuple[Image, Mask, Drawn]:
+        """A picture, an object in it and a prompt; ``late`` chooses the recipe's late mix."""
+        while True:
+            image_id, found = self.objects[rng.integers(len(self.objects))]
+            annotation = self._choose(found, rng)
+            image = self.read(image_id)
+            mask = coco.annotation_mask(annotation, *image.shape[:2])
+            if mask.any():
+                kinds, shares = self.mixes[late]
+                return image, mask, draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
+
+    def _choose(self, found: list[dict[str, Any]], rng: Generator) -> dict[str, Any]:
+        """The largest object, or any, the larger ones more often."""
+        if rng.random() < self.largest:
+            return max(found, key=lambda a: float(a["area"]))
+        weights = np.sqrt([a["area"] for a in found])
+        return found[rng.choice(len(found), p=weights / weights.sum())]
 
 
 class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -37,31 +74,16 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """
 
     def __init__(self, split: coco.Split, prompts: PromptConfig, fit: FitConfig) -> None:
-        self.split, self.seed, self.largest = split, fit.seed, prompts.largest
-        self.half = fit.steps / 2
-        early = prompts.mix or MIX
-        self.mixes = [_shares(early), _shares(prompts.late or early)]
-        usable = {
-            i: [a for a in found if not a.get("iscrowd") and a["area"] >= LEAST_AREA]
-            for i, found in sorted(split.annotations.items())
-        }
-        self.objects = [(i, found) for i, found in usable.items() if found]
-        self.read = lru_cache(maxsize=2000)(split.read_image)
+        self.objects = TrainingObjects(split, prompts)
+        self.seed, self.half = fit.seed, fit.steps / 2
 
     def __len__(self) -> int:
-        return sum(len(found) for _, found in self.objects)
+        return len(self.objects)
 
     def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
         step, slot, size = key
         rng = np.random.default_rng((self.seed, step, slot))
-        image_id, found = self.objects[rng.integers(len(self.objects))]
-        annotation = self._choose(found, rng)
-        image = self.read(image_id)
-        mask = coco.annotation_mask(annotation, *image.shape[:2])
-        if not mask.any():
-            return self[(step, slot + 1_000_003, size)]
-        kinds, shares = self.mixes[step >= self.half]
-        drawn = draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
+        image, mask, drawn = self.objects.draw(rng, late=step >= self.half)
         crop = _crop(mask, drawn.object, rng)
         truth = mask.astype(np.uint8) * 255
         channels, (height, width) = crops.network_input(
@@ -76,13 +98,6 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
             planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
         x, y, w = (torch.from_numpy(p) for p in planes)
         return x, y, w
-
-    def _choose(self, found: list[dict[str, Any]], rng: Generator) -> dict[str, Any]:
-        """The largest object, or any, the larger ones more often."""
-        if rng.random() < self.largest:
-            return max(found, key=lambda a: float(a["area"]))
-        weights = np.sqrt([a["area"] for a in found])
-        return found[rng.choice(len(found), p=weights / weights.sum())]
 
 
 def _shares(mix: Mapping[str, float]) -> tuple[list[str], list[float]]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from nseg_lib.interactive import crops
-from nseg_lib.interactive.config import NetworkConfig
+from nseg_lib.interactive.config import NetworkConfig, RefinerConfig
 from nseg_lib.interactive.crops import Crop, Image, Mask
 from nseg_lib.interactive.network import STRIDE, PromptNet
 
@@ -24,7 +24,7 @@ SAME = 0.8
 
 def answer(
     network: PromptNet,
-    config: NetworkConfig,
+    config: RefinerConfig,
     image: Image,
     stroke: Mask,
     background: Mask,
@@ -37,6 +37,25 @@ def answer(
         stroke, background: bool H×W; ``stroke`` has a pixel.
         mask: bool H×W, the answer to correct, or None.
     """
+    logits = two_looks(network, config.network, image, stroke, background, mask)
+    if network.edge is None:
+        return logits
+    crop = crops.zoom((logits > 0) | stroke)
+    channels = crops.edge_input(image, (stroke, background), logits, crop, config.edges.size)
+    better = _run(network.edge, channels)
+    logits[crop.window] = cv2.resize(better, _width_height(crop), interpolation=cv2.INTER_LINEAR)
+    return logits
+
+
+def two_looks(
+    network: PromptNet,
+    config: NetworkConfig,
+    image: Image,
+    stroke: Mask,
+    background: Mask,
+    mask: Mask | None,
+) -> NDArray[np.float32]:
+    """The logits before the last step; arguments as of :func:`answer`."""
     last = np.zeros_like(stroke) if mask is None else mask
     seen = stroke | last
     crop = crops.look(seen) if mask is None else crops.zoom(seen, margin=0.3)
@@ -54,11 +73,20 @@ def _look(
     network: PromptNet, image: Image, prompts: tuple[Mask, ...], crop: Crop, size: int
 ) -> NDArray[np.float32]:
     channels, (height, width) = crops.network_input(image, prompts, crop, size, STRIDE)
+    small = np.ascontiguousarray(_run(network, channels)[:height, :width])
+    logits = np.full(image.shape[:2], OUTSIDE, np.float32)
+    logits[crop.window] = cv2.resize(small, _width_height(crop), interpolation=cv2.INTER_LINEAR)
+    return logits
+
+
+def _run(network: torch.nn.Module, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 C×h×w → float32 h×w."""
     device = next(network.parameters()).device
     x = torch.from_numpy(channels)[None].to(device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        small = network(x)[0, 0, :height, :width].float().cpu().numpy()
-    logits = np.full(image.shape[:2], OUTSIDE, np.float32)
-    shape = crop.right - crop.left, crop.bottom - crop.top
-    logits[crop.window] = cv2.resize(small, shape, interpolation=cv2.INTER_LINEAR)
-    return logits
+        return network(x)[0, 0].float().cpu().numpy()
+
+
+def _width_height(crop: Crop) -> tuple[int, int]:
+    """As OpenCV wants it."""
+    return crop.right - crop.left, crop.bottom - crop.top
