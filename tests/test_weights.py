@@ -1,0 +1,63 @@
+"""The networks in the package: their checksums, their cards, their size."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import nseg_lib
+from nseg_lib.provenance import sha256
+from nseg_lib.refine import PRETRAINED, Refiner
+
+WEIGHTS = Path(nseg_lib.__file__).parent / "weights"
+ROOT = Path(__file__).parents[1]
+
+
+def checksums() -> dict[str, str]:
+    lines = (WEIGHTS / "SHA256SUMS").read_text().splitlines()
+    return {name: digest for digest, name in (line.split("  ") for line in lines)}
+
+
+def cards() -> dict[str, str]:
+    _, *parts = re.split(r"^## ", (WEIGHTS / "README.md").read_text(), flags=re.MULTILINE)
+    return {part.splitlines()[0]: part for part in parts}
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_network_is_the_file_that_its_checksum_names(name: str) -> None:
+    file = f"{name}.safetensors"
+    assert file in checksums(), "run in nseg_lib/weights: sha256sum *.safetensors > SHA256SUMS"
+    assert sha256(WEIGHTS / file) == checksums()[file]
+
+
+def test_every_checksum_is_of_a_network_that_can_be_asked_for() -> None:
+    assert set(checksums()) <= {f"{name}.safetensors" for name in PRETRAINED}
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_card_says_what_the_network_is(name: str) -> None:
+    card, refiner = cards()[name], Refiner.from_pretrained(name)
+    parameters = sum(p.numel() for p in refiner.network.parameters())
+    assert f"{parameters:,} parameters" in card
+    assert refiner.config.name == name
+    for row in ("takes", "gives", "network", "starts from", "trained on", "measured"):
+        assert f"| {row} |" in card
+    assert "Limits." in card
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_sidecar_says_how_it_was_made(name: str) -> None:
+    made = json.loads((WEIGHTS / f"{name}.json").read_text())
+    assert made["config"] == Refiner.from_pretrained(name).config.model_dump(mode="json")
+
+
+def test_what_is_not_ours_comes_with_its_licence() -> None:
+    assert "Apache License 2.0" in cards()["lite0"]
+    assert "Version 2.0, January 2004" in (WEIGHTS / "APACHE-2.0.txt").read_text()
+
+
+def test_all_together_are_small() -> None:
+    sizes = {name: (WEIGHTS / f"{name}.safetensors").stat().st_size for name in PRETRAINED}
+    assert max(sizes.values()) < 8e6
+    assert sum(sizes.values()) < 20e6
