@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -112,7 +112,9 @@ def edge_input(
     """
     height, width = fitted(crop, min(crop.longer, limit))
     height, width = -(-height // 4) * 4, -(-width // 4) * 4
-    planes = [np.moveaxis(resize(image[crop.window], height, width), -1, 0) / 255]
+    planes: list[NDArray[Any]] = [
+        np.moveaxis(resize(image[crop.window], height, width), -1, 0) / 255
+    ]
     for stroke in strokes:
         part = stroke[crop.window].astype(np.uint8) * 255
         planes.append(resize(part, height, width)[None] / 255)
