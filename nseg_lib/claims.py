@@ -333,7 +333,7 @@ def claims_table(e: Evidence) -> Table:
         {
             ("", "claim"): f.claim,
             ("", "test"): f.test,
-            ("", "paper"): f.printed,
+            ("", "in Table 1"): f.printed,
             ("ours", "effect [95 %]"): f.effect,
             ("ours", "verdict"): f.verdict,
             (theirs, "effect [95 %]"): f.logs,
@@ -360,9 +360,9 @@ def claims_table(e: Evidence) -> Table:
 _KEYS = ("mean", "low", "high", "n")
 
 _NOTES = (
-    "Paper: the same difference in its printed Table 1. Ours: paired over pictures that chose "
-    "nothing, with a bootstrap interval. A model with three seeds or more has their scatter in "
-    "the interval; with fewer, a verdict asks the interval to clear 0 by the tolerance of "
+    "In Table 1: the same difference in what the paper prints. Ours: paired over pictures that "
+    "chose nothing, with a bootstrap interval. A model with three seeds or more has their scatter "
+    "in the interval; with fewer, a verdict asks the interval to clear 0 by the tolerance of "
     "reports/paper.yml, since one training may differ from the next by as much.",
     "Holds: the interval lies on the claimed side. Does not hold: it lies on the other side, or "
     "it reaches 0 and excludes what the paper prints. All else cannot be told.",

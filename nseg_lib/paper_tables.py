@@ -50,8 +50,8 @@ def table1(
         for name in PAPER_METRICS:
             row[LABELS[name], "paper"] = number(paper.get(name, math.nan), name)
             row[LABELS[name], "ours"] = mean_cell(ours, name) if ours else "–"
+        row["", "verdict"] = _verdict(ours, paper, printed["tolerance"], profile)
         row |= _authors_cells(authors, method)
-        row["", "verdict"] = _verdict(method, ours, paper, printed["tolerance"], profile)
         row |= _against_identity("validation", ours, method)
         row["validation", "IoU, logit > .5"] = mean_cell(logit[method], "iou") if ours else "–"
         if test:
@@ -62,7 +62,9 @@ def table1(
         for split, summary in (("val", ours), ("test", judged)):
             if summary or split == "val":
                 known = {f"paper_{k}": v for k, v in paper.items()} if split == "val" else {}
-                numbers.append({"method": method, "split": split, **known, **(summary or {})})
+                rule = logit[method]["iou"] if ours and split == "val" else math.nan
+                here = {"iou_logit05": rule, **(summary or {})}
+                numbers.append({"method": method, "split": split, **known, **here})
     return Table(
         "Table 1. Paper and ours, by method.",
         grouped(rows),
@@ -88,17 +90,15 @@ def _authors_cells(authors: pd.DataFrame, method: str) -> Cells:
     group = "authors' log, IoU"
     log = authors[authors["model"] == method]
     if log.empty:
-        return {(group, column): "–" for column in ("epoch", "there", "before, after")}
-    epoch, there, near = around_the_best(log, "val_iou")
+        return {(group, column): "–" for column in ("epoch", "one before, after")}
+    epoch, _, near = around_the_best(log, "val_iou")
     return {
         (group, "epoch"): f"{epoch} of {len(log)}",
-        (group, "there"): number(there, "iou"),
-        (group, "before, after"): ", ".join(number(value, "iou") for value in near),
+        (group, "one before, after"): ", ".join(number(value, "iou") for value in near),
     }
 
 
 def _verdict(
-    method: str,
     ours: Any,
     paper: Mapping[str, float],
     tolerance: Mapping[str, float],

@@ -238,9 +238,12 @@ def _facts(table: Path) -> list[dict[str, str]]:
     if not table.is_file():
         return []
     frame = pd.read_csv(table)
-    frame = frame[frame["split"] == "val"].set_index("method")
+    split = "test" if "test" in set(frame["split"]) else "val"
+    frame = frame[frame["split"] == split].set_index("method")
+    of = f"on {frame['n']['identity']:.0f} {'untouched test' * (split == 'test')} pictures"
     models = frame[~frame.index.isin([*BASELINES])].dropna(subset=["iou"])
-    facts = [{"value": f"{frame['iou']['identity']:.4f}", "text": "IoU of the stroke unchanged"}]
+    stroke = f"{frame['iou']['identity']:.4f}"
+    facts = [{"value": stroke, "text": f"IoU of the stroke unchanged, {of}"}]
     if len(models):
         best = str(models["iou"].idxmax())
         row = models.loc[best]
