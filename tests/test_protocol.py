@@ -241,6 +241,9 @@ def test_rows_are_kept_and_completed(measured: Path) -> None:
     for old, new in zip(before, after, strict=True):
         pd.testing.assert_frame_equal(old.drop(columns="seconds"), new.drop(columns="seconds"))
     assert after[1]["seconds"].equals(before[1]["seconds"])  # nothing was computed again
+    sidecar = json.loads((measured / "rows" / "watershed.csv.json").read_text())
+    assert sidecar["objects"] == {"val, erode": 3, "val, plain_sparse": 3}
+    assert len(sidecar["inputs"]) == 3
 
 
 def test_tables_come_from_the_rows_alone(measured: Path) -> None:
@@ -256,6 +259,16 @@ def test_tables_come_from_the_rows_alone(measured: Path) -> None:
     assert first["corrections.md"].count("plain") == 2
 
 
+def test_tables_that_are_not_what_their_rows_make_are_found(measured: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(measured, tmp_path / "refiner")
+    comparison.write(folder)
+    assert comparison.outdated(folder) == []
+    table = folder / "overview.csv"
+    table.write_text(table.read_text().replace("0.", "1.", 1))
+    (folder / "sizes.md").unlink()
+    assert comparison.outdated(folder) == ["sizes.md", "overview.csv"]
+
+
 def test_failures_count_as_twenty(measured: Path) -> None:
     corrections = comparison.read(measured).corrections
     failing = corrections.assign(iou=corrections["iou"].where(corrections["image_id"] > 0, 0) * 0)
@@ -268,20 +281,27 @@ def test_failures_count_as_twenty(measured: Path) -> None:
     assert last["watershed"] == pytest.approx(ends["watershed"].mean())
 
 
-def test_methods_on_other_pictures_are_not_compared(measured: Path, tmp_path: Path) -> None:
-    for folder in ("rows", "corrections"):
-        (tmp_path / folder).mkdir()
-        for name in ("identity", "watershed"):
-            text = (measured / folder / f"{name}.csv").read_text()
-            (tmp_path / folder / f"{name}.csv").write_text(text)
-    file = tmp_path / "rows" / "watershed.csv"
+def test_a_method_on_fewer_pictures_is_compared_on_those(measured: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(measured, tmp_path / "refiner")
+    file = folder / "rows" / "watershed.csv"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:-1]))
-    with pytest.raises(ValueError, match=r"plain_sparse.*watershed lacks pictures"):
-        comparison.tables_of(tmp_path)
-    (tmp_path / "rows" / "identity.csv").unlink()
+    overview = comparison.overview(comparison.read(folder).answers)
+    found = overview[overview["recipe"] == "plain_sparse"].set_index("method")
+    assert found["n"].to_dict() == {"identity": 3, "watershed": 2}
+    identity = pd.read_csv(folder / "rows" / "identity.csv")
+    same = identity[identity["recipe"] == "plain_sparse"]["iou"][:2].mean()
+    row = found.loc["watershed"]
+    assert row["iou"] - row["difference"] == pytest.approx(same)
+    assert "(n 2)" in comparison.tables_of(folder)["overview.md"]
+    file.write_text("".join(lines))
+    base = folder / "rows" / "identity.csv"
+    base.write_text("".join(base.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match="watershed has 1 objects that identity lacks"):
+        comparison.tables_of(folder)
+    base.unlink()
     with pytest.raises(ValueError, match=r"no rows/identity\.csv"):
-        comparison.tables_of(tmp_path)
+        comparison.tables_of(folder)
 
 
 def test_methods_by_name() -> None:
@@ -322,6 +342,6 @@ def test_the_command_measures_and_writes_tables(
     arguments += ["--kind", "plain_object", "--out", tmp_path, "--pictures", "1"]
     result = CliRunner().invoke(app, [str(a) for a in [*arguments, "--corrections", "1"]])
     assert result.exit_code == 0, result.output
-    assert "plain_object (val)" in (tmp_path / "overview.md").read_text()
+    assert "plain_object (val, n 1)" in (tmp_path / "overview.md").read_text()
     assert (tmp_path / "refiner.png").stat().st_size > 5000
     assert {"simulated", "plain"} == set(pd.read_csv(tmp_path / "corrections.csv")["strokes"])

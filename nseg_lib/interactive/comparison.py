@@ -26,6 +26,8 @@ from nseg_lib.interactive.protocol import (
     strokes_needed,
 )
 
+_OBJECT = ["image_id", "annotation_id"]
+
 SIZES = ("all", "small", "middle", "large")
 """All objects, and thirds of a split's objects by their area in pixels."""
 
@@ -69,7 +71,7 @@ def tables_of(folder: str | Path) -> dict[str, str]:
     the numbers of strokes, ``curve.csv`` IoU after each.
 
     Raises:
-        ValueError: as :func:`read`; methods that were measured on different pictures.
+        ValueError: as :func:`read`; an object without a row of identity.
     """
     rows = read(folder)
     found = overview(rows.answers)
@@ -79,7 +81,7 @@ def tables_of(folder: str | Path) -> dict[str, str]:
         "prompts.md": _prompts_md(parts),
         "sizes.md": _sizes_md(parts),
         "overview.csv": _csv(found),
-        "overview.md": _grid(found, "iou"),
+        "overview.md": _overview_md(found),
     }
     if len(rows.corrections):
         curves = curve(rows.corrections)
@@ -106,32 +108,46 @@ def write(folder: str | Path) -> list[Path]:
     return [*(folder / name for name in texts), drawn]
 
 
+def outdated(folder: str | Path) -> list[str]:
+    """Names of the tables in a folder that are missing, or not what its rows make."""
+    made = tables_of(folder)
+    files = {name: Path(folder) / name for name in made}
+    return [n for n, f in files.items() if not f.is_file() or f.read_bytes() != made[n].encode()]
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 
 def overview(answers: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU of each method with each kind of prompt.
 
+    A method may have been measured on some of the pictures only, where it is slow: ``n`` says on
+    how many, and its difference to identity is on the same ones.
+
     Returns:
         Columns ``split``, ``recipe`` (the kind), ``method``, ``n``, ``iou``, ``low`` and ``high``
-        (its 95 % bootstrap interval over pictures), ``made_worse`` (share of objects more than
-        .005 below the stroke).
+        (its 95 % bootstrap interval over pictures), ``difference``, ``difference_low`` and
+        ``difference_high`` (to the stroke unchanged, per object), ``made_worse`` (share of
+        objects more than .005 below the stroke).
+
+    Raises:
+        ValueError: an object without a row of identity.
     """
     rows: list[dict[str, Any]] = []
-    for (split, kind), part in answers.groupby(["split", "recipe"], sort=False):
-        table = part.pivot_table("iou", ["image_id", "annotation_id"], "method", sort=False)
-        _same_pictures(table, f"{split}, {kind}")
-        values = table.to_numpy(np.float64)
-        pictures = table.index.get_level_values("image_id").to_numpy(np.int64)
-        low, high = summaries.bootstrap_interval(values, pictures)
-        worse = (table.rsub(table["identity"], axis=0) > summaries.IOU_MARGIN).mean()
-        for i, method in enumerate(table):
-            row = {"split": split, "recipe": kind, "method": method, "n": len(table)}
-            row |= {"iou": values[:, i].mean(), "low": low[i], "high": high[i]}
-            rows.append(row | {"made_worse": worse.iloc[i]})
+    for (split, kind, method), part in answers.groupby(["split", "recipe", "method"], sort=False):
+        mine = part.groupby(_OBJECT)["iou"].mean()
+        both = _with_identity(answers, part)
+        base = both[both["method"] == "identity"].set_index(_OBJECT)["iou"].reindex(mine.index)
+        difference = mine - base
+        columns = np.column_stack([mine, difference])
+        pictures = mine.index.get_level_values("image_id").to_numpy(np.int64)
+        (low, d_low), (high, d_high) = summaries.bootstrap_interval(columns, pictures)
+        row = {"split": split, "recipe": kind, "method": method, "n": len(mine)}
+        row |= {"iou": mine.mean(), "low": low, "high": high, "difference": difference.mean()}
+        row |= {"difference_low": d_low, "difference_high": d_high}
+        rows.append(row | {"made_worse": (-difference > summaries.IOU_MARGIN).mean()})
     frame = pd.DataFrame(rows)
-    order = {kind: i for i, kind in enumerate((*prompts.KINDS, *prompts.HUMAN))}
-    place = frame["recipe"].map(lambda kind: order.get(kind, len(order)))
+    place = frame["recipe"].map(_kind_order)
     return frame.iloc[place.argsort(kind="stable")].reset_index(drop=True)
 
 
@@ -143,7 +159,7 @@ def curve(corrections: pd.DataFrame) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for way, part in corrections.groupby("strokes", sort=False):
-        for method, wide in _wide(part, str(way)).items():
+        for method, wide in _wide(part).items():
             values = wide.to_numpy(np.float64)
             low, high = summaries.bootstrap_interval(values, wide.index.to_numpy(np.int64))
             for i, number in enumerate(wide):
@@ -163,7 +179,7 @@ def strokes_table(corrections: pd.DataFrame) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for way, part in corrections.groupby("strokes", sort=False):
-        for method, wide in _wide(part, str(way)).items():
+        for method, wide in _wide(part).items():
             row: dict[str, Any] = {"strokes": way, "method": method, "n": len(wide)}
             values = wide.to_numpy(np.float64)
             for target in TARGETS:
@@ -176,22 +192,30 @@ def strokes_table(corrections: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _wide(part: pd.DataFrame, way: str) -> dict[str, pd.DataFrame]:
+def _wide(part: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Method → IoU, one row per picture, a column per stroke; seeds are averaged."""
     found: dict[str, pd.DataFrame] = {}
     for method, rows in part.groupby("method", sort=False):
         mean = rows.groupby(["image_id", "round"])["iou"].mean().unstack("round")
         full = mean.reindex(columns=range(1, MAX_STROKES + 1)).ffill(axis=1)
-        if found and not full.index.equals(next(iter(found.values())).index):
-            raise ValueError(f"corrections, {way}: {method} has other pictures; measure again")
         found[str(method)] = full
     return found
 
 
-def _same_pictures(table: pd.DataFrame, where: str) -> None:
-    odd = [str(method) for method in table if table[method].isna().any()]
-    if odd:
-        raise ValueError(f"{where}: {odd[0]} lacks pictures that others have; measure again")
+def _with_identity(answers: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one method in one split and kind, and identity's on the same objects."""
+    split, kind, method = part[["split", "recipe", "method"]].iloc[0]
+    same = (answers["split"] == split) & (answers["recipe"] == kind)
+    base = answers[same & (answers["method"] == "identity")]
+    base = base.merge(part[_OBJECT].drop_duplicates(), on=_OBJECT)
+    missing = len(part[_OBJECT].drop_duplicates()) - len(base)
+    if missing:
+        raise ValueError(f"{split}, {kind}: {method} has {missing} objects that identity lacks")
+    return base if method == "identity" else pd.concat([base, part], ignore_index=True)
+
+
+def _kind_order(kind: str) -> int:
+    return (*prompts.KINDS, *prompts.HUMAN).index(kind)
 
 
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -211,18 +235,24 @@ _Part = tuple[str, str, str, pd.DataFrame]
 def _parts(answers: pd.DataFrame) -> list[_Part]:
     """Split, kind, size and the summary of these rows."""
     found: list[_Part] = []
-    for split in answers["split"].unique():
-        of_split = answers[answers["split"] == split]
-        kinds = of_split["recipe"].unique()
+    for split, of_split in answers.groupby("split", sort=False):
         edges = of_split.groupby("image_id")["object_area"].first().quantile([1 / 3, 2 / 3])
         third = np.searchsorted(edges.to_numpy(), of_split["object_area"]) + 1
-        for kind in sorted(kinds, key=(*prompts.KINDS, *prompts.HUMAN).index):
+        for kind in sorted(of_split["recipe"].unique(), key=_kind_order):
             for i, size in enumerate(SIZES if split != prompts.HUMAN_SPLIT else SIZES[:1]):
-                chosen = (of_split["recipe"] == kind) & ((i == 0) | (third == i))
-                if chosen.any():
-                    summary = summaries.summarise(of_split[chosen])
-                    found.append((str(split), str(kind), size, summary))
+                chosen = of_split[(of_split["recipe"] == kind) & ((i == 0) | (third == i))]
+                if len(chosen):
+                    found.append((str(split), str(kind), size, _summary(chosen)))
     return found
+
+
+def _summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """A summary of each method, compared with identity on the method's own objects."""
+    summaries_of = [
+        summaries.summarise(_with_identity(rows, part))
+        for _, part in rows.groupby("method", sort=False)
+    ]
+    return pd.concat([s.iloc[[-1]] for s in summaries_of], ignore_index=True)
 
 
 def _prompts_csv(parts: Sequence[_Part]) -> str:
@@ -251,19 +281,22 @@ def _sizes_md(parts: Sequence[_Part]) -> str:
     return note + _markdown(lines)
 
 
-def _grid(found: pd.DataFrame, value: str) -> str:
-    """Methods down, kinds of prompt across; each cell a mean and its interval."""
+def _overview_md(found: pd.DataFrame) -> str:
+    """Methods down, kinds of prompt across; each cell a mean, its interval and share made worse."""
     kinds = list(dict.fromkeys(zip(found["split"], found["recipe"], strict=True)))
-    cells = {
-        (row["method"], row["split"], row["recipe"]): (
-            f"{row[value]:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-        )
-        for row in found.to_dict("records")
-    }
-    lines: list[Sequence[str]] = [("IoU [95 %]", *(f"{kind} ({split})" for split, kind in kinds))]
+    full = found.groupby(["split", "recipe"], sort=False)["n"].max()
+    cells = {}
+    for row in found.to_dict("records"):
+        kind = row["split"], row["recipe"]
+        text = f"{row['iou']:.3f} [{row['low']:.3f}, {row['high']:.3f}], {row['made_worse']:.0%}"
+        fewer = f" (n {row['n']})" if row["n"] < full[kind] else ""
+        cells[row["method"], *kind] = text + fewer
+    head = [f"{kind} ({split}, n {full[split, kind]})" for split, kind in kinds]
+    lines: list[Sequence[str]] = [("method", *head)]
     for method in dict.fromkeys(found["method"]):
         lines.append((method, *(cells.get((method, *kind), "–") for kind in kinds)))
-    return _markdown(lines)
+    note = "IoU [95 %], share of objects made worse than the stroke by more than .005.\n\n"
+    return note + _markdown(lines)
 
 
 def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame) -> str:

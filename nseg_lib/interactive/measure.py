@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from nseg_lib import coco, provenance
 from nseg_lib.interactive import comparison, prompts, protocol
@@ -87,33 +90,43 @@ def measure(method: InteractiveMethod, plan: Plan, *, progress: bool = True) -> 
     start = time.monotonic()
     split = coco.load_split(plan.data, plan.split)
     frozen = [prompts.freeze_prompts(split, kind) for kind in plan.kinds]
-    settings = {
-        "method": method.name,
-        "seed": method.seed,
-        "split": plan.split,
-        "kinds": list(plan.kinds),
-        "strokes": list(plan.strokes),
-        "pictures": plan.pictures,
-        "corrected": plan.corrected,
-        "human": plan.scribbles is not None,
-        "dropped": {f.kind: len(f.dropped) for f in frozen if f.dropped},
-    }
-    inputs = [coco.find_splits(plan.data)[plan.split], *(f.path for f in frozen)]
     rows = plan.out / "rows" / f"{method.name}.csv"
     total = sum(min(len(f.prompts), plan.pictures or len(f.prompts)) for f in frozen)
-    samples = _samples(plan, split)
-    protocol.one_answer(method, samples, rows, total=total, progress=progress)
-    provenance.write_sidecar(rows, settings, inputs, time.monotonic() - start)
+    protocol.one_answer(method, _samples(plan, split), rows, total=total, progress=progress)
+    _describe(method, plan, split, rows, time.monotonic() - start)
     if not plan.corrected:
         return (rows,)
     start = time.monotonic()
-    count = min(plan.corrected, plan.pictures or plan.corrected)
     corrected = plan.out / "corrections" / f"{method.name}.csv"
+    count = min(plan.corrected, plan.pictures or plan.corrected)
     protocol.corrections(
         method, split, corrected, strokes=plan.strokes, pictures=count, progress=progress
     )
-    provenance.write_sidecar(corrected, settings, inputs[:1], time.monotonic() - start)
+    _describe(method, plan, split, corrected, time.monotonic() - start)
     return rows, corrected
+
+
+def _describe(
+    method: InteractiveMethod, plan: Plan, split: coco.Split, file: Path, seconds: float
+) -> None:
+    """The sidecar of a file of rows: what it holds by now, whatever the last call added.
+
+    ``seconds`` are the last call's.
+    """
+    frame = pd.read_csv(file)
+    kind = "recipe" if "recipe" in frame else "strokes"
+    once = frame.drop_duplicates(["split", kind, "image_id"])
+    objects = Counter(zip(once["split"], once[kind], strict=True))
+    held = [k for s, k in sorted(objects) if s == split.name and k in prompts.KINDS]
+    frozen = [prompts.freeze_prompts(split, k) for k in held]
+    provenance.write_sidecar(
+        file,
+        {"method": method.name, "seed": method.seed},
+        [coco.find_splits(plan.data)[plan.split], *(f.path for f in frozen)],
+        seconds,
+        objects={f"{s}, {k}": n for (s, k), n in sorted(objects.items())},
+        dropped={f.kind: len(f.dropped) for f in frozen if f.dropped},
+    )
 
 
 def measure_all(
