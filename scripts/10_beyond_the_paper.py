@@ -52,7 +52,7 @@ from nseg_lib import (
 from nseg_lib import runs as trained_runs
 from nseg_lib.coco import load_split
 from nseg_lib.interactive import config as recipes
-from nseg_lib.interactive import crops, habits, network, prompts, protocol, training
+from nseg_lib.interactive import crops, habits, inference, network, prompts, protocol, training
 from nseg_lib.interactive import figure as comparison_figure
 from nseg_lib.interactive.data import TrainingCrops
 from nseg_lib.interactive.methods import method
@@ -314,7 +314,7 @@ def two_looks(image, drawn):
 looks = {name: two_looks(one.image, strokes[name]) for name, one in photos.items()}
 small = min(looks, key=lambda name: looks[name].close.overlap(looks[name].wide))
 photo, drawn, look = photos[small], strokes[small], looks[small]
-by_library = refiner.logits(photo.image, drawn.object, drawn.background)
+by_library = inference.two_looks(refiner.network, settings, photo.image, *drawn, None)
 assert np.allclose(look.logits, by_library, atol=1e-3)
 
 # %% [markdown]
@@ -346,6 +346,32 @@ print("photograph:", photo.credit)
 # the close one (solid) gets the wide one's answer there, and so does a correction that of the answer
 # before. Grey is what lies beyond the picture.
 #
+# ### Where exactly the edge runs
+#
+# A crop that was shrunk to the working size has lost a pixel or two of its edge. So the last step is
+# a small network at the picture's own resolution: it sees colours, strokes and the logits of the
+# second look, and adds a correction to them.
+
+# %%
+if refiner.network.edge is None:
+    print("the network that is installed here has no such step")
+else:
+    found = look.logits > 0
+    better = refiner.refine(photo.image, drawn.object, drawn.background)
+    fig, axes = figures.panels(1, 3, size=(3.0, 2.4))
+    crop = figures.around(photo.mask, margin=0.05)
+    for ax, (title, answer) in zip(
+        axes[0], {"second look": found, "last step": better}.items(), strict=False
+    ):
+        figures.show_errors(ax, photo.image, photo.mask, answer, crop=crop)
+        ax.set_title(
+            f"{title}: 1-px boundary IoU {metrics.boundary_iou_1px(answer, photo.mask):.2f}"
+        )
+    figures.show(axes[0, 2], found ^ better, crop=crop, title="what the last step changed")
+    figures.legend(fig, ("missed", "extra"))
+    plt.show()
+
+# %% [markdown]
 # ### What the strokes look like to the network
 #
 # The encoder (EfficientNet-Lite0) comes with weights from ImageNet: it has seen a million pictures,
@@ -382,7 +408,8 @@ for ax, plane, title in zip(axes[0, 1:], library, ("object", "background"), stri
 plt.show()
 
 sizes = {
-    "encoder, starts from ImageNet": sum(p.numel() for p in net.encoder.parameters()),
+    "encoder, from ImageNet": sum(p.numel() for p in net.encoder.parameters()),
+    "last step": sum(p.numel() for p in net.edge.parameters()) if net.edge else 0,
     "all": sum(p.numel() for p in net.parameters()),
 }
 print({part: f"{count:,} parameters" for part, count in sizes.items()})
