@@ -156,6 +156,13 @@ def test_the_browser_is_answered_once_per_revision_and_old_news_is_ignored(pictu
     assert len(model.calls) == len(seen) == 2
 
 
+def test_a_front_end_that_lost_its_state_gets_it_again(picture, monkeypatch):
+    canvas, asked = StrokeCanvas(picture, Grower()), []
+    monkeypatch.setattr(canvas, "send_state", lambda: asked.append(True))
+    canvas._message(canvas, {"type": "state"}, [])
+    assert asked == [True]
+
+
 def test_a_late_drawing_of_the_picture_before_is_dropped(picture):
     canvas = StrokeCanvas(picture, Grower())
     late = {"picture": canvas._picture["key"], "revision": 9, "strokes": [stroke((5, 5, 3))]}

@@ -290,8 +290,11 @@ def test_painting_never_waits_for_a_busy_kernel(lab, canvas):
     drawn_in = time.monotonic() - begun
     assert drawn_in < 4.5, "the strokes were to be drawn while the kernel is busy"
     assert canvas.state()["strokes"] == 3
+    note = canvas.root.locator(".nseg-note")
+    note.filter(has_text="the kernel is busy").wait_for()
     lab.finish()
     canvas.wait(4)
+    assert note.inner_text() == ""
     found = lab.kernel("", STATE)
     assert len(found["strokes"]) == 3
     assert found["seen"][-1] == 3
@@ -419,6 +422,32 @@ def test_pictures_are_uploaded_dropped_and_pasted(lab, canvas, tmp_path):
     note.wait_for()
     assert "512 × 200" in status.inner_text()  # what was there stays
     lab.page.screenshot(path=ARTEFACTS / "broken.png")
+
+
+def test_an_empty_canvas_takes_a_file_or_the_clipboard(lab, canvas, context, tmp_path):
+    lab.kernel("canvas._show(None, 'nothing', [])")
+    empty = canvas.root.locator(".nseg-empty")
+    empty.wait_for()
+    lab.page.screenshot(path=ARTEFACTS / "empty.png")
+    (tmp_path / "cat.png").write_bytes(encoded(photographs.chelsea(), "PNG"))
+    with lab.page.expect_file_chooser() as chooser:
+        empty.get_by_role("button").click()
+    chooser.value.set_files(tmp_path / "cat.png")
+    status = canvas.root.locator(".nseg-status")
+    status.filter(has_text="451 × 300").wait_for()
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    lab.page.evaluate(
+        """async () => {
+            const size = { width: 300, height: 200 };
+            const picture = Object.assign(document.createElement("canvas"), size);
+            const blob = await new Promise((done) => picture.toBlob(done, "image/png"));
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+        }"""
+    )
+    cells = lab.page.locator(".jp-Notebook .jp-Cell").count()
+    canvas.press("Control+V")
+    status.filter(has_text="300 × 200").wait_for()
+    assert lab.page.locator(".jp-Notebook .jp-Cell").count() == cells
 
 
 def test_a_folder_is_drawn_picture_by_picture(lab, canvas, folder):
@@ -664,21 +693,55 @@ def test_voila_draws_and_refines_without_showing_code(visitor, folder):
     with app(command, folder) as address:
         page.goto(address.split("?")[0])
         assert page.locator(".nseg").count() == 0  # not without the token
-        draw_in_voila(page, visit(page, address))
+        draw_in_voila(page, visit(page, address), folder)
 
 
-def draw_in_voila(page, canvas):
+def draw_in_voila(page, canvas, folder):
     assert "import numpy" not in page.inner_text("body")
     canvas.draw((150, 150), (300, 200))
     assert canvas.wait(2)["strokes"] == 1
     canvas.press("3")
     canvas.draw((200, 100), (200, 300))
+    assert labels(canvas.painted())[166, 200] == 0
     canvas.press("z")
     assert canvas.wait(4)["strokes"] == 1
     assert "mask" in canvas.root.locator(".nseg-status").inner_text()
     assert labels(canvas.painted())[166, 200] == 1
+    canvas.press("Shift+Z")
+    assert labels(canvas.painted())[166, 200] == 0
+    canvas.press("z")
+    canvas.press("1")
+    canvas.press("[")
+    canvas.draw((400, 300), (420, 320))
+    assert canvas.wait(7)["strokes"] == 2
+    canvas.press("2")
+    canvas.draw((220, 130), (220, 220))
+    canvas.wait(8)
+    assert "takes no corrections" in canvas.root.locator(".nseg-note").inner_text()
     assert page.locator(".jp-RenderedImage img:visible").count() == 0
     page.screenshot(path=ARTEFACTS / "voila.png")
+    for what in ("mask", "strokes"):
+        canvas.do("save")
+        with page.expect_download() as download:
+            canvas.root.locator(f"[data-export='{what}']").click()
+        download.value.save_as(folder / what)
+    strokes = json.loads((folder / "strokes").read_text())["strokes"]
+    assert [s["kind"] for s in strokes] == ["object", "object", "background"]
+    assert strokes[1]["points"][0][2] < strokes[0]["points"][0][2]
+    mask = np.asarray(Image.open(folder / "mask")) > 0
+    drawn = rasterize(strokes, *mask.shape)
+    assert mask[drawn.object].all()
+    assert not mask[drawn.background].any()
+    canvas.do("clear")
+    assert canvas.wait(9)["strokes"] == 0
+    canvas.root.locator("input[type=file]").set_input_files(
+        {
+            "name": "again.json",
+            "mimeType": "application/json",
+            "buffer": (folder / "strokes").read_bytes(),
+        }
+    )
+    page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '3'")
 
 
 def test_nseg_annotate_fills_a_coco_file(visitor, folder, tmp_path):

@@ -49,6 +49,7 @@ def serve(
     port: int = 0,
     browser: bool = True,
     say: Callable[[str], None] = _say,
+    gradual: bool = False,
 ) -> int:
     """Show a notebook's outputs as a page until interrupted; return Voilà's exit status.
 
@@ -58,6 +59,7 @@ def serve(
         notebook: run anew for every visitor, in its own folder.
         port: 0 takes a free one.
         browser: open the page in the default browser.
+        gradual: show each cell as soon as it has run, for a notebook that takes its time.
 
     Raises:
         OSError: no such notebook, or the port is taken.
@@ -72,7 +74,7 @@ def serve(
     token = secrets.token_urlsafe(24)
     command = [sys.executable, "-m", "voila", str(path), "--no-browser", "--Voila.auto_token=True"]
     command += [f"--Voila.ip={HOST}", f"--port={port}", "--Voila.port_retries=0"]
-    command += ["--Voila.log_level=WARN", "--progressive_rendering=True"]
+    command += ["--Voila.log_level=WARN", f"--progressive_rendering={gradual}"]
     # The token goes by the environment, which other users of the machine cannot list.
     env = {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"}
     server = subprocess.Popen(command, env=env)
@@ -162,7 +164,7 @@ def main() -> int:
     parser.add_argument("--no-browser", action="store_true")
     given = parser.parse_args()
     try:
-        return serve(given.notebook, port=given.port, browser=not given.no_browser)
+        return serve(given.notebook, port=given.port, browser=not given.no_browser, gradual=True)
     except OSError as error:
         print(f"nseg: {error}", file=sys.stderr)
         return 2

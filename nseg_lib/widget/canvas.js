@@ -10,7 +10,7 @@ const COLOURS = {
 };
 const MAX_LAYER = 4e6; // pixels of a layer; larger pictures are shown scaled
 const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
-const PATIENCE = 8000; // milliseconds without an answer before the user is told
+const PATIENCE = 4000; // milliseconds without an answer before the user is told
 
 // --- geometry: the rule of nseg_lib.strokes.rasterize, in the same floating-point steps -----------
 
@@ -86,6 +86,7 @@ class Paper {
     [this.picture, this.mask, this.strokes] = ["picture", "mask", "strokes"].map((n) => new Layer(n));
     element.append(this.picture.canvas, this.mask.canvas, this.strokes.canvas);
     this.width = this.height = 0;
+    this.fitted = 1; // the zoom at which all of the picture is seen
   }
   load(bitmap, width, height) {
     const crisp = window.devicePixelRatio > 1 ? 2 : 1; // small pictures on a fine screen
@@ -139,6 +140,7 @@ class Paper {
   /** Tint the mask and the other objects' masks, and draw their outlines. */
   showMask(opacity) {
     const { pixels } = this.mask, { width } = this.mask.canvas;
+    const line = Math.max(1, Math.round(this.scale / this.fitted)), row = line * width; // about a pixel of the screen
     pixels.fill(0);
     for (const [name, most, bitmap] of [["others", 80, this.others], ["mask", 160, this.cover]]) {
       if (!bitmap) continue;
@@ -147,7 +149,7 @@ class Paper {
       const tint = word(COLOURS[name], Math.round(opacity * most));
       const edge = word(COLOURS[name]), shade = word([0, 0, 0], 150);
       for (let i = 0; i < pixels.length; i++) {
-        const near = inside[i - 1] + inside[i + 1] + inside[i - width] + inside[i + width];
+        const near = inside[i - line] + inside[i + line] + inside[i - row] + inside[i + row];
         if (inside[i]) pixels[i] = near === 4 ? tint : edge;
         else if (near > 0) pixels[i] = shade;
       }
@@ -284,7 +286,9 @@ class Drawing {
         [make("span", {}, ...keys.split(" ").map((k) => make("kbd", {}, k))), make("span", {}, text)]));
     this.ring = make("div", { className: "nseg-ring", hidden: true });
     this.space = make("div", { className: "nseg-space" });
-    this.empty = make("p", { className: "nseg-empty" });
+    this.emptyText = make("span");
+    this.openButton = button("choose", "Open a file", () => this.chosen.click(), make("span", {}, "Open a file"));
+    this.empty = make("div", { className: "nseg-empty" }, this.emptyText, this.openButton);
     this.stage = make("div", { className: "nseg-stage", tabIndex: 0, role: "application",
       "aria-label": "Picture to draw on; press ? for keys" }, this.space, this.ring, this.empty, this.menu, this.help);
     this.paper = new Paper(this.space);
@@ -376,6 +380,7 @@ class Drawing {
   showSession() {
     const { total, index, done, name, object, objects, category, categories = [] } = this.model.get("_session");
     this.session.hidden = !total;
+    this.openButton.hidden = total;
     this.clearButton.title = `${total ? "Delete this object" : "Clear"} (Delete)`;
     if (total) {
       this.place.textContent = `${index + 1} of ${total} · ${done} done`;
@@ -412,6 +417,8 @@ class Drawing {
     if (!fresh()) return;
     this.paper.cover = cover;
     this.answered = answer.revision;
+    clearTimeout(this.timer);
+    Object.assign(this, { timer: null, late: false });
     this.showView();
     this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
   }
@@ -439,9 +446,7 @@ class Drawing {
   change(strokes) {
     this.strokes = strokes;
     this.set("_drawing", { ...this.drawing, revision: this.revision + 1 });
-    clearTimeout(this.timer);
-    this.late = false;
-    this.timer = setTimeout(() => { this.late = true; this.refresh(); }, PATIENCE);
+    this.timer ??= setTimeout(() => { this.late = true; this.refresh(); }, PATIENCE);
     if (strokes.length) return this.refresh();
     this.paper.cover = null; // nothing is drawn: no need to wait for an empty mask
     this.showView();
@@ -643,6 +648,7 @@ class Drawing {
     if (width && w) {
       const k = Math.min(w / width, h / height);
       this.zoom = { k, x: (w - width * k) / 2, y: (h - height * k) / 2, fitted: true };
+      this.paper.fitted = k;
     }
     this.arrange();
   }
@@ -698,13 +704,13 @@ class Drawing {
     this.redoButton.disabled = !this.future.length;
     this.clearButton.disabled = !this.strokes.length;
     this.empty.hidden = width > 0;
-    this.empty.textContent = note.level === "error" ? note.text : "Drop a picture here, paste one, or open a file";
+    this.emptyText.textContent = note.level === "error" ? note.text : "Drop a picture here, or click here and paste one";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
     const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
     if (width) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
     if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
-    const silent = this.late && this.waiting ? "No answer yet: the kernel is busy, or it is gone and the cell is to be run again." : "";
+    const silent = this.late && this.waiting ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
     this.note.textContent = silent || (width || note.level !== "error" ? note.text : "");
     this.note.dataset.level = note.level;
   }
@@ -712,7 +718,18 @@ class Drawing {
 
 export default {
   render({ model, el }) {
-    const drawing = new Drawing(model, el);
-    return () => drawing.remove();
+    let drawing = null;
+    const start = () => {
+      if (!drawing && model.get("_drawing")?.strokes) drawing = new Drawing(model, el);
+    };
+    start();
+    if (!drawing) { // an app that shows cells as they run now and then loses what came first
+      model.on("change:_drawing", start);
+      model.send({ type: "state" });
+    }
+    return () => {
+      model.off("change:_drawing", start);
+      drawing?.remove();
+    };
   },
 };
