@@ -10,6 +10,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import crops, training
 from nseg_lib.interactive.crops import Crop
+from nseg_lib.interactive.inference import keep_edge
 from nseg_lib.interactive.network import PromptNet, load_imagenet, stroke_similarity
 from nseg_lib.refine import Refiner, save_weights
 
@@ -17,10 +18,6 @@ TINY = {
     "network.look": 64,
     "network.zoom": 64,
     "training.pretrained": False,
-    "edges.objects": 2,
-    "edges.steps": 2,
-    "edges.window": 64,
-    "edges.width": 8,
 }
 
 
@@ -215,3 +212,21 @@ def test_the_paper_s_networks_take_no_corrections():
     assert not refiner.corrects
     with pytest.raises(ValueError, match="sees object strokes alone"):
         refiner.refine(image, stroke, background=~stroke)
+
+
+def test_the_edge_of_a_coarse_mask_is_kept_where_the_answer_hardly_departs():
+    stroke = square(side=60, top=30, left=40)
+    found = stroke.copy()
+    found[30:90, 99:101] = [False, True]  # one pixel in, elsewhere one out: noise
+    found[29, 50:90] = True
+    found[90:110, 60:80] = True  # a part that the stroke missed
+    kept = keep_edge(found, stroke, 3)
+    assert kept[92:108, 62:78].all()
+    assert (kept[:88] == stroke[:88]).all()
+
+
+def test_a_thin_stroke_has_no_say_about_the_edge():
+    found = square(side=60, top=30, left=40)
+    stroke = np.zeros_like(found)
+    stroke[58:60, 42:101] = True  # one pixel over the edge
+    assert (keep_edge(found, stroke, 3) == found).all()

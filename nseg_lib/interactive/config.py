@@ -29,6 +29,8 @@ class NetworkConfig(Strict):
     """Working size of the first look, round the strokes: pixels of the longer side."""
     zoom: Size | None = 384
     """Working size of the second look, round what the first one found; none: one look is all."""
+    keep: Annotated[int, Field(ge=0, le=16)] = 3
+    """Pixels: where the answer departs less from a coarse mask's edge, that edge is kept; 0: off."""
 
 
 class PromptConfig(Strict):
@@ -65,23 +67,6 @@ class FitConfig(Strict):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
 
 
-class EdgeConfig(Strict):
-    """The network that corrects the edge at the picture's own resolution, and its training."""
-
-    width: Annotated[int, Field(ge=0)] = 12
-    """Channels at full resolution; 0: no such network."""
-    size: Size = 768
-    """A crop with a longer side is shrunk to this many pixels."""
-    objects: Annotated[int, Field(ge=1)] = 1200
-    """Objects that are looked at before training, by the network as it then is."""
-    steps: Annotated[int, Field(ge=1)] = 3000
-    window: Size = 192
-    batch_size: Annotated[int, Field(ge=1)] = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    boundary: Annotated[float, Field(ge=0)] = 0.25
-    """Weight of the paper's boundary loss."""
-
-
 class RefinerConfig(Strict):
     """Everything that determines an interactive refiner, apart from the pictures."""
 
@@ -89,7 +74,6 @@ class RefinerConfig(Strict):
     network: NetworkConfig = NetworkConfig()
     prompts: PromptConfig = PromptConfig()
     training: FitConfig = FitConfig()
-    edges: EdgeConfig = EdgeConfig()
 
 
 def load(source: str | Path = RECIPE, overrides: dict[str, Any] | None = None) -> RefinerConfig:

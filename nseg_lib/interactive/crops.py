@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -99,27 +99,6 @@ def resize(plane: NDArray[np.uint8] | Floats, height: int, width: int) -> Floats
     shrinks = height * width < plane.shape[0] * plane.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(plane, (width, height), interpolation=how).astype(np.float32, copy=False)
-
-
-def edge_input(
-    image: Image, strokes: tuple[Mask, Mask], logits: Floats, crop: Crop, limit: int
-) -> Floats:
-    """What the last step sees of a crop, at full resolution or at most ``limit`` pixels long.
-
-    Returns:
-        float32 6×h×w: colours in [0, 1], object strokes, background strokes, logits in -10..10.
-        Both sides are multiples of 4, stretched by at most 3 pixels.
-    """
-    height, width = fitted(crop, min(crop.longer, limit))
-    height, width = -(-height // 4) * 4, -(-width // 4) * 4
-    planes: list[NDArray[Any]] = [
-        np.moveaxis(resize(image[crop.window], height, width), -1, 0) / 255
-    ]
-    for stroke in strokes:
-        part = stroke[crop.window].astype(np.uint8) * 255
-        planes.append(resize(part, height, width)[None] / 255)
-    planes.append(np.clip(resize(logits[crop.window], height, width), -10, 10)[None])
-    return np.concatenate(planes)
 
 
 def network_input(

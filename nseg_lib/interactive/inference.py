@@ -11,12 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from nseg_lib.interactive import crops
-from nseg_lib.interactive.config import NetworkConfig, RefinerConfig
+from nseg_lib.interactive.config import NetworkConfig
 from nseg_lib.interactive.crops import Crop, Image, Mask
 from nseg_lib.interactive.network import STRIDE, PromptNet
 
 OUTSIDE = -10.0
 """The logit of what no look has seen: not object."""
+
+UNSURE = 0.1
+"""The logit, up or down, of a pixel that the stroke's edge decided."""
+
+COARSE = 0.5
+"""A stroke is taken for a coarse mask if its IoU with the answer is at least this."""
 
 SAME = 0.8
 """A crop that overlaps the last one by more is not worth looking at again at the same size."""
@@ -24,7 +30,7 @@ SAME = 0.8
 
 def answer(
     network: PromptNet,
-    config: RefinerConfig,
+    config: NetworkConfig,
     image: Image,
     stroke: Mask,
     background: Mask,
@@ -37,14 +43,39 @@ def answer(
         stroke, background: bool H×W; ``stroke`` has a pixel.
         mask: bool H×W, the answer to correct, or None.
     """
-    logits = two_looks(network, config.network, image, stroke, background, mask)
-    if network.edge is None:
-        return logits
-    crop = crops.zoom((logits > 0) | stroke)
-    channels = crops.edge_input(image, (stroke, background), logits, crop, config.edges.size)
-    better = _run(network.edge, channels)
-    logits[crop.window] = cv2.resize(better, _width_height(crop), interpolation=cv2.INTER_LINEAR)
+    logits = two_looks(network, config, image, stroke, background, mask)
+    if mask is None and config.keep:
+        kept = keep_edge(logits > 0, stroke, config.keep)
+        changed = kept != (logits > 0)
+        logits[changed] = np.where(kept[changed], UNSURE, -UNSURE)
     return logits
+
+
+def keep_edge(found: Mask, stroke: Mask, radius: int) -> Mask:
+    """Take the stroke's own edge where the answer hardly departs from it.
+
+    A brush mark that nearly covers its object often runs along the very edge; the looks, on
+    shrunken crops, put that edge a pixel or two off. So what the answer and such a stroke disagree
+    on is left as the stroke has it wherever it is thinner than a disc of ``radius`` and near the
+    stroke's edge. A stroke that is no coarse mask, sharing less than :data:`COARSE` of their union
+    with the answer, has no say.
+
+    Args:
+        found, stroke: bool H×W.
+        radius: pixels, at least 1.
+    """
+    if np.count_nonzero(found & stroke) < COARSE * np.count_nonzero(found | stroke):
+        return found
+    apart = (found ^ stroke).view(np.uint8)
+    thick = cv2.dilate(cv2.erode(apart, _disc(radius)), _disc(radius + 1)) & apart
+    mark, wide = stroke.view(np.uint8), _disc(2 * radius)
+    beside = cv2.dilate(mark, wide) ^ cv2.erode(mark, wide)
+    return np.where((apart > thick) & (beside > 0), stroke, found)
+
+
+def _disc(radius: int) -> NDArray[np.uint8]:
+    size = 2 * radius + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
 def two_looks(
@@ -55,7 +86,7 @@ def two_looks(
     background: Mask,
     mask: Mask | None,
 ) -> NDArray[np.float32]:
-    """The logits before the last step; arguments as of :func:`answer`."""
+    """The network's own logits; arguments as of :func:`answer`."""
     last = np.zeros_like(stroke) if mask is None else mask
     seen = stroke | last
     crop = crops.look(seen) if mask is None else crops.zoom(seen, margin=0.3)

@@ -142,44 +142,6 @@ class _Level(nn.Module):
         return y
 
 
-class EdgeNet(nn.Module):
-    """Picture, strokes and logits at full resolution → better logits: a U-Net of three levels.
-
-    Its answer is added to the logits, and is zero before any training.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        wide, deep = 2 * width, 3 * width
-
-        def convs(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-            return [*_conv_norm(inputs, outputs, 3, stride), nn.ReLU(inplace=True)]
-
-        self.fine = nn.Sequential(*convs(6, width))
-        self.middle = nn.Sequential(*convs(width, wide, 2), *convs(wide, wide))
-        self.coarse = nn.Sequential(*convs(wide, deep, 2), *convs(deep, deep))
-        self.up = nn.ModuleList(nn.Conv2d(i, o, 1) for i, o in ((deep, wide), (wide, width)))
-        self.joined = nn.Sequential(*convs(wide, wide))
-        self.last = nn.Sequential(*convs(width, width), nn.Conv2d(width, 1, 1))
-        nn.init.zeros_(self.last[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.last[-1].bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """float N×6×H×W: colours in [0, 1], strokes on the object and beside it, logits.
-
-        H and W are multiples of 4. Returns logits, float N×1×H×W.
-        """
-        logits = x[:, 5:]
-        fine = self.fine(torch.cat((x[:, :5] - 0.5, torch.tanh(logits / 2)), 1))
-        middle = self.middle(fine)
-        size = middle.shape[2:], fine.shape[2:]
-        deep = F.interpolate(self.up[0](self.coarse(middle)), size=size[0], mode="bilinear")
-        middle = self.joined(middle + deep)
-        fine = fine + F.interpolate(self.up[1](middle), size=size[1], mode="bilinear")
-        better: Tensor = logits + self.last(fine)
-        return better
-
-
 class PromptNet(nn.Module):
     """Picture, object strokes, background strokes and last mask → logits, at the input's size.
 
@@ -187,7 +149,6 @@ class PromptNet(nn.Module):
         widths: channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the size.
         detail: channels of the last convolutions, at full size.
         similarity: whether :func:`stroke_similarity` is fed to the decoder.
-        edge: channels of :attr:`edge`, the network for the last step; 0 leaves it out.
     """
 
     mean: Tensor
@@ -198,10 +159,8 @@ class PromptNet(nn.Module):
         widths: tuple[int, ...] = (96, 64, 32, 24),
         detail: int = 16,
         similarity: bool = True,
-        edge: int = 0,
     ) -> None:
         super().__init__()
-        self.edge = EdgeNet(edge) if edge else None
         self.similarity = similarity
         self.encoder = Encoder()
         *skips, deepest = Encoder.channels

@@ -28,7 +28,6 @@ from torch.utils.data import DataLoader, Sampler
 from nseg_lib import coco
 from nseg_lib.config import ConfigError
 from nseg_lib.datasets import fingerprint
-from nseg_lib.interactive import edges
 from nseg_lib.interactive.config import FitConfig, RefinerConfig
 from nseg_lib.interactive.data import TrainingCrops
 from nseg_lib.interactive.network import PromptNet, load_imagenet
@@ -143,7 +142,7 @@ def train(
     fit, begun = config.training, time.monotonic()
     torch.manual_seed(fit.seed)
     resumes = (out / "last.ckpt").exists()
-    network = build(config, imagenet() if fit.pretrained and not resumes else None, edge=False)
+    network = build(config, imagenet() if fit.pretrained and not resumes else None)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(network, fit, out)
     start = state.resume(device)
@@ -176,24 +175,20 @@ def train(
             state.save(step + 1)
         if late and not done:
             return None
-    whole = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    whole.load_state_dict(state.average.state_dict(), strict=False)
-    if whole.edge is not None:
-        edges.train(config, crops.objects, whole, out, say=say)
     weights = out / "weights.safetensors"
     name = torch.cuda.get_device_name() if device == "cuda" else describe_device()
     write_sidecar(
         weights, config, [coco.find_splits(data)["train"]], meter.seconds(), device=name,
         objects=len(crops),
     )  # fmt: skip
-    save_weights(whole, config, weights)
+    save_weights(state.average, config, weights)
     return weights
 
 
-def build(config: RefinerConfig, weights: Path | None = None, edge: bool = True) -> PromptNet:
+def build(config: RefinerConfig, weights: Path | None = None) -> PromptNet:
     """The network of a recipe, its encoder filled with ImageNet weights where they are given."""
     c = config.network
-    network = PromptNet(c.widths, c.detail, c.similarity, config.edges.width if edge else 0)
+    network = PromptNet(c.widths, c.detail, c.similarity)
     if weights is not None:
         load_imagenet(network, torch.load(weights, map_location="cpu", weights_only=True))
     return network
