@@ -30,7 +30,7 @@ class NetworkConfig(Strict):
     zoom: Size | None = 384
     """Working size of the second look, round what the first one found; none: one look is all."""
     keep: Annotated[int, Field(ge=0, le=16)] = 3
-    """Pixels: where the answer departs less from a coarse mask's edge, that edge is kept; 0: off."""
+    """Pixels: an answer that departs less from a coarse mask's edge leaves it as it is; 0: off."""
 
 
 class PromptConfig(Strict):
