@@ -215,7 +215,8 @@ def _differences(there: str, made: str, suffix: str) -> Iterator[tuple[str, str,
     for number, (old, new) in enumerate(zip_longest(before, after, fillvalue=none), 1):
         for column, (a, b) in enumerate(zip_longest(old, new, fillvalue="")):
             if a != b:
-                name = header[column] if len(new) == len(header) else f"cell {column + 1}"
+                known = len(new) == len(header) and column < len(header)
+                name = header[column] if known else f"cell {column + 1}"
                 label = new[0] if new and len(new) > 1 else ""
                 yield f"line {number}{f' ({label})' if label else ''}, {name}", a, b
 

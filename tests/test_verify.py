@@ -95,6 +95,16 @@ def test_the_row_and_the_column_are_named(root: Path) -> None:
     assert problem == f"{where}committed '0.8612', rebuilt '0.8611'"
 
 
+def test_a_column_too_many_and_a_line_too_few_are_named(root: Path) -> None:
+    path = root / "reports" / "half" / "tables" / "categories.md"
+    *lines, last = path.read_text().splitlines()
+    path.write_text("\n".join([f"{lines[0]} | 5", *lines[1:]]) + "\n")
+    problems = verify.verify(root, "half").problems
+    assert problems[0].startswith("tables/categories.md: line 1")
+    assert "committed '5', rebuilt ''" in problems[0]
+    assert f"rebuilt {last!r}" in problems[-1] or "blanks differ" in problems[-1]
+
+
 @pytest.mark.parametrize("name", ["figure2.csv", "figure5.csv", "figure6.csv", "spread.csv"])
 def test_a_changed_digit_of_a_figures_numbers_is_named(root: Path, name: str) -> None:
     change_a_digit(root / "reports" / "half" / "figures" / name, r"\d+\.?\d+")
