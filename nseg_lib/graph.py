@@ -37,6 +37,19 @@ MAKES = {
 }
 """What of the paper each chapter makes, in the folder of its profile's report."""
 
+COMMITTED = {
+    "09_draw_your_own": ("nseg_lib/weights/SHA256SUMS",),
+    "10_beyond_the_paper": (
+        "nseg_lib/weights/SHA256SUMS",
+        *(
+            f"reports/refiner/{name}.csv"
+            for name in ("strokes", "training", "overview", "curve", "corrections", "prompts")
+        ),
+        "reports/refiner/ablation/ablation.csv",
+    ),
+}
+"""Committed files that a chapter reads, beside what its parameters name: where there are any."""
+
 EVIDENCE = ("tables/claims", "tables/runs", "tables/categories", "figures/spread")
 """What the step ``evidence`` makes, from rows, logs and measurements."""
 
@@ -313,6 +326,7 @@ def _chapter_step(
 
     def inputs() -> Hashes:
         hashes: Hashes = {f"notebooks/{notebook.name}": digest}
+        hashes |= hash_files(root, [root / name for name in COMMITTED.get(notebook.stem, ())])
         for step in needs.values():
             hashes |= step.products()
         return hashes

@@ -480,10 +480,11 @@ for ax, values, title in zip(axes, zip(*steps, strict=True), ("loss", "IoU"), st
     ax.plot(values, color=figures.PALETTE["res"])
     ax.set(xlabel="step", title=f"eight crops by heart: {title}")
 if log is not None:
-    for ax, column in zip(axes[2:], ("loss", "train_iou"), strict=True):
+    names = {"loss": "loss", "train_iou": "IoU"}
+    for ax, column in zip(axes[2:], names, strict=True):
         for size, part in log.groupby("size"):
             ax.plot(part["step"], part[column], ".-", ms=3, label=f"crops of {size} px")
-        ax.set(xlabel="step", title=f"the shipped network: {column.replace('train_', '')}")
+        ax.set(xlabel="step", title=f"the shipped network: {names[column]}")
     axes[2].legend()
 plt.show()
 
@@ -504,14 +505,16 @@ if ablation is not None:
     whole, variants = "the recipe", list(ablation["variant"].unique())
     left_out = [v for v in reversed(variants) if v != whole]
     kinds = list(ablation["kind"].unique())
-    fig, axes = plt.subplots(1, len(kinds), figsize=(11, 3), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(
+        1, len(kinds), figsize=(11, 3), sharex=True, sharey=True, layout="constrained"
+    )
     for ax, kind in zip(axes, kinds, strict=True):
-        part = ablation[ablation["kind"] == kind].set_index("variant")
-        part = part.reindex(left_out)
+        part = ablation[ablation["kind"] == kind].set_index("variant").reindex(left_out)
         bars = [part["difference"] - part["low"], part["high"] - part["difference"]]
         ax.errorbar(part["difference"], left_out, xerr=bars, fmt="o", ms=4, color="black")
         ax.axvline(0, color=figures.PALETTE["identity"], ls="--", lw=1)
-        ax.set(title=kind, xlabel="IoU, less the whole recipe's")
+        ax.set_title(kind)
+    fig.supxlabel("IoU, less the whole recipe's", fontsize=9)
     plt.show()
 
 # %% [markdown]
@@ -540,18 +543,23 @@ curves = committed("curve.csv", "nseg evaluate-refiner --data data/coco1000")
 if overview is not None:
     comparison_figure.draw(overview, pd.DataFrame() if curves is None else curves)
     plt.show()
-    prompt = overview["recipe"] + " (" + overview["split"] + ")"
-    overview = overview.assign(prompt=prompt)
-    grids = {
-        "mean IoU": ("iou", "{:.3f}", "max"),
-        "share made worse than the stroke": ("made_worse", "{:.0%}", "min"),
-    }
-    for caption, (column, form, best) in grids.items():
+    overview["prompt"] = overview["recipe"] + " (" + overview["split"] + ")"
+    most = overview.groupby("prompt")["n"].transform("max")
+    fewer = set(overview.loc[overview["n"] < most, "method"])
+    if fewer:
+        print("* measured on fewer pictures: its difference to the stroke is of those")
+    overview["method"] = [f"{name} *" if name in fewer else name for name in overview["method"]]
+    for column, caption, form in (
+        ("iou", "mean IoU", "{:.3f}"),
+        ("difference", "difference to the stroke", "{:+.3f}"),
+        ("made_worse", "share made worse than the stroke", "{:.0%}"),
+    ):
         grid = overview.pivot_table(column, "method", "prompt", sort=False)
-        grid = grid.drop(index="identity") if best == "min" else grid
+        grid = grid if column == "iou" else grid.drop(index="identity")
         styled = grid.style.format(form, na_rep="–").set_caption(caption)
-        highlight = styled.highlight_max if best == "max" else styled.highlight_min
-        display(highlight(axis=0, props="font-weight: bold"))
+        best = styled.highlight_min if column == "made_worse" else styled.highlight_max
+        on_all = [name for name in grid.index if not name.endswith("*")]
+        display(best(axis=0, subset=(on_all, slice(None)), props="font-weight: bold"))
 
 # %% [markdown]
 # *What to look for:* read each row from left to right. Which method holds its level when the
