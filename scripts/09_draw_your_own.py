@@ -12,14 +12,14 @@
 # |---|---|
 # | makes | nothing that is in the paper: its strokes are simulated |
 # | inputs → outputs | a picture and your hand → masks, strokes saved as JSON |
-# | takes | a quarter of a minute, and as long as you like to draw |
+# | takes | about half a minute, and as long as you like to draw |
 # | previous, next | [08 · Pictures and errors](08_qualitative_and_errors.ipynb), [10 · Beyond the paper](10_beyond_the_paper.ipynb) |
 
 # %% tags=["parameters"]
 profile = "sample"  # which settings: smoke, sample, half, paper
 photos = "data/sample"  # the data set that holds the split "photos"
 out = "reports/sample"  # strokes go to its folder "strokes"
-picture = "coffee"  # a photograph's name, or the path of a picture of yours
+picture = "astronaut"  # a photograph's name, or the path of a picture of yours
 
 # %%
 from pathlib import Path
@@ -192,7 +192,9 @@ plt.show()
 
 # %% [markdown]
 # *What to look for:* the object has one size, whatever the brush. A network that knew the object
-# would draw a **level** line here; one that copies its stroke runs along the dashed line.
+# would draw a **level** line here; one that copies its stroke runs along the dashed line. A broad
+# brush can also be taken for a coarse mask, and followed: set `picture = "coffee"` at the top, where
+# the strokes leave open whether the cup is meant.
 #
 # With your hand: the slider sets the brush of the strokes above, and the mask follows.
 
