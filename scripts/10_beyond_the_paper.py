@@ -346,30 +346,31 @@ print("photograph:", photo.credit)
 # the close one (solid) gets the wide one's answer there, and so does a correction that of the answer
 # before. Grey is what lies beyond the picture.
 #
-# ### Where exactly the edge runs
+# ### A coarse mask keeps its edge
 #
-# A crop that was shrunk to the working size has lost a pixel or two of its edge. So the last step is
-# a small network at the picture's own resolution: it sees colours, strokes and the logits of the
-# second look, and adds a correction to them.
+# A crop that was shrunk to the working size has its edge a pixel or two off. Where a coarse mask
+# nearly covers its object, its *own* edge is often right to the pixel. So the last step, which
+# learns nothing: what answer and coarse mask disagree on is left as the mask has it, wherever that
+# is only a thin rim. A line shares too little with the answer, and has no say.
 
 # %%
-if refiner.network.edge is None:
-    print("the network that is installed here has no such step")
-else:
-    found = look.logits > 0
-    better = refiner.refine(photo.image, drawn.object, drawn.background)
-    fig, axes = figures.panels(1, 3, size=(3.0, 2.4))
-    crop = figures.around(photo.mask, margin=0.05)
-    for ax, (title, answer) in zip(
-        axes[0], {"second look": found, "last step": better}.items(), strict=False
-    ):
-        figures.show_errors(ax, photo.image, photo.mask, answer, crop=crop)
-        ax.set_title(
-            f"{title}: 1-px boundary IoU {metrics.boundary_iou_1px(answer, photo.mask):.2f}"
-        )
-    figures.show(axes[0, 2], found ^ better, crop=crop, title="what the last step changed")
-    figures.legend(fig, ("missed", "extra"))
-    plt.show()
+coarse = frozen(person, "erode")
+found = inference.two_looks(refiner.network, settings, person.image, *coarse, None) > 0
+kept = inference.keep_edge(found, coarse.object, settings.keep) if settings.keep else found
+assert (kept == refiner.refine(person.image, *coarse)).all()
+
+fig, axes = figures.panels(1, 4, size=(2.5, 2.4))
+crop = figures.around(person.mask, margin=0.05)
+show_drawn(axes[0, 0], person.image, coarse, crop=crop, title="coarse mask: erode")
+for ax, (title, answer) in zip(
+    axes[0, 1:], {"two looks": found, "edge kept": kept}.items(), strict=False
+):
+    figures.show_errors(ax, person.image, person.mask, answer, crop=crop)
+    score = metrics.boundary_iou_1px(answer, person.mask)
+    ax.set_title(f"{title}: 1-px boundary IoU {score:.2f}", fontsize=8)
+figures.show(axes[0, 3], found ^ kept, crop=crop, title="what the last step changed")
+figures.legend(fig, ("stroke", "missed", "extra"))
+plt.show()
 
 # %% [markdown]
 # ### What the strokes look like to the network
@@ -409,7 +410,6 @@ plt.show()
 
 sizes = {
     "encoder, from ImageNet": sum(p.numel() for p in net.encoder.parameters()),
-    "last step": sum(p.numel() for p in net.edge.parameters()) if net.edge else 0,
     "all": sum(p.numel() for p in net.parameters()),
 }
 print({part: f"{count:,} parameters" for part, count in sizes.items()})
