@@ -37,6 +37,9 @@ def test_a_data_set_travels_in_parts_that_fit_and_arrives_whole(
 ) -> None:
     for i in range(7):
         write(tmp_path / "here" / "data" / "x" / "train" / f"{i}.jpg", 20_000 + i)
+    with pytest.raises(ValueError, match="no frozen strokes"):
+        script("pack").pack(tmp_path / "here", Path("data/x"), tmp_path / "packed")
+    write(tmp_path / "here" / "data" / "x" / "strokes" / "val_erode_seed0.json", 100)
     (tmp_path / "here" / "data" / "x" / "linked.jpg").symlink_to("train/3.jpg")
     packed = tmp_path / "packed"
     limit = 60_000
@@ -77,6 +80,7 @@ def test_what_comes_back_is_small_and_leaves_no_row_out(
             folder = tmp_path / "runs" / "paper" / model / f"seed{seed}"
             write(folder / "weights.safetensors", size)
             write(folder / "last.ckpt", 10)
+            write(folder.with_name(f"seed{seed}.replaced") / "log.csv", 10)
             write(folder / "log.csv", 500)
             write(tmp_path / "reports" / "paper" / "rows" / f"{model}_seed{seed}.csv", 30_000)
     names: list[str] = []

@@ -44,6 +44,9 @@ def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
     files = sorted(path for path in (root / data).rglob("*") if path.is_file())
     if not files:
         raise ValueError(f"{root / data}: no data set here; 'nseg data reduce' makes one")
+    if not any(path.parent.name == "strokes" for path in files):
+        # Drawn there, by another OpenCV, they might be others; and a run is bound to its strokes.
+        raise ValueError(f"{root / data}: no frozen strokes; 'nseg reproduce' draws them")
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("data*.tar"):
         old.unlink()

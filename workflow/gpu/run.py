@@ -40,6 +40,9 @@ NEEDED = {
 LARGEST = 8_000_000
 """Bytes of weights that are brought back: the 16-128 models have 7.8 million."""
 
+SEED = "seed*[0-9]"
+"""Folder of a run; one that was replaced ends otherwise."""
+
 FULL = 15 * 2**20
 """Bytes of a file that comes back, at most."""
 
@@ -112,8 +115,8 @@ def bring_back(profile: str, out: Path) -> list[Path]:
     report, runs = ROOT / "reports" / profile, ROOT / "runs" / profile
     small = [*report.glob("rows/*"), *report.glob("measured/*"), *report.glob("logs/*")]
     for name in ("run.json", "log.csv", "steps.csv", "weights.safetensors.json"):
-        small += runs.glob(f"*/seed*/{name}")
-    weights = [p for p in runs.glob("*/seed*/weights.safetensors") if p.stat().st_size < LARGEST]
+        small += runs.glob(f"*/{SEED}/{name}")
+    weights = [p for p in runs.glob(f"*/{SEED}/weights.safetensors") if p.stat().st_size < LARGEST]
     seed = min((int(p.parent.name.removeprefix("seed")) for p in weights), default=0)
     weights = [p for p in weights if p.stat().st_size < 1e6 or p.parent.name == f"seed{seed}"]
     out.mkdir(parents=True, exist_ok=True)
