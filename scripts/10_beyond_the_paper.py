@@ -110,8 +110,8 @@ closed.loc[["identity", *tables.BASELINES, chosen]].drop_duplicates().style.form
 # of its edge. What does a person draw? Often a line through the middle of the thing. Below, the
 # paper's smallest network, as the package ships it, trained by us on real pictures; first with the
 # stroke it knows, then with two other recipes of the released code, then with a line: the object's
-# skeleton, a few pixels wide. The photographs of this chapter are those of the built-in sample
-# that a report may show; nothing was trained on them.
+# skeleton, a few pixels wide. The photographs of this chapter are the built-in ones or, on
+# COCO, the first validation pictures that a report may show; nothing was trained on them.
 
 # %%
 split = course.photographs(DATA).split
@@ -351,26 +351,33 @@ print("photograph:", photo.credit)
 # A crop that was shrunk to the working size has its edge a pixel or two off. Where a coarse mask
 # nearly covers its object, its *own* edge is often right to the pixel. So the last step, which
 # learns nothing: what answer and coarse mask disagree on is left as the mask has it, wherever that
-# is only a thin rim. A line shares too little with the answer, and has no say.
+# is only a thin rim. A line shares too little with the answer, and has no say. The photograph on
+# which this changes most:
 
 # %%
-coarse = frozen(person, "erode")
-found = inference.two_looks(refiner.network, settings, person.image, *coarse, None) > 0
-kept = inference.keep_edge(found, coarse.object, settings.keep) if settings.keep else found
-assert (kept == refiner.refine(person.image, *coarse)).all()
+steps = {}
+for name, one in photos.items():
+    coarse = frozen(one, "erode")
+    found = inference.two_looks(refiner.network, settings, one.image, *coarse, None) > 0
+    kept = inference.keep_edge(found, coarse.object, settings.keep) if settings.keep else found
+    assert (kept == refiner.refine(one.image, *coarse)).all()
+    steps[name] = coarse, found, kept
 
-fig, axes = figures.panels(1, 4, size=(2.5, 2.4))
-crop = figures.around(person.mask, margin=0.05)
-show_drawn(axes[0, 0], person.image, coarse, crop=crop, title="coarse mask: erode")
+most = max(steps, key=lambda name: (steps[name][1] ^ steps[name][2]).sum())
+one, (coarse, found, kept) = photos[most], steps[most]
+fig, axes = figures.panels(1, 4, size=(2.6, 2.2))
+crop = figures.around(one.mask, margin=0.05)
+show_drawn(axes[0, 0], one.image, coarse, crop=crop, title="coarse mask: erode")
 for ax, (title, answer) in zip(
     axes[0, 1:], {"two looks": found, "edge kept": kept}.items(), strict=False
 ):
-    figures.show_errors(ax, person.image, person.mask, answer, crop=crop)
-    score = metrics.boundary_iou_1px(answer, person.mask)
+    figures.show_errors(ax, one.image, one.mask, answer, crop=crop)
+    score = metrics.boundary_iou_1px(answer, one.mask)
     ax.set_title(f"{title}: 1-px boundary IoU {score:.2f}", fontsize=8)
 figures.show(axes[0, 3], found ^ kept, crop=crop, title="what the last step changed")
 figures.legend(fig, ("stroke", "missed", "extra"))
 plt.show()
+print("photograph:", one.credit)
 
 # %% [markdown]
 # ### What the strokes look like to the network
@@ -379,12 +386,12 @@ plt.show()
 # which 900 of COCO cannot replace. What it makes of the pixels under a stroke says a lot about the
 # object, and a convolution cannot carry that across the picture. So the network is told outright:
 # the mean feature under the strokes, compared with the feature at each place by the cosine of
-# their angle (as in PANet, Wang et al. 2019). By hand, on the close look:
+# their angle (as in PANet, Wang et al. 2019). By hand, on the wide look of the photograph above:
 
 # %%
 net = refiner.network
 with torch.no_grad():
-    batch = torch.from_numpy(look.seen[1])[None]
+    batch = torch.from_numpy(look.seen[0])[None]
     colours, planes = (batch[:, :3] - net.mean) / net.std, batch[:, 3:]
     features = net.encoder(colours, planes)[3]  # 1 × 112 × h × w, at 1/16 of the size
     covered = F.interpolate(planes, size=features.shape[2:], mode="area")[:, :2]
@@ -399,10 +406,10 @@ for share in covered[0].numpy():  # how much of each place the strokes cover
 assert np.allclose(by_hand, library, atol=1e-4)
 
 fig, axes = figures.panels(1, 3, size=(3.0, 2.4))
-show_drawn(axes[0, 0], photo.image, drawn, crop=look.close.window, title="the close look")
-height, width = crops.fitted(look.close, settings.zoom)  # the rest is filled up
+show_drawn(axes[0, 0], photo.image, drawn, crop=look.wide.window, title="the wide look")
+height, width = crops.fitted(look.wide, settings.look)  # the rest is filled up
 for ax, plane, title in zip(axes[0, 1:], library, ("object", "background"), strict=True):
-    large = cv2.resize(plane, look.seen[1].shape[:0:-1], interpolation=cv2.INTER_NEAREST)
+    large = cv2.resize(plane, look.seen[0].shape[:0:-1], interpolation=cv2.INTER_NEAREST)
     heat = ax.imshow(large[:height, :width], cmap="magma")
     ax.set_title(f"likeness to the {title} strokes")
     fig.colorbar(heat, ax=ax, shrink=0.7)
@@ -416,7 +423,7 @@ print({part: f"{count:,} parameters" for part, count in sizes.items()})
 
 # %% [markdown]
 # *What to look for:* the map is coarse, one value for 16 × 16 pixels, and knows no edges. It says
-# *where more of the same is*, also where no stroke went; it lights up on neighbours of the same
+# *where more of the same is*, also where no stroke went, and it lights up on neighbours of the same
 # kind, too. The decoder is left to find the border, and to tell the brushed thing from its twin.
 #
 # ## Training in small
