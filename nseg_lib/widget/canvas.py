@@ -268,9 +268,8 @@ class StrokeCanvas(anywidget.AnyWidget):
         height, width = self.image.shape[:2]
         stem = Path(self.name).stem
         if what == "strokes":
-            return f"{stem}_strokes.json", results.strokes_json(
-                self.strokes, height, width
-            ).encode()
+            text = results.strokes_json(self.strokes, height, width)
+            return f"{stem}_strokes.json", text.encode()
         if not self.mask.any():
             raise DataError("the mask is empty: brush over the object first")
         if what == "mask":
@@ -382,23 +381,20 @@ class StrokeCanvas(anywidget.AnyWidget):
         Args:
             image: the picture, where it is shown already.
         """
-        session = self.session
+        session, started = self.session, time.perf_counter()
         assert session is not None
-        started = time.perf_counter()
-        self._session = session.state()
+        self._session, name = session.state(), session.path.name
         try:
             image = pictures.read(session.path) if image is None else image
             (strokes, mask), others = session.drawn(), session.others()
             for each in (mask, others):
                 if each is not None and each.shape != image.shape[:2]:
-                    raise DataError(
-                        f"{session.out}: {session.path.name}: its mask has another size"
-                    )
+                    raise DataError(f"{session.out}: {name}: its mask has another size")
         except DataError as error:
-            self._show(None, session.path.name, [])
+            self._show(None, name, [])
             self.mask = None
             self._say(str(error), "error")
             return
-        self._show(image, session.path.name, strokes, others)
+        self._show(image, name, strokes, others)
         self._publish(np.zeros(image.shape[:2], bool) if mask is None else mask, started)
         self._remember(self.mask)
