@@ -27,7 +27,7 @@ class NetworkConfig(Strict):
     """Compare every place with what the strokes cover."""
     look: Size = 256
     """Working size of the first look, round the strokes: pixels of the longer side."""
-    zoom: Size | None = 384
+    zoom: Size | None = 320
     """Working size of the second look, round what the first one found; none: one look is all."""
     keep: Annotated[int, Field(ge=0, le=16)] = 3
     """Pixels: an answer that departs less from a coarse mask's edge leaves it as it is; 0: off."""
