@@ -21,10 +21,10 @@ from nseg_lib.interactive.config import RefinerConfig
 from nseg_lib.interactive.inference import answer
 from nseg_lib.interactive.network import PromptNet
 
-PRETRAINED = ("res16-32_bce-dice", "tiny16-32_bce-dice")
-"""Networks in the package, the default first: the paper's two smallest, trained on 900 pictures of
-COCO at half resolution. They know strokes that nearly cover the object, and no thin scribbles."""
-
+PRETRAINED = ("lite0", "res16-32_bce-dice", "tiny16-32_bce-dice")
+"""Networks in the package, the default first: the interactive refiner, which knows thin scribbles,
+coarse masks and corrections, and the paper's two smallest, which know strokes that nearly cover the
+object."""
 
 AnyConfig = Config | RefinerConfig
 Mask = NDArray[np.bool_]
