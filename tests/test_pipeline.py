@@ -463,11 +463,14 @@ def test_the_page_shows_every_table_and_figure_and_leads_nowhere_else(made):
     page = (out / "index.html").read_text()
     for label in ("Table 1", "Table 2", *(f"Figure {k}" for k in range(1, 8))):
         assert f"<h2>{label}. " in page
-    assert '<tr class="identity"><td>identity</td>' in page
+    assert '<tr class="identity"><td class="number">identity</td>' in page
     assert "Not the paper&#39;s setting" in page
-    assert "<td>0.8609</td>" in page
+    assert '<td class="number">0.8609</td>' in page
     assert "mean 579.4, median 640" in page
     assert "Not made yet: chapter 02" not in page
+    for part in ("claims", "runs", "categories", "spread", "limitations"):
+        assert f'<section id="{part}">' in page
+    assert ">cannot be told<" in page
     assert "Not made yet: chapter 03_unet_tiny makes it." in page
     links = re.findall(r'(?:href|src)="([^"]+)"', page)
     assert len(links) > 20
