@@ -614,6 +614,8 @@ def test_a_strip_of_screenshots_for_the_readme(lab, canvas):
         canvas.draw((150, 300), (190, 370), (260, 340))
         shoot(3)
         lab.page.evaluate(theme, "JupyterLab Dark")
+        lab.page.wait_for_timeout(1000)  # its styles come, and move what is on the page
+        canvas.stage.scroll_into_view_if_needed()
         canvas.press("2")
         canvas.draw((30, 150), (80, 230))
         canvas.wait(4)
