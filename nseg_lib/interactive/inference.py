@@ -21,7 +21,7 @@ OUTSIDE = -10.0
 UNSURE = 0.1
 """The logit, up or down, of a pixel that the stroke's edge decided."""
 
-COARSE = 0.5
+COARSE = 0.85
 """A stroke is taken for a coarse mask if its IoU with the answer is at least this."""
 
 SAME = 0.8
