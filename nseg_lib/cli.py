@@ -326,18 +326,22 @@ def verify(profile: Profile = "half") -> None:
     Needs no pictures and trains nothing. Example: nseg verify --profile half
     """
     from nseg_lib import notebooks
-    from nseg_lib.verify import verify as verify_report
+    from nseg_lib import verify as verification
 
-    found = verify_report(notebooks.project_root(), profile)
-    for line in found.problems[:20]:
-        say(f"[red]{escape(line)}[/]")
-    if len(found.problems) > 20:
-        say(f"and {len(found.problems) - 20} more")
-    for line in found.left:
-        say(f"not made again: {escape(line)}")
-    verdict = f"{len(found.checked)} files of reports/{profile} are what their rows make"
-    say(f"{verdict}; {len(found.problems)} differences" if found.problems else verdict)
-    if found.problems:
+    root = notebooks.project_root()
+    outcomes = {profile: verification.verify(root, profile)}
+    if (root / "reports" / "refiner" / "rows").is_dir():
+        outcomes["refiner"] = verification.refiner(root)
+    for report, found in outcomes.items():
+        for line in found.problems[:20]:
+            say(f"[red]{escape(line)}[/]")
+        if len(found.problems) > 20:
+            say(f"and {len(found.problems) - 20} more")
+        for line in found.left:
+            say(f"not made again: {escape(line)}")
+        verdict = f"{len(found.checked)} files of reports/{report} are what their rows make"
+        say(f"{verdict}; {len(found.problems)} differences" if found.problems else verdict)
+    if any(found.problems for found in outcomes.values()):
         raise typer.Exit(1)
 
 

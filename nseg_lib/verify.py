@@ -36,6 +36,7 @@ from nseg_lib import (
 from nseg_lib import spread as moves
 from nseg_lib import tables as texts
 from nseg_lib.evidence import Evidence
+from nseg_lib.interactive import ablation, comparison
 from nseg_lib.profiles import train_command
 from nseg_lib.provenance import sha256
 from nseg_lib.tables import Table
@@ -109,6 +110,20 @@ def verify(root: Path, profile: str) -> Outcome:
     if "figure1" not in numbers:
         left.append("figures/figure1: measured/pictures.csv is missing")
     return Outcome(tuple(checked), tuple(problems), tuple(left))
+
+
+def refiner(root: Path) -> Outcome:
+    """Compare the tables of ``reports/refiner`` with what their rows make."""
+    folder = root / "reports" / "refiner"
+    checked: list[str] = []
+    problems: list[str] = []
+    made = comparison.tables_of(folder)
+    if (folder / "ablation").is_dir():
+        tables = ablation.tables_of(folder / "ablation")
+        made |= {f"ablation/{name}": text for name, text in tables.items()}
+    for name, text in made.items():
+        problems += _compare(folder, name, text, checked)
+    return Outcome(tuple(checked), tuple(problems), ("refiner.png, refiner.pdf: drawn from them",))
 
 
 def write(root: Path, profile: str, only: Collection[str] = ()) -> list[Path]:

@@ -153,3 +153,17 @@ def test_the_command_fails_on_a_changed_digit(root: Path, monkeypatch: pytest.Mo
     wrong = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
     assert wrong.exit_code == 1
     assert "tables/table1.md: line" in wrong.output
+
+
+def test_the_refiner_s_tables_are_verified_too(tmp_path: Path) -> None:
+    folder = tmp_path / "reports" / "refiner"
+    shutil.copytree(PROJECT / "reports" / "refiner", folder)
+    found = verify.refiner(tmp_path)
+    assert not found.problems
+    assert {"overview.csv", "ablation/ablation.md"} <= set(found.checked)
+    table = folder / "overview.csv"
+    text = table.read_text()
+    digit = next(i for i, c in enumerate(text) if c == "." and text[i + 1].isdigit()) + 1
+    table.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
+    (problem,) = verify.refiner(tmp_path).problems
+    assert "overview.csv" in problem

@@ -9,7 +9,6 @@ what is not trained yet and goes on where it stopped; ``--table`` only writes th
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,14 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
 
 
 def write_table(out: Path) -> Path:
-    """``ablation.csv`` and ``ablation.md`` from the variants' rows."""
+    """Write :func:`tables_of` beside the rows; the Markdown's path."""
+    for name, text in tables_of(out).items():
+        write_atomic(out / name, text)
+    return out / "ablation.md"
+
+
+def tables_of(out: Path) -> dict[str, str]:
+    """``ablation.csv`` and ``ablation.md`` from the variants' rows, as text."""
     found = {name: out / f"{_folder(name)}.csv" for name in VARIANTS}
     rows = {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
     lines: list[tuple[str, ...]] = [("variant", "kind", "n", "iou", "difference", "low", "high")]
@@ -87,11 +93,8 @@ def write_table(out: Path) -> Path:
             low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
             numbers = (iou.mean(), change.mean(), low[0], high[0])
             lines.append((name, kind, str(len(change)), *(f"{v:.4f}" for v in numbers)))
-    with (out / "ablation.tmp").open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(lines)
-    (out / "ablation.tmp").replace(out / "ablation.csv")
-    write_atomic(out / "ablation.md", _markdown(lines[1:]))
-    return out / "ablation.md"
+    text = "".join(",".join(line) + "\n" for line in lines)
+    return {"ablation.csv": text, "ablation.md": _markdown(lines[1:])}
 
 
 def _markdown(lines: list[tuple[str, ...]]) -> str:
