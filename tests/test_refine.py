@@ -92,9 +92,7 @@ def test_what_the_package_ships_improves_strokes_over_real_photographs(
 
 
 def test_an_unknown_pretrained_network_lists_the_known() -> None:
-    with pytest.raises(
-        ValueError, match="no pretrained 'sam'; there are: lite0, res16"
-    ):
+    with pytest.raises(ValueError, match="no pretrained 'sam'; there are: lite0, res16"):
         Refiner.from_pretrained("sam")
 
 
