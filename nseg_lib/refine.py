@@ -20,6 +20,7 @@ from nseg_lib.inputs import check_image_and_stroke, network_input
 from nseg_lib.interactive.config import RefinerConfig
 from nseg_lib.interactive.inference import answer
 from nseg_lib.interactive.network import PromptNet
+from nseg_lib.interactive.network import build as build_promptnet
 
 PRETRAINED = ("lite0", "res16-32_bce-dice", "tiny16-32_bce-dice")
 """Networks in the package, the default first: the interactive refiner, which knows thin scribbles,
@@ -171,9 +172,7 @@ def _parse(values: dict[str, Any], source: str) -> AnyConfig:
 
 def _build(config: AnyConfig) -> torch.nn.Module:
     if isinstance(config, RefinerConfig):
-        c = config.network
-        network = PromptNet(c.widths, c.detail, c.similarity)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return build_promptnet(config.network)
     return models.build(config.model)
 
 

@@ -467,7 +467,7 @@ show_batch(fed, y, last=True)
 
 # %%
 torch.manual_seed(0)
-pupil = training.build(recipe).train()  # without ImageNet weights, so that nothing is needed
+pupil = network.build(recipe.network).train()  # without ImageNet weights, so that nothing is needed
 optimizer = torch.optim.AdamW(pupil.parameters(), lr=2e-3)
 steps = []
 for _ in range(20):

@@ -11,7 +11,7 @@ from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import crops, training
 from nseg_lib.interactive.crops import Crop
 from nseg_lib.interactive.inference import keep_edge
-from nseg_lib.interactive.network import PromptNet, load_imagenet, stroke_similarity
+from nseg_lib.interactive.network import PromptNet, build, load_imagenet, stroke_similarity
 from nseg_lib.refine import Refiner, save_weights
 
 TINY = {
@@ -178,7 +178,7 @@ def test_a_wrong_recipe_says_what_is_wrong(values, said):
 def refiner(tmp_path):
     torch.manual_seed(0)
     config = recipes.load(overrides=TINY)
-    save_weights(training.build(config), config, tmp_path / "weights.safetensors")
+    save_weights(build(config.network), config, tmp_path / "weights.safetensors")
     return Refiner.load(tmp_path / "weights.safetensors")
 
 

@@ -30,7 +30,7 @@ SHORT: dict[str, Any] = {"training.steps": 400, "training.size": [160], "trainin
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "encoder not pretrained": {"training.pretrained": False},
-    "released strokes alone": {"prompts.mix": {"erode": 1.0}},
+    "released strokes alone": {"prompts.mix": {"erode": 1.0}, "prompts.late": None},
     "no predictions fed back": {"prompts.feedback": 0.0},
     "no stroke similarity": {"network.similarity": False},
     "edge not weighted": {"training.edge": 0.0},

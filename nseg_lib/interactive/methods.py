@@ -117,8 +117,4 @@ def method(wanted: str) -> InteractiveMethod:
     else:
         known = ", ".join(names())
         raise ValueError(f"unknown method '{wanted}'; one of: {known}; or NAME=weights.safetensors")
-    config = getattr(refiner, "config", None)
-    seed = getattr(getattr(config, "training", None), "seed", None)
-    scale = getattr(getattr(config, "data", None), "scale", 1.0)
-    corrects = getattr(refiner, "corrects", False)
-    return RefinerMethod(refiner, name, seed, 1.0 if corrects else scale)
+    return RefinerMethod(refiner, name, refiner.config.training.seed, refiner.scale)

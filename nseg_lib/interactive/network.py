@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nseg_lib.interactive.config import NetworkConfig
+
 PROMPTS = 3
 """Channels beside the colours: object strokes, background strokes, the last mask; each 0 or 1."""
 
@@ -196,6 +198,12 @@ class PromptNet(nn.Module):
         up = F.interpolate(self.narrow(y), size=x.shape[2:], mode="bilinear")
         logits: Tensor = self.detail(torch.cat((up, colours, prompts), 1))
         return logits
+
+
+def build(config: NetworkConfig) -> PromptNet:
+    """The network that a recipe describes, freshly initialised, in the layout that runs fastest."""
+    network = PromptNet(config.widths, config.detail, config.similarity)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def load_imagenet(network: PromptNet, weights: Mapping[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nseg_lib import coco
-from nseg_lib.datasets import EVALUATION_SEED, freeze_strokes
+from nseg_lib.datasets import EVALUATION_SEED, Sample, freeze_strokes
 from nseg_lib.interactive import plain
 from nseg_lib.interactive.scribbles import SETS, Scribbled, load_scribbles
 from nseg_lib.interactive.simulate import PROMPTS, draw_prompt
@@ -66,19 +66,9 @@ class FrozenPrompts:
 
 
 @dataclass(frozen=True)
-class PromptSample:
-    """One picture, one object in it, one prompt; what :mod:`nseg_lib.evaluation` reads."""
+class PromptSample(Sample):
+    """A sample with strokes on the background too; what :mod:`nseg_lib.evaluation` reads."""
 
-    split: str
-    recipe: str
-    image_id: int
-    annotation_id: int
-    category: str
-    supercategory: str
-    image: NDArray[np.uint8]
-    """uint8 H×W×3, RGB."""
-    mask: Mask
-    stroke: Mask
     background: Mask
     ignore: Mask | None = None
     """Undecided pixels, that no metric counts."""

@@ -1,7 +1,8 @@
 """Train an interactive refiner: one loop, resumable, on a CPU or a GPU.
 
-A run is a folder: ``run.json`` (recipe and data), ``log.csv`` (a row every few hundred steps, with
-IoU on the validation split), ``last.ckpt`` while it goes on, ``weights.safetensors`` when done.
+A run is a folder: ``run.json`` (recipe and data), ``log.csv`` (a row every few hundred steps: mean
+loss and IoU of the training crops since the last), ``last.ckpt`` to go on from, and
+``weights.safetensors`` with its sidecar when done.
 What a step sees depends on the seed and the step alone, so a run that was cut goes on as if it had
 not been.
 """
@@ -13,6 +14,7 @@ import csv
 import importlib.util
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
@@ -30,7 +33,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.datasets import fingerprint
 from nseg_lib.interactive.config import FitConfig, RefinerConfig
 from nseg_lib.interactive.data import TrainingCrops
-from nseg_lib.interactive.network import PromptNet, load_imagenet
+from nseg_lib.interactive.network import PromptNet, build, load_imagenet
 from nseg_lib.interactive.simulate import draw_correction
 from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
 from nseg_lib.refine import save_weights
@@ -140,12 +143,16 @@ def train(
     """
     _claim(config, data, out)
     fit, begun = config.training, time.monotonic()
+    weights = out / "weights.safetensors"
     torch.manual_seed(fit.seed)
     resumes = (out / "last.ckpt").exists()
-    network = build(config, imagenet() if fit.pretrained and not resumes else None)
+    network = start_network(config, imagenet() if fit.pretrained and not resumes else None)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(network, fit, out)
     start = state.resume(device)
+    if start == fit.steps and weights.exists():
+        say(f"{weights}: already trained")
+        return weights
     crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit)
     say(f"{len(crops)} objects; from step {start} of {fit.steps}")
     batches = DataLoader(
@@ -158,7 +165,8 @@ def train(
     )
     _one_thread()
     meter = _Meter(out / "log.csv", start, say)
-    for step, batch in enumerate(batches, start):
+    shown = track(batches, "training", len(batches), disable=not sys.stdout.isatty())
+    for step, batch in enumerate(shown, start):
         x, y, counts = (t.to(device, non_blocking=True) for t in batch)
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)):
@@ -175,7 +183,6 @@ def train(
             state.save(step + 1)
         if late and not done:
             return None
-    weights = out / "weights.safetensors"
     name = torch.cuda.get_device_name() if device == "cuda" else describe_device()
     write_sidecar(
         weights, config, [coco.find_splits(data)["train"]], meter.seconds(), device=name,
@@ -185,10 +192,9 @@ def train(
     return weights
 
 
-def build(config: RefinerConfig, weights: Path | None = None) -> PromptNet:
-    """The network of a recipe, its encoder filled with ImageNet weights where they are given."""
-    c = config.network
-    network = PromptNet(c.widths, c.detail, c.similarity)
+def start_network(config: RefinerConfig, weights: Path | None = None) -> PromptNet:
+    """A recipe's network, its encoder filled with ImageNet weights where they are given."""
+    network = build(config.network)
     if weights is not None:
         load_imagenet(network, torch.load(weights, map_location="cpu", weights_only=True))
     return network
