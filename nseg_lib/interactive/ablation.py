@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "released strokes alone": {"prompts.mix": {"erode": 1.0}, "prompts.late": None},
     "no predictions fed back": {"prompts.feedback": 0.0},
     "no stroke similarity": {"network.similarity": False},
-    "edge not weighted": {"training.edge": 0.0},
+    "edge weighted more": {"training.edge": 2.0},
     "largest objects alone": {"prompts.largest": 1.0},
     "one look": {"network.zoom": None},
     "edge of coarse masks not kept": {"network.keep": 0},

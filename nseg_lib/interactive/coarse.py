@@ -60,6 +60,16 @@ def _overpaint(scene: Scene, rng: Generator) -> Mask:
     return scene.signed > -cv2.resize(amount, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
+def _box(scene: Scene, rng: Generator) -> Mask:
+    """The mask's bounding box, dragged with up to 15 % of its longer side to spare on each side."""
+    x, y, width, height = scene.box
+    spare = rng.uniform(-0.02, 0.15, 4) * max(width, height)
+    left, top = (max(0, round(start - more)) for start, more in ((x, spare[0]), (y, spare[1])))
+    box = np.zeros_like(scene.mask)
+    box[top : round(y + height + spare[2]), left : round(x + width + spare[3])] = True
+    return box
+
+
 def _released(recipe: str) -> Callable[[Scene, Generator], Mask]:
     def make(scene: Scene, rng: Generator) -> Mask:
         mask, window = np.zeros_like(scene.mask), _window(scene.mask)
@@ -74,6 +84,7 @@ COARSE: dict[str, Callable[[Scene, Generator], Mask]] = {
     "polygon": _polygon,
     "blocks": _blocks,
     "overpaint": _overpaint,
+    "box": _box,
     **{recipe: _released(recipe) for recipe in RECIPES},
 }
 """Coarse masks by name; the last four are those of the paper's released code."""

@@ -49,7 +49,7 @@ class PromptConfig(Strict):
 class FitConfig(Strict):
     """AdamW with a warm-up and a cosine, on crops; averaged weights are what is kept."""
 
-    steps: Annotated[int, Field(ge=1)] = 5000
+    steps: Annotated[int, Field(ge=1)] = 9000
     batch_size: Annotated[int, Field(ge=1)] = 8
     size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (192, 192, 192, 256, 320)
     """Sides of the training crops: equal parts of the steps at each."""
@@ -60,7 +60,7 @@ class FitConfig(Strict):
     warmup: Annotated[int, Field(ge=0)] = 100
     average: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay of the moving average of the weights."""
-    edge: Annotated[float, Field(ge=0)] = 2.0
+    edge: Annotated[float, Field(ge=0)] = 0.0
     """How much more than others a pixel near the object's edge counts."""
     pretrained: bool = True
     """Start the encoder from ImageNet weights."""

@@ -224,9 +224,9 @@ PROMPTS = (*STROKES, *COARSE)
 """Every kind of prompt."""
 
 MIX: dict[str, float] = {
-    "sparse": 0.34, "sparse_object": 0.16, "dense": 0.10, "hatch": 0.05, "outline": 0.04,
+    "sparse": 0.31, "sparse_object": 0.16, "dense": 0.10, "hatch": 0.05, "outline": 0.04,
     "fill": 0.06, "beside": 0.05, "shift": 0.02, "polygon": 0.02, "blocks": 0.02,
-    "overpaint": 0.03, "erode": 0.05, "v1": 0.02, "paintbrush": 0.02, "dist": 0.02,
+    "overpaint": 0.03, "box": 0.03, "erode": 0.05, "v1": 0.02, "paintbrush": 0.02, "dist": 0.02,
 }  # fmt: skip
 """How often training draws each kind: thin strokes half of the time, for they are the hardest and
 the commonest."""
