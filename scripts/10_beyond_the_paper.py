@@ -180,7 +180,7 @@ def show_drawn(ax, image, drawn, **others):
     ax.imshow(layer[crop])
 
 
-fig, axes = figures.panels(3, 5, size=(2.0, 2.1))
+fig, axes = figures.panels(4, 4, size=(2.0, 2.1))
 for number, (ax, kind) in enumerate(zip(axes.flat, PROMPTS, strict=True)):
     drawn = draw_prompt(person.mask, kind, np.random.default_rng((3, number)))
     show_drawn(ax, person.image, drawn, title=kind)
