@@ -18,10 +18,31 @@ from typing import Any
 from urllib.parse import urlparse
 
 import nbformat
+import numpy as np
 
 TOKEN = "a-token-of-the-tests"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+
+ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
+
+SET_UP = """
+import time
+import cv2
+import numpy as np
+from skimage import data
+from nseg_lib.coco import mask_to_rle
+from nseg_lib.widget import FolderSession, StrokeCanvas
+
+class Grower:  # answers with the stroke, 4 pixels wider
+    def refine(self, image, stroke):
+        return cv2.dilate(stroke.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+
+PICTURE = data.astronaut()[:480, :640]
+canvas = StrokeCanvas(PICTURE, Grower())
+seen = []
+canvas.observe(lambda change: seen.append(len(canvas.strokes)), "mask")
+"""
 
 
 def find_chromium() -> str | None:
@@ -240,3 +261,12 @@ class Canvas:
                 return { width, height, runs };
             }"""
         )
+
+
+def labels(painted):
+    values, counts = np.array(painted["runs"]).T
+    return np.repeat(values, counts).reshape(painted["height"], painted["width"])
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()

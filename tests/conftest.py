@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -78,3 +80,12 @@ def real_coco() -> Path:
 def real_scribbles() -> Path:
     """The root of the human scribbles, from the environment variable NSEG_SCRIBBLES."""
     return _real("NSEG_SCRIBBLES")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, started once."""
+    import browser
+
+    with browser.chromium() as started:
+        yield started
