@@ -47,12 +47,14 @@ class PromptConfig(Strict):
 
 
 class FitConfig(Strict):
-    """AdamW with a warm-up and a cosine, on crops; averaged weights are what is kept."""
+    """AdamW on crops, in cycles of a warm-up and a cosine; averaged weights are what is kept."""
 
     steps: Annotated[int, Field(ge=1)] = 9000
+    cycles: Annotated[int, Field(ge=1)] = 2
+    """Equal parts of the steps; the mean of the networks at their ends is the result."""
     batch_size: Annotated[int, Field(ge=1)] = 8
     size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (192, 192, 192, 256, 320)
-    """Sides of the training crops: equal parts of the steps at each."""
+    """Sides of the training crops: equal parts of a cycle at each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     encoder_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     """The pretrained encoder's rate as a share of the others'."""
@@ -65,6 +67,11 @@ class FitConfig(Strict):
     pretrained: bool = True
     """Start the encoder from ImageNet weights."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+
+    @property
+    def cycle(self) -> int:
+        """Steps of a cycle; the last one may be shorter."""
+        return -(-self.steps // self.cycles)
 
 
 class RefinerConfig(Strict):

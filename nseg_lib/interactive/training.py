@@ -48,7 +48,7 @@ COLUMNS = ("step", "size", "loss", "train_iou", "seconds")
 
 
 class Steps(Sampler[list[tuple[int, int, int]]]):
-    """The (step, slot, size) of each batch from ``start`` on; sizes in equal parts, rising."""
+    """The (step, slot, size) of each batch from ``start`` on; sizes in equal parts of a cycle."""
 
     def __init__(self, fit: FitConfig, start: int) -> None:
         self.fit, self.start = fit, start
@@ -56,7 +56,7 @@ class Steps(Sampler[list[tuple[int, int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         fit = self.fit
         for step in range(self.start, fit.steps):
-            size = fit.size[step * len(fit.size) // fit.steps]
+            size = fit.size[step % fit.cycle * len(fit.size) // fit.cycle]
             yield [(step, slot, size) for slot in range(fit.batch_size)]
 
     def __len__(self) -> int:
@@ -177,6 +177,8 @@ def train(
         state.step(step, value)
         meter.add(value, logits, y, counts)
         done = step + 1 == fit.steps
+        if (step + 1) % fit.cycle == 0 or done:
+            state.end_cycle()
         late = time.monotonic() - begun > 60 * minutes
         if (step + 1) % LOG_EVERY == 0 or done or late:
             meter.write(step + 1)  # first: rows of steps that were not kept are forgotten
@@ -188,7 +190,7 @@ def train(
         weights, config, [coco.find_splits(data)["train"]], meter.seconds(), device=name,
         objects=len(crops),
     )  # fmt: skip
-    save_weights(state.average, config, weights)
+    save_weights(state.mean_of_cycles(), config, weights)
     return weights
 
 
@@ -225,11 +227,12 @@ def _has_bfloat16(device: str) -> bool:
 
 
 class _State:
-    """Network, optimiser, averaged network, and where they are kept."""
+    """Network, optimiser, averaged network, its states at the cycles' ends; where they are kept."""
 
     def __init__(self, network: PromptNet, fit: FitConfig, out: Path) -> None:
         self.network, self.fit, self.out = network, fit, out
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self.ends: list[dict[str, Tensor]] = []
         pretrained = {id(p) for p in network.encoder.stages.parameters()}
         pretrained |= {id(p) for p in network.encoder.stem.parameters()}
         groups: list[dict[str, Any]] = []
@@ -246,10 +249,13 @@ class _State:
         self.optimizer = torch.optim.AdamW(groups)
 
     def step(self, step: int, value: Tensor) -> None:
-        """One update: warm-up, then half a cosine down to nothing; then the moving average."""
-        fit = self.fit
-        progress = (step - fit.warmup) / max(1, fit.steps - fit.warmup)
-        factor = (step + 1) / fit.warmup if step < fit.warmup else 0.5 + 0.5 * math.cos(
+        """One update: warm-up, then half a cosine down to nothing; then the moving average.
+
+        Each cycle anew, as in Loshchilov and Hutter, "SGDR", ICLR 2017.
+        """
+        fit, place = self.fit, step % self.fit.cycle
+        progress = (place - fit.warmup) / max(1, fit.cycle - fit.warmup)
+        factor = (place + 1) / fit.warmup if place < fit.warmup else 0.5 + 0.5 * math.cos(
             math.pi * progress
         )  # fmt: skip
         for group in self.optimizer.param_groups:
@@ -264,6 +270,19 @@ class _State:
             if kept.is_floating_point():
                 kept.lerp_(now[key], 1 - decay)
 
+    def end_cycle(self) -> None:
+        """Remember the averaged network as it is now."""
+        self.ends.append({k: v.clone() for k, v in self.average.state_dict().items()})
+
+    def mean_of_cycles(self) -> PromptNet:
+        """The mean of the networks at the cycles' ends (Izmailov et al., "Averaging Weights Leads
+        to Wider Optima and Better Generalization", UAI 2018)."""
+        mean = copy.deepcopy(self.average)
+        for key, kept in mean.state_dict().items():
+            if kept.is_floating_point():
+                kept.copy_(torch.stack([end[key] for end in self.ends]).mean(0))
+        return mean
+
     def resume(self, device: str) -> int:
         """Read ``last.ckpt`` where there is one; the step to go on with."""
         path = self.out / "last.ckpt"
@@ -272,6 +291,7 @@ class _State:
         stored = torch.load(path, map_location=device, weights_only=True)
         self.network.load_state_dict(stored["network"])
         self.average.load_state_dict(stored["average"])
+        self.ends = stored["ends"]
         self.optimizer.load_state_dict(stored["optimizer"])
         return int(stored["step"])
 
@@ -279,6 +299,7 @@ class _State:
         stored = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
+            "ends": self.ends,
             "optimizer": self.optimizer.state_dict(),
             "step": step,
         }
