@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
@@ -146,6 +147,24 @@ def test_a_cut_run_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatc
     assert run(tiny_data, tmp_path / "cut").read_bytes() == whole
     rows = (tmp_path / "cut" / "log.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3"]
+
+
+def test_the_result_is_the_mean_of_the_networks_at_the_cycles_ends(tiny_data, tmp_path):
+    weights = load_file(run(tiny_data, tmp_path / "run"))
+    first, second = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["ends"]
+    differ = 0
+    for key, kept in weights.items():
+        if kept.is_floating_point():
+            mean = (first[key] + second[key]) / 2
+            torch.testing.assert_close(kept, mean.half())
+            differ += not torch.equal(first[key], second[key])
+    assert differ > 100
+
+
+def test_crops_grow_within_each_cycle():
+    fit = recipes.FitConfig(steps=8, cycles=2, size=(64, 96), batch_size=1)
+    assert [size for ((_, _, size),) in training.Steps(fit, 0)] == [64, 64, 96, 96] * 2
+    assert [step for ((step, _, _),) in training.Steps(fit, 6)] == [6, 7]
 
 
 def test_a_folder_belongs_to_one_recipe(tiny_data, tmp_path):
