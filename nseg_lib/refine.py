@@ -22,9 +22,9 @@ from nseg_lib.interactive.inference import answer
 from nseg_lib.interactive.network import PromptNet
 from nseg_lib.interactive.network import build as build_promptnet
 
-PRETRAINED = ("lite0", "res16-32_bce-dice", "tiny16-32_bce-dice")
+PRETRAINED = ("lite0", "res16-128_bce-dice", "res16-32_bce-dice", "tiny16-32_bce-dice")
 """Networks in the package, the default first: the interactive refiner, which knows thin scribbles,
-coarse masks and corrections, and the paper's two smallest, which know strokes that nearly cover the
+coarse masks and corrections, and three of the paper's, which know strokes that nearly cover the
 object."""
 
 AnyConfig = Config | RefinerConfig
