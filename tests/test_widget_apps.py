@@ -42,7 +42,10 @@ def app(command, folder):
     """Run a command that serves an app; its address, once it says it."""
     env = browser.environment(folder) | {"PYTHONUNBUFFERED": "1"}
     with (folder / "app.log").open("w+") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, env=env, stdout=log, stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         try:
             deadline = time.monotonic() + 150
             while not (found := re.search(r"http://127\.0\.0\.1:\S+", read(log))):
