@@ -527,7 +527,8 @@ if ablation is not None:
     plt.show()
 
 # %% [markdown]
-# *What to look for:* a point left of the line is an ingredient that is missed where it is left out.
+# *What to look for:* a point left of the line is an ingredient that is missed where it is left out;
+# `edge weighted` brings back one that the recipe has dropped.
 # An interval that holds the line has shown nothing, on this many pictures and with so short a
 # training. And one thing may help one kind of stroke and cost another.
 #
