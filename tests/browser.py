@@ -19,6 +19,7 @@ from urllib.parse import urlparse
 
 import nbformat
 import numpy as np
+import pytest
 
 TOKEN = "a-token-of-the-tests"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -30,6 +31,7 @@ SET_UP = """
 import time
 import cv2
 import numpy as np
+import pytest
 from skimage import data
 from nseg_lib.coco import mask_to_rle
 from nseg_lib.widget import FolderSession, StrokeCanvas
@@ -49,6 +51,13 @@ def find_chromium() -> str | None:
     """The system's Chromium; playwright's own download is not used."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
+
+
+NEEDED = pytest.mark.skipif(
+    find_chromium() is None and os.environ.get("CI") != "true",
+    reason="no Chromium on this machine; install the system's package 'chromium'",
+)
+"""Marks what needs a browser: skipped without one, but never in CI."""
 
 
 def free_port() -> int:

@@ -87,5 +87,6 @@ def chromium() -> Iterator[Any]:
     """A headless Chromium, started once."""
     import browser
 
+    browser.ARTEFACTS.mkdir(exist_ok=True)
     with browser.chromium() as started:
         yield started

@@ -25,15 +25,11 @@ from skimage import data as photographs
 from nseg_lib.coco import rle_to_mask
 from nseg_lib.strokes import rasterize
 
-pytestmark = pytest.mark.skipif(
-    browser.find_chromium() is None and os.environ.get("CI") != "true",
-    reason="no Chromium on this machine; install the system's package 'chromium'",
-)
+pytestmark = browser.NEEDED
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    ARTEFACTS.mkdir(exist_ok=True)
     return tmp_path_factory.mktemp("lab")
 
 

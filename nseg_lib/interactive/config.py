@@ -39,7 +39,7 @@ class PromptConfig(Strict):
     mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """Kind of prompt → its weight; without it, the simulator's own mix."""
     late: dict[str, Annotated[float, Field(ge=0)]] | None = None
-    """The weights in the second half of the steps, at the larger sizes; the same without it."""
+    """The weights in the second half of the steps; the same without it."""
     largest: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of samples that take a picture's largest object; the others take any."""
     feedback: Annotated[float, Field(ge=0, le=1)] = 0.65
