@@ -6,6 +6,9 @@ thread each, and prints the share of data preparation. A loader process prepares
 while the network computes, so preparation limits training only where the ratio exceeds the number
 of loader processes.
 
+The compute is timed once more in a second process without ``nseg_lib.training.reuse_memory``, which
+every training calls: what leaving freed memory to the system would cost.
+
     python benchmarks/bench_training.py --data data/sample [--scale 0.5] [--model NAME]
 """
 
@@ -14,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,6 +33,7 @@ from nseg_lib.datasets import rescale
 from nseg_lib.inputs import network_input
 from nseg_lib.losses import RefinementLoss
 from nseg_lib.strokes import MIN_STROKE_AREA, make_stroke
+from nseg_lib.training import reuse_memory
 
 DATA = ("picture", "mask", "stroke", "input")
 COMPUTE = ("forward", "backward", "optimiser")
@@ -72,6 +78,13 @@ def measure(root: Path, name: str, scale: float, steps: int) -> dict[str, float]
     return {part: statistics.median(spent[part][2:]) for part in (*DATA, *COMPUTE)}
 
 
+def fresh_memory() -> dict[str, float]:
+    """What :func:`measure` finds in a process of its own that does not keep freed memory."""
+    command = [sys.executable, *sys.argv, "--fresh-memory"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
 def main() -> None:
     """Measure, print and store one model at one scale."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
@@ -79,19 +92,29 @@ def main() -> None:
     parser.add_argument("--model", default="tiny16-32_bce-dice")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--fresh-memory", action="store_true", help="only print, with fresh memory")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    if not arguments.fresh_memory:
+        reuse_memory()
     parts = measure(arguments.data, arguments.model, arguments.scale, arguments.steps)
+    if arguments.fresh_memory:
+        print(json.dumps(parts))
+        return
+    fresh = fresh_memory()
     preparing, computing = (sum(parts[p] for p in group) for group in (DATA, COMPUTE))
     for part, milliseconds in parts.items():
         print(f"{part:10s} {milliseconds:8.1f} ms")
     print(f"preparing a pair takes {preparing / computing:.3f} of computing a step")
+    saved = sum(fresh[p] for p in COMPUTE) / computing
+    print(f"computing takes {saved:.3f} times as long where freed memory is not kept")
     row = {
         "model": arguments.model,
         "scale": arguments.scale,
         "milliseconds": {k: round(v, 2) for k, v in parts.items()},
         "preparing_over_computing": round(preparing / computing, 4),
+        "fresh_over_kept_memory": round(saved, 4),
         "device": provenance.describe_device(),
     }
     path = Path(__file__).parent / "results" / "training.json"

