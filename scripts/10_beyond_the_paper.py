@@ -351,7 +351,8 @@ print("photograph:", photo.credit)
 # A crop that was shrunk to the working size has its edge a pixel or two off. Where a coarse mask
 # nearly covers its object, its *own* edge is often right to the pixel. So the last step, which
 # learns nothing: what answer and coarse mask disagree on is left as the mask has it, wherever that
-# is only a thin rim. A line shares too little with the answer, and has no say. The photograph on
+# is only a thin rim. A line shares too little with the answer, and has no say; nor has a mask with
+# steps or corners, for no object's edge looks like that. The photograph on
 # which this changes most:
 
 # %%

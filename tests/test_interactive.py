@@ -244,6 +244,18 @@ def test_the_edge_of_a_coarse_mask_is_kept_where_the_answer_hardly_departs():
     assert (kept[:88] == stroke[:88]).all()
 
 
+def test_a_rough_mask_s_edge_is_not_kept():
+    found = square(side=60, top=30, left=40)
+    stroke = found.copy()
+    for row in range(30, 90, 12):
+        stroke[row : row + 6, 97:100] = False  # steps that no object has
+    for column in range(40, 100, 12):
+        stroke[30:33, column : column + 6] = False
+        stroke[87:90, column : column + 6] = False
+    assert (keep_edge(found, stroke, 3) == found).all()
+    assert (keep_edge(found, found, 3) == found).all()
+
+
 def test_a_thin_stroke_has_no_say_about_the_edge():
     found = square(side=60, top=30, left=40)
     stroke = np.zeros_like(found)

@@ -24,6 +24,13 @@ UNSURE = 0.1
 COARSE = 0.85
 """A stroke is taken for a coarse mask if its IoU with the answer is at least this."""
 
+ROUGH = 0.1
+"""A smooth stroke: opening and closing it by :data:`BLUNT` pixels changes at most so many pixels
+for each pixel of its edge."""
+
+BLUNT = 4
+"""Pixels: radius of the disc that tells a smooth edge from steps, corners and brush marks."""
+
 SAME = 0.8
 """A crop that overlaps the last one by more is not worth looking at again at the same size."""
 
@@ -58,7 +65,8 @@ def keep_edge(found: Mask, stroke: Mask, radius: int) -> Mask:
     shrunken crops, put that edge a pixel or two off. So what the answer and such a stroke disagree
     on is left as the stroke has it wherever it is thinner than a disc of ``radius`` and near the
     stroke's edge. A stroke that is no coarse mask, sharing less than :data:`COARSE` of their union
-    with the answer, has no say.
+    with the answer, has no say; nor has one with an edge rougher than :data:`ROUGH`, such as blocks
+    or a polygon's corners, for such an edge is not the object's.
 
     Args:
         found, stroke: bool H×W.
@@ -66,11 +74,25 @@ def keep_edge(found: Mask, stroke: Mask, radius: int) -> Mask:
     """
     if np.count_nonzero(found & stroke) < COARSE * np.count_nonzero(found | stroke):
         return found
+    if _roughness(stroke) > ROUGH:
+        return found
     apart = (found ^ stroke).view(np.uint8)
     thick = cv2.dilate(cv2.erode(apart, _disc(radius)), _disc(radius + 1)) & apart
     mark, wide = stroke.view(np.uint8), _disc(2 * radius)
     beside = cv2.dilate(mark, wide) ^ cv2.erode(mark, wide)
     return np.where((apart > thick) & (beside > 0), stroke, found)
+
+
+def _roughness(mask: Mask) -> float:
+    """Pixels that opening and closing change, for each pixel of the edge."""
+    plain, disc = mask.view(np.uint8), _disc(BLUNT)
+    changed = sum(
+        np.count_nonzero(cv2.morphologyEx(plain, way, disc) != plain)
+        for way in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE)
+    )
+    square = np.ones((3, 3), np.uint8)
+    edge = np.count_nonzero(cv2.dilate(plain, square) != cv2.erode(plain, square))
+    return changed / max(1, edge / 2)
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:
