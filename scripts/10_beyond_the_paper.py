@@ -265,24 +265,36 @@ else:
 # The paper's networks take in the whole picture, whatever the object's size. The refiner looks
 # where it was drawn: first **wide**, round the strokes, for they may cover little of their object;
 # then **close**, round what the first look found, at a larger working size that keeps thin parts.
-# Each look is one pass of the same network. How wide the first one is, by hand:
+# Each look is one pass of the same network. Strokes on the background are drawn round the object,
+# so where there are any nearby, the first look takes them in. How wide it is, by hand:
 
 
 # %%
-def wide_look(stroke):
-    """From the strokes' middle, 1.4 times their longer side each way, or .3 of the picture's."""
-    ys, xs = np.nonzero(stroke)
+def wide_look(drawn):
+    """From the strokes' middle, 1.4 times their longer side each way, or .3 of the picture's.
+
+    And as far as there are background strokes within four times that side.
+    """
+    ys, xs = np.nonzero(drawn.object)
     longer = max(np.ptp(ys), np.ptp(xs)) + 1
-    reach = max(1.4 * longer, 0.3 * max(stroke.shape), 12)
-    y, x = (ys.min() + ys.max() + 1) / 2, (xs.min() + xs.max() + 1) / 2
-    top, left = max(0, round(y - reach)), max(0, round(x - reach))
-    bottom, right = (round(min(n, c + reach)) for n, c in zip(stroke.shape, (y, x), strict=True))
-    return crops.Crop(top, bottom, left, right)
+    middle = np.array([ys.min() + ys.max() + 1, xs.min() + xs.max() + 1]) / 2
+
+    def window(reach):
+        low, high = np.rint(middle - reach), np.rint(middle + reach)
+        return np.maximum(low, 0).astype(int), np.minimum(high, drawn.object.shape).astype(int)
+
+    low, high = window(max(1.4 * longer, 0.3 * max(drawn.object.shape), 12))
+    pixels = np.argwhere(drawn.background)
+    nearest, farthest = window(4 * longer)
+    beside = pixels[((pixels >= nearest) & (pixels < farthest)).all(axis=1)]
+    if len(beside):
+        low, high = np.minimum(low, beside.min(axis=0)), np.maximum(high, beside.max(axis=0) + 1)
+    return crops.Crop(low[0], high[0], low[1], high[1])
 
 
 strokes = {name: frozen(one, "plain_sparse") for name, one in photos.items()}
 for drawn in strokes.values():
-    assert wide_look(drawn.object) == crops.look(drawn.object)
+    assert wide_look(drawn) == crops.look(*drawn)
 
 # %% [markdown]
 # A look cuts its crop from picture, strokes and last mask, scales the longer side to the working
@@ -304,7 +316,7 @@ def one_look(image, drawn, last, crop, size):
 
 
 def two_looks(image, drawn):
-    wide, nothing = wide_look(drawn.object), np.zeros_like(drawn.object)
+    wide, nothing = wide_look(drawn), np.zeros_like(drawn.object)
     first, seen_first = one_look(image, drawn, nothing, wide, settings.look)
     close = crops.zoom((first > 0) | drawn.object)
     second, seen = one_look(image, drawn, first > 0, close, settings.zoom)

@@ -31,23 +31,33 @@ def square(height=120, width=160, top=40, left=50, side=30):
 @pytest.mark.parametrize("mask", [square(), square(top=0, left=0), square(120, 160, 0, 0, 120)])
 def test_both_looks_hold_the_strokes_and_stay_in_the_picture(mask):
     box = crops.bounding_box(mask)
-    for crop in (crops.look(mask), crops.zoom(mask)):
+    for crop in (crops.look(mask, np.zeros_like(mask)), crops.zoom(mask)):
         assert 0 <= crop.top <= box.top < box.bottom <= crop.bottom <= mask.shape[0]
         assert 0 <= crop.left <= box.left < box.right <= crop.right <= mask.shape[1]
 
 
 def test_the_first_look_is_wide_and_the_second_is_close():
     mask = square()
-    wide, close = crops.look(mask), crops.zoom(mask)
+    wide, close = crops.look(mask, np.zeros_like(mask)), crops.zoom(mask)
     assert wide.longer > 2 * 30
     assert close == Crop(28, 82, 38, 92)
+
+
+def test_the_first_look_takes_in_background_strokes_nearby():
+    stroke = square(700, 900, top=310, left=410, side=80)  # its middle: row 350, column 450
+    background = np.zeros_like(stroke)
+    assert crops.look(stroke, background) == Crop(80, 620, 180, 720)
+    background[50:53, 300:320] = True
+    background[340:360, 140:143] = True
+    background[340:360, 800:810] = True  # more than four times 80 pixels away
+    assert crops.look(stroke, background) == Crop(50, 620, 140, 720)
 
 
 @pytest.mark.parametrize("at", [(0, 0), (119, 159), (60, 80)])
 def test_one_pixel_is_enough_to_look_at(at):
     mask = np.zeros((120, 160), bool)
     mask[at] = True
-    for crop in (crops.look(mask), crops.zoom(mask)):
+    for crop in (crops.look(mask, np.zeros_like(mask)), crops.zoom(mask)):
         assert mask[crop.window].any()
 
 

@@ -18,6 +18,10 @@ LOOK = 1.4
 LOOK_LEAST = 0.3
 """… and at least this share of the picture's longer side."""
 
+BESIDE = 4.0
+"""Background strokes up to this many times the object strokes' longer side away from their middle
+are in the first look too: they are drawn round the object, and tell how far it may reach."""
+
 ZOOM_MARGIN = 0.2
 """Margin of the second look round the object found, as a share of its longer side."""
 
@@ -72,11 +76,21 @@ def around(box: Crop, half: tuple[float, float], shape: tuple[int, ...]) -> Crop
     )
 
 
-def look(strokes: Mask, scale: float = 1.0) -> Crop:
+def look(strokes: Mask, background: Mask, scale: float = 1.0) -> Crop:
     """The first look: wide, as strokes may cover little of their object."""
     box = bounding_box(strokes)
     reach = scale * max(LOOK * box.longer, LOOK_LEAST * max(strokes.shape), MARGIN_LEAST)
-    return around(box, (reach, reach), strokes.shape)
+    crop = around(box, (reach, reach), strokes.shape)
+    far = around(box, (BESIDE * box.longer, BESIDE * box.longer), strokes.shape)
+    if not background[far.window].any():
+        return crop
+    marked = bounding_box(background[far.window])
+    return Crop(
+        min(crop.top, far.top + marked.top),
+        max(crop.bottom, far.top + marked.bottom),
+        min(crop.left, far.left + marked.left),
+        max(crop.right, far.left + marked.right),
+    )
 
 
 def zoom(found: Mask, margin: float = ZOOM_MARGIN) -> Crop:

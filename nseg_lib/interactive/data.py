@@ -84,7 +84,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
         step, slot, size = key
         rng = np.random.default_rng((self.seed, step, slot))
         image, mask, drawn = self.objects.draw(rng, late=step >= self.half)
-        crop = _crop(mask, drawn.object, rng)
+        crop = _crop(mask, drawn, rng)
         truth = mask.astype(np.uint8) * 255
         channels, (height, width) = crops.network_input(
             image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
@@ -106,12 +106,12 @@ def _shares(mix: Mapping[str, float]) -> tuple[list[str], list[float]]:
     return list(mix), [weight / total for weight in mix.values()]
 
 
-def _crop(mask: Mask, stroke: Mask, rng: Generator) -> Crop:
+def _crop(mask: Mask, drawn: Drawn, rng: Generator) -> Crop:
     """Near, as round the object that was found; far, as round the strokes; or farther."""
     kind = rng.random()
     if kind < NEAR + FAR and kind >= NEAR:
-        return crops.look(stroke, scale=rng.uniform(0.6, 1.6))
-    box = crops.bounding_box(mask | stroke)
+        return crops.look(*drawn, scale=rng.uniform(0.6, 1.6))
+    box = crops.bounding_box(mask | drawn.object)
     most = 0.5 if kind < NEAR else 2.0
     margins = np.maximum(rng.uniform(0.03, most, 4) * box.longer, 4).astype(int)
     height, width = mask.shape

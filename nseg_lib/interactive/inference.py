@@ -111,7 +111,7 @@ def two_looks(
     """The network's own logits; arguments as of :func:`answer`."""
     last = np.zeros_like(stroke) if mask is None else mask
     seen = stroke | last
-    crop = crops.look(seen) if mask is None else crops.zoom(seen, margin=0.3)
+    crop = crops.look(stroke, background) if mask is None else crops.zoom(seen, margin=0.3)
     logits = _look(network, image, (stroke, background, last), crop, config.look)
     if config.zoom is None:
         return logits
