@@ -58,8 +58,7 @@ class Baseline(Protocol):
 def identity(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
     """The stroke, unchanged: what every method is judged against.
 
-    The paper reports no such row, and it nearly matches the paper's networks. ``scale`` has no
-    effect.
+    The paper reports no such row. ``scale`` has no effect.
     """
     check_image_and_stroke(image, stroke)
     return stroke.copy()

@@ -8,12 +8,12 @@ training against one other tells little.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from nseg_lib.evidence import Evidence
@@ -22,7 +22,12 @@ from nseg_lib.summaries import bootstrap_interval
 Pair = tuple[str, str]
 """Two methods; an effect is that of the first minus that of the second."""
 
-HOLDS, DOES_NOT, UNKNOWN = "holds", "does not hold", "cannot be told"
+HOLDS, WEAKER, DOES_NOT, UNKNOWN = (
+    "holds",
+    "weaker than printed",
+    "does not hold",
+    "cannot be told",
+)
 
 ENOUGH_SEEDS = 3
 
@@ -51,21 +56,22 @@ def decide(effect: Effect | None, sign: int, *, printed: float = np.nan, room: f
     Args:
         effect: ``None`` where nothing was measured.
         sign: +1 where the claim is that the effect is above 0, -1 where below.
-        printed: the effect in the paper's own tables; NaN where it has none.
-        room: by how much an interval must clear 0.
+        printed: the effect in the paper's own tables; NaN where it has none that can be compared.
+        room: by how much an interval must clear 0, or the printed effect.
 
     Returns:
         ``holds`` where the whole interval lies on the claimed side, ``does not hold`` where it
-        lies on the other, or where it reaches 0 and excludes what the paper prints.
+        lies on the other. Between them, ``weaker than printed`` where it excludes what the paper
+        prints: that says nothing of an effect too small to be seen here.
     """
     if effect is None:
         return UNKNOWN
     low, high = sorted((sign * effect.low, sign * effect.high))
     if low > room:
         return HOLDS
-    if high < -room or (low <= 0 and high < sign * printed - room):
+    if high < -room:
         return DOES_NOT
-    return UNKNOWN
+    return WEAKER if high < sign * printed - room else UNKNOWN
 
 
 def compare(e: Evidence, pairs: Sequence[Pair], metric: str, split: str = "") -> Effect | None:
@@ -85,8 +91,9 @@ def compare(e: Evidence, pairs: Sequence[Pair], metric: str, split: str = "") ->
     mean = float(difference.mean())
     seeds, scatter = _seed_scatter(rows, there, metric)
     if seeds >= ENOUGH_SEEDS:
-        low = mean - np.hypot(mean - low, 1.96 * scatter)
-        high = mean + np.hypot(high - mean, 1.96 * scatter)
+        wide_by = stats.t.ppf(0.975, seeds - 1) * scatter
+        low = mean - np.hypot(mean - low, wide_by)
+        high = mean + np.hypot(high - mean, wide_by)
     of = ", ".join(f"{a} − {b}" for a, b in there)
     return Effect(mean, float(low[0]), float(high[0]), len(wide), "pictures", seeds, of)
 
@@ -94,19 +101,28 @@ def compare(e: Evidence, pairs: Sequence[Pair], metric: str, split: str = "") ->
 def _seed_scatter(rows: pd.DataFrame, pairs: Sequence[Pair], metric: str) -> tuple[int, float]:
     """The fewest seeds of any model in the pairs, and the standard error that seeds give."""
     per_seed = rows.dropna(subset="seed").groupby(["method", "seed"])[metric].mean()
+    shares: Counter[str] = Counter()  # of each model in the mean over pairs, with its sign
+    for first, second in pairs:
+        shares.update({first: 1, second: -1})
     counts, variance = [], 0.0
-    for method in [m for pair in pairs for m in pair if m in per_seed.index]:
+    for method in [m for m in shares if m in per_seed.index]:
         values = per_seed.loc[method]
         counts.append(len(values))
-        variance += float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
+        if len(values) > 1:
+            variance += shares[method] ** 2 * float(values.var(ddof=1)) / len(values)
     return min(counts, default=0), variance**0.5 / len(pairs)
 
 
-def matched(logs: pd.DataFrame, pairs: Sequence[Pair], column: str) -> Effect | None:
-    """Mean difference at equal epochs, over the epochs that both models of a pair have.
+def matched(
+    logs: pd.DataFrame, pairs: Sequence[Pair], column: str, late: bool = False
+) -> Effect | None:
+    """Mean difference at equal epochs, over the epochs that all models of the pairs have.
+
+    The pairs are averaged within each epoch first: their differences rise and fall together.
 
     Args:
         logs: a row per ``model`` and ``epoch``, such as :func:`nseg_lib.paper.authors_logs`.
+        late: only the last third of those epochs.
 
     Returns:
         The interval is Student's, over epochs; these are of one training each, and epochs that
@@ -116,20 +132,23 @@ def matched(logs: pd.DataFrame, pairs: Sequence[Pair], column: str) -> Effect | 
         return None
     wide = logs.pivot(index="epoch", columns="model", values=column)
     there = [p for p in pairs if {*p} <= {*wide.columns}]
-    found = [(wide[a] - wide[b]).dropna().to_numpy() for a, b in there]
-    differences: NDArray[np.float64] = np.concatenate([*found, np.empty(0)])
+    if not there:
+        return None
+    differences = pd.concat([wide[a] - wide[b] for a, b in there], axis=1).dropna().mean(axis=1)
+    if late:
+        differences = differences[-(len(differences) // 3) :]
     n = len(differences)
     if n < 2:
         return None
-    half = stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / n**0.5
+    half = stats.t.ppf(0.975, n - 1) * float(differences.std(ddof=1)) / n**0.5
     mean = float(differences.mean())
     of = ", ".join(f"{a} − {b}" for a, b in there)
     return Effect(mean, mean - half, mean + half, n, "epochs", 1, of)
 
 
 def own_logs(e: Evidence) -> pd.DataFrame:
-    """The first seed's validation rows of every model, with a column ``model``."""
-    logs = [of_model[0].log().assign(model=name) for name, of_model in e.logs.items()]
+    """The first seed's validation rows of every model that has been evaluated."""
+    logs = [of_model[0].log().assign(model=m) for m, of_model in e.logs.items() if m in e.evaluated]
     return pd.concat(logs) if logs else pd.DataFrame(columns=["model", "epoch"])
 
 
@@ -149,10 +168,12 @@ def areas(rows: pd.DataFrame) -> pd.DataFrame:
 def per_picture(e: Evidence) -> pd.DataFrame:
     """A row per picture of the mean over the paper's models that have rows, and what it is like.
 
-    Columns: ``split``, ``image_id``, ``stroke`` (IoU of the stroke), ``size`` (share of the
-    picture), ``clutter``, ``iou``, ``precision`` (1 of an empty prediction) and ``recall``.
+    Of the split that chose nothing. Columns: ``split``, ``image_id``, ``stroke`` (IoU of the
+    stroke), ``size`` (share of the picture), ``clutter``, ``iou``, ``gain`` (IoU less the
+    stroke's), ``precision`` (1 of an empty prediction) and ``recall``.
     """
-    rows = e.results.join(areas(e.results))
+    rows = e.results[e.results["split"] == e.splits[-1]]
+    rows = rows.join(areas(rows))
     rows["precision"] = (rows["shared"] / rows["predicted"].where(rows["predicted"] > 0)).fillna(1)
     rows["recall"] = rows["shared"] / rows["object_area"]
     rows["size"] = rows["object_area"] / (rows["width"] * rows["height"])
@@ -161,6 +182,7 @@ def per_picture(e: Evidence) -> pd.DataFrame:
     models = rows[rows["method"].isin(e.evaluated)].groupby(key)
     found = models[["iou", "precision", "recall"]].mean()
     found["stroke"], found["size"] = stroke["iou"], stroke["size"]
+    found["gain"] = found["iou"] - found["stroke"]
     clutter = e.pictures.set_index(["split", "image_id"])["clutter"]
     return found.reset_index().join(clutter, on=["split", "image_id"])
 

@@ -136,8 +136,9 @@ figures.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
 # ## Better than what?
 #
 # The paper reports an IoU of .86 for this network. That sounds fine, until one asks for the IoU of
-# the *stroke*. The paper does not give it. Measured on 154 COCO pictures that no network had seen,
-# with strokes from the paper's own recipe and the networks that its authors released:
+# the *stroke*. The paper does not give it. Measured once, before this project began, on 154 COCO
+# pictures that no network had seen, with strokes from the paper's own recipe and the networks that
+# its authors released (which are not here, so no command repeats this table):
 #
 # | method | IoU | 1-px boundary IoU | pictures made worse |
 # |---|---|---|---|
@@ -145,7 +146,7 @@ figures.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
 # | released tiny16-32 | **.845** | .138 | 21 % |
 # | released res16-32 | **.846** | .139 | 18 % |
 #
-# Doing nothing costs .03 of IoU, and keeps the outline *better* than the networks do. So the course
+# Doing nothing costs .03 of IoU, and keeps the outline *better* than those networks do. So the course
 # has one rule: **no method is shown without the row "identity"**. Here are all photographs at hand.
 
 # %%

@@ -194,8 +194,8 @@ table.style.format(precision=3)
 
 # %% [markdown]
 # The row `erode` is the **identity**: the score of a method that returns the stroke as it is. On
-# 154 pictures of COCO at full size, the same strokes give (the last two rows are the networks that
-# the authors released):
+# 154 pictures of COCO at full size, the same strokes give (measured once, before this project began;
+# the networks are those that the authors released, which are not here):
 #
 # | method | missed | outside | IoU | 1-px boundary IoU |
 # |---|---:|---:|---:|---:|
