@@ -294,6 +294,13 @@ def test_a_method_on_fewer_pictures_is_compared_on_those(measured: Path, tmp_pat
     row = found.loc["watershed"]
     assert row["iou"] - row["difference"] == pytest.approx(same)
     assert "(n 2)" in comparison.tables_of(folder)["overview.md"]
+    refiner = identity.assign(method="lite0", iou=identity["iou"] / 2)
+    refiner.to_csv(folder / "rows" / "lite0.csv", index=False)
+    overview = comparison.overview(comparison.read(folder).answers)
+    found = overview[overview["recipe"] == "plain_sparse"].set_index("method")
+    assert found.loc["watershed", "refiner"] == pytest.approx(same / 2)
+    assert f"(n 2; lite0 there {same / 2:.3f})" in comparison.tables_of(folder)["overview.md"]
+    (folder / "rows" / "lite0.csv").unlink()
     file.write_text("".join(lines))
     base = folder / "rows" / "identity.csv"
     base.write_text("".join(base.read_text().splitlines(keepends=True)[:-1]))
