@@ -296,7 +296,7 @@ def _overview_md(found: pd.DataFrame) -> str:
     for row in found.to_dict("records"):
         kind = row["split"], row["recipe"]
         text = f"{row['iou']:.3f} [{row['low']:.3f}, {row['high']:.3f}], {row['made_worse']:.0%}"
-        fewer = row["n"] < full[kind]
+        fewer = bool(row["n"] < full[kind])
         there = f"; {PRETRAINED[0]} there {row['refiner']:.3f}" * bool(row["refiner"] >= 0)
         cells[row["method"], *kind] = text + f" (n {row['n']}{there})" * fewer
     head = [f"{kind} ({split}, n {full[split, kind]})" for split, kind in kinds]
