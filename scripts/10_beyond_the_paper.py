@@ -512,7 +512,7 @@ plt.show()
 # The real thing is one command, `nseg train-refiner --data data/coco1000`: the recipe is
 # `nseg_lib/interactive/lite0.yml`, the log is `reports/refiner/training.csv`. Each loss in it is of
 # crops that were never seen before and mostly never come again, so it is no loss by heart. It runs
-# in two cycles, in each of which the crops grow and the learning rate falls; the mean of the
+# in cycles, in each of which the crops grow and the learning rate falls; the mean of the
 # weights at their ends is what is kept.
 #
 # ## What each ingredient adds
