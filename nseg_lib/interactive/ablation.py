@@ -40,11 +40,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "edge weighted": {"training.edge": 2.0},
     "largest objects alone": {"prompts.largest": 1.0},
     "one look": {"network.zoom": None},
+    "background strokes do not widen the first look": {"network.beside": 0.0},
     "edge of coarse masks not kept": {"network.keep": 0},
 }
 """Name → settings that leave one ingredient out, or bring back one that was dropped: the edge."""
 
-ANSWERS = {"one look", "edge of coarse masks not kept"}
+ANSWERS = {
+    "one look",
+    "background strokes do not widen the first look",
+    "edge of coarse masks not kept",
+}
 """Variants that answer differently with the recipe's own network; nothing is trained anew."""
 
 KINDS = ("erode", "sparse", "sparse_object", "dense", "plain_sparse")

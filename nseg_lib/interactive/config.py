@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field
 
 from nseg_lib.config import ConfigError, Strict, parse, set_values
+from nseg_lib.interactive.crops import BESIDE
 
 RECIPE = Path(__file__).parent / "lite0.yml"
 """The recipe of the network that comes with the package."""
@@ -29,6 +30,9 @@ class NetworkConfig(Strict):
     """Working size of the first look, round the strokes: pixels of the longer side."""
     zoom: Size | None = 320
     """Working size of the second look, round what the first one found; none: one look is all."""
+    beside: Annotated[float, Field(ge=0)] = BESIDE
+    """How far off background strokes are still in the first look, in times the object strokes'
+    longer side; 0: they do not widen it."""
     keep: Annotated[int, Field(ge=0, le=16)] = 3
     """Pixels: an answer that departs less from a coarse mask's edge leaves it as it is; 0: off."""
 

@@ -20,7 +20,8 @@ LOOK_LEAST = 0.3
 
 BESIDE = 4.0
 """Background strokes up to this many times the object strokes' longer side away from their middle
-are in the first look too: they are drawn round the object, and tell how far it may reach."""
+are in the first look too: they are drawn round the object, and tell how far it may reach.
+A recipe can have another number (``network.beside``)."""
 
 ZOOM_MARGIN = 0.2
 """Margin of the second look round the object found, as a share of its longer side."""
@@ -76,13 +77,19 @@ def around(box: Crop, half: tuple[float, float], shape: tuple[int, ...]) -> Crop
     )
 
 
-def look(strokes: Mask, background: Mask, scale: float = 1.0) -> Crop:
-    """The first look: wide, as strokes may cover little of their object."""
+def look(strokes: Mask, background: Mask, scale: float = 1.0, beside: float = BESIDE) -> Crop:
+    """The first look: wide, as strokes may cover little of their object.
+
+    Args:
+        strokes, background: bool H×W; ``strokes`` has a pixel.
+        scale: of the reach that the object strokes ask for.
+        beside: see :data:`BESIDE`; 0 leaves background strokes out of account.
+    """
     box = bounding_box(strokes)
     reach = scale * max(LOOK * box.longer, LOOK_LEAST * max(strokes.shape), MARGIN_LEAST)
     crop = around(box, (reach, reach), strokes.shape)
-    far = around(box, (BESIDE * box.longer, BESIDE * box.longer), strokes.shape)
-    if not background[far.window].any():
+    far = around(box, (beside * box.longer, beside * box.longer), strokes.shape)
+    if not beside or not background[far.window].any():
         return crop
     marked = bounding_box(background[far.window])
     return Crop(

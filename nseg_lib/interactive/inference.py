@@ -111,7 +111,10 @@ def two_looks(
     """The network's own logits; arguments as of :func:`answer`."""
     last = np.zeros_like(stroke) if mask is None else mask
     seen = stroke | last
-    crop = crops.look(stroke, background) if mask is None else crops.zoom(seen, margin=0.3)
+    if mask is None:
+        crop = crops.look(stroke, background, beside=config.beside)
+    else:
+        crop = crops.zoom(seen, margin=0.3)
     logits = _look(network, image, (stroke, background, last), crop, config.look)
     if config.zoom is None:
         return logits
