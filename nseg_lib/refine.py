@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -119,7 +121,9 @@ class Refiner:
                     _check_plane(name, value, stroke)
             seen = nothing if background is None else background
             last = mask if mask is not None and mask.any() else None
-            return answer(self.network, self.config.network, image, stroke, seen, last)
+            careful = self.config.network.careful
+            second = _shipped(careful, str(self.device)).enlarged_logits if careful else None
+            return answer(self.network, self.config.network, image, stroke, seen, last, second)
         if background is not None or mask is not None:
             raise ValueError(
                 f"{self.config.name} sees object strokes alone: give neither background nor mask, "
@@ -129,6 +133,21 @@ class Refiner:
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(channels)[None].to(self.device))
         return logits[0, 0].float().cpu().numpy()
+
+    def enlarged_logits(
+        self, image: NDArray[np.uint8], stroke: Mask, scale: float | None = None
+    ) -> NDArray[np.float32]:
+        """:meth:`logits` asked at the scale of training, or another, and brought back to size."""
+        scale = self.scale if scale is None else scale
+        if scale == 1:
+            return self.logits(image, stroke)
+        height, width = stroke.shape
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        share = cv2.resize(stroke.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        # A line thinner than a pixel would vanish at one half.
+        logits = self.logits(small, share >= min(0.5, float(share.max())))
+        return cv2.resize(logits, (width, height))
 
     def refine(
         self,
@@ -154,6 +173,12 @@ class Refiner:
                 given to a network that does not correct (see :attr:`corrects`).
         """
         return self.logits(image, stroke, background, mask) > 0
+
+
+@cache
+def _shipped(name: str, device: str) -> Refiner:
+    """A network of the package, read once."""
+    return Refiner.from_pretrained(name, device)
 
 
 def _check_plane(name: str, value: object, stroke: Mask) -> None:

@@ -26,7 +26,7 @@ from nseg_lib.summaries import bootstrap_interval
 
 SHORT: dict[str, Any] = {
     "training.steps": 250, "training.size": [160], "training.warmup": 25, "training.cycles": 1,
-    "network.look": 192, "network.zoom": 224,
+    "network.look": 192, "network.zoom": 224, "network.careful": None,
 }  # fmt: skip
 """What sets the trainings compared here apart from the shipped network's: they are short and small,
 and so are their looks."""
@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "largest objects alone": {"prompts.largest": 1.0},
     "one look": {"network.zoom": None},
     "background strokes do not widen the first look": {"network.beside": 0.0},
+    "careful masks by two networks": {"network.careful": "tiny16-32_bce-dice"},
     "edge of coarse masks not kept": {"network.keep": 0},
 }
 """Name → settings that leave one ingredient out, or bring back one that was dropped: the edge."""
@@ -48,6 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 ANSWERS = {
     "one look",
     "background strokes do not widen the first look",
+    "careful masks by two networks",
     "edge of coarse masks not kept",
 }
 """Variants that answer differently with the recipe's own network; nothing is trained anew."""

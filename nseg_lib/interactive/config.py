@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -33,6 +33,8 @@ class NetworkConfig(Strict):
     beside: Annotated[float, Field(ge=0)] = BESIDE
     """How far off background strokes are still in the first look, in times the object strokes'
     longer side; 0: they do not widen it."""
+    careful: Literal["tiny16-32_bce-dice", "res16-32_bce-dice", "res16-128_bce-dice"] | None = None
+    """A shipped network of the paper whose logits are added where the stroke is a careful mask."""
     keep: Annotated[int, Field(ge=0, le=16)] = 3
     """Pixels: an answer that departs less from a coarse mask's edge leaves it as it is; 0: off."""
 

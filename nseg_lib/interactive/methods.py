@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,15 +76,7 @@ class RefinerMethod:
         if getattr(self.refiner, "corrects", False):
             drawn = background if background.any() else None
             return self.refiner.refine(image, stroke, drawn, mask)
-        if self.scale == 1:
-            return self.refiner.refine(image, stroke)
-        height, width = stroke.shape
-        size = max(1, round(width * self.scale)), max(1, round(height * self.scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        share = cv2.resize(stroke.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        # A line thinner than a pixel would vanish at one half.
-        logits = self.refiner.logits(small, share >= min(0.5, float(share.max())))
-        return cv2.resize(logits, (width, height)) > 0
+        return self.refiner.enlarged_logits(image, stroke, self.scale) > 0
 
 
 def names() -> tuple[str, ...]:
