@@ -11,7 +11,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import crops, training
 from nseg_lib.interactive.crops import Crop
-from nseg_lib.interactive.inference import keep_edge
+from nseg_lib.interactive.inference import is_careful, keep_edge
 from nseg_lib.interactive.network import PromptNet, build, load_imagenet, stroke_similarity
 from nseg_lib.refine import Refiner, save_weights
 
@@ -266,6 +266,47 @@ def test_a_rough_mask_s_edge_is_not_kept():
         stroke[87:90, column : column + 6] = False
     assert (keep_edge(found, stroke, 3) == found).all()
     assert (keep_edge(found, found, 3) == found).all()
+
+
+def disc(radius, row=150, column=200, shape=(300, 400)):
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+
+
+def test_a_careful_mask_is_smooth_and_short_of_an_object_whose_edge_it_shares():
+    found = disc(80)
+    image = np.where(found[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
+    stroke = found & ~disc(30, row=80)  # a bite out of it
+    assert is_careful(image, stroke, found)
+    assert not is_careful(np.full_like(image, 40), stroke, found), "no edge in the picture"
+    assert not is_careful(image, disc(90), found), "beyond the object"
+    assert not is_careful(image, disc(40), found), "a small part of it"
+    line = np.zeros_like(found)
+    line[140:150, 125:275] = True
+    assert not is_careful(image, line, found)
+    assert not is_careful(image, square(300, 400, 80, 130, 140), np.ones_like(found)), "a box"
+    rough = stroke & (np.indices(found.shape).sum(axis=0) % 12 > 2)
+    assert not is_careful(image, rough, found)
+
+
+def test_a_careful_mask_is_judged_by_two_networks(monkeypatch):
+    refiner = Refiner.from_pretrained()
+    found = disc(80)
+    image = np.where(found[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
+    stroke = found & ~disc(30, row=80)
+    asked = []
+
+    def enlarged(self, image, stroke, scale=None):
+        asked.append(self.config.name)
+        return np.full(stroke.shape, -9, np.float32)
+
+    monkeypatch.setattr(Refiner, "enlarged_logits", enlarged)
+    logits = refiner.logits(image, stroke)
+    assert asked == ["tiny16-32_bce-dice"]
+    assert logits.max() <= 0.1, "a veto, save for the edge that is kept"
+    refiner.logits(image, stroke, background=~disc(120))
+    refiner.logits(image, stroke, mask=stroke)
+    assert len(asked) == 1, "not where anything else was drawn"
 
 
 def test_a_thin_stroke_has_no_say_about_the_edge():

@@ -86,9 +86,9 @@ def answer(
 def is_careful(image: Image, stroke: Mask, found: Mask) -> bool:
     """Whether a stroke looks like a mask drawn with care that falls short of its object.
 
-    It is one piece of paint rather than lines, smooth, no box, nearly all of it is in the answer,
-    of which it is a good part, and its edge runs where the picture has edges: there the logarithm of the gradient is above its
-    mean within 10 pixels around.
+    It is paint rather than lines, smooth, no box; nearly all of it is in the answer, of which it is
+    a good part; and its edge runs where the picture has edges: there the logarithm of the gradient
+    is above its mean within 10 pixels around.
 
     Args:
         image: uint8 H×W×3.
