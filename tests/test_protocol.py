@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -319,8 +320,8 @@ def test_methods_by_name() -> None:
 
 def test_a_network_of_the_paper_sees_the_object_strokes_alone() -> None:
     class Paper:
-        def refine(self, image: methods.Image, stroke: Mask) -> Mask:
-            return stroke
+        def enlarged_logits(self, image: methods.Image, stroke: Mask, scale: float) -> Any:
+            return np.where(stroke, scale, -1)
 
     mask = ring()
     method = methods.RefinerMethod(Paper(), "paper")

@@ -145,3 +145,15 @@ def test_shrinking_keeps_picture_mask_and_stroke_together() -> None:
     assert small.mean() == pytest.approx(mask.mean(), rel=0.1)
     untouched = rescale(IMAGE, mask, STROKE, 1.0)
     assert untouched[0] is IMAGE
+
+
+def test_a_network_asked_at_another_scale_answers_at_the_picture_s_size():
+    refiner = Refiner.from_pretrained("tiny16-32_bce-dice")
+    assert refiner.scale == 0.5
+    image = np.random.default_rng(0).integers(0, 255, (61, 80, 3), np.uint8)
+    stroke = np.zeros((61, 80), bool)
+    stroke[30, 20:60] = True  # half a pixel wide at that scale
+    logits = refiner.enlarged_logits(image, stroke)
+    assert (logits.shape, logits.dtype) == ((61, 80), np.float32)
+    assert not np.allclose(logits, refiner.logits(image, stroke), atol=0.1)
+    assert (refiner.enlarged_logits(image, stroke, 1.0) == refiner.logits(image, stroke)).all()
