@@ -91,7 +91,9 @@ class Comparison:
             ours = effects.compare(e, there, self.metric)
             theirs = effects.matched(e.authors, self.pairs, column)
         printed = self._printed(e, self.pairs)
-        comparable = self._printed(e, there) if there and like_the_paper(e, self.metric) else NAN
+        comparable = (
+            self._printed(e, there) if there and like_the_paper(e, self.metric) else math.nan
+        )
         verdict = decide(ours, self.sign, printed=comparable, room=room(e, ours, self.metric))
         if self.every and verdict == HOLDS and len(there) < len(self.pairs):
             verdict = UNKNOWN
@@ -122,9 +124,6 @@ class Comparison:
         pairs = ", ".join(f"{a} − {b}" for a, b in self.pairs)
         side = "above 0" if self.sign > 0 else "below 0"
         return f"{LABELS[self.metric]}, {pairs}: {'each ' * self.every}interval {side}"
-
-
-NAN = math.nan
 
 
 def room(e: Evidence, effect: Effect | None, metric: str) -> float:

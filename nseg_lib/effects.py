@@ -136,7 +136,7 @@ def matched(
         return None
     differences = pd.concat([wide[a] - wide[b] for a, b in there], axis=1).dropna().mean(axis=1)
     if late:
-        differences = differences[-(len(differences) // 3) :]
+        differences = differences[len(differences) - len(differences) // 3 :]
     n = len(differences)
     if n < 2:
         return None

@@ -107,6 +107,9 @@ def test_equal_epochs_are_compared_and_the_interval_is_students(half: Evidence) 
     late = effects.matched(half.authors, claims.BOUNDARY, "val_iou", late=True)
     assert late is not None
     assert (late.n, late.mean) == (3, pytest.approx(differences[-3:].mean()))
+    first = half.authors[half.authors["epoch"] < 2]
+    assert effects.matched(first, claims.BOUNDARY, "val_iou") is not None
+    assert effects.matched(first, claims.BOUNDARY, "val_iou", late=True) is None
     assert effects.matched(half.authors, claims.BOUNDARY, "no_such_column") is None
 
 
