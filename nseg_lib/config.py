@@ -82,6 +82,8 @@ class TrainingConfig(Strict):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     batch_size: Annotated[int, Field(ge=1)] = 1
     """Above 1, only pictures of equal size share a batch."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """What the network computes in; ``bf16-mixed`` keeps weights and loss in 32 bits."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
 
 

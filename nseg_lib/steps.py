@@ -127,18 +127,20 @@ def _training_sidecar(step: Step) -> dict[str, Any]:
 
 
 def adopt(root: Path, step: Step) -> str:
-    """Record a network that was trained outside the graph, perhaps for fewer epochs.
+    """Record a network trained outside the graph, perhaps for fewer epochs or in another precision.
 
     Returns:
         Why it cannot be: what of its configuration or data is another than the step's.
     """
+    from nseg_lib import config
     from nseg_lib.datasets import fingerprint
 
     folder = step.artefact.parent
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    theirs, ours = graph._flat(run["config"]), graph._flat(step.settings)
+    settings = config.parse(run["config"], str(folder / "run.json")).model_dump()
+    theirs, ours = graph._flat(settings), graph._flat(step.settings)
     other = [key for key, value in ours.items() if theirs.get(key) != value]
-    if other and other != ["training.epochs"]:
+    if not {"training.epochs", "training.precision"}.issuperset(other):
         return ", ".join(f"{key}: {theirs.get(key)} → {ours[key]}" for key in other)
     data = next(iter(step.inputs())).rpartition(":")[0]
     if run["data"] != fingerprint(root / data, sorted(run["data"])):

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nseg_lib import coco, models
-from nseg_lib.config import Config, ConfigError
+from nseg_lib.config import Config, ConfigError, parse
 from nseg_lib.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate, fingerprint
 from nseg_lib.losses import RefinementLoss
 from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
@@ -61,7 +61,12 @@ class RefinementModule(L.LightningModule):
         if batch is None:
             return None
         inputs, target = batch
-        return self.loss(self(inputs), target)
+        return self._loss(self(inputs), target)
+
+    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss in 32 bits whatever the network computes in: Sobel magnitudes need them."""
+        with torch.autocast(logits.device.type, enabled=False):
+            return self.loss(logits.float(), target)
 
     def validation_step(self, batch: Pair, batch_idx: int) -> None:
         """Mean over pictures of the loss and of IoU at probability .5, on frozen strokes."""
@@ -71,7 +76,7 @@ class RefinementModule(L.LightningModule):
         union = (predicted | truth).sum()
         iou = (predicted & truth).sum() / union.clamp(min=1)
         self.log_dict(
-            {"val_loss": self.loss(logits, target), "val_iou": iou},
+            {"val_loss": self._loss(logits, target), "val_iou": iou},
             on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True,
         )  # fmt: skip
 
@@ -229,6 +234,7 @@ def train(
     bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
     trainer = L.Trainer(
         accelerator=accelerator, devices=devices, max_epochs=config.training.epochs,
+        precision=config.training.precision,
         callbacks=[CsvLog(out, say), stopping, best, latest, *bar],
         logger=False, deterministic=True,
         enable_progress_bar=bool(bar), enable_model_summary=False, num_sanity_val_steps=0,
@@ -293,6 +299,7 @@ def _claim(config: Config, data: Path, out: Path) -> bool:
     mine = {"config": config.model_dump(), "data": fingerprint(data, SPLITS)}
     path, epochs = out / "run.json", config.training.epochs
     before = json.loads(path.read_text()) if path.exists() else mine
+    before["config"] = parse(before["config"], str(path)).model_dump()  # settings since added
     planned = before["config"]["training"]["epochs"]
     before["config"]["training"]["epochs"] = epochs
     for part, value in mine.items():
