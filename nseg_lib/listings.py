@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from nseg_lib.config import TrainingConfig
 from nseg_lib.evidence import Evidence, read_json
 from nseg_lib.paper_tables import NOT_RUN
 from nseg_lib.profiles import Profile, train_command
@@ -16,6 +17,8 @@ from nseg_lib.tables import Table, grouped, number
 
 FEWEST = 10
 """Pictures that a supercategory must have for an interval."""
+
+DEFAULT_PRECISION = TrainingConfig().precision
 
 
 def runs_table(e: Evidence) -> Table:
@@ -52,7 +55,16 @@ def _run_row(e: Evidence, model: str, seed: int, run: Run | None) -> dict[str, s
         row |= {"epochs": str(len(run.log())), "kept": str(run.best_epoch)}
     means = {f"{split} IoU": _mean_iou(e, split, model, seed) for split in e.splits}
     row["state"] = run_state(e.profile, run, evaluated=any(m != "–" for m in means.values()))
-    return row | means | _provenance(record) | {"command": train_command(e.profile, model, seed)}
+    command = train_command(e.profile, model, seed)
+    if (precision := precision_of(record)) != DEFAULT_PRECISION:
+        command += f" --set training.precision={precision}"
+    return row | means | _provenance(record) | {"command": command}
+
+
+def precision_of(record: Mapping[str, Any]) -> str:
+    """What a run's provenance says that its network computed in."""
+    training = (record.get("config") or {}).get("training", {})
+    return str(training.get("precision", DEFAULT_PRECISION))
 
 
 def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:

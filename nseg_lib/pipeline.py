@@ -200,7 +200,7 @@ def _mark(
 
 
 def _keep_trained(root: Path, steps: Mapping[str, Step], say: Say) -> None:
-    from nseg_lib.steps import adopt, rewrite_record
+    from nseg_lib.steps import adopt, rewrite_record, trained_settings
 
     for step in steps.values():
         state = graph.state(root, step)
@@ -208,7 +208,9 @@ def _keep_trained(root: Path, steps: Mapping[str, Step], say: Say) -> None:
             other = adopt(root, step)
             say(f"cannot take over {step.name}: {other}" if other else f"took over {step.name}")
         elif step.kind == "train" and state.kind == "stale":
-            if all(why.startswith("nseg_lib/") for why in state.why):
+            theirs = trained_settings(step.artefact.parent).items()
+            added = [f"{k}: unset → {v}" for k, v in theirs]  # settings that came later
+            if all(why.startswith("nseg_lib/") or why in added for why in state.why):
                 rewrite_record(root, step, kept_despite=list(state.why))
                 say(f"kept {step.name} though {', '.join(state.why)}")
             else:

@@ -132,17 +132,15 @@ def adopt(root: Path, step: Step) -> str:
     Returns:
         Why it cannot be: what of its configuration or data is another than the step's.
     """
-    from nseg_lib import config
     from nseg_lib.datasets import fingerprint
 
     folder = step.artefact.parent
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    settings = config.parse(run["config"], str(folder / "run.json")).model_dump()
-    theirs, ours = graph._flat(settings), graph._flat(step.settings)
+    theirs, ours = trained_settings(folder), graph._flat(step.settings)
     other = [key for key, value in ours.items() if theirs.get(key) != value]
     if not {"training.epochs", "training.precision"}.issuperset(other):
         return ", ".join(f"{key}: {theirs.get(key)} → {ours[key]}" for key in other)
     data = next(iter(step.inputs())).rpartition(":")[0]
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if run["data"] != fingerprint(root / data, sorted(run["data"])):
         return "it was trained on other data"
     record = _training_sidecar(step)
@@ -151,6 +149,17 @@ def adopt(root: Path, step: Step) -> str:
     rewrite_record(root, step, taken_over=[f"{k}: {theirs.get(k)} of {ours[k]}" for k in other])
     step.begun.unlink(missing_ok=True)
     return ""
+
+
+def trained_settings(folder: Path) -> dict[str, Any]:
+    """A run's configuration by dotted keys, those that came later at their default."""
+    from nseg_lib import config
+
+    path = folder / "run.json"
+    if not path.is_file():
+        return {}
+    run = json.loads(path.read_text(encoding="utf-8"))
+    return graph._flat(config.parse(run["config"], str(path)).model_dump())
 
 
 def rewrite_record(root: Path, step: Step, **extra: Any) -> None:

@@ -249,6 +249,27 @@ def test_trained_networks_are_kept_on_request_and_say_so(project):
     assert TINY in to_do(project)
 
 
+def test_a_setting_that_came_later_leaves_trained_networks_as_they_are(project):
+    folder = project / "runs/toy/tiny16-32_bce-dice/seed42"
+    for name, keys in (
+        ("run.json", ("config", "training")),
+        ("weights.safetensors.json", ("made_from",)),
+    ):
+        values = json.loads((folder / name).read_text())
+        part = values
+        for key in keys:
+            part = part[key]
+        part.pop("precision", None), part.pop("setting training.precision", None)
+        (folder / name).write_text(json.dumps(values))
+    assert to_do(project)[TINY] == "training.precision: unset → 32-true"
+    lines: list[str] = []
+    pipeline._keep_trained(
+        project, graph.build(project, profiles.load(project, "toy")), lines.append
+    )
+    assert lines == [f"kept {TINY} though training.precision: unset → 32-true"]
+    assert TINY not in to_do(project)
+
+
 def test_a_run_that_was_cut_short_is_taken_over_on_request_and_listed_so(project):
     sidecar = project / "runs/toy/tiny16-32_bce-dice/seed42/weights.safetensors.json"
     sidecar.unlink()
