@@ -167,7 +167,9 @@ def evaluate_refiner(
         list[str] | None,
         typer.Argument(help="Baselines, shipped networks, NAME=weights.safetensors; default: all."),
     ] = None,
-    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")] = Path("data/coco"),
+    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")] = Path(
+        "data/coco1000"
+    ),
     split: Annotated[str, typer.Option(help="Of the data set.")] = "test",
     out: Annotated[Path, typer.Option(help="Rows, tables, figure.")] = Path("reports/refiner"),
     kinds: Annotated[
@@ -321,7 +323,7 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
 
 @app.command()
 def verify(profile: Profile = "half") -> None:
-    """Make every table and every figure's numbers again from the committed rows, and compare.
+    """Make every table and all figures' numbers but Figure 7's again from the rows, and compare.
 
     Needs no pictures and trains nothing. Example: nseg verify --profile half
     """
@@ -349,7 +351,7 @@ def verify(profile: Profile = "half") -> None:
 def evidence(profile: Profile = "half") -> None:
     """Write all tables and figures that rows make, and the page, from what the report holds.
 
-    For rows that were made elsewhere, as on a lent GPU: no network needs to be here.
+    For rows that were made on another machine: no network needs to be here.
     Example: nseg evidence --profile paper
     """
     import matplotlib as mpl

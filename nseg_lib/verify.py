@@ -1,4 +1,4 @@
-"""Make every table and every figure's numbers again from what is committed, and compare.
+"""Make every table and every figure's numbers, but Figure 7's, again from what is committed.
 
 No picture is read and no network trained: rows, logs and measurements in ``reports/<profile>`` are
 all there is to a table (:mod:`nseg_lib.evidence`). Of a figure the numbers it shows are compared,

@@ -399,7 +399,7 @@ compared.style.format(SIGNED)
 # %% [markdown]
 # (For the Hausdorff distance, negative is better.) The IoU that the table credits to the boundary
 # loss is gone once both networks have seen equally many pictures, as far as
-# the logs tell: the runs without the term ended after a dozen epochs, and nothing compares later ones. A gain remains in the boundary
+# the logs tell: the runs without the term ended after nine epochs, and nothing compares later ones. A gain remains in the boundary
 # metric, which is what the term is for, and it is a small part of what the table shows.
 #
 # The same look at the residual models, where the table puts `tiny` ahead with the boundary term:

@@ -240,8 +240,9 @@ if numbers is not None:
 
 # %% [markdown]
 # *What to look for:* compare the pink cloud with the grey ones. These people hatched: long thin
-# lines, over a fifth of the object; `dense` is broader and shorter, and spans them, while `sparse`
-# asks what happens if someone has less patience. The paper's stroke (`erode`) is in another world:
+# lines, over a fifth of the object; `dense` covers as much with broader and shorter ones (the
+# thinnest and longest of people's lie outside it), while `sparse` asks what happens if someone has
+# less patience. The paper's stroke (`erode`) is in another world:
 # as wide as a third of the object or more, covering nearly all of it. Simulation is meant to be
 # *wider* than any one group of people, for nobody knows how the next person draws.
 
@@ -488,8 +489,8 @@ show_batch(fed, y, last=True)
 
 # %% [markdown]
 # Before anything is trained for hours, a test that takes seconds: a network that cannot learn eight
-# crops **by heart** will learn nothing else. The loss is the library's, cross-entropy with more
-# weight at the object's edge, plus one minus the soft IoU:
+# crops **by heart** will learn nothing else. The loss is the library's, cross-entropy plus one minus
+# the soft IoU (it can give the object's edge more weight; this recipe does not):
 
 # %%
 torch.manual_seed(0)
@@ -526,19 +527,21 @@ plt.show()
 # `nseg_lib/interactive/lite0.yml`, the log is `reports/refiner/training.csv`. Each loss in it is of
 # crops that were never seen before and mostly never come again, so it is no loss by heart. It runs
 # in cycles, in each of which the crops grow and the learning rate falls; the mean of the
-# weights at their ends is what is kept.
+# weights at their ends is what it keeps. The shipped file came about a little otherwise: its model
+# card (`nseg_lib/weights/README.md`) says how.
 #
 # ## What each ingredient adds
 #
 # Colour, two looks, simulated strokes, a pretrained encoder, similarity, feedback: does all of it
-# help? Leave one out, train again, and compare on the same pictures and the same strokes. The
-# trainings compared here are short, all alike.
+# help? Leave one out, train again (or, where it only concerns how the network is asked, ask again),
+# and compare on the same pictures and the same strokes. The trainings compared here are short, all
+# alike; so short that on `erode` most of them are still below the stroke itself.
 
 # %%
 ablation = committed("ablation/ablation.csv", "python -m nseg_lib.interactive.ablation")
 if ablation is not None:
-    whole, variants = "the recipe", list(ablation["variant"].unique())
-    left_out = [v for v in reversed(variants) if v != whole]
+    shown = [v for v in ablation["variant"].unique() if v not in ("the recipe", "stroke unchanged")]
+    left_out = shown[::-1]
     kinds = list(ablation["kind"].unique())
     fig, axes = plt.subplots(
         1, len(kinds), figsize=(11, 3), sharex=True, sharey=True, layout="constrained"
@@ -553,8 +556,10 @@ if ablation is not None:
     plt.show()
 
 # %% [markdown]
-# *What to look for:* a point left of the line is an ingredient that is missed where it is left out;
-# `edge weighted` brings back one that the recipe has dropped.
+# *What to look for:* a point left of the line is an ingredient that is missed where it is left out.
+# In two rows something is put in instead, and a point on the right is a gain: `edge weighted` brings
+# back what the recipe has dropped, `careful masks by two networks` what the short recipe does
+# without.
 # An interval that holds the line has shown nothing, on this many pictures and with so short a
 # training. And one thing may help one kind of stroke and cost another.
 #
@@ -567,7 +572,7 @@ if ablation is not None:
 # 3. **By the share made worse**: a tool that spoils one picture in four is not used twice.
 # 4. **In absolute terms too**: where the stroke is a thin line, beating it means little.
 # 5. **On more than one kind of stroke**, some of which no network was trained on: straight lines
-#    of another program (`plain_…`), and what people drew.
+#    by code of their own (`plain_…`), and what people drew.
 # 6. **Beside methods without training**, under the same rules.
 #
 # The measurement proper is `nseg evaluate-refiner`, on the test split that nothing was selected on;
@@ -828,9 +833,10 @@ print(exercises.check_likeness(likeness))
 #
 # - Most of the paper's IoU comes in with the stroke; a line through the middle shows it.
 # - A network knows the strokes it was trained on. So strokes are simulated widely, compared with
-#   people's, and the measurement has some that no simulator of ours drew.
+#   people's, and the measurement has some that the simulator of the training did not draw.
 # - Two looks, six channels and a likeness to the strokes; then its own answers fed back, so that it
 #   can be corrected.
-# - Every ingredient has to show what it adds, and the worst cases are chosen by a rule.
+# - Each ingredient is left out once: some are missed at once, some show nothing in a short training,
+#   some cost one kind of stroke what they give another. The worst cases are chosen by a rule.
 #
 # Back to the [start](00_start_here.ipynb).

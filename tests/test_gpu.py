@@ -1,4 +1,4 @@
-"""The scripts for a lent GPU: parts that fit, an order that survives a cut, and what comes back."""
+"""The scripts for a remote GPU: parts that fit, an order that survives a cut, what comes back."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import pandas as pd
 from nseg_lib import coco
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import training
-from nseg_lib.interactive.methods import RefinerMethod
+from nseg_lib.interactive.methods import RefinerMethod, SeededMethod
 from nseg_lib.interactive.prompts import prompt_samples
 from nseg_lib.interactive.protocol import one_answer
 from nseg_lib.provenance import write_atomic
@@ -54,6 +54,9 @@ ANSWERS = {
 }
 """Variants that answer differently with the recipe's own network; nothing is trained anew."""
 
+IDENTITY = "stroke unchanged"
+"""What doing nothing gives, beside the variants."""
+
 KINDS = ("erode", "sparse", "sparse_object", "dense", "plain_sparse")
 """Kinds of prompt that are judged."""
 
@@ -69,6 +72,8 @@ def _folder(name: str) -> str:
 def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str]) -> Path:
     """Train and judge the variants; the table, as Markdown, beside its rows."""
     split = coco.load_split(data, "val")
+    unchanged = prompt_samples(split, KINDS, pictures=pictures)
+    one_answer(SeededMethod("identity"), unchanged, out / f"{_folder(IDENTITY)}.csv")
     for name in names:
         trained = "the recipe" if name in ANSWERS else name
         settings, folder = SHORT | VARIANTS[trained], runs / _folder(trained)
@@ -91,7 +96,7 @@ def write_table(out: Path) -> Path:
 
 def tables_of(out: Path) -> dict[str, str]:
     """``ablation.csv`` and ``ablation.md`` from the variants' rows, as text."""
-    found = {name: out / f"{_folder(name)}.csv" for name in VARIANTS}
+    found = {name: out / f"{_folder(name)}.csv" for name in (IDENTITY, *VARIANTS)}
     rows = {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
     lines: list[tuple[str, ...]] = [("variant", "kind", "n", "iou", "difference", "low", "high")]
     for name, table in rows.items():
@@ -118,10 +123,11 @@ def _markdown(lines: list[tuple[str, ...]]) -> str:
     rows = [["variant", *KINDS], ["---"] * (1 + len(KINDS))]
     rows += [[name, *(found[kind] for kind in KINDS)] for name, found in cells.items()]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    n = max(int(line[2]) for line in lines)
+    n = {kind: max(int(line[2]) for line in lines if line[1] == kind) for kind in KINDS}
+    counts = ", ".join(f"{kind} {number}" for kind, number in n.items())
     settings = ", ".join(f"{key}={value}" for key, value in SHORT.items())
     return (
-        f"IoU on {n} validation pictures, and the difference to the whole recipe [95 %]. "
+        f"IoU on validation pictures ({counts}), and the difference to the whole recipe [95 %]. "
         f"Short trainings, one seed; apart from the recipe: {settings}.\n\n{table}\n"
     )
 

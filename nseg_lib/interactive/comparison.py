@@ -89,7 +89,7 @@ def tables_of(folder: str | Path) -> dict[str, str]:
         strokes = strokes_table(rows.corrections)
         texts["curve.csv"] = _csv(curves)
         texts["corrections.csv"] = _csv(strokes)
-        texts["corrections.md"] = _strokes_md(strokes, curves)
+        texts["corrections.md"] = _strokes_md(strokes, curves, rows.corrections)
     return texts
 
 
@@ -235,6 +235,13 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 # --- text -----------------------------------------------------------------------------------------
 
+_KEY = (
+    "erode: the paper's stroke. sparse, dense: thin and hatched strokes by the simulator of the "
+    "training. plain: straight lines that no training used. …_object: without strokes on the "
+    "background. scribbles1: drawn by people. boxes: drawn by people, filled."
+)
+"""What the columns are called after."""
+
 _Part = tuple[str, str, str, pd.DataFrame]
 
 
@@ -271,7 +278,14 @@ def _prompts_csv(parts: Sequence[_Part]) -> str:
 
 def _prompts_md(parts: Sequence[_Part]) -> str:
     whole = [(s, k, summary) for s, k, size, summary in parts if size == "all"]
-    return "\n".join(f"## {s}: {k}\n\n{tables.to_markdown(summary)}" for s, k, summary in whole)
+    note = (
+        "A method with a smaller n saw the first n pictures only; its Δ is to the stroke on those. "
+        "Seconds were taken at different times, beside other work; times of one run are in "
+        "`benchmarks/results/refiner.json`.\n\n"
+    )
+    return note + "\n".join(
+        f"## {s}: {k}\n\n{tables.to_markdown(summary)}" for s, k, summary in whole
+    )
 
 
 def _sizes_md(parts: Sequence[_Part]) -> str:
@@ -285,7 +299,8 @@ def _sizes_md(parts: Sequence[_Part]) -> str:
             found.setdefault((split, kind, str(row["method"])), []).append(cell)
     lines += [(*key, *cells) for key, cells in found.items() if len(cells) == 3]  # type: ignore[misc]
     what = "mean difference to the stroke, share made worse, number of objects"
-    return f"IoU ({what}) by third of object area.\n\n" + _markdown(lines)
+    fewer = "A method with a smaller n saw the first pictures only."
+    return f"IoU ({what}) by third of object area. {fewer}\n\n" + _markdown(lines)
 
 
 def _overview_md(found: pd.DataFrame) -> str:
@@ -303,7 +318,7 @@ def _overview_md(found: pd.DataFrame) -> str:
     lines: list[Sequence[str]] = [("method", *head)]
     for method in dict.fromkeys(found["method"]):
         lines.append((method, *(cells.get((method, *kind), "–") for kind in kinds)))
-    note = (
+    note = f"{_KEY}\n\n" + (
         "IoU [95 %], share of objects made worse than the stroke by more than .005. Pictures at "
         "their own size. A slow method saw the first n pictures only: compare it with what "
         f"{PRETRAINED[0]} has there, not with the rest of its column.\n\n"
@@ -311,7 +326,7 @@ def _overview_md(found: pd.DataFrame) -> str:
     return note + _markdown(lines)
 
 
-def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame) -> str:
+def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame, corrections: pd.DataFrame) -> str:
     shown = (1, 2, 3, CURVE, MAX_STROKES)
     header = ["strokes", "method", "n"]
     header += [f"{what}@{100 * t:.0f}" for t in TARGETS for what in ("NoC", "failed")]
@@ -324,7 +339,31 @@ def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame) -> str:
             low, high = row[f"noc{at}_low"], row[f"noc{at}_high"]
             cells += [f"{row[f'noc{at}']:.2f} [{low:.2f}, {high:.2f}]", str(row[f"failed{at}"])]
         lines.append([*cells, *(f"{ious[row['strokes'], row['method'], n]:.3f}" for n in shown)])
-    return _markdown(lines)
+    counts = strokes["n"].max()
+    note = (
+        "NoC@85: mean number of strokes until an IoU of .85 is reached, 20 where it never is; "
+        "failed: objects where it never is. plain: straight lines that no training used; simulated: those "
+        f"of the training's simulator. A method with fewer than {counts} objects saw the first n "
+        "only"
+    )
+    same = _refiner_on_the_same(corrections, counts)
+    return f"{note}{same}.\n\n" + _markdown(lines)
+
+
+def _refiner_on_the_same(corrections: pd.DataFrame, full: int) -> str:
+    """What the package's refiner needs on the fewer objects that other methods saw."""
+    found: dict[str, None] = {}
+    for way, part in corrections.groupby("strokes", sort=False):
+        wide = _wide(part)
+        for values in wide.values():
+            if PRETRAINED[0] not in wide or len(values) == full:
+                continue
+            ours = wide[PRETRAINED[0]].reindex(values.index).to_numpy(np.float64)
+            if not np.isnan(ours).any():
+                noc = [np.mean([strokes_needed(v, target) for v in ours]) for target in TARGETS]
+                at = " and ".join(f"{value:.2f}" for value in noc)
+                found[f"{at} on the first {len(values)} ({way})"] = None
+    return f"; {PRETRAINED[0]} needs {', '.join(found)}" if found else ""
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Make the parts that travel to a machine without a network: a data set, wheels, the commit.
+"""Make the parts that travel to a machine without internet: a data set, wheels, the commit.
 
 python workflow/gpu/pack.py [--data data/coco1000] [--wheels pycocotools,safetensors]
 """
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 PART = 56 * 2**20
-"""Bytes of a part, at most: what can be carried is 64 MiB."""
+"""Bytes of a part, at most."""
 
 
 def parts(files: Sequence[Path], limit: int = PART) -> list[list[Path]]:
@@ -39,6 +39,15 @@ def parts(files: Sequence[Path], limit: int = PART) -> list[list[Path]]:
     return found
 
 
+def freeze(folder: Path) -> None:
+    """Draw the strokes that networks are judged on, where they are missing."""
+    from nseg_lib import coco, datasets, graph
+
+    for name in coco.find_splits(folder):
+        if name != "train":
+            datasets.freeze_strokes(coco.load_split(folder, name), graph.RECIPE)
+
+
 def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
     """Write ``data1.tar``, ``data2.tar``, … of a data set, with paths from ``root``."""
     files = sorted(path for path in (root / data).rglob("*") if path.is_file())
@@ -46,7 +55,7 @@ def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
         raise ValueError(f"{root / data}: no data set here; 'nseg data reduce' makes one")
     if not any(path.parent.name == "strokes" for path in files):
         # Drawn there, by another OpenCV, they might be others; and a run is bound to its strokes.
-        raise ValueError(f"{root / data}: no frozen strokes; 'nseg reproduce' draws them")
+        raise ValueError(f"{root / data}: no frozen strokes; see freeze()")
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("data*.tar"):
         old.unlink()
@@ -68,6 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu")
     parser.add_argument("--wheels", default="pycocotools", help="with commas; none: ''")
     arguments = parser.parse_args()
+    freeze(ROOT / arguments.data)
     for path in pack(ROOT, arguments.data, arguments.out):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 2**20:.1f} MiB")
     commit, dirty = code_version(ROOT)

@@ -5,7 +5,7 @@ goes on after its last epoch and what is done is not repeated. What is small goe
 rows, logs and provenance of all runs, and weights below 8 MB.
 
     python3 workflow/gpu/run.py --unpack
-    python3 workflow/gpu/run.py --minutes 9 --jobs 14 --out "$OUT"
+    python3 workflow/gpu/run.py --minutes 9 --jobs 14 --out results
 """
 
 from __future__ import annotations
