@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from nseg_lib import cli_data
 from nseg_lib import config as configuration
@@ -25,9 +26,9 @@ app.add_typer(cli_data.app, name="data")
 console = Console()
 
 
-def say(line: str) -> None:
+def say(line: str, markup: bool = False) -> None:
     """Print one line of progress at once, so that a log file shows it as it happens."""
-    console.print(line, highlight=False, soft_wrap=True)
+    console.print(line, markup=markup, highlight=False, soft_wrap=True)
 
 
 @app.command("models")
@@ -73,14 +74,12 @@ def list_models(
 
 def overrides(settings: list[str]) -> dict[str, Any]:
     """``["training.epochs=2"]`` → ``{"training.epochs": 2}``; values are YAML."""
-    import yaml
-
     values = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise configuration.ConfigError(f"--set {setting}: expected key=value")
-        values[key] = yaml.safe_load(value)
+        values[key] = configuration.read_yaml(value, f"--set {key}")
     return values
 
 
@@ -316,7 +315,7 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
     width = max(len(name) for name, _ in states)
     for name, state in states:
         kind = f"[{colours[state.kind]}]{state.kind:<8}[/]"
-        say(f"{kind} {name:<{width}}  {escape('; '.join(state.why))}".rstrip())
+        say(f"{kind} {name:<{width}}  {escape('; '.join(state.why))}".rstrip(), markup=True)
     counts = Counter(state.kind for _, state in states)
     say(", ".join(f"{counts[kind]} {kind}" for kind in colours))
 
@@ -336,11 +335,11 @@ def verify(profile: Profile = "half") -> None:
         outcomes["refiner"] = verification.refiner(root)
     for report, found in outcomes.items():
         for line in found.problems[:20]:
-            say(f"[red]{escape(line)}[/]")
+            say(f"[red]{escape(line)}[/]", markup=True)
         if len(found.problems) > 20:
             say(f"and {len(found.problems) - 20} more")
         for line in found.left:
-            say(f"not made again: {escape(line)}")
+            say(f"not made again: {line}")
         verdict = f"{len(found.checked)} files of reports/{report} are what their rows make"
         say(f"{verdict}; {len(found.problems)} differences" if found.problems else verdict)
     if any(found.problems for found in outcomes.values()):
@@ -393,7 +392,8 @@ def main() -> None:
     try:
         app()
     except (ValueError, TypeError, OSError) as error:
-        Console(stderr=True).print(f"nseg: {error}", style="red", highlight=False, soft_wrap=True)
+        line = Text(f"nseg: {error}", style="red")
+        Console(stderr=True).print(line, soft_wrap=True)
         raise SystemExit(2) from None
 
 

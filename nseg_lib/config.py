@@ -7,6 +7,7 @@ sets its model apart. An unknown key, a wrong type or an impossible value stops 
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -169,13 +170,31 @@ def _read(source: str | Path) -> tuple[dict[str, Any], str]:
         raise ConfigError(
             f"no model named '{source}'; give a .yml file or one of: {', '.join(names())}"
         )
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
+    values = read_yaml(text, origin)
     if not isinstance(values, dict):
         raise ConfigError(f"{origin}: expected a mapping of settings")
     return values, origin
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``1e-3`` is a number, as in YAML 1.2; by 1.1 it would be text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml(text: str, origin: str) -> Any:
+    """Parse YAML; ``origin`` is named in errors.
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 THE_EIGHT = (

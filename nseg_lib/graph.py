@@ -216,7 +216,7 @@ def _data_step(root: Path, profile: Profile, name: str) -> Step:
 
 
 def _train_step(root: Path, profile: Profile, model: str, seed: int) -> Step:
-    config = configuration.load(model, {**profile.settings, "training.seed": seed})
+    config = configuration.load(model, {**profile.settings_of(model), "training.seed": seed})
     folder = root / "runs" / profile.name / model / f"seed{seed}"
     files = [folder / name for name in ("weights.safetensors", "log.csv", "steps.csv")]
     return Step(
@@ -307,7 +307,7 @@ def _evidence_step(root: Path, profile: Profile, before: Iterable[Step]) -> Step
         out / "tables" / "claims.csv",
         tuple(step.name for step in before),
         ("nseg_lib.verify",),
-        profile.model_dump(mode="json", include={"seeds", "settings"}),
+        profile.model_dump(mode="json", include={"seeds", "settings", "own"}),
         inputs,
         products,
         weight=2,

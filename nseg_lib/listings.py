@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from nseg_lib.config import TrainingConfig
 from nseg_lib.evidence import Evidence, read_json
 from nseg_lib.paper_tables import NOT_RUN
 from nseg_lib.profiles import Profile, train_command
@@ -17,8 +16,6 @@ from nseg_lib.tables import Table, grouped, number
 
 FEWEST = 10
 """Pictures that a supercategory must have for an interval."""
-
-DEFAULT_PRECISION = TrainingConfig().precision
 
 
 def runs_table(e: Evidence) -> Table:
@@ -55,16 +52,7 @@ def _run_row(e: Evidence, model: str, seed: int, run: Run | None) -> dict[str, s
         row |= {"epochs": str(len(run.log())), "kept": str(run.best_epoch)}
     means = {f"{split} IoU": _mean_iou(e, split, model, seed) for split in e.splits}
     row["state"] = run_state(e.profile, run, evaluated=any(m != "–" for m in means.values()))
-    command = train_command(e.profile, model, seed)
-    if (precision := precision_of(record)) != DEFAULT_PRECISION:
-        command += f" --set training.precision={precision}"
-    return row | means | _provenance(record) | {"command": command}
-
-
-def precision_of(record: Mapping[str, Any]) -> str:
-    """What a run's provenance says that its network computed in."""
-    training = (record.get("config") or {}).get("training", {})
-    return str(training.get("precision", DEFAULT_PRECISION))
+    return row | means | _provenance(record) | {"command": train_command(e.profile, model, seed)}
 
 
 def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:
@@ -75,10 +63,11 @@ def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:
     """
     if run is None:
         return "done, its log is not kept" if evaluated else NOT_RUN
-    epochs = int(profile.settings.get("training.epochs", 50))
-    patience = int(profile.settings.get("training.patience", 5))
+    settings = profile.settings_of(run.model)
+    epochs = int(settings.get("training.epochs", 50))
+    patience = int(settings.get("training.patience", 5))
     taken = len(run.log())
-    if taken >= epochs or taken - 1 - run.best_epoch >= patience:
+    if taken >= epochs or run.waited >= patience:
         return "done" if evaluated else "trained, not evaluated"
     return f"{'cut short' if evaluated else 'unfinished'}, {taken} of {epochs} epochs"
 

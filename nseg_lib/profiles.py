@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nseg_lib import config as configuration
@@ -54,6 +53,8 @@ class Profile(_Strict):
     seeds: Annotated[list[int], Field(min_length=1)] = [42]
     settings: dict[str, Any] = {}
     """Dotted keys of the configuration that differ from the paper's, such as ``data.scale``."""
+    own: dict[str, dict[str, Any]] = {}
+    """Model → settings in which it differs from the others."""
     accelerator: Literal["auto", "cpu", "gpu"] = "cpu"
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that prepare pictures, for each training job."""
@@ -69,9 +70,9 @@ class Profile(_Strict):
     chapters: dict[str, dict[str, Any]] = {}
     """Chapter → further parameters."""
 
-    @field_validator("models")
+    @field_validator("models", "own")
     @classmethod
-    def _known(cls, models: list[str]) -> list[str]:
+    def _known(cls, models: Any) -> Any:
         for name in models:
             if name not in configuration.names():
                 raise ValueError(f"no model '{name}'; there are {', '.join(configuration.names())}")
@@ -81,6 +82,10 @@ class Profile(_Strict):
     def scale(self) -> float:
         """Side of the pictures that networks see over their own side."""
         return float(self.settings.get("data.scale", 1.0))
+
+    def settings_of(self, model: str) -> dict[str, Any]:
+        """A model's settings that differ from the paper's."""
+        return {**self.settings, **self.own.get(model, {})}
 
     def limit(self, step: str) -> int:
         """Minutes that a step of the graph may take."""
@@ -106,9 +111,9 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     if not path.is_file():
         raise ConfigError(f"no profile '{name}'; there are: {', '.join(available(root))}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = configuration.read_yaml(path.read_text(encoding="utf-8"), path.name)
         profile = Profile(**{**values, "name": name, **({"models": models} if models else {})})
-    except (yaml.YAMLError, TypeError) as error:
+    except TypeError as error:
         raise ConfigError(f"{path.name}: not a mapping of settings ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]
@@ -117,13 +122,13 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
             f"{path.name}: '{where}': {first['msg'].removeprefix('Value error, ')}"
         ) from None
     for model in profile.models:  # settings that no network can have stop here, not in a job
-        configuration.load(model, profile.settings)
+        configuration.load(model, profile.settings_of(model))
     return profile
 
 
 def train_command(profile: Profile, model: str, seed: int) -> str:
     """The command line that trains one row of Table 1."""
-    settings = {**profile.settings, "training.seed": seed}
+    settings = {**profile.settings_of(model), "training.seed": seed}
     defaults = configuration.load(model).training.seed
     if seed == defaults:
         del settings["training.seed"]

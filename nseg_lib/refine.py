@@ -138,6 +138,7 @@ class Refiner:
         self, image: NDArray[np.uint8], stroke: Mask, scale: float | None = None
     ) -> NDArray[np.float32]:
         """:meth:`logits` asked at the scale of training, or another, and brought back to size."""
+        check_image_and_stroke(image, stroke)
         scale = self.scale if scale is None else scale
         if scale == 1:
             return self.logits(image, stroke)
@@ -158,6 +159,9 @@ class Refiner:
     ) -> Mask:
         """Refine a stroke into a mask: every pixel of probability above .5.
 
+        A network of the paper sees the picture at the scale that it was trained at, and its answer
+        is brought back to size; for a picture that is at that scale already, take ``logits > 0``.
+
         Args:
             image: uint8 H×W×3, RGB, any size.
             stroke: bool H×W, where the user brushed over the object.
@@ -172,7 +176,9 @@ class Refiner:
             ValueError: a wrong shape, a stroke with no pixel in it, or ``background`` or ``mask``
                 given to a network that does not correct (see :attr:`corrects`).
         """
-        return self.logits(image, stroke, background, mask) > 0
+        if self.corrects or background is not None or mask is not None:
+            return self.logits(image, stroke, background, mask) > 0
+        return self.enlarged_logits(image, stroke) > 0
 
 
 @cache

@@ -49,6 +49,12 @@ class Run:
         log = self.log()
         return int(log["epoch"].iloc[log["val_loss"].argmin()])
 
+    @property
+    def waited(self) -> int:
+        """Epochs since the one that was kept: early stopping ends a run at a number of these."""
+        log = self.log()
+        return len(log) - 1 - int(log["val_loss"].argmin())
+
 
 def find(runs: str | Path) -> dict[str, list[Run]]:
     """Model → its finished runs by seed; the paper's eight in table order first."""

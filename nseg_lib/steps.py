@@ -127,7 +127,7 @@ def _training_sidecar(step: Step) -> dict[str, Any]:
 
 
 def adopt(root: Path, step: Step) -> str:
-    """Record a network trained outside the graph, perhaps for fewer epochs or in another precision.
+    """Record a network that was trained outside the graph, perhaps for fewer epochs.
 
     Returns:
         Why it cannot be: what of its configuration or data is another than the step's.
@@ -137,7 +137,7 @@ def adopt(root: Path, step: Step) -> str:
     folder = step.artefact.parent
     theirs, ours = trained_settings(folder), graph._flat(step.settings)
     other = [key for key, value in ours.items() if theirs.get(key) != value]
-    if not {"training.epochs", "training.precision"}.issuperset(other):
+    if other and other != ["training.epochs"]:
         return ", ".join(f"{key}: {theirs.get(key)} → {ours[key]}" for key in other)
     data = next(iter(step.inputs())).rpartition(":")[0]
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ import csv
 import ctypes
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -32,6 +33,7 @@ from nseg_lib.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, co
 from nseg_lib.losses import RefinementLoss
 from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
 from nseg_lib.refine import save_weights
+from nseg_lib.runs import Run
 
 SPLITS = ("train", "val")
 
@@ -241,6 +243,7 @@ def train(
         use_distributed_sampler=False,
     )  # fmt: skip
     last = out / "last.ckpt"
+    _settle(last)
     trainer.fit(
         module, StrokeData(data, config, workers), ckpt_path=last if last.exists() else None
     )
@@ -253,6 +256,32 @@ def train(
         write_sidecar(weights, config, annotations, _seconds(out), device=_device(trainer))
         save_weights(module.network, config, weights)
     return weights
+
+
+def _settle(last: Path) -> None:
+    """Tell the checkpoint of a folder that was moved where it is now.
+
+    Lightning forgets which epoch was best where the checkpoint's own path is another.
+    """
+    if not last.exists():
+        return
+    here = os.path.realpath(last.parent)
+    state = torch.load(last, map_location="cpu", weights_only=True)
+    kept = [c for c in state["callbacks"].values() if c.get("dirpath", here) != here]
+    for callback in kept:
+        callback["dirpath"] = here
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            callback[key] = _inside(here, callback[key])
+        best = callback["best_k_models"]
+        callback["best_k_models"] = {_inside(here, path): loss for path, loss in best.items()}
+    if kept:
+        partial = last.with_suffix(".part")
+        torch.save(state, partial)
+        partial.replace(last)
+
+
+def _inside(folder: str, path: str) -> str:
+    return os.path.join(folder, os.path.basename(path)) if path else path
 
 
 def _seconds(out: Path) -> float:
@@ -300,7 +329,6 @@ def _claim(config: Config, data: Path, out: Path) -> bool:
     path, epochs = out / "run.json", config.training.epochs
     before = json.loads(path.read_text()) if path.exists() else mine
     before["config"] = parse(before["config"], str(path)).model_dump()  # settings since added
-    planned = before["config"]["training"]["epochs"]
     before["config"]["training"]["epochs"] = epochs
     for part, value in mine.items():
         if before.get(part) != value:
@@ -313,8 +341,10 @@ def _claim(config: Config, data: Path, out: Path) -> bool:
         raise ConfigError(f"'training.epochs': {epochs} (got a run that took {taken}, {out})")
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(mine, indent=1) + "\n")
-    stopped_early = taken < planned
-    return (out / "weights.safetensors").exists() and (stopped_early or taken == epochs)
+    if not (out / "weights.safetensors").exists():
+        return False
+    run = Run(config.name, config.training.seed, out)
+    return taken == epochs or run.waited >= config.training.patience
 
 
 def _epochs_taken(out: Path) -> int:

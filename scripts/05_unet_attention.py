@@ -144,7 +144,7 @@ def remember(gate, inputs, _result):
 
 
 hooks = [gate.register_forward_hook(remember) for gate in network.gates]
-prediction = refiner.refine(image, stroke)
+prediction = refiner.logits(image, stroke) > 0
 for hook in hooks:
     hook.remove()
 
@@ -256,7 +256,7 @@ scores = {"stroke unchanged": [metrics.iou(stroke, mask) for _, _, mask, stroke 
 for how in ("as trained", "mean", "open"):
     hooks = [] if how == "as trained" else break_gates(how)
     scores[f"gates: {how}"] = [
-        metrics.iou(refiner.refine(image, stroke), mask) for _, image, mask, stroke in shrunk
+        metrics.iou(refiner.logits(image, stroke) > 0, mask) for _, image, mask, stroke in shrunk
     ]
     for hook in hooks:
         hook.remove()

@@ -141,6 +141,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         (("train", "resnet", "--data", tiny_data), "no model named 'resnet'"),
         (("train", "res16-32_bce-dice", "--data", tmp_path / "x"), "instances_<split>.json"),
         (("train", "res16-32_bce-dice", "--data", tiny_data, "--set", "a"), "expected key=value"),
+        (("train", "res16-32_bce-dice", "--data", tiny_data, "--set", "a=[8"), "not valid YAML"),
+        (("refine", tmp_path / "gone[/b].jpg", tmp_path / "none.png", *to), "gone[/b].jpg"),
         (("evaluate", "--data", tiny_data, "--out", tmp_path / "r", "--split", "tes"), "'tes'"),
         (("data", "reduce", "--coco", tiny_data, "--out", tmp_path / "r2"), "split"),
     ):

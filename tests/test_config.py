@@ -115,6 +115,14 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, says: str) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "+1.0e-3", "0.001", ".001"])
+def test_a_number_may_be_written_with_an_exponent(text: str) -> None:
+    value = config.read_yaml(text, "here")
+    loaded = config.load("tiny16-32_bce-dice", {"training.learning_rate": value})
+    assert loaded.training.learning_rate == 0.001
+    assert config.read_yaml("e3", "here") == "e3"
+
+
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no model named 'tiny'; .*tiny16-32_bce-dice"):
         config.load("tiny")

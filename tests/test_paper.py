@@ -43,6 +43,18 @@ def test_only_the_papers_own_setting_goes_without_a_note() -> None:
             assert paper.setting_note(profile, artefact) == ""
 
 
+def test_half_says_which_networks_were_in_bfloat16_and_for_how_many_epochs() -> None:
+    note = paper.setting_note("half")
+    assert "at most 25 epochs" in note
+    assert "32 to 256 channels in bfloat16" in note
+    for path in (paper.REPORTS / "half" / "training").glob("*/seed*/weights.safetensors.json"):
+        record = json.loads(path.read_text())
+        wide = record["config"]["model"]["widths"][-1] == 256
+        found = record["config"]["training"].get("precision", "32-true")
+        assert found == ("bf16-mixed" if wide else "32-true"), path
+        assert len((path.parent / "log.csv").read_text().splitlines()) - 1 <= 25
+
+
 def test_the_tolerances_are_those_that_their_reason_gives() -> None:
     """Mean and standard deviation of how far the authors' rows move in one epoch."""
     columns = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from nseg_lib import coco, config
+from nseg_lib import coco, config, training
 from nseg_lib.config import Config, ConfigError
 from nseg_lib.datasets import EpochBatches, FrozenPairs, TrainingPairs, collate
 from nseg_lib.training import train
@@ -125,6 +125,41 @@ def test_more_epochs_go_on_from_where_fewer_stopped(
     with pytest.raises(ConfigError, match="got a run that took 3"):
         train(tiny_config(**{"training.epochs": 2}), tiny_data, out)
     assert_same_run(out, uninterrupted)
+
+
+def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "r"
+    train(tiny_config(**{"training.epochs": 2}), tiny_data, out, workers=0, accelerator="cpu")
+
+    def cut(self: object, batch: object, batch_idx: int) -> None:
+        raise RuntimeError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nseg_lib.training.RefinementModule.training_step", cut)
+        with pytest.raises(RuntimeError, match="cut"):
+            train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    assert_same_run(out, uninterrupted)
+
+
+def test_a_run_that_was_moved_knows_its_best_epoch(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    short = tiny_config(**{"training.epochs": 2})
+    train(short, tiny_data, tmp_path / "here", workers=0, accelerator="cpu")
+    moved = (tmp_path / "here").rename(tmp_path / "there")
+    training._settle(moved / "last.ckpt")
+    states = torch.load(moved / "last.ckpt", weights_only=True)["callbacks"].values()
+    kept = [state for state in states if "dirpath" in state]
+    assert len(kept) == 2
+    for state in kept:
+        assert state["dirpath"] == str(moved.resolve())
+        assert Path(state["best_model_path"]).is_file()
+        assert all(Path(path).is_file() for path in state["best_k_models"])
+    train(tiny_config(), tiny_data, moved, workers=0, accelerator="cpu")
+    assert_same_run(moved, uninterrupted)
 
 
 def test_another_configuration_or_other_data_is_refused(

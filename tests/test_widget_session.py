@@ -198,6 +198,44 @@ def test_a_crash_while_writing_leaves_the_file_as_it_was(folder, monkeypatch):
     assert FolderSession(folder).state()["done"] == 1
 
 
+def test_what_could_not_be_written_is_told_and_written_later(folder, monkeypatch):
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results.os, "fsync", full)
+        browser_draws(canvas, [stroke((20, 20, 8))], 2)
+        assert "Not saved" in canvas._note["text"]
+        assert "No space left" in canvas._note["text"]
+        go(canvas)
+        assert at(canvas, "name") == {"name": "a.png"}, "it stays"
+        assert canvas._note["level"] == "error"
+        assert sorted(p.name for p in folder.iterdir()) == [
+            "a.png", "b.png", "c.jpg", "d.png", "notes.txt"
+        ]  # fmt: skip
+    go(canvas)
+    assert at(canvas, "name") == {"name": "b.png"}
+    (kept,) = json.loads((folder / "annotations.json").read_text())["annotations"]
+    assert kept["strokes"] == [stroke((20, 20, 8))]
+
+
+def test_two_tabs_on_one_folder_keep_each_other_s_objects(folder):
+    one, other = FolderSession(folder), FolderSession(folder)
+    mask = np.ones((60, 80), bool)
+    other.go(1)
+    one.record(mask, [stroke((1, 1, 1))])
+    other.record(mask, [stroke((2, 2, 2))])
+    one.set_category("dog")
+    one.record(mask, [stroke((3, 3, 3))])
+    content = json.loads((folder / "annotations.json").read_text())
+    assert {a["id"]: a["strokes"] for a in content["annotations"]} == {
+        1: [stroke((3, 3, 3))], 2: [stroke((2, 2, 2))]
+    }  # fmt: skip
+    assert sorted(i["file_name"] for i in content["images"]) == ["a.png", "b.png"]
+
+
 def test_annotations_of_others_stay(folder):
     foreign = results.document(
         [{"id": 7, "file_name": "a.png", "width": 80, "height": 60}],

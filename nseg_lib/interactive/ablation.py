@@ -74,6 +74,8 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
     split = coco.load_split(data, "val")
     unchanged = prompt_samples(split, KINDS, pictures=pictures)
     one_answer(SeededMethod("identity"), unchanged, out / f"{_folder(IDENTITY)}.csv")
+    if "the recipe" not in names and not (out / f"{_folder('the recipe')}.csv").exists():
+        names = ["the recipe", *names]  # what the others are compared with
     for name in names:
         trained = "the recipe" if name in ANSWERS else name
         settings, folder = SHORT | VARIANTS[trained], runs / _folder(trained)

@@ -342,9 +342,9 @@ def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame, corrections: pd.Dat
     counts = strokes["n"].max()
     note = (
         "NoC@85: mean number of strokes until an IoU of .85 is reached, 20 where it never is; "
-        "failed: objects where it never is. plain: straight lines that no training used; simulated: those "
-        f"of the training's simulator. A method with fewer than {counts} objects saw the first n "
-        "only"
+        "failed: objects where it never is. plain: straight lines that no training used; "
+        "simulated: those of the training's simulator. A method with fewer than "
+        f"{counts} objects saw the first n only"
     )
     same = _refiner_on_the_same(corrections, counts)
     return f"{note}{same}.\n\n" + _markdown(lines)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
-from nseg_lib.config import ConfigError, Strict, parse, set_values
+from nseg_lib.config import ConfigError, Strict, parse, read_yaml, set_values
 from nseg_lib.interactive.crops import BESIDE
 
 RECIPE = Path(__file__).parent / "lite0.yml"
@@ -102,10 +101,7 @@ def load(source: str | Path = RECIPE, overrides: dict[str, Any] | None = None) -
     path = Path(source)
     if not path.is_file():
         raise ConfigError(f"{path}: no such recipe")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    values = read_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of settings")
     set_values(values, overrides or {}, path.name)

@@ -49,6 +49,10 @@ RECTANGLE = 0.95
 SURE = 4.0
 """Logits count no more than this, up or down, where those of two networks are added."""
 
+LARGEST = 640
+"""Pixels of the longer side: on a picture shrunk to this, if it is larger, a mask is judged to be
+careful and the second network asked. It is COCO's size, which network and numbers are for."""
+
 SAME = 0.8
 """A crop that overlaps the last one by more is not worth looking at again at the same size."""
 
@@ -74,13 +78,35 @@ def answer(
     logits = two_looks(network, config, image, stroke, background, mask)
     if mask is not None:
         return logits
-    if second and not background.any() and is_careful(image, stroke, logits > 0):
-        logits = np.clip(logits, -SURE, SURE) + np.clip(second(image, stroke), -SURE, SURE)
+    if second and not background.any():
+        logits = _with_second(second, image, stroke, logits)
     if config.keep:
         kept = keep_edge(logits > 0, stroke, config.keep)
         changed = kept != (logits > 0)
         logits[changed] = np.where(kept[changed], UNSURE, -UNSURE)
     return logits
+
+
+def _with_second(
+    second: Callable[[Image, Mask], NDArray[np.float32]],
+    image: Image,
+    stroke: Mask,
+    logits: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """The logits, with those of the second network added where the stroke is a careful mask."""
+    height, width = stroke.shape
+    found = logits > 0
+    shrink = LARGEST / max(height, width)
+    if shrink < 1:
+        size = max(1, round(height * shrink)), max(1, round(width * shrink))
+        image = crops.resize(image, *size).round().astype(np.uint8)
+        stroke, found = (crops.resize(m.view(np.uint8) * 255, *size) > 127 for m in (stroke, found))
+    if not stroke.any() or not is_careful(image, stroke, found):
+        return logits
+    other = second(image, stroke)
+    if shrink < 1:
+        other = cv2.resize(other, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.clip(logits, -SURE, SURE) + np.clip(other, -SURE, SURE)
 
 
 def is_careful(image: Image, stroke: Mask, found: Mask) -> bool:

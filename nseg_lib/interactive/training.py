@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from nseg_lib import coco
-from nseg_lib.config import ConfigError
+from nseg_lib.config import ConfigError, parse
 from nseg_lib.datasets import fingerprint
 from nseg_lib.interactive.config import FitConfig, RefinerConfig
 from nseg_lib.interactive.data import TrainingCrops
@@ -152,6 +152,8 @@ def train(
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(network, fit, out)
     start = state.resume(device)
+    if start > fit.steps:
+        raise ConfigError(f"'training.steps': {fit.steps} (got a run that took {start}, {out})")
     if start == fit.steps and weights.exists():
         say(f"{weights}: already trained")
         return weights
@@ -171,7 +173,9 @@ def train(
     for step, batch in enumerate(shown, start):
         x, y, counts = (t.to(device, non_blocking=True) for t in batch)
         x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)):
+        # No cache: in some versions of torch it keeps what feed_back made without gradients.
+        half = _has_bfloat16(device)
+        with torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False):
             if np.random.default_rng((fit.seed, step)).random() < config.prompts.feedback:
                 x = feed_back(network.eval(), x, y, counts, (fit.seed, step, 1))
             logits = network.train()(x)
@@ -225,7 +229,10 @@ def _one_thread(worker: int = 0) -> None:
 
 
 def _has_bfloat16(device: str) -> bool:
-    return device == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if device == "cuda":
+        return True
+    there = torch.backends.mkldnn.is_available()
+    return there and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class _State:
@@ -352,13 +359,22 @@ class _Meter:
         self._clear()
 
 
+def _trained(config: RefinerConfig) -> dict[str, Any]:
+    """What of a recipe its training depends on, but for the number of steps."""
+    values = config.model_dump(mode="json")
+    del values["training"]["steps"]
+    for name in ("look", "zoom", "beside", "careful", "keep"):  # how it is asked
+        del values["network"][name]
+    return values
+
+
 def _claim(config: RefinerConfig, data: Path, out: Path) -> None:
-    """Bind the folder to this recipe and data; the number of steps alone may change."""
+    """Bind the folder to recipe and data; the number of steps may change, and how it is asked."""
     mine = {"config": config.model_dump(mode="json"), "data": fingerprint(data, ("train",))}
     path = out / "run.json"
     before = json.loads(path.read_text()) if path.exists() else mine
-    before["config"]["training"]["steps"] = config.training.steps
-    if before != mine:
+    theirs = parse(before["config"], str(path), RefinerConfig)  # settings since added: defaults
+    if before["data"] != mine["data"] or _trained(theirs) != _trained(config):
         raise ConfigError(
             f"{path}: this run was started with another recipe or other data; "
             "choose another folder or delete this one"

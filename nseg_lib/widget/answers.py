@@ -18,9 +18,9 @@ Mask = NDArray[np.bool_]
 Stroke = Mapping[str, Any]
 
 MAX_REFINED = 1_200_000
-"""Pixels that a refiner is given at most, about what it was trained on, unless it corrects: such a
-one looks at crops of its own. Larger pictures are refined scaled; the mask is enlarged to the
-picture's own size."""
+"""Pixels that a refiner is given at most, so that its answer does not take long, unless it
+corrects: such a one looks at crops of its own. Larger pictures are refined scaled; the mask is
+enlarged to the picture's own size."""
 
 NO_MODEL = "No model is loaded: the mask is what you brush."
 UNCORRECTED = (

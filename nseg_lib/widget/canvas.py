@@ -210,7 +210,10 @@ class StrokeCanvas(anywidget.AnyWidget):
             self._publish(mask, started)
             self._remember(mask, note)
         if self.session is not None:
-            self.session.record(mask, self.strokes)
+            try:
+                self.session.record(mask, self.strokes)
+            except (ValueError, OSError) as error:
+                self._say(f"Not saved: {error}", "error")
             self._session = self.session.state()
 
     def _key(self) -> bytes:
@@ -361,6 +364,7 @@ class StrokeCanvas(anywidget.AnyWidget):
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
         """To another picture or object, or the one at hand to another category."""
         what, step = content["type"], content.get("step", 0)
+        session.save()
         if what == "category":
             session.set_category(content["name"])
             self._session = session.state()

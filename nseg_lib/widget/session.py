@@ -21,7 +21,8 @@ class FolderSession:
 
     Every mask is written at once, whole or not at all, so that a crash loses nothing that was
     answered. Annotations carry their strokes: coming back to a picture, or to the folder another
-    day, goes on where it was. What else the file holds is left as it is.
+    day, goes on where it was. What else the file holds is left as it is, and what another tab or
+    program has written to it meanwhile is read before it is written again.
 
     A picture has any number of objects, and one is at hand: one that was drawn here, or a new one,
     which gets its place in the file with its first mask. Each has a category.
@@ -48,11 +49,14 @@ class FolderSession:
             raise DataError(f"{self.folder}: no pictures in it ({', '.join(SUFFIXES)})")
         self.out = Path(out) if out is not None else self.folder / "annotations.json"
         self.content = self._read()
+        self.unsaved = False
+        """Whether the file could not be written and lacks what was drawn last."""
         self.id: int | None = None  # of the annotation at hand; None: a new object
         self.category = category or self._last_category()
         self._open(self._start())
 
     def _read(self) -> dict[str, Any]:
+        self._as_read = self._stamp()
         if not self.out.exists():
             return results.document([], [], categories=[])
         content = read_json(self.out)
@@ -65,6 +69,18 @@ class FolderSession:
         assert isinstance(content, dict)
         return content
 
+    def _stamp(self) -> tuple[int, int] | None:
+        """Date and size of the file, by which another's writing shows; None where there is none."""
+        if not self.out.exists():
+            return None
+        status = self.out.stat()
+        return status.st_mtime_ns, status.st_size
+
+    def _refresh(self) -> None:
+        """Read the file again if another has written it."""
+        if not self.unsaved and self._stamp() != self._as_read:
+            self.content = self._read()
+
     # --- pictures ---
 
     @property
@@ -74,6 +90,7 @@ class FolderSession:
 
     def go(self, step: int) -> bool:
         """Move on by ``step`` pictures (1 next, -1 previous); False where the folder ends."""
+        self._refresh()
         if not 0 <= self.index + step < len(self.pictures):
             return False
         self._open(self.index + step)
@@ -169,7 +186,13 @@ class FolderSession:
 
     def record(self, mask: NDArray[np.bool_], strokes: Sequence[Any]) -> None:
         """Make ``mask`` (bool H×W) the annotation of the object at hand and write the file; an
-        empty mask takes the annotation away, and a new object is at hand."""
+        empty mask takes the annotation away, and a new object is at hand.
+
+        Raises:
+            OSError: the file cannot be written; what was drawn is kept, see :meth:`save`.
+            DataError: another program has written what is not COCO's.
+        """
+        self._refresh()
         old, records = self._at_hand(), self.content["annotations"]
         if mask.any():
             number = old["id"] if old is not None else self._next_id("annotations")
@@ -186,9 +209,20 @@ class FolderSession:
             return
         self._write()
 
+    def save(self) -> None:
+        """Write what could not be written before, if there is such.
+
+        Raises:
+            OSError: it still cannot be.
+        """
+        if self.unsaved:
+            self._write()
+
     def _write(self) -> None:
+        self.unsaved = True
         self.out.parent.mkdir(parents=True, exist_ok=True)
         results.write(self.out, results.as_json(self.content))
+        self._as_read, self.unsaved = self._stamp(), False
 
     def _next_id(self, key: str) -> int:
         return 1 + max((record["id"] for record in self.content[key]), default=0)
@@ -220,6 +254,7 @@ class FolderSession:
         if not name.strip():
             raise DataError("a category needs a name")
         self.category = name.strip()
+        self._refresh()
         record = self._at_hand()
         if record is not None and self._category_name(record) != self.category:
             record["category_id"] = self._category(self.category)
