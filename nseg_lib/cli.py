@@ -145,7 +145,9 @@ def evaluate(
     ] = None,
     data: Annotated[Path, typer.Option(help="A reduced or sample data set.")] = Path("data/sample"),
     out: Annotated[Path, typer.Option(help="Folder for results and tables.")] = Path("results"),
-    splits: Annotated[list[str], typer.Option("--split", help="Repeatable.")] = ["val", "test"],  # noqa: B006
+    splits: Annotated[
+        list[str] | None, typer.Option("--split", help="Repeatable; default: val, test.")
+    ] = None,
     scale: Annotated[float | None, typer.Option(help="Default: the checkpoints'.")] = None,
 ) -> None:
     """Judge networks beside identity, dilation, GrabCut and watershed, picture by picture.

@@ -22,7 +22,7 @@ def sample(
     out: Out = Path("data/sample"),
     pictures: Annotated[int, typer.Option(min=8, help="Composite pictures to make.")] = 240,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 42,
-    max_side: Annotated[int, typer.Option(min=96, help="Longer side in pixels.")] = 320,
+    max_side: Annotated[int, typer.Option(min=128, help="Longer side in pixels.")] = 320,
 ) -> None:
     """Make the built-in data set: composites with exact masks, and outlined photographs.
 

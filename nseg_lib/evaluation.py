@@ -177,8 +177,16 @@ def evaluate(
                     rows.append([_text(row[column]) for column in COLUMNS])
                     writer.writerow(rows[-1])
                     file.flush()
-    _write_sorted(path, rows)
+    _write_sorted(path, _with_those_of_others(path, rows))
     return path
+
+
+def _with_those_of_others(path: Path, rows: list[list[str]]) -> list[list[str]]:
+    """Our rows, and those that another process has added to the file meanwhile."""
+    data = path.read_bytes()
+    there = _parse(path, data[: data.rfind(b"\n") + 1])
+    ours = {tuple(row[: len(_KEY)]) for row in rows}
+    return rows + [row for row in there if tuple(row[: len(_KEY)]) not in ours]
 
 
 def read_rows(results_csv: str | Path) -> list[list[str]]:

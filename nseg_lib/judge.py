@@ -19,7 +19,7 @@ def judge(
     checkpoints: Sequence[Path],
     data: Path,
     out: Path,
-    splits: Sequence[str] = ("val", "test"),
+    splits: Sequence[str] | None = None,
     scale: float | None = None,
     recipe: str = "erode",
     *,
@@ -31,6 +31,7 @@ def judge(
         checkpoints: files of ``nseg train``; each goes by its configuration's name and seed.
         data: a reduced or sample data set.
         out: made if missing; ``results.csv`` in it is added to, never recomputed.
+        splits: by default those of val and test that there are.
         scale: of the pictures; by default the one that the checkpoints were trained at, else 1.
 
     Returns:
@@ -48,12 +49,18 @@ def judge(
     at = scales[0] if scale is None else scale
     methods: list[Method] = [BaselineMethod(name, at) for name in BASELINES]
     methods += [ModelMethod(r, r.config.name, r.config.training.seed) for r in refiners]
+    found = coco.find_splits(data)
+    splits = [n for n in ("val", "test") if n in found] if splits is None else splits
     samples = {n: EvaluationSamples(coco.load_split(data, n), recipe, at) for n in splits}
     dropped = {name: len(s.dropped) for name, s in samples.items()}
-    settings = {"splits": list(splits), "scale": at, "recipe": recipe, "dropped": dropped}
-    inputs = [*checkpoints, *(coco.find_splits(data)[name] for name in splits)]
+    inputs = [*checkpoints, *(found[name] for name in splits)]
     results = out / "results.csv"
-    _claim(results, at, inputs)
+    rows_of = {f"split {name}": provenance.sha256(found[name]) for name in splits}
+    for path, r in zip(checkpoints, refiners, strict=True):
+        rows_of[f"{r.config.name}, seed {r.config.training.seed}"] = provenance.sha256(path)
+    rows_of = _claim(results, at, rows_of)
+    settings = {"splits": list(splits), "scale": at, "recipe": recipe, "dropped": dropped}
+    settings["rows_of"] = rows_of
     out.mkdir(parents=True, exist_ok=True)
     provenance.write_sidecar(results, settings, inputs, 0)
     for name in splits:
@@ -71,19 +78,25 @@ def judge(
     return written
 
 
-def _claim(results: Path, scale: float, inputs: Sequence[Path]) -> None:
-    """Refuse to add to rows that came from another network or other data under the same name."""
+def _claim(results: Path, scale: float, rows_of: dict[str, str]) -> dict[str, str]:
+    """Refuse to add to rows of another network or other data under the same name.
+
+    Args:
+        rows_of: split or network → SHA-256 of its file.
+
+    Returns:
+        The same of all rows, those that are there already included.
+    """
     sidecar = results.with_name(f"{results.name}.json")
     if not (results.exists() and sidecar.exists()):
-        return
-    before = json.loads(sidecar.read_text())
-    if before["config"]["scale"] != scale:
-        was = f"rows at scale {before['config']['scale']}, not {scale}"
-    else:
-        known = {entry["path"]: entry["sha256"] for entry in before["inputs"]}
-        now = {provenance.portable_path(path): provenance.sha256(path) for path in inputs}
-        other = [path for path, digest in now.items() if known.get(path, digest) != digest]
-        if not other:
-            return
+        return rows_of
+    before = json.loads(sidecar.read_text())["config"]
+    known: dict[str, str] = before.get("rows_of", {})
+    other = [name for name, digest in rows_of.items() if known.get(name, digest) != digest]
+    if before["scale"] != scale:
+        was = f"rows at scale {before['scale']}, not {scale}"
+    elif other:
         was = f"rows of another {other[0]}"
+    else:
+        return known | rows_of
     raise ConfigError(f"{results}: holds {was}; delete it or choose another folder (--out)")

@@ -76,7 +76,7 @@ def around_the_best(log: pd.DataFrame, column: str) -> tuple[int, float, list[fl
     Args:
         log: a row an epoch, with ``epoch``, ``val_loss`` and the column.
     """
-    place = int(log["val_loss"].to_numpy().argmin())
+    place = int(log["val_loss"].argmin())  # of a pandas column: a NaN is not the lowest
     values = log[column].tolist()
     near = [values[i] for i in (place - 1, place + 1) if 0 <= i < len(values)]
     return int(log["epoch"].iloc[place]), values[place], near

@@ -61,7 +61,11 @@ def run_step(job: Job) -> None:
         job.note(f"{found.kind}: {'; '.join(found.why)}")
         ingredients = graph.made_from(root, step)
         before, record = _begun(step), graph.read_record(step)
-        job.resumes = before == ingredients if before is not None else not record
+        by_hand = not record and step.kind in {
+            "data",
+            "train",
+        }  # these know what they are made from
+        job.resumes = before == ingredients if before is not None else by_hand
         write_atomic(step.begun, json.dumps(ingredients, indent=1))
         began, clock = _now(), time.monotonic()
         BODIES[step.kind](job)

@@ -180,9 +180,10 @@ def check_strokes(strokes: object) -> None:
     for number, stroke in enumerate(strokes, 1):
         if not isinstance(stroke, Mapping):
             raise ValueError(f"stroke {number}: an object with 'kind' and 'points' is needed")
-        if stroke.get("kind") not in KINDS:
+        kind = stroke.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
             allowed = ", ".join(KINDS)
-            raise ValueError(f"stroke {number}: kind is {stroke.get('kind')!r:.40}, not {allowed}")
+            raise ValueError(f"stroke {number}: kind is {kind!r:.40}, not {allowed}")
         try:
             points = np.asarray(stroke.get("points"), dtype=np.float64)
         except (TypeError, ValueError):

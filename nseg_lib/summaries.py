@@ -206,8 +206,13 @@ def bootstrap_interval(
     Returns:
         Lower and upper ends, float64 k each.
 
+    Raises:
+        ValueError: no rows.
+
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
+    if not len(values):
+        raise ValueError("no rows to average")
     rng = np.random.default_rng(seed)
     ids, owner = np.unique(np.asarray(pictures), return_inverse=True)
     sums = np.zeros((len(ids), values.shape[1] + 1))

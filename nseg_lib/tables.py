@@ -263,8 +263,10 @@ def _as_latex(table: Table) -> str:
 
 
 _TEX = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "<": "$<$", ">": "$>$", "–": "--"}
+_TEX |= {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "^": r"\^{}", "~": r"\~{}"}
 _TEX |= {"±": r"$\pm$", "Δ": r"$\Delta$", "−": "$-$", "…": r"\ldots{}"}
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
+    text = "".join(_TEX.get(character, character) for character in text.replace("--", "-\0-"))
+    return text.replace("\0", "{}")  # two hyphens of an option would become a dash

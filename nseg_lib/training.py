@@ -255,6 +255,9 @@ def train(
         annotations = [coco.find_splits(data)[name] for name in SPLITS]
         write_sidecar(weights, config, annotations, _seconds(out), device=_device(trainer))
         save_weights(module.network, config, weights)
+        record = json.loads((out / "run.json").read_text())
+        record["finished"] = _epochs_taken(out)
+        write_atomic(out / "run.json", json.dumps(record, indent=1) + "\n")
     return weights
 
 
@@ -340,8 +343,10 @@ def _claim(config: Config, data: Path, out: Path) -> bool:
     if taken > epochs:
         raise ConfigError(f"'training.epochs': {epochs} (got a run that took {taken}, {out})")
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(mine, indent=1) + "\n")
-    if not (out / "weights.safetensors").exists():
+    finished = before.get("finished", taken)  # epochs of the weights; a longer run may be under way
+    kept = {"finished": finished} if "finished" in before else {}
+    write_atomic(path, json.dumps(mine | kept, indent=1) + "\n")
+    if not (out / "weights.safetensors").exists() or finished != taken:
         return False
     run = Run(config.name, config.training.seed, out)
     return taken == epochs or run.waited >= config.training.patience

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import subprocess
@@ -98,9 +99,13 @@ def test_evaluate_writes_rows_and_tables_and_adds_nothing_twice(
     nseg(*command)
     assert (tmp_path / "results.csv").read_bytes() == before
     assert "holds rows at scale 1.0, not 0.5" in nseg(*command, "--scale", 0.5, status=2).stderr
-    sidecar["inputs"][0]["sha256"] = "of weights since replaced"
-    (tmp_path / "results.csv.json").write_text(json.dumps(sidecar))
-    assert "holds rows of another weights.safetensors" in nseg(*command, status=2).stderr
+    for name in ("res16-32_bce-dice, seed 42", "split val"):
+        changed = copy.deepcopy(sidecar)
+        changed["config"]["rows_of"][name] = "of what was since replaced"
+        (tmp_path / "results.csv.json").write_text(json.dumps(changed))
+        assert f"holds rows of another {name}" in nseg(*command, status=2).stderr
+        nseg("evaluate", "--data", tiny_data, "--out", tmp_path / "other")
+        assert not (tmp_path / "other" / "table_test.md").exists(), "this data set has none"
     assert (tmp_path / "results.csv").read_bytes() == before
 
 

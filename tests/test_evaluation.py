@@ -31,6 +31,19 @@ def make_sample(image_id: int, **changes: object) -> Sample:
     return replace(sample, **changes)  # type: ignore[arg-type]
 
 
+def test_two_evaluations_into_one_file_keep_each_other_s_rows(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+
+    def samples_while_another_runs() -> Iterator[Sample]:
+        yield make_sample(1)
+        evaluate([Recorder("other")], [make_sample(1), make_sample(2)], path)
+        yield make_sample(2)
+
+    evaluate([Recorder()], samples_while_another_runs(), path)
+    found = [(row[0], row[COLUMNS.index("image_id")]) for row in read_rows(path)]
+    assert found == [("other", "1"), ("other", "2"), ("recorder", "1"), ("recorder", "2")]
+
+
 @dataclass
 class Recorder:
     """A method that returns the stroke, remembers what it was asked, and may be killed.

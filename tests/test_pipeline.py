@@ -5,6 +5,8 @@ One run of the whole graph is shared; each test works on a copy of it, which mus
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -221,6 +223,20 @@ def test_a_network_trained_by_hand_is_taken_over(project):
     do(project, TINY)
     assert list(to_do(project)) == ["evidence", "page"], "the list of runs says where from"
     assert (folder / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_rows_without_a_record_are_made_anew(project):
+    rows = project / "reports/toy/rows/tiny16-32_bce-dice_seed42.csv"
+    text = rows.read_text()
+    header, first, *rest = text.splitlines(keepends=True)
+    rows.write_text(header + first.replace("0.", "1.", 1) + "".join(rest))  # another network's
+    rows.with_name(f"{rows.name}.json").write_text("<<<<<<< HEAD")
+    do(project, TINY.replace("train", "evaluate"))
+    seconds = header.strip().split(",").index("seconds")
+    made, before = (
+        [r[:seconds] for r in csv.reader(io.StringIO(t))] for t in (rows.read_text(), text)
+    )
+    assert made == before
 
 
 def test_a_stale_network_is_trained_anew_and_the_old_one_kept_aside(project):

@@ -257,7 +257,7 @@ def test_tables_come_from_the_rows_alone(measured: Path) -> None:
         assert found["iou"].item() == pytest.approx(rows.loc[rows["recipe"] == kind, "iou"].mean())
     assert list(overview["method"])[:2] == ["identity", "watershed"]
     assert (overview["low"] <= overview["iou"]).all()
-    assert first["corrections.md"].count("plain") == 2
+    assert first["corrections.md"].count("| plain |") == 2
 
 
 def test_tables_that_are_not_what_their_rows_make_are_found(measured: Path, tmp_path: Path) -> None:
@@ -268,6 +268,16 @@ def test_tables_that_are_not_what_their_rows_make_are_found(measured: Path, tmp_
     table.write_text(table.read_text().replace("0.", "1.", 1))
     (folder / "sizes.md").unlink()
     assert comparison.outdated(folder) == ["sizes.md", "overview.csv"]
+
+
+def test_corrections_of_two_splits_are_not_averaged(measured: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(measured, tmp_path / "refiner")
+    file = folder / "corrections" / "watershed.csv"
+    rows = pd.read_csv(file)
+    both = pd.concat([rows, rows.assign(split="val" if "test" in set(rows["split"]) else "test")])
+    both.to_csv(file, index=False, lineterminator="\n")
+    with pytest.raises(ValueError, match="each split into a folder of its own"):
+        comparison.read(folder)
 
 
 def test_failures_count_as_twenty(measured: Path) -> None:

@@ -131,6 +131,11 @@ def test_objects_of_one_picture_are_drawn_together() -> None:
     assert np.allclose(once, tenfold)
 
 
+def test_no_rows_have_no_interval() -> None:
+    with pytest.raises(ValueError, match="no rows to average"):
+        bootstrap_interval(np.empty((0, 1)), np.empty(0))
+
+
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.integers(0, 5))
 @settings(deadline=None, max_examples=50)
 def test_an_interval_holds_between_the_extremes(values: list[float], seed: int) -> None:

@@ -144,6 +144,24 @@ def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
     assert_same_run(out, uninterrupted)
 
 
+def test_the_weights_of_a_shorter_run_do_not_pass_for_those_of_a_longer(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "r"
+    train(tiny_config(**{"training.epochs": 2}), tiny_data, out, workers=0, accelerator="cpu")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_weights", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    assert len(rows(out / "log.csv")) == 3
+    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    assert_same_run(out, uninterrupted)
+
+
 def test_a_run_that_was_moved_knows_its_best_epoch(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:

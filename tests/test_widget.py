@@ -86,6 +86,7 @@ def test_kinds_are_painted_in_the_order_of_drawing():
         ("no list", "strokes must be a list"),
         ([3], "stroke 1: an object"),
         ([{"kind": "pen", "points": [[1, 1, 1]]}], "stroke 1: kind is 'pen', not erase, object"),
+        ([{"kind": [], "points": [[1, 1, 1]]}], r"stroke 1: kind is \[\], not erase"),
         ([stroke((1, 1, 1)), {"kind": "object", "points": []}], "stroke 2: points must be"),
         ([{"kind": "object", "points": [[1, "x", 1]]}], "stroke 1: points must be"),
         ([stroke((1, float("nan"), 1))], "finite"),

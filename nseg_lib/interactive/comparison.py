@@ -50,7 +50,8 @@ def read(folder: str | Path) -> Rows:
     """Read ``rows/*.csv`` and ``corrections/*.csv`` of a folder.
 
     Raises:
-        ValueError: no rows of identity, which every table needs, or a broken file.
+        ValueError: no rows of identity, which every table needs; a broken file; corrections of
+            more than one split.
     """
     folder = Path(folder)
     files = sorted((folder / "rows").glob("*.csv"))
@@ -60,6 +61,12 @@ def read(folder: str | Path) -> Rows:
     answers = pd.concat([summaries.read_results(file) for file in files], ignore_index=True)
     frames = [read_corrections(file) for file in corrected]
     corrections = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    splits = corrections["split"].unique() if frames else ()
+    if len(splits) > 1:
+        raise ValueError(
+            f"{folder / 'corrections'}: holds {' and '.join(splits)}; measure each split into a "
+            "folder of its own (--out)"
+        )
     return Rows(_ordered(answers), _ordered(corrections), (*files, *corrected))
 
 
