@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from nseg_lib import coco
 from nseg_lib.coco import DataError
 from nseg_lib.provenance import write_atomic
 
@@ -35,14 +36,15 @@ def read_stroke(
     Raises:
         DataError: not a picture, of another size, or with nothing brushed.
     """
+    stored = coco.open_picture(path)
     try:
-        with Image.open(path) as picture:
+        picture = coco.turn(stored, None)  # as the photograph is
+        alpha = np.full((picture.height, picture.width), 255, np.uint8)
+        if picture.has_transparency_data:
             alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
-            bright = np.asarray(picture.convert("L"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a picture that can be read ({error})") from None
+        bright = np.asarray(Image.fromarray(coco.to_rgb(picture)).convert("L"))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     stroke = (bright if alpha.min() > 127 else alpha) > 127
     if like is not None and stroke.shape != like[1].shape[:2]:
         (height, width), (tall, wide) = stroke.shape, like[1].shape[:2]

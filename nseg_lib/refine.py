@@ -129,10 +129,16 @@ class Refiner:
                 f"{self.config.name} sees object strokes alone: give neither background nor mask, "
                 f"or use '{PRETRAINED[0]}'"
             )
+        height, width = stroke.shape
+        least = 2 ** len(self.config.model.widths)  # what its poolings leave a pixel of
+        down, right = max(0, least - height), max(0, least - width)
+        if down or right:
+            image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
+            stroke = np.pad(stroke, ((0, down), (0, right)))
         channels = network_input(image, stroke, self.config.model.inputs)
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(channels)[None].to(self.device))
-        return logits[0, 0].float().cpu().numpy()
+        return logits[0, 0, :height, :width].float().cpu().numpy()
 
     def enlarged_logits(
         self, image: NDArray[np.uint8], stroke: Mask, scale: float | None = None

@@ -140,7 +140,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     for arguments, says in (
         (("refine", photo, tmp_path / "small.png", *to), "the stroke is 30x10 pixels"),
         (("refine", photo, tmp_path / "none.png", *to), "nothing is brushed"),
-        (("refine", photo, tmp_path / "text.png", *to), "not a picture that can be read"),
+        (("refine", photo, tmp_path / "text.png", *to), "not a readable picture"),
         (("refine", tmp_path / "text.png", tmp_path / "none.png", *to), "text.png"),
         (("refine", tmp_path / "gone.jpg", tmp_path / "none.png", *to), "gone.jpg"),
         (("train", "resnet", "--data", tiny_data), "no model named 'resnet'"),
@@ -178,3 +178,16 @@ def test_strokes_on_black_and_on_clear_layers_read_alike(tmp_path: Path, mode: s
     else:
         Image.fromarray(stroke.astype(np.uint8) * 255).convert(mode).save(tmp_path / "s.png")
     assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
+
+
+def test_a_stroke_is_read_as_its_photograph_is(tmp_path: Path) -> None:
+    stroke = np.zeros((20, 30), bool)
+    stroke[5:10, 3:9] = True
+    turned = Image.fromarray(stroke.astype(np.uint8) * 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(pictures.read_stroke(tmp_path / "turned.png"), np.rot90(stroke, -1))
+    deep = np.where(stroke, 65535, 300).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert np.array_equal(pictures.read_stroke(tmp_path / "deep.png"), stroke)

@@ -136,6 +136,15 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path)
         Refiner.load(foreign)
 
 
+@pytest.mark.parametrize("size", [(1, 40), (3, 200), (7, 1), (1, 1)])
+@pytest.mark.parametrize("name", ["tiny16-32_bce-dice", "res16-128_bce-dice"])
+def test_a_picture_may_be_smaller_than_the_network_s_poolings(
+    name: str, size: tuple[int, int]
+) -> None:
+    image, stroke = np.zeros((*size, 3), np.uint8), np.ones(size, bool)
+    assert Refiner.from_pretrained(name).refine(image, stroke).shape == size
+
+
 def test_shrinking_keeps_picture_mask_and_stroke_together() -> None:
     mask = np.zeros((45, 61), bool)
     mask[10:30, 20:50] = True

@@ -122,6 +122,15 @@ def test_strokes_set_from_python_are_refined(picture):
     assert canvas._answer["revision"] == canvas._drawing["revision"] == 2
 
 
+def test_strokes_may_have_arrays_for_points(picture):
+    canvas = StrokeCanvas(picture, Grower())
+    points = np.array([[50, 50, 10], [60, 50, 10]])
+    for _ in range(2):
+        canvas.strokes = [{"kind": "object", "points": points}]
+        assert canvas.strokes == [{"kind": "object", "points": points.tolist()}]
+    assert canvas.mask.any()
+
+
 def test_the_browser_is_answered_once_per_revision_and_old_news_is_ignored(picture):
     model = Grower()
     canvas = StrokeCanvas(picture, model)

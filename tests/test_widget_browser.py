@@ -443,6 +443,48 @@ def test_a_folder_is_drawn_picture_by_picture(lab, canvas, folder):
     assert [a["category_id"] for a in coco.loadAnns(coco.getAnnIds())] == [1, 1]
 
 
+def test_keys_pressed_while_a_picture_opens_change_none(lab, canvas, folder):
+    pictures = folder / "quick"
+    pictures.mkdir()
+    for name, left in (("one", 0), ("two", 100)):
+        photo = photographs.coffee()[:300, left : left + 400]
+        Image.fromarray(photo).save(pictures / f"{name}.png")
+    lab.kernel(f"canvas.session = FolderSession({str(pictures)!r}); canvas._open_session()")
+    place = canvas.root.locator(".nseg-place")
+    for number in (1, 2):
+        place.filter(has_text=f"{number} of 2").wait_for()
+        canvas.wait()
+        canvas.draw((100, 100 * number), (200, 100 * number))
+        canvas.wait(2)
+        canvas.press("n" if number == 1 else "p")
+    place.filter(has_text="1 of 2").wait_for()
+    lab.page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '1'")
+    canvas.wait()
+    saved = (pictures / "annotations.json").read_text()
+    canvas.draw((100, 150), (200, 150))  # something to undo
+    canvas.wait(2)
+    lab.page.evaluate(
+        "() => { const decode = window.createImageBitmap, held = [];"
+        " window.createImageBitmap = (...a) =>"
+        " new Promise((go) => held.push(go)).then(() => decode(...a));"
+        " window.letGo = () => { window.createImageBitmap = decode; held.forEach((go) => go()) } }"
+    )
+    canvas.press("n")
+    place.filter(has_text="2 of 2").wait_for()
+    for key in ("z", "Delete", "Backspace"):
+        canvas.press(key)
+    lab.page.evaluate("() => window.letGo()")
+    lab.page.wait_for_function("document.querySelector('.nseg').dataset.answered === '1'")
+    lab.kernel("")
+    first, second = json.loads((pictures / "annotations.json").read_text())["annotations"]
+    assert second == json.loads(saved)["annotations"][1], "what was saved of the second picture"
+    assert len(first["strokes"]) == 2
+    canvas.press("Backspace")
+    canvas.wait(2)
+    lab.kernel("")
+    assert len(json.loads((pictures / "annotations.json").read_text())["annotations"]) == 1
+
+
 def test_a_picture_holds_several_objects(lab, canvas, folder):
     pictures = folder / "objects"
     pictures.mkdir()

@@ -221,6 +221,35 @@ def test_what_could_not_be_written_is_told_and_written_later(folder, monkeypatch
     assert kept["strokes"] == [stroke((20, 20, 8))]
 
 
+def test_a_file_that_somebody_broke_is_not_written_over(folder):
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    browser_draws(canvas, [stroke((20, 20, 8))], 2)
+    out = folder / "annotations.json"
+    good = out.read_text()
+    out.write_text(good[:-1] + ",")
+    for revision in (3, 4):
+        browser_draws(canvas, [stroke((20, 20, revision))], revision)
+        assert "Not saved" in canvas._note["text"]
+    go(canvas)
+    assert at(canvas, "name") == {"name": "a.png"}
+    assert out.read_text() == good[:-1] + ","
+    out.write_text(good)
+    go(canvas)
+    assert at(canvas, "name") == {"name": "b.png"}
+    (kept,) = json.loads(out.read_text())["annotations"]
+    assert kept["strokes"] == [stroke((20, 20, 4))]
+
+
+def test_a_file_that_is_gone_for_a_moment_comes_back_whole(folder):
+    session = FolderSession(folder)
+    mask = np.ones((60, 80), bool)
+    session.record(mask, [stroke((1, 1, 1))])
+    session.go(1)
+    session.out.unlink()
+    session.record(mask, [stroke((2, 2, 2))])
+    assert len(json.loads(session.out.read_text())["annotations"]) == 2
+
+
 def test_two_tabs_on_one_folder_keep_each_other_s_objects(folder):
     one, other = FolderSession(folder), FolderSession(folder)
     mask = np.ones((60, 80), bool)

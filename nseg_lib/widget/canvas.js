@@ -149,7 +149,9 @@ class Paper {
       const tint = word(COLOURS[name], Math.round(opacity * most));
       const edge = word(COLOURS[name]), shade = word([0, 0, 0], 150);
       for (let i = 0; i < pixels.length; i++) {
-        const near = inside[i - line] + inside[i + line] + inside[i - row] + inside[i + row];
+        const x = i % width; // beyond the left and the right border is not the row above or below
+        const near = (x >= line ? inside[i - line] : NaN) + (x + line < width ? inside[i + line] : NaN)
+          + inside[i - row] + inside[i + row];
         if (inside[i]) pixels[i] = near === 4 ? tint : edge;
         else if (near > 0) pixels[i] = shade;
       }
@@ -246,7 +248,7 @@ const round = (value) => Math.round(value * 100) / 100;
 class Drawing {
   constructor(model, element) {
     Object.assign(this, { model, root: element, strokes: [], past: [], future: [], pointers: new Map() });
-    Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0, late: false });
+    Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0, late: false, saving: 0 });
     element.classList.add("nseg");
     this.build();
     // Jupyter's own shortcuts (D D deletes a cell) must not act on what is typed here.
@@ -292,8 +294,8 @@ class Drawing {
     this.stage = make("div", { className: "nseg-stage", tabIndex: 0, role: "application",
       "aria-label": "Picture to draw on; press ? for keys" }, this.space, this.ring, this.empty, this.menu, this.help);
     this.paper = new Paper(this.space);
-    this.status = make("span", { className: "nseg-status", role: "status" });
-    this.note = make("span", { className: "nseg-note" });
+    this.status = make("span", { className: "nseg-status" });
+    this.note = make("span", { className: "nseg-note", role: "status" });
     this.buildSession();
     this.toolbar = make("div", { className: "nseg-toolbar", role: "toolbar", "aria-label": "Drawing" },
       brushes,
@@ -337,6 +339,7 @@ class Drawing {
     on(this.stage, "wheel", this.wheel, { passive: false });
     on(this.root, "keydown", this.keydown);
     on(this.root, "keyup", (event) => { if (event.key === " ") this.stage.classList.remove("nseg-pan"); });
+    on(this.root, "focusout", () => this.stage.classList.remove("nseg-pan"));
     on(this.root, "paste", (event) => this.take(event, event.clipboardData));
     on(this.root, "dragover", (event) => { event.preventDefault(); this.stage.classList.add("nseg-drop"); });
     on(this.root, "dragleave", () => this.stage.classList.remove("nseg-drop"));
@@ -363,10 +366,11 @@ class Drawing {
 
   async showPicture() {
     const { key, width, height, others } = this.model.get("_picture"), jpeg = this.model.get("_jpeg");
-    this.leaving = false;
+    this.leaving = true; // until it is decoded, what is on the screen is not what the key says
     const another = jpeg !== this.jpeg; // else another object of the same picture
     const [bitmap, taken] = await Promise.all([another ? decode(jpeg, "image/jpeg") : this.paper.bitmap, decode(others, "image/png")]);
     if (key !== this.key) return; // another picture came while this one was decoded
+    this.stay();
     Object.assign(this, { past: [], future: [], live: null, answered: -1, jpeg });
     this.strokes = this.model.get("_drawing").strokes;
     Object.assign(this.paper, { cover: null, others: taken });
@@ -381,7 +385,9 @@ class Drawing {
     const { total, index, done, name, object, objects, category, categories = [] } = this.model.get("_session");
     this.session.hidden = !total;
     this.openButton.hidden = total;
-    this.clearButton.title = `${total ? "Delete this object" : "Clear"} (Delete)`;
+    const title = `${total ? "Delete this object" : "Clear"} (Delete)`;
+    this.clearButton.title = title;
+    this.clearButton.setAttribute("aria-label", title);
     if (total) {
       this.place.textContent = `${index + 1} of ${total} · ${done} done`;
       this.file.textContent = this.file.title = name;
@@ -399,7 +405,7 @@ class Drawing {
   /** Take a drawing that Python set; our own come back as the very object that was sent. */
   adopt() {
     const { picture, strokes } = this.model.get("_drawing");
-    if (strokes === this.strokes || picture !== this.key || !this.paper.width) return;
+    if (strokes === this.strokes || picture !== this.key || !this.paper.width || this.leaving) return;
     this.past.push(this.strokes);
     this.future = [];
     this.strokes = strokes;
@@ -417,15 +423,26 @@ class Drawing {
     if (!fresh()) return;
     this.paper.cover = cover;
     this.answered = answer.revision;
-    clearTimeout(this.timer);
-    Object.assign(this, { timer: null, late: false });
+    this.beQuiet();
     this.showView();
     this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
   }
 
+  /** The kernel was heard: no need to tell anybody that it is late. */
+  beQuiet() {
+    clearTimeout(this.timer);
+    Object.assign(this, { timer: null, late: false });
+  }
+
+  stay() {
+    this.leaving = false;
+    this.beQuiet();
+  }
+
   receive(message, buffers) {
-    if (message.type === "stay") this.leaving = false;
-    if (message.type === "file") {
+    if (message.type === "stay") this.stay();
+    if (message.type === "file" && this.saving) { // asked for here, and not in another view
+      this.saving--;
       const url = URL.createObjectURL(new Blob([buffers[0]], { type: message.mime }));
       make("a", { href: url, download: message.name }).click();
       setTimeout(() => URL.revokeObjectURL(url), 10000);
@@ -446,29 +463,34 @@ class Drawing {
   change(strokes) {
     this.strokes = strokes;
     this.set("_drawing", { ...this.drawing, revision: this.revision + 1 });
-    this.timer ??= setTimeout(() => { this.late = true; this.refresh(); }, PATIENCE);
+    this.expect();
     if (strokes.length) return this.refresh();
     this.paper.cover = null; // nothing is drawn: no need to wait for an empty mask
     this.showView();
   }
 
+  /** Tell the user if nothing is heard for long. */
+  expect() { this.timer ??= setTimeout(() => { this.late = true; this.refresh(); }, PATIENCE); }
+
   undo() { this.travel(this.past, this.future); }
   redo() { this.travel(this.future, this.past); }
   travel(from, to) {
-    if (!from.length || this.live) return;
+    if (!from.length || this.live || this.leaving) return;
     to.push(this.strokes);
     this.change(from.pop());
     this.repaint();
   }
 
   clear() {
-    if (!this.strokes.length || this.live) return;
+    if (!this.strokes.length || this.live || this.leaving) return;
     this.commit([]);
     this.repaint();
   }
 
   save(what) {
     this.menu.hidden = true;
+    if (this.leaving) return;
+    this.saving++;
     this.model.send({ type: "export", what, drawing: this.drawing });
   }
 
@@ -478,6 +500,7 @@ class Drawing {
     if (!this.model.get("_session").total || this.leaving) return;
     this.drop();
     this.leaving = true;
+    this.expect();
     this.model.send({ ...message, drawing: this.drawing });
     this.refresh();
   }
@@ -603,7 +626,7 @@ class Drawing {
       1: () => this.set("brush", "object"), 2: () => this.set("brush", "background"), 3: () => this.set("brush", "erase"),
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
-      0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.clear(),
+      0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.clear(), Backspace: () => this.clear(),
       n: () => this.go(1), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
     });
     if (!acts[key]) return;
@@ -710,7 +733,7 @@ class Drawing {
     if (width) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
     if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
-    const silent = this.late && this.waiting ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
+    const silent = this.late && (this.waiting || this.leaving) ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
     this.note.textContent = silent || (width || note.level !== "error" ? note.text : "");
     this.note.dataset.level = note.level;
   }

@@ -28,6 +28,12 @@ Mask = NDArray[np.bool_]
 HERE = Path(__file__).parent
 
 
+def _plain(strokes: Any) -> Any:
+    """Strokes as JSON has them, where points may be arrays; ValueError where they are none."""
+    check_strokes(strokes)
+    return [{**s, "points": np.asarray(s["points"], np.float64).tolist()} for s in strokes]
+
+
 class StrokeCanvas(anywidget.AnyWidget):
     """Brush over an object in the browser; the mask follows on release of the pen.
 
@@ -85,6 +91,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         self.name = "picture"
         self.refiner = refiner
         self.session = session
+        self._recorded = True
         self._busy = threading.RLock()  # messages may come in another thread than cells run in
         self._parts: list[bytes] = []
         self._masked: list[Any] = []  # the strokes that gave the mask
@@ -120,9 +127,9 @@ class StrokeCanvas(anywidget.AnyWidget):
         """
         named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
         image = pictures.read(source, named)
-        check_strokes(list(strokes))
+        plain = _plain(list(strokes))
         with self._busy:
-            self._show(image, named, list(strokes))
+            self._show(image, named, plain)
             self._refine()
 
     def _show(
@@ -157,8 +164,7 @@ class StrokeCanvas(anywidget.AnyWidget):
 
     @traitlets.validate("strokes")
     def _check(self, proposal: Any) -> Any:
-        check_strokes(proposal.value)
-        return proposal.value
+        return _plain(proposal.value)
 
     @traitlets.observe("strokes")
     def _set_from_python(self, change: Any) -> None:
@@ -211,10 +217,17 @@ class StrokeCanvas(anywidget.AnyWidget):
             self._remember(mask, note)
         if self.session is not None:
             try:
-                self.session.record(mask, self.strokes)
+                self._record(self.session)
             except (ValueError, OSError) as error:
                 self._say(f"Not saved: {error}", "error")
             self._session = self.session.state()
+
+    def _record(self, session: FolderSession) -> None:
+        """Have the mask written; what could not be is tried again before the picture is left."""
+        assert self.mask is not None
+        self._recorded = False
+        session.record(self.mask, self.strokes)
+        self._recorded = True
 
     def _key(self) -> bytes:
         """Of the drawing, a digest."""
@@ -342,7 +355,7 @@ class StrokeCanvas(anywidget.AnyWidget):
                     self._receive(content, bytes(buffers[0]))
                 elif self.session is not None:
                     self._move(self.session, content)
-            except (ValueError, OSError) as error:
+            except Exception as error:  # whatever it is, the browser must not wait for ever
                 self._say(str(error), "error")
                 self.send({"type": "stay"})
 
@@ -364,7 +377,8 @@ class StrokeCanvas(anywidget.AnyWidget):
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
         """To another picture or object, or the one at hand to another category."""
         what, step = content["type"], content.get("step", 0)
-        session.save()
+        if not self._recorded:
+            self._record(session)
         if what == "category":
             session.set_category(content["name"])
             self._session = session.state()
@@ -387,6 +401,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         """
         session, started = self.session, time.perf_counter()
         assert session is not None
+        self._recorded = True
         self._session, name = session.state(), session.path.name
         try:
             image = pictures.read(session.path) if image is None else image

@@ -49,15 +49,14 @@ class FolderSession:
             raise DataError(f"{self.folder}: no pictures in it ({', '.join(SUFFIXES)})")
         self.out = Path(out) if out is not None else self.folder / "annotations.json"
         self.content = self._read()
-        self.unsaved = False
-        """Whether the file could not be written and lacks what was drawn last."""
         self.id: int | None = None  # of the annotation at hand; None: a new object
         self.category = category or self._last_category()
         self._open(self._start())
 
     def _read(self) -> dict[str, Any]:
-        self._as_read = self._stamp()
-        if not self.out.exists():
+        stamp = self._stamp()
+        if stamp is None:
+            self._as_read = None
             return results.document([], [], categories=[])
         content = read_json(self.out)
         for key in ("images", "annotations", "categories"):
@@ -67,6 +66,7 @@ class FolderSession:
             ):
                 raise DataError(f"{self.out}: '{key}' must be a list of records with an integer id")
         assert isinstance(content, dict)
+        self._as_read = stamp
         return content
 
     def _stamp(self) -> tuple[int, int] | None:
@@ -77,8 +77,8 @@ class FolderSession:
         return status.st_mtime_ns, status.st_size
 
     def _refresh(self) -> None:
-        """Read the file again if another has written it."""
-        if not self.unsaved and self._stamp() != self._as_read:
+        """Read the file again if another has written it; one that is gone is written anew."""
+        if self._stamp() not in (None, self._as_read):
             self.content = self._read()
 
     # --- pictures ---
@@ -189,7 +189,7 @@ class FolderSession:
         empty mask takes the annotation away, and a new object is at hand.
 
         Raises:
-            OSError: the file cannot be written; what was drawn is kept, see :meth:`save`.
+            OSError: the file cannot be written; it is as it was.
             DataError: another program has written what is not COCO's.
         """
         self._refresh()
@@ -209,20 +209,10 @@ class FolderSession:
             return
         self._write()
 
-    def save(self) -> None:
-        """Write what could not be written before, if there is such.
-
-        Raises:
-            OSError: it still cannot be.
-        """
-        if self.unsaved:
-            self._write()
-
     def _write(self) -> None:
-        self.unsaved = True
         self.out.parent.mkdir(parents=True, exist_ok=True)
         results.write(self.out, results.as_json(self.content))
-        self._as_read, self.unsaved = self._stamp(), False
+        self._as_read = self._stamp()
 
     def _next_id(self, key: str) -> int:
         return 1 + max((record["id"] for record in self.content[key]), default=0)
