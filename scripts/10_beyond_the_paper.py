@@ -364,7 +364,7 @@ print("photograph:", photo.credit)
 # Two last steps learn nothing. The paper's smallest network knows one kind of stroke and knows it
 # well: a mask drawn with care that falls short of its object. So where a stroke looks like one
 # (paint rather than lines, smooth, nearly all of it in the answer, its edge on edges of the
-# picture: `inference.is_careful`), the logits of both networks are added (a row of the
+# picture: `inference.is_careful`) and nothing else was drawn, the logits of both networks are added (a row of the
 # table of ingredients below says what it gives).
 #
 # And a crop that was shrunk to the working size has its edge a pixel or two off. Where a coarse mask
@@ -380,7 +380,8 @@ for name, one in photos.items():
     coarse = frozen(one, "erode")
     logits = inference.two_looks(refiner.network, settings, one.image, *coarse, None)
     found = logits > 0
-    careful = bool(second) and inference.is_careful(one.image, coarse.object, found)
+    alone = bool(second) and not coarse.background.any()
+    careful = alone and inference.is_careful(one.image, coarse.object, found)
     if careful:
         other = second.enlarged_logits(one.image, coarse.object)
         logits = np.clip(logits, -4, 4) + np.clip(other, -4, 4)
