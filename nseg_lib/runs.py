@@ -52,8 +52,7 @@ class Run:
     @property
     def waited(self) -> int:
         """Epochs since the one that was kept: early stopping ends a run at a number of these."""
-        log = self.log()
-        return len(log) - 1 - int(log["val_loss"].argmin())
+        return len(self.log()) - 1 - self.best_epoch
 
 
 def find(runs: str | Path) -> dict[str, list[Run]]:

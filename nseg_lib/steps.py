@@ -61,10 +61,8 @@ def run_step(job: Job) -> None:
         job.note(f"{found.kind}: {'; '.join(found.why)}")
         ingredients = graph.made_from(root, step)
         before, record = _begun(step), graph.read_record(step)
-        by_hand = not record and step.kind in {
-            "data",
-            "train",
-        }  # these know what they are made from
+        # Data and runs tell themselves what they were made from; rows without a record do not.
+        by_hand = not record and step.kind in {"data", "train"}
         job.resumes = before == ingredients if before is not None else by_hand
         write_atomic(step.begun, json.dumps(ingredients, indent=1))
         began, clock = _now(), time.monotonic()

@@ -127,37 +127,29 @@ def test_more_epochs_go_on_from_where_fewer_stopped(
     assert_same_run(out, uninterrupted)
 
 
+@pytest.mark.parametrize(
+    ("cut", "epochs"), [("RefinementModule.training_step", 2), ("save_weights", 3)]
+)
 def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
-    tiny_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_data: Path,
+    tmp_path: Path,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: str,
+    epochs: int,
 ) -> None:
-    out = tmp_path / "r"
-    train(tiny_config(**{"training.epochs": 2}), tiny_data, out, workers=0, accelerator="cpu")
-
-    def cut(self: object, batch: object, batch_idx: int) -> None:
-        raise RuntimeError("cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("nseg_lib.training.RefinementModule.training_step", cut)
-        with pytest.raises(RuntimeError, match="cut"):
-            train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
-    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
-    assert_same_run(out, uninterrupted)
-
-
-def test_the_weights_of_a_shorter_run_do_not_pass_for_those_of_a_longer(
-    tiny_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """The weights of the shorter run, which are still there, do not pass for the longer one's."""
     out = tmp_path / "r"
     train(tiny_config(**{"training.epochs": 2}), tiny_data, out, workers=0, accelerator="cpu")
 
     def killed(*arguments: object) -> None:
-        raise KeyboardInterrupt
+        raise RuntimeError("cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_weights", killed)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(f"nseg_lib.training.{cut}", killed)
+        with pytest.raises(RuntimeError, match="cut"):
             train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
-    assert len(rows(out / "log.csv")) == 3
+    assert len(rows(out / "log.csv")) == epochs
     train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
     assert_same_run(out, uninterrupted)
 
