@@ -116,6 +116,10 @@ def train_refiner(
         Path | None, typer.Option(help="A .yml file; default: the package's own network.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    looks: Annotated[
+        Path | None,
+        typer.Option(help="A trained refiner's weights: train only the edge network, for these."),
+    ] = None,
     settings: Annotated[
         list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
     ] = [],  # noqa: B006
@@ -132,9 +136,15 @@ def train_refiner(
 
     config = recipes.load(recipe or recipes.RECIPE, overrides(settings))
     folder = out or Path("runs") / "refiner" / config.name
-    weights = training.train(
-        config, data, folder, workers=workers, device=device, minutes=minutes, say=say
-    )
+    options: Any = {"workers": workers, "device": device, "minutes": minutes, "say": say}
+    if looks is None:
+        weights = training.train(config, data, folder, **options)
+    elif config.edge is None:
+        raise configuration.ConfigError(
+            f"{config.name}: the recipe has no 'edge', which --looks would train"
+        )
+    else:
+        weights = training.train_edge(config.edge, looks, data, folder / "edge", **options)
     say(f"weights: {weights}" if weights else f"stopped; the same command goes on ({folder})")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +120,7 @@ class Refiner:
                     _check_plane(name, value, stroke)
             seen = nothing if background is None else background
             last = mask if mask is not None and mask.any() else None
-            careful = self.config.network.careful
-            second = _shipped(careful, str(self.device)).enlarged_logits if careful else None
-            return answer(self.network, self.config.network, image, stroke, seen, last, second)
+            return answer(self.network, self.config.network, image, stroke, seen, last)
         if background is not None or mask is not None:
             raise ValueError(
                 f"{self.config.name} sees object strokes alone: give neither background nor mask, "
@@ -187,12 +184,6 @@ class Refiner:
         return self.enlarged_logits(image, stroke) > 0
 
 
-@cache
-def _shipped(name: str, device: str) -> Refiner:
-    """A network of the package, read once."""
-    return Refiner.from_pretrained(name, device)
-
-
 def _check_plane(name: str, value: object, stroke: Mask) -> None:
     if not isinstance(value, np.ndarray) or value.dtype != np.bool_:
         got = getattr(value, "dtype", type(value).__name__)
@@ -209,7 +200,7 @@ def _parse(values: dict[str, Any], source: str) -> AnyConfig:
 
 def _build(config: AnyConfig) -> torch.nn.Module:
     if isinstance(config, RefinerConfig):
-        return build_promptnet(config.network)
+        return build_promptnet(config)
     return models.build(config.model)
 
 

@@ -14,6 +14,7 @@ RECIPE = Path(__file__).parent / "lite0.yml"
 """The recipe of the network that comes with the package."""
 
 Size = Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
+Width = Annotated[int, Field(ge=8, multiple_of=8)]
 
 
 class NetworkConfig(Strict):
@@ -32,10 +33,6 @@ class NetworkConfig(Strict):
     beside: Annotated[float, Field(ge=0)] = BESIDE
     """How far off background strokes are still in the first look, in times the object strokes'
     longer side; 0: they do not widen it."""
-    careful: Literal["tiny16-32_bce-dice", "res16-32_bce-dice", "res16-128_bce-dice"] | None = None
-    """A shipped network of the paper whose logits are added where the stroke is a careful mask."""
-    keep: Annotated[int, Field(ge=0, le=16)] = 3
-    """Pixels: an answer that departs less from a coarse mask's edge leaves it as it is; 0: off."""
 
 
 class PromptConfig(Strict):
@@ -69,6 +66,8 @@ class FitConfig(Strict):
     """Decay of the moving average of the weights."""
     edge: Annotated[float, Field(ge=0)] = 0.0
     """How much more than others a pixel near the object's edge counts."""
+    boundary: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the paper's boundary loss (:class:`nseg_lib.losses.SobelLoss`)."""
     pretrained: bool = True
     """Start the encoder from ImageNet weights."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
@@ -79,6 +78,20 @@ class FitConfig(Strict):
         return -(-self.steps // self.cycles)
 
 
+class EdgeConfig(Strict):
+    """The second network, for painted masks (:mod:`nseg_lib.interactive.edge`)."""
+
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, strict=False)] = (16, 32, 64, 96)
+    """Channels of each level, from half the picture's size down."""
+    start: Literal["res16-128_bce-dice", "tiny16-32_bce-dice", "res16-32_bce-dice"] | None = None
+    """A shipped network of the paper whose weights it starts from, as far as they fit; it must be
+    as deep."""
+    objects: Annotated[int, Field(ge=1)] = 6000
+    """Objects that are painted for its training; windows are cut from them again and again."""
+    prompts: PromptConfig = PromptConfig()
+    training: FitConfig = FitConfig(size=(288,), pretrained=False)
+
+
 class RefinerConfig(Strict):
     """Everything that determines an interactive refiner, apart from the pictures."""
 
@@ -86,6 +99,8 @@ class RefinerConfig(Strict):
     network: NetworkConfig = NetworkConfig()
     prompts: PromptConfig = PromptConfig()
     training: FitConfig = FitConfig()
+    edge: EdgeConfig | None = None
+    """A second network for painted masks, trained after the first; none: the looks are all."""
 
 
 def load(source: str | Path = RECIPE, overrides: dict[str, Any] | None = None) -> RefinerConfig:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickle
+import zlib
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,18 +12,22 @@ import cv2
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from nseg_lib import coco
-from nseg_lib.interactive import crops
-from nseg_lib.interactive.config import FitConfig, PromptConfig
+from nseg_lib.interactive import crops, edge
+from nseg_lib.interactive.config import EdgeConfig, FitConfig, PromptConfig
 from nseg_lib.interactive.crops import Crop, Image, Mask
 from nseg_lib.interactive.simulate import MIX, draw_prompt
 from nseg_lib.strokes import Drawn
 
 LEAST_AREA = 400
 """Pixels; smaller objects are not trained on."""
+
+STEPS = 30
+"""Levels to a logit in which the looks' answers are kept."""
 
 NEAR, FAR = 0.45, 0.4
 """Shares of samples seen as by the second look and as by the first; the rest see more still."""
@@ -46,6 +52,10 @@ class TrainingObjects:
 
     def draw(self, rng: Generator, late: bool) -> tuple[Image, Mask, Drawn]:
         """A picture, an object in it and a prompt; ``late`` chooses the recipe's late mix."""
+        return self.draw_of(rng, late)[1:]
+
+    def draw_of(self, rng: Generator, late: bool) -> tuple[int, Image, Mask, Drawn]:
+        """As :meth:`draw`, with the picture's id before the rest."""
         while True:
             image_id, found = self.objects[rng.integers(len(self.objects))]
             annotation = self._choose(found, rng)
@@ -53,7 +63,8 @@ class TrainingObjects:
             mask = coco.annotation_mask(annotation, *image.shape[:2])
             if mask.any():
                 kinds, shares = self.mixes[late]
-                return image, mask, draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
+                drawn = draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
+                return image_id, image, mask, drawn
 
     def _choose(self, found: list[dict[str, Any]], rng: Generator) -> dict[str, Any]:
         """The largest object, or any, the larger ones more often."""
@@ -98,6 +109,99 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
             planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
         x, y, w = (torch.from_numpy(p) for p in planes)
         return x, y, w
+
+
+class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Windows on painted objects at the picture's own size, for the edge network.
+
+    ``objects`` objects are painted; each is shown to the refiner's looks once, when it is first
+    asked for, and kept, packed. A window is near the object's edge or where the paint is wrong.
+    Each depends on the seed and its key alone.
+
+    Items by (step, slot, size): float32 7×S×S as of :func:`edge.edge_input`, float32 1×S×S of 0
+    and 1: the object, float32 1×S×S: 0 beyond the picture.
+
+    Args:
+        looks: (image, paint) → logits, float32 H×W.
+    """
+
+    def __init__(
+        self,
+        split: coco.Split,
+        config: EdgeConfig,
+        looks: Callable[[Image, Mask], crops.Floats],
+    ) -> None:
+        self.drawn = TrainingObjects(split, config.prompts)
+        self.objects, self.seed, self.looks = config.objects, config.training.seed, looks
+        self.painted: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return self.objects
+
+    def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
+        step, slot, size = key
+        rng = np.random.default_rng((self.seed, step, slot))
+        image, mask, paint, logits = self._object(int(rng.integers(self.objects)))
+        window = _window_near(_where(mask, paint, rng), mask.shape, size, rng)
+        height, width = mask[window].shape
+        channels = np.zeros((edge.CHANNELS, size, size), np.float32)
+        target, counts = np.zeros((2, 1, size, size), np.float32)
+        colours = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
+        shown = np.moveaxis(_recolour(colours, rng) * 255, 0, -1).round().astype(np.uint8)
+        part = edge.edge_input(np.ascontiguousarray(shown), paint, logits)
+        channels[:, :height, :width] = part[:, *window]
+        target[0, :height, :width] = mask[window]
+        counts[0, :height, :width] = 1
+        planes = [channels, target, counts]
+        if rng.random() < 0.5:
+            planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
+        x, y, w = (torch.from_numpy(p) for p in planes)
+        return x, y, w
+
+    def _object(self, index: int) -> tuple[Image, Mask, Mask, crops.Floats]:
+        """The crop of the picture that the network would see, the object, paint and logits."""
+        if index not in self.painted:
+            self.painted[index] = self._paint(np.random.default_rng((self.seed, index)))
+        image_id, crop, *planes = pickle.loads(zlib.decompress(self.painted[index]))
+        image = self.drawn.read(image_id)[crop.window]
+        mask, paint = (
+            np.unpackbits(bits, count=image[..., 0].size).reshape(image.shape[:2]).astype(bool)
+            for bits in planes[:2]
+        )
+        return image, mask, paint, planes[2].astype(np.float32) / STEPS
+
+    def _paint(self, rng: Generator) -> bytes:
+        while True:
+            image_id, image, mask, drawn = self.drawn.draw_of(rng, late=False)
+            if not edge.is_paint(drawn.object):
+                continue
+            logits = self.looks(image, drawn.object)
+            crop = edge.surroundings(drawn.object, logits)
+            bits = (np.packbits(plane[crop.window]) for plane in (mask, drawn.object))
+            levels = np.clip(logits[crop.window], -edge.SURE, edge.SURE) * STEPS
+            return zlib.compress(
+                pickle.dumps((image_id, crop, *bits, levels.round().astype(np.int8))), 1
+            )
+
+
+def _where(mask: Mask, paint: Mask, rng: Generator) -> NDArray[np.intp]:
+    """A pixel where the paint is wrong, or, in half of the cases or if there is none, of the edge;
+    (row, column)."""
+    wrong = np.flatnonzero(mask != paint)
+    if len(wrong) == 0 or rng.random() < 0.5:
+        plane = mask.astype(np.uint8)
+        rim = np.flatnonzero(plane - cv2.erode(plane, np.ones((3, 3), np.uint8)))
+        wrong = rim if len(rim) else np.arange(mask.size)
+    return np.array(np.unravel_index(wrong[rng.integers(len(wrong))], mask.shape))
+
+
+def _window_near(
+    point: NDArray[np.intp], shape: tuple[int, ...], size: int, rng: Generator
+) -> tuple[slice, slice]:
+    """``size`` pixels to a side, or all there is, with the point in the middle half."""
+    room = np.maximum(np.array(shape[:2]) - size, 0)
+    top, left = np.clip(point - rng.integers(size // 4, 3 * size // 4 + 1, 2), 0, room)
+    return slice(int(top), int(top) + size), slice(int(left), int(left) + size)
 
 
 def _shares(mix: Mapping[str, float]) -> tuple[list[str], list[float]]:

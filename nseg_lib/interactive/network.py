@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nseg_lib.interactive.config import NetworkConfig
+from nseg_lib.interactive.config import RefinerConfig
+from nseg_lib.interactive.edge import EdgeNet
 
 PROMPTS = 3
 """Channels beside the colours: object strokes, background strokes, the last mask; each 0 or 1."""
@@ -155,6 +156,7 @@ class PromptNet(nn.Module):
 
     mean: Tensor
     std: Tensor
+    edge: EdgeNet | None
 
     def __init__(
         self,
@@ -164,6 +166,7 @@ class PromptNet(nn.Module):
     ) -> None:
         super().__init__()
         self.similarity = similarity
+        self.edge = None
         self.encoder = Encoder()
         *skips, deepest = Encoder.channels
         levels, coarser = [], deepest
@@ -183,6 +186,10 @@ class PromptNet(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 
+    def pretrained(self) -> list[nn.Parameter]:
+        """What ImageNet weights may fill."""
+        return [*self.encoder.stem.parameters(), *self.encoder.stages.parameters()]
+
     def forward(self, x: Tensor) -> Tensor:
         """float N×6×H×W (colours in [0, 1], prompts 0 or 1), H and W multiples of 32 → N×1×H×W."""
         colours, prompts = (x[:, :3] - self.mean) / self.std, x[:, 3:]
@@ -200,9 +207,15 @@ class PromptNet(nn.Module):
         return logits
 
 
-def build(config: NetworkConfig) -> PromptNet:
-    """The network that a recipe describes, freshly initialised, in the layout that runs fastest."""
-    network = PromptNet(config.widths, config.detail, config.similarity)
+def build(config: RefinerConfig) -> PromptNet:
+    """The network that a recipe describes, freshly initialised, in the layout that runs fastest.
+
+    The edge network, where the recipe has one, is its part ``edge``; ``forward`` does not use it.
+    """
+    looks = config.network
+    network = PromptNet(looks.widths, looks.detail, looks.similarity)
+    if config.edge is not None:
+        network.edge = EdgeNet(config.edge.widths)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,15 @@ from torch.utils.data import DataLoader, Sampler
 from nseg_lib import coco
 from nseg_lib.config import ConfigError, parse
 from nseg_lib.datasets import fingerprint
-from nseg_lib.interactive.config import FitConfig, RefinerConfig
-from nseg_lib.interactive.data import TrainingCrops
+from nseg_lib.interactive.config import EdgeConfig, FitConfig, RefinerConfig
+from nseg_lib.interactive.crops import Floats, Image, Mask
+from nseg_lib.interactive.data import EdgeWindows, TrainingCrops
+from nseg_lib.interactive.edge import EdgeNet
+from nseg_lib.interactive.inference import two_looks
 from nseg_lib.interactive.network import PromptNet, build, load_imagenet
 from nseg_lib.interactive.simulate import draw_correction
-from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
+from nseg_lib.losses import SobelLoss
+from nseg_lib.provenance import describe_device, sha256, write_atomic, write_sidecar
 from nseg_lib.refine import Refiner, save_weights
 from nseg_lib.training import reuse_memory
 
@@ -64,12 +69,15 @@ class Steps(Sampler[list[tuple[int, int, int]]]):
         return self.fit.steps - self.start
 
 
-def loss(logits: Tensor, target: Tensor, counts: Tensor, edge: float) -> Tensor:
+def loss(
+    logits: Tensor, target: Tensor, counts: Tensor, edge: float, boundary: float = 0.0
+) -> Tensor:
     """Cross-entropy, pixels near the edge counting more, plus 1 - soft IoU; mean of the batch.
 
     Args:
         logits, target, counts: float N×1×H×W; ``counts`` is 0 where a pixel does not count.
         edge: a pixel within 2 px of the edge counts ``1 + edge`` times.
+        boundary: weight of the paper's boundary loss, which is added.
 
     Source: soft IoU after Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural
     Networks for Image Segmentation", ISVC 2016.
@@ -81,7 +89,12 @@ def loss(logits: Tensor, target: Tensor, counts: Tensor, edge: float) -> Tensor:
     p = logits.sigmoid() * counts
     both = (p * target).sum((1, 2, 3))
     union = (p + target * counts).sum((1, 2, 3)) - both
-    return (pixelwise + 1 - (both + 1) / (union + 1)).mean()
+    value = (pixelwise + 1 - (both + 1) / (union + 1)).mean()
+    if boundary:
+        magnitude = SobelLoss().to(logits.device).magnitude
+        apart = (magnitude(logits.sigmoid()) - magnitude(target)).square() * counts
+        value = value + boundary * apart.sum() / counts.sum().clamp(min=1)
+    return value
 
 
 def feed_back(network: PromptNet, x: Tensor, y: Tensor, counts: Tensor, key: Any) -> Tensor:
@@ -126,6 +139,8 @@ def train(
 ) -> Path | None:
     """Train one refiner, or go on where a cut run stopped.
 
+    A recipe with an edge network has that trained next, in the folder ``edge`` of the run's.
+
     Args:
         config: the recipe.
         data: a reduced data set with a split ``train``.
@@ -142,67 +157,184 @@ def train(
         ConfigError: ``out`` belongs to another recipe or other data.
         coco.DataError: the data set cannot be used.
     """
-    _claim(config, data, out)
-    reuse_memory()
-    fit, begun = config.training, time.monotonic()
-    weights = out / "weights.safetensors"
-    torch.manual_seed(fit.seed)
-    resumes = (out / "last.ckpt").exists()
-    network = start_network(config, imagenet() if fit.pretrained and not resumes else None)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = _State(network, fit, out)
-    start = state.resume(device)
-    if start > fit.steps:
-        raise ConfigError(f"'training.steps': {fit.steps} (got a run that took {start}, {out})")
-    if start == fit.steps and weights.exists() and Refiner.load(weights).config == config:
-        say(f"{weights}: already trained")
-        return weights
-    crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit)
-    say(f"{len(crops)} objects; from step {start} of {fit.steps}")
-    batches = DataLoader(
-        crops,
-        batch_sampler=Steps(fit, start),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        pin_memory=device == "cuda",
-        worker_init_fn=_one_thread,
-    )
-    _one_thread()
-    meter = _Meter(out / "log.csv", start, say)
-    shown = track(batches, "training", len(batches), disable=not sys.stdout.isatty())
-    for step, batch in enumerate(shown, start):
-        x, y, counts = (t.to(device, non_blocking=True) for t in batch)
-        x = x.contiguous(memory_format=torch.channels_last)
-        # No cache: in some versions of torch it keeps what feed_back made without gradients.
-        half = _has_bfloat16(device)
-        with torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False):
+    begun = time.monotonic()
+    looks = config.model_copy(update={"edge": None})
+    job = _Job(looks, looks.training, data, out, workers, device, say, minutes)
+    _claim(looks, data, out)
+    fit = config.training
+    if (weights := job.trained()) is None:
+        torch.manual_seed(fit.seed)
+        resumes = (out / "last.ckpt").exists()
+        network = start_network(looks, imagenet() if fit.pretrained and not resumes else None)
+        crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit)
+
+        def seen(x: Tensor, y: Tensor, counts: Tensor, step: int) -> Tensor:
             if np.random.default_rng((fit.seed, step)).random() < config.prompts.feedback:
-                x = feed_back(network.eval(), x, y, counts, (fit.seed, step, 1))
-            logits = network.train()(x)
-        value = loss(logits.float(), y, counts, fit.edge)
-        state.step(step, value)
-        meter.add(value, logits, y, counts)
-        done = step + 1 == fit.steps
-        if (step + 1) % fit.cycle == 0 or done:
-            state.end_cycle()
-        late = time.monotonic() - begun > 60 * minutes
-        if (step + 1) % LOG_EVERY == 0 or done or late:
-            meter.write(step + 1)  # first: rows of steps that were not kept are forgotten
-            state.save(step + 1)
-        if late and not done:
-            return None
-    name = torch.cuda.get_device_name() if device == "cuda" else describe_device()
-    write_sidecar(
-        weights, config, [coco.find_splits(data)["train"]], meter.seconds(), device=name,
-        objects=len(crops),
+                return feed_back(network.eval(), x, y, counts, (fit.seed, step, 1))
+            return x
+
+        slow = network.pretrained() if fit.pretrained else []
+        weights = job.run(network, crops, seen, slow, lambda mean: mean)
+    if weights is None or config.edge is None:
+        return weights
+    left = minutes - (time.monotonic() - begun) / 60
+    return train_edge(
+        config.edge, weights, data, out / "edge",
+        workers=workers, device=device, say=say, minutes=left,
     )  # fmt: skip
-    save_weights(state.mean_of_cycles(), config, weights)
-    return weights
+
+
+def train_edge(
+    config: EdgeConfig,
+    looks: Path,
+    data: Path,
+    out: Path,
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+    minutes: float = math.inf,
+) -> Path | None:
+    """Train an edge network for a trained refiner; what is written is that refiner with it.
+
+    Args:
+        config: the edge network's part of the recipe.
+        looks: the refiner's weights; an edge network that they have already is left out.
+        data, out, workers, device, say, minutes: as of :func:`train`.
+
+    Returns:
+        The weights, or None where the minutes were too few.
+
+    Raises:
+        ConfigError: ``looks`` are not an interactive refiner's, or as of :func:`train`.
+        coco.DataError: the data set cannot be used.
+    """
+    refiner = Refiner.load(looks)
+    if not isinstance(refiner.config, RefinerConfig) or not isinstance(refiner.network, PromptNet):
+        raise ConfigError(f"{looks}: only an interactive refiner's answers are finished")
+    found, first = refiner.network, refiner.config
+    found.edge = None
+    whole = first.model_copy(update={"edge": config})
+    job = _Job(whole, config.training, data, out, workers, device, say, minutes)
+    _claim(whole, data, out, sha256(looks))
+    if (weights := job.trained()) is not None:
+        return weights
+
+    def answer(image: Image, paint: Mask) -> Floats:
+        nothing = np.zeros_like(paint)
+        return two_looks(found, first.network, image, paint, nothing, None)
+
+    def joined(edge: torch.nn.Module) -> PromptNet:
+        assert isinstance(edge, EdgeNet)
+        found.edge = edge
+        return found
+
+    torch.manual_seed(config.training.seed)
+    windows = EdgeWindows(coco.load_split(data, "train"), config, answer)
+    network = EdgeNet(config.widths)
+    if config.start is not None:
+        network.start_from(Refiner.from_pretrained(config.start).network.state_dict())
+    return job.run(network, windows, lambda x, y, counts, step: x, [], joined)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A network to train in a folder: what is common to looks and edge."""
+
+    config: RefinerConfig
+    fit: FitConfig
+    data: Path
+    out: Path
+    workers: int
+    device: str
+    say: Callable[[str], None]
+    minutes: float
+
+    @property
+    def weights(self) -> Path:
+        return self.out / "weights.safetensors"
+
+    def trained(self) -> Path | None:
+        """The weights, if the folder has them for all steps of this recipe."""
+        path = self.out / "last.ckpt"
+        if not path.exists():
+            return None
+        step = int(torch.load(path, map_location="cpu", weights_only=True)["step"])
+        if step > self.fit.steps:
+            raise ConfigError(
+                f"'training.steps': {self.fit.steps} (got a run that took {step}, {self.out})"
+            )
+        if step < self.fit.steps or not self.weights.exists():
+            return None
+        if Refiner.load(self.weights).config != self.config:
+            return None
+        self.say(f"{self.weights}: already trained")
+        return self.weights
+
+    def run(
+        self,
+        network: torch.nn.Module,
+        crops: TrainingCrops | EdgeWindows,
+        seen: Callable[[Tensor, Tensor, Tensor, int], Tensor],
+        slow: list[torch.nn.Parameter],
+        result: Callable[[Any], PromptNet],
+    ) -> Path | None:
+        """Train, or go on.
+
+        Args:
+            seen: (x, target, counts, step) → what the network sees of a batch.
+            slow: parameters that learn at the encoder's rate.
+            result: (network of averaged weights) → what is saved.
+        """
+        begun, fit, device = time.monotonic(), self.fit, self.device
+        reuse_memory()
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        state = _State(network, fit, self.out, slow)
+        start = state.resume(device)
+        self.say(f"{len(crops)} objects; from step {start} of {fit.steps}")
+        batches = DataLoader(
+            crops,
+            batch_sampler=Steps(fit, start),
+            num_workers=self.workers,
+            prefetch_factor=4 if self.workers else None,
+            pin_memory=device == "cuda",
+            worker_init_fn=_one_thread,
+        )
+        _one_thread()
+        meter = _Meter(self.out / "log.csv", start, self.say)
+        shown = track(batches, "training", len(batches), disable=not sys.stdout.isatty())
+        for step, batch in enumerate(shown, start):
+            x, y, counts = (t.to(device, non_blocking=True) for t in batch)
+            x = x.contiguous(memory_format=torch.channels_last)
+            # No cache: in some versions of torch it keeps what feed_back made without gradients.
+            half = _has_bfloat16(device)
+            with torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False):
+                x = seen(x, y, counts, step)
+                logits = network.train()(x)
+            value = loss(logits.float(), y, counts, fit.edge, fit.boundary)
+            state.step(step, value)
+            meter.add(value, logits, y, counts)
+            done = step + 1 == fit.steps
+            if (step + 1) % fit.cycle == 0 or done:
+                state.end_cycle()
+            late = time.monotonic() - begun > 60 * self.minutes
+            if (step + 1) % LOG_EVERY == 0 or done or late:
+                meter.write(step + 1)  # first: rows of steps that were not kept are forgotten
+                state.save(step + 1)
+            if late and not done:
+                return None
+        name = torch.cuda.get_device_name() if device == "cuda" else describe_device()
+        write_sidecar(
+            self.weights, self.config, [coco.find_splits(self.data)["train"]], meter.seconds(),
+            device=name, objects=len(crops),
+        )  # fmt: skip
+        save_weights(result(state.mean_of_cycles().to("cpu")), self.config, self.weights)
+        return self.weights
 
 
 def start_network(config: RefinerConfig, weights: Path | None = None) -> PromptNet:
     """A recipe's network, its encoder filled with ImageNet weights where they are given."""
-    network = build(config.network)
+    network = build(config)
     if weights is not None:
         load_imagenet(network, torch.load(weights, map_location="cpu", weights_only=True))
     return network
@@ -238,21 +370,22 @@ def _has_bfloat16(device: str) -> bool:
 class _State:
     """Network, optimiser, averaged network, its states at the cycles' ends; where they are kept."""
 
-    def __init__(self, network: PromptNet, fit: FitConfig, out: Path) -> None:
+    def __init__(
+        self, network: torch.nn.Module, fit: FitConfig, out: Path, slow: list[torch.nn.Parameter]
+    ) -> None:
         self.network, self.fit, self.out = network, fit, out
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.ends: list[dict[str, Tensor]] = []
-        pretrained = {id(p) for p in network.encoder.stages.parameters()}
-        pretrained |= {id(p) for p in network.encoder.stem.parameters()}
+        pretrained = {id(p) for p in slow}
         groups: list[dict[str, Any]] = []
-        for slow in (True, False):
+        for encoder in (True, False):
             for decays in (True, False):
                 chosen = [
                     p
                     for p in network.parameters()
-                    if (id(p) in pretrained) == slow and (p.ndim > 1) == decays
+                    if (id(p) in pretrained) == encoder and (p.ndim > 1) == decays
                 ]
-                rate = fit.learning_rate * (fit.encoder_rate if slow and fit.pretrained else 1)
+                rate = fit.learning_rate * (fit.encoder_rate if encoder else 1)
                 decay = fit.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": rate, "rate": rate, "weight_decay": decay})
         self.optimizer = torch.optim.AdamW(groups)
@@ -283,7 +416,7 @@ class _State:
         """Remember the averaged network as it is now."""
         self.ends.append({k: v.clone() for k, v in self.average.state_dict().items()})
 
-    def mean_of_cycles(self) -> PromptNet:
+    def mean_of_cycles(self) -> torch.nn.Module:
         """The mean of the networks at the cycles' ends (Izmailov et al., "Averaging Weights Leads
         to Wider Optima and Better Generalization", UAI 2018)."""
         mean = copy.deepcopy(self.average)
@@ -363,18 +496,30 @@ def _trained(config: RefinerConfig) -> dict[str, Any]:
     """What of a recipe its training depends on, but for the number of cycles."""
     values = config.model_dump(mode="json")
     values["training"]["steps"], values["training"]["cycles"] = config.training.cycle, 1
-    for name in ("look", "zoom", "beside", "careful", "keep"):  # how it is asked
+    for name in ("look", "zoom", "beside"):  # how it is asked
         del values["network"][name]
+    if config.edge is not None:
+        edge = values["edge"]["training"]
+        edge["steps"], edge["cycles"] = config.edge.training.cycle, 1
     return values
 
 
-def _claim(config: RefinerConfig, data: Path, out: Path) -> None:
-    """Bind the folder to recipe and data; whole cycles may be added, and it be asked otherwise."""
-    mine = {"config": config.model_dump(mode="json"), "data": fingerprint(data, ("train",))}
+def _claim(config: RefinerConfig, data: Path, out: Path, looks: str = "") -> None:
+    """Bind the folder to recipe and data; whole cycles may be added, and it be asked otherwise.
+
+    An edge network is bound to the looks' weights too, by their checksum.
+    """
+    mine: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "data": fingerprint(data, ("train",)),
+    }
+    if looks:
+        mine["looks"] = looks
     path = out / "run.json"
     before = json.loads(path.read_text()) if path.exists() else mine
     theirs = parse(before["config"], str(path), RefinerConfig)  # settings since added: defaults
-    if before["data"] != mine["data"] or _trained(theirs) != _trained(config):
+    same = all(before.get(key) == mine.get(key) for key in ("data", "looks"))
+    if not same or _trained(theirs) != _trained(config):
         raise ConfigError(
             f"{path}: this run was started with another recipe or other data; "
             "choose another folder or delete this one"
