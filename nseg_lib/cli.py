@@ -118,7 +118,7 @@ def train_refiner(
     out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
     looks: Annotated[
         Path | None,
-        typer.Option(help="A trained refiner's weights: train only the edge network, for these."),
+        typer.Option(help="A refiner's weights: train only an edge network, for these."),
     ] = None,
     settings: Annotated[
         list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
@@ -134,16 +134,17 @@ def train_refiner(
     from nseg_lib.interactive import config as recipes
     from nseg_lib.interactive import training
 
-    config = recipes.load(recipe or recipes.RECIPE, overrides(settings))
+    changed = overrides(settings)
+    config = recipes.load(recipe or recipes.RECIPE, changed)
     folder = out or Path("runs") / "refiner" / config.name
     options: Any = {"workers": workers, "device": device, "minutes": minutes, "say": say}
     if looks is None:
         weights = training.train(config, data, folder, **options)
-    elif config.edge is None:
-        raise configuration.ConfigError(
-            f"{config.name}: the recipe has no 'edge', which --looks would train"
-        )
     else:
+        others = [key for key in changed if not key.startswith("edge.")]
+        if config.edge is None or others:
+            wrong = f"--set {others[0]}" if others else f"{config.name} without 'edge'"
+            raise configuration.ConfigError(f"--looks trains the edge network alone (got {wrong})")
         weights = training.train_edge(config.edge, looks, data, folder / "edge", **options)
     say(f"weights: {weights}" if weights else f"stopped; the same command goes on ({folder})")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -118,7 +118,10 @@ def _first_problem(error: ValidationError, kind: type[Strict]) -> str:
     if problem["type"] == "extra_forbidden":
         model: Any = kind
         for part in problem["loc"][:-1]:
-            model = model.model_fields[part].annotation
+            kinds = get_args(model.model_fields[part].annotation) or (
+                model.model_fields[part].annotation,
+            )
+            model = next(kind for kind in kinds if hasattr(kind, "model_fields"))
         return f"unknown key '{where}'; allowed here: {', '.join(model.model_fields)}"
     said = problem["type"] in {"missing", "value_error"}
     got = "" if said else f" (got {problem['input']!r})"

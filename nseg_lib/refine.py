@@ -98,7 +98,7 @@ class Refiner:
         """
         if name not in PRETRAINED:
             raise ValueError(f"no pretrained '{name}'; there are: {', '.join(PRETRAINED)}")
-        return cls.load(Path(__file__).parent / "weights" / f"{name}.safetensors", device)
+        return cls.load(shipped(name), device)
 
     def logits(
         self,
@@ -182,6 +182,11 @@ class Refiner:
         if self.corrects or background is not None or mask is not None:
             return self.logits(image, stroke, background, mask) > 0
         return self.enlarged_logits(image, stroke) > 0
+
+
+def shipped(name: str) -> Path:
+    """The file of a network of :data:`PRETRAINED`."""
+    return Path(__file__).parent / "weights" / f"{name}.safetensors"
 
 
 def _check_plane(name: str, value: object, stroke: Mask) -> None:

@@ -52,7 +52,16 @@ from nseg_lib import (
 from nseg_lib import runs as trained_runs
 from nseg_lib.coco import load_split
 from nseg_lib.interactive import config as recipes
-from nseg_lib.interactive import crops, habits, inference, network, prompts, protocol, training
+from nseg_lib.interactive import (
+    crops,
+    edge,
+    habits,
+    inference,
+    network,
+    prompts,
+    protocol,
+    training,
+)
 from nseg_lib.interactive import figure as comparison_figure
 from nseg_lib.interactive.data import TrainingCrops
 from nseg_lib.interactive.methods import method
@@ -359,50 +368,43 @@ print("photograph:", photo.credit)
 # the close one (solid) gets the wide one's answer there, and so does a correction that of the answer
 # before. Grey is what lies beyond the picture.
 #
-# ### A careful mask: a second opinion, and its own edge
+# ### A painted mask is finished at the picture's own size
 #
-# Two last steps learn nothing. The paper's smallest network knows one kind of stroke and knows it
-# well: a mask drawn with care that falls short of its object. So where a stroke looks like one
-# (paint rather than lines, smooth, nearly all of it in the answer, its edge on edges of the
-# picture: `inference.is_careful`) and nothing else was drawn, the logits of both networks are added (a row of the
-# table of ingredients below says what it gives).
-#
-# And a crop that was shrunk to the working size has its edge a pixel or two off. Where a coarse mask
-# nearly covers its object, its *own* edge is often right to the pixel. So what answer and coarse
-# mask disagree on is left as the mask has it, wherever that is only a thin rim. A line shares too
-# little with the answer, and has no say; nor has a mask with steps or corners, for no object's edge
-# looks like that. The photograph on which the two steps change most:
+# A crop that was shrunk to the working size has its edge a pixel or two off. And where somebody
+# painted a mask, much of *its* edge is right to the pixel: what the two looks make of it can be
+# worse than the mask was. So where the object strokes are paint rather than lines or a box
+# (`edge.is_paint`), and nothing else was drawn, a second and small network answers anew. It sees
+# the picture's own pixels, the paint and what the looks found, and has learned which to trust
+# where. It is the paper's U-Net, on pixels folded into channels: 2 × 2 of them become one place,
+# which answers for all four. So it costs as much as the paper's network at half size, and can start
+# as exactly that network. The photograph on which it changes most:
 
 # %%
-second = Refiner.from_pretrained(settings.careful) if settings.careful else None
 steps = {}
 for name, one in photos.items():
     coarse = frozen(one, "erode")
     logits = inference.two_looks(refiner.network, settings, one.image, *coarse, None)
-    found = logits > 0
-    alone = bool(second) and not coarse.background.any()
-    careful = alone and inference.is_careful(one.image, coarse.object, found)
-    if careful:
-        other = second.enlarged_logits(one.image, coarse.object)
-        logits = np.clip(logits, -4, 4) + np.clip(other, -4, 4)
-    kept = logits > 0
-    kept = inference.keep_edge(kept, coarse.object, settings.keep) if settings.keep else kept
-    assert (kept == refiner.refine(one.image, *coarse)).all()
-    steps[name] = coarse, found, kept
-    print(f"{name}: {'a careful mask' if careful else 'not taken for a careful mask'}")
+    alone = refiner.network.edge is not None and not coarse.background.any()
+    painted = alone and edge.is_paint(coarse.object)
+    finished = logits
+    if painted:
+        finished = edge.finish(refiner.network.edge, one.image, coarse.object, logits)
+    assert ((finished > 0) == refiner.refine(one.image, *coarse)).all()
+    steps[name] = coarse, logits > 0, finished > 0
+    print(f"{name}: {'paint' if painted else 'not taken for paint'}")
 
 most = max(steps, key=lambda name: (steps[name][1] ^ steps[name][2]).sum())
-one, (coarse, found, kept) = photos[most], steps[most]
+one, (coarse, found, finished) = photos[most], steps[most]
 fig, axes = figures.panels(1, 4, size=(2.6, 2.2))
 crop = figures.around(one.mask, margin=0.05)
-show_drawn(axes[0, 0], one.image, coarse, crop=crop, title="coarse mask: erode")
+show_drawn(axes[0, 0], one.image, coarse, crop=crop, title="paint: erode")
 for ax, (title, answer) in zip(
-    axes[0, 1:], {"two looks": found, "with both steps": kept}.items(), strict=False
+    axes[0, 1:], {"two looks": found, "finished": finished}.items(), strict=False
 ):
     figures.show_errors(ax, one.image, one.mask, answer, crop=crop)
     score = metrics.boundary_iou_1px(answer, one.mask)
     ax.set_title(f"{title}: 1-px boundary IoU {score:.2f}", fontsize=8)
-figures.show(axes[0, 3], found ^ kept, crop=crop, title="what the two steps changed")
+figures.show(axes[0, 3], found ^ finished, crop=crop, title="what the edge network changed")
 figures.legend(fig, ("stroke", "missed", "extra"))
 plt.show()
 print("photograph:", one.credit)
@@ -495,7 +497,7 @@ show_batch(fed, y, last=True)
 
 # %%
 torch.manual_seed(0)
-pupil = network.build(recipe.network).train()  # without ImageNet weights, so that nothing is needed
+pupil = network.build(recipe).train()  # without ImageNet weights, so that nothing is needed
 optimizer = torch.optim.AdamW(pupil.parameters(), lr=2e-3)
 steps = []
 for _ in range(20):
@@ -528,8 +530,9 @@ plt.show()
 # `nseg_lib/interactive/lite0.yml`, the log is `reports/refiner/training.csv`. Each loss in it is of
 # crops that were never seen before and mostly never come again, so it is no loss by heart. It runs
 # in cycles, in each of which the crops grow and the learning rate falls; the mean of the
-# weights at their ends is what it keeps. The shipped file came about a little otherwise: its model
-# card (`nseg_lib/weights/README.md`) says how.
+# weights at their ends is what it keeps. Then the edge network learns, on paint and on what the looks
+# make of it (`reports/refiner/training_edge.csv`). The shipped file came about a little otherwise: its
+# model card (`nseg_lib/weights/README.md`) says how.
 #
 # ## What each ingredient adds
 #
@@ -558,9 +561,9 @@ if ablation is not None:
 
 # %% [markdown]
 # *What to look for:* a point left of the line is an ingredient that is missed where it is left out.
-# In two rows something is put in instead, and a point on the right is a gain: `edge weighted` brings
-# back what the recipe has dropped, `careful masks by two networks` what the short recipe does
-# without.
+# In three rows something is put in instead, and a point on the right is a gain: `edge weighted`
+# brings back what the recipe has dropped, `an edge network` (from the paper's, or from random
+# weights) what the short recipe does without.
 # An interval that holds the line has shown nothing, on this many pictures and with so short a
 # training. And one thing may help one kind of stroke and cost another.
 #

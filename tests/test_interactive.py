@@ -13,7 +13,6 @@ from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import crops, training
 from nseg_lib.interactive.crops import Crop
-from nseg_lib.interactive.inference import is_careful, keep_edge
 from nseg_lib.interactive.network import PromptNet, build, load_imagenet, stroke_similarity
 from nseg_lib.refine import Refiner, save_weights
 
@@ -21,6 +20,7 @@ TINY = {
     "network.look": 64,
     "network.zoom": 64,
     "training.pretrained": False,
+    "edge": None,
 }
 
 
@@ -190,11 +190,11 @@ def test_a_folder_belongs_to_one_recipe(tiny_data, tmp_path):
 def test_how_the_network_is_asked_and_settings_that_came_later_bind_no_folder(tiny_data, tmp_path):
     weights = load_file(run(tiny_data, tmp_path))
     record = json.loads((tmp_path / "run.json").read_text())
-    del record["config"]["network"]["careful"], record["config"]["network"]["beside"]
+    del record["config"]["edge"], record["config"]["network"]["beside"]
     (tmp_path / "run.json").write_text(json.dumps(record))
-    again = load_file(run(tiny_data, tmp_path, **{"network.keep": 0}))
+    again = load_file(run(tiny_data, tmp_path, **{"network.look": 96}))
     assert all(torch.equal(value, again[key]) for key, value in weights.items())
-    assert Refiner.load(tmp_path / "weights.safetensors").config.network.keep == 0
+    assert Refiner.load(tmp_path / "weights.safetensors").config.network.look == 96
     with pytest.raises(ConfigError, match="another recipe or other data"):
         run(tiny_data, tmp_path, **{"training.steps": 30})  # its cycles would be longer
 
@@ -223,7 +223,7 @@ def test_a_wrong_recipe_says_what_is_wrong(values, said):
 def refiner(tmp_path):
     torch.manual_seed(0)
     config = recipes.load(overrides=TINY)
-    save_weights(build(config.network), config, tmp_path / "weights.safetensors")
+    save_weights(build(config), config, tmp_path / "weights.safetensors")
     return Refiner.load(tmp_path / "weights.safetensors")
 
 
@@ -257,93 +257,3 @@ def test_the_paper_s_networks_take_no_corrections():
     assert not refiner.corrects
     with pytest.raises(ValueError, match="sees object strokes alone"):
         refiner.refine(image, stroke, background=~stroke)
-
-
-def test_the_edge_of_a_coarse_mask_is_kept_where_the_answer_hardly_departs():
-    stroke = square(side=60, top=30, left=40)
-    found = stroke.copy()
-    found[30:90, 99:101] = [False, True]  # one pixel in, elsewhere one out: noise
-    found[29, 50:90] = True
-    found[90:110, 60:80] = True  # a part that the stroke missed
-    kept = keep_edge(found, stroke, 3)
-    assert kept[92:108, 62:78].all()
-    assert (kept[:88] == stroke[:88]).all()
-
-
-def test_a_rough_mask_s_edge_is_not_kept():
-    found = square(side=60, top=30, left=40)
-    stroke = found.copy()
-    for row in range(30, 90, 12):
-        stroke[row : row + 6, 97:100] = False  # steps that no object has
-    for column in range(40, 100, 12):
-        stroke[30:33, column : column + 6] = False
-        stroke[87:90, column : column + 6] = False
-    assert (keep_edge(found, stroke, 3) == found).all()
-    assert (keep_edge(found, found, 3) == found).all()
-
-
-def disc(radius, row=150, column=200, shape=(300, 400)):
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows - row) ** 2 + (columns - column) ** 2 < radius**2
-
-
-def test_a_careful_mask_is_smooth_and_short_of_an_object_whose_edge_it_shares():
-    found = disc(80)
-    image = np.where(found[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
-    stroke = found & ~disc(30, row=80)  # a bite out of it
-    assert is_careful(image, stroke, found)
-    assert not is_careful(np.full_like(image, 40), stroke, found), "no edge in the picture"
-    assert not is_careful(image, disc(90), found), "beyond the object"
-    assert not is_careful(image, disc(40), found), "a small part of it"
-    line = np.zeros_like(found)
-    line[140:150, 125:275] = True
-    assert not is_careful(image, line, found)
-    assert not is_careful(image, square(300, 400, 80, 130, 140), np.ones_like(found)), "a box"
-    rough = stroke & (np.indices(found.shape).sum(axis=0) % 12 > 2)
-    assert not is_careful(image, rough, found)
-
-
-def test_a_careful_mask_is_judged_by_two_networks(monkeypatch):
-    refiner = Refiner.from_pretrained()
-    found = disc(80)
-    image = np.where(found[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
-    stroke = found & ~disc(30, row=80)
-    asked = []
-
-    def enlarged(self, image, stroke, scale=None):
-        asked.append(self.config.name)
-        return np.full(stroke.shape, -9, np.float32)
-
-    monkeypatch.setattr(Refiner, "enlarged_logits", enlarged)
-    logits = refiner.logits(image, stroke)
-    assert asked == ["tiny16-32_bce-dice"]
-    assert logits.max() <= 0.1, "a veto, save for the edge that is kept"
-    refiner.logits(image, stroke, background=~disc(120))
-    refiner.logits(image, stroke, mask=stroke)
-    assert len(asked) == 1, "not where anything else was drawn"
-
-
-def test_on_a_large_picture_the_second_network_is_asked_at_its_size(monkeypatch):
-    refiner = Refiner.from_pretrained()
-    y, x = np.indices((1200, 1600))
-    found = np.hypot(y - 600, x - 800) < 320
-    image = np.where(found[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
-    stroke = found & (np.hypot(y - 240, x - 800) > 120)
-    sizes = []
-
-    def enlarged(self, image, stroke, scale=None):
-        sizes.append((image.shape[:2], stroke.shape))
-        return np.full(stroke.shape, -9, np.float32)
-
-    monkeypatch.setattr(Refiner, "enlarged_logits", enlarged)
-    logits = refiner.logits(image, stroke)
-    assert sizes == [((480, 640), (480, 640))]
-    assert logits.shape == (1200, 1600)
-    assert (logits > 0).mean() < 0.01
-
-
-def test_a_thin_stroke_has_no_say_about_the_edge():
-    found = square(side=60, top=30, left=40)
-    stroke = np.zeros_like(found)
-    stroke[58:60, 42:101] = True  # one pixel over the edge
-    assert (keep_edge(found, stroke, 3) == found).all()

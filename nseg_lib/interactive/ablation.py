@@ -26,10 +26,22 @@ from nseg_lib.summaries import bootstrap_interval
 
 SHORT: dict[str, Any] = {
     "training.steps": 250, "training.size": [160], "training.warmup": 25, "training.cycles": 1,
-    "network.look": 192, "network.zoom": 224, "network.careful": None,
+    "network.look": 192, "network.zoom": 224, "edge": None,
 }  # fmt: skip
 """What sets the trainings compared here apart from the shipped network's: they are short and small,
-and so are their looks."""
+and so are their looks; none has an edge network but the variant that is about it."""
+
+SHORT_EDGE = {"objects": 400, "training": {"steps": 500, "warmup": 50, "cycles": 1}}
+"""Likewise of the edge network's training."""
+
+
+def _short_edge(**changes: Any) -> dict[str, Any]:
+    edge = recipes.load().edge
+    assert edge is not None
+    values = edge.model_dump(mode="json")
+    values["training"] |= SHORT_EDGE["training"]
+    return {"edge": values | {"objects": SHORT_EDGE["objects"]} | changes}
+
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
@@ -41,18 +53,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "largest objects alone": {"prompts.largest": 1.0},
     "one look": {"network.zoom": None},
     "background strokes do not widen the first look": {"network.beside": 0.0},
-    "careful masks by two networks": {"network.careful": "tiny16-32_bce-dice"},
-    "edge of coarse masks not kept": {"network.keep": 0},
+    "an edge network": _short_edge(),
+    "an edge network from random weights": _short_edge(start=None),
 }
-"""Name → settings that leave one ingredient out, or bring back one that was dropped: the edge."""
+"""Name → settings that leave one ingredient out, or bring one in."""
 
 ANSWERS = {
     "one look",
     "background strokes do not widen the first look",
-    "careful masks by two networks",
-    "edge of coarse masks not kept",
+    "an edge network",
+    "an edge network from random weights",
 }
-"""Variants that answer differently with the recipe's own network; nothing is trained anew."""
+"""Variants that ask the recipe's own network otherwise, or go on from it."""
 
 IDENTITY = "stroke unchanged"
 """What doing nothing gives, beside the variants."""
@@ -78,11 +90,15 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
         names = ["the recipe", *names]  # what the others are compared with
     for name in names:
         trained = "the recipe" if name in ANSWERS else name
-        settings, folder = SHORT | VARIANTS[trained], runs / _folder(trained)
-        config = recipes.load(overrides=settings)
-        weights = training.train(config, data, folder, workers=0, say=_say)
+        config = recipes.load(overrides=SHORT | VARIANTS[trained])
+        weights = training.train(config, data, runs / _folder(trained), workers=0, say=_say)
         assert weights is not None
         asked = recipes.load(overrides=SHORT | VARIANTS[name])
+        if asked.edge is not None:
+            weights = training.train_edge(
+                asked.edge, weights, data, runs / _folder(name), workers=0, say=_say
+            )
+            assert weights is not None
         refiner = Refiner(Refiner.load(weights).network, asked)
         samples = prompt_samples(split, KINDS, pictures=pictures)
         one_answer(RefinerMethod(refiner, name), samples, out / f"{_folder(name)}.csv")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError, Strict, parse, read_yaml, set_values
 from nseg_lib.interactive.crops import BESIDE
 
@@ -78,18 +79,47 @@ class FitConfig(Strict):
         return -(-self.steps // self.cycles)
 
 
+class EdgeFitConfig(FitConfig):
+    """The same for the edge network; it has no encoder that comes pretrained."""
+
+    steps: Annotated[int, Field(ge=1)] = 12000
+    cycles: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (288,)
+    """Sides of the windows."""
+    learning_rate: Annotated[float, Field(gt=0)] = 7e-4
+    boundary: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the paper's boundary loss (:class:`nseg_lib.losses.SobelLoss`)."""
+    encoder_rate: Literal[1] = 1
+    pretrained: Literal[False] = False
+
+
 class EdgeConfig(Strict):
-    """The second network, for painted masks (:mod:`nseg_lib.interactive.edge`)."""
+    """The second network, for masks painted with care (:mod:`nseg_lib.interactive.edge`)."""
 
     widths: Annotated[tuple[Width, ...], Field(min_length=1, strict=False)] = (16, 32, 64, 96)
     """Channels of each level, from half the picture's size down."""
     start: Literal["res16-128_bce-dice", "tiny16-32_bce-dice", "res16-32_bce-dice"] | None = None
-    """A shipped network of the paper whose weights it starts from, as far as they fit; it must be
-    as deep."""
+    """A shipped network of the paper whose weights it starts from; as deep, and no narrower."""
     objects: Annotated[int, Field(ge=1)] = 6000
     """Objects that are painted for its training; windows are cut from them again and again."""
-    prompts: PromptConfig = PromptConfig()
-    training: FitConfig = FitConfig(size=(288,), pretrained=False)
+    mix: dict[str, Annotated[float, Field(ge=0)]] = {"erode": 1.0}  # noqa: RUF012
+    """Kind of prompt → its weight; what comes out rough, or reaches beyond, is not taken."""
+    largest: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Share of the objects that are their picture's largest."""
+    training: EdgeFitConfig = EdgeFitConfig()
+
+    @model_validator(mode="after")
+    def _starts_from_what_fits(self) -> Self:
+        if self.start is not None:
+            theirs = configuration.load(self.start).model.widths
+            deep = len(theirs) == len(self.widths)
+            if not deep or any(w > t for w, t in zip(self.widths, theirs, strict=True)):
+                raise ValueError(
+                    f"widths {list(self.widths)} do not fit 'start: {self.start}', whose are "
+                    f"{list(theirs)}; as many are needed, and none wider"
+                )
+        return self
 
 
 class RefinerConfig(Strict):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nseg_lib import coco
+from nseg_lib.config import ConfigError
 from nseg_lib.interactive import crops, edge
 from nseg_lib.interactive.config import EdgeConfig, FitConfig, PromptConfig
 from nseg_lib.interactive.crops import Crop, Image, Mask
@@ -26,8 +27,11 @@ from nseg_lib.strokes import Drawn
 LEAST_AREA = 400
 """Pixels; smaller objects are not trained on."""
 
-STEPS = 30
-"""Levels to a logit in which the looks' answers are kept."""
+LEVELS = 30
+"""Steps to a logit in which the looks' answers are kept."""
+
+TRIES = 200
+"""Prompts that are drawn for one carefully painted object before it is given up."""
 
 NEAR, FAR = 0.45, 0.4
 """Shares of samples seen as by the second look and as by the first; the rest see more still."""
@@ -112,17 +116,20 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Windows on painted objects at the picture's own size, for the edge network.
+    """Windows on carefully painted objects at the picture's own size, for the edge network.
 
-    ``objects`` objects are painted; each is shown to the refiner's looks once, when it is first
-    asked for, and kept, packed. A window is near the object's edge or where the paint is wrong.
-    Each depends on the seed and its key alone.
+    A number of objects are painted and shown to the refiner's looks, each when it is first asked
+    for, and kept, packed (in each process anew). A window is near the object's edge or where the
+    paint is wrong. Each depends on the seed and its key alone.
 
     Items by (step, slot, size): float32 7×S×S as of :func:`edge.edge_input`, float32 1×S×S of 0
     and 1: the object, float32 1×S×S: 0 beyond the picture.
 
     Args:
         looks: (image, paint) → logits, float32 H×W.
+
+    Raises:
+        ConfigError: when asked for an item, if the mix hardly ever paints with care.
     """
 
     def __init__(
@@ -131,21 +138,22 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         config: EdgeConfig,
         looks: Callable[[Image, Mask], crops.Floats],
     ) -> None:
-        self.drawn = TrainingObjects(split, config.prompts)
-        self.objects, self.seed, self.looks = config.objects, config.training.seed, looks
+        self.drawn = TrainingObjects(split, PromptConfig(mix=config.mix, largest=config.largest))
+        self.count, self.seed, self.looks = config.objects, config.training.seed, looks
         self.painted: dict[int, bytes] = {}
 
     def __len__(self) -> int:
-        return self.objects
+        return self.count
 
     def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
         step, slot, size = key
         rng = np.random.default_rng((self.seed, step, slot))
-        image, mask, paint, logits = self._object(int(rng.integers(self.objects)))
+        image, mask, paint, logits = self._object(int(rng.integers(self.count)))
         window = _window_near(_where(mask, paint, rng), mask.shape, size, rng)
         height, width = mask[window].shape
         channels = np.zeros((edge.CHANNELS, size, size), np.float32)
         target, counts = np.zeros((2, 1, size, size), np.float32)
+        channels[-4] = -1  # the logits: beyond the picture, the looks are sure
         colours = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
         shown = np.moveaxis(_recolour(colours, rng) * 255, 0, -1).round().astype(np.uint8)
         part = edge.edge_input(np.ascontiguousarray(shown), paint, logits)
@@ -159,29 +167,34 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return x, y, w
 
     def _object(self, index: int) -> tuple[Image, Mask, Mask, crops.Floats]:
-        """The crop of the picture that the network would see, the object, paint and logits."""
+        """What the network would see of a picture: image, object, paint and logits."""
         if index not in self.painted:
-            self.painted[index] = self._paint(np.random.default_rng((self.seed, index)))
-        image_id, crop, *planes = pickle.loads(zlib.decompress(self.painted[index]))
-        image = self.drawn.read(image_id)[crop.window]
+            self.painted[index] = self._paint(np.random.default_rng((self.seed, index, 0, 1)))
+        image_id, crop, shape, *bits, levels = pickle.loads(zlib.decompress(self.painted[index]))
         mask, paint = (
-            np.unpackbits(bits, count=image[..., 0].size).reshape(image.shape[:2]).astype(bool)
-            for bits in planes[:2]
+            np.unpackbits(plane, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+            for plane in bits
         )
-        return image, mask, paint, planes[2].astype(np.float32) / STEPS
+        image = self.drawn.read(image_id)[crop.window]
+        if image.shape[:2] != shape:
+            image = crops.resize(image, *shape).round().astype(np.uint8)
+        return image, mask, paint, levels.astype(np.float32) / LEVELS
 
     def _paint(self, rng: Generator) -> bytes:
-        while True:
+        for _ in range(TRIES):
             image_id, image, mask, drawn = self.drawn.draw_of(rng, late=False)
-            if not edge.is_paint(drawn.object):
-                continue
+            if not edge.is_careful(drawn.object, np.ones_like(mask)):
+                continue  # whatever the looks would say
             logits = self.looks(image, drawn.object)
+            if not edge.is_careful(drawn.object, logits > 0):
+                continue
             crop = edge.surroundings(drawn.object, logits)
-            bits = (np.packbits(plane[crop.window]) for plane in (mask, drawn.object))
-            levels = np.clip(logits[crop.window], -edge.SURE, edge.SURE) * STEPS
-            return zlib.compress(
-                pickle.dumps((image_id, crop, *bits, levels.round().astype(np.int8))), 1
-            )
+            _, paint, answer = edge.seen(image, drawn.object, logits, crop)
+            _, truth, _ = edge.seen(image, mask, logits, crop)
+            levels = (np.clip(answer, -edge.SURE, edge.SURE) * LEVELS).round().astype(np.int8)
+            packed = (np.packbits(plane) for plane in (truth, paint))
+            return zlib.compress(pickle.dumps((image_id, crop, paint.shape, *packed, levels)), 1)
+        raise ConfigError(f"'edge.mix': {TRIES} prompts drawn, and none was painted with care")
 
 
 def _where(mask: Mask, paint: Mask, rng: Generator) -> NDArray[np.intp]:

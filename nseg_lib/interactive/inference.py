@@ -1,7 +1,7 @@
 """Two looks at a picture: one round the strokes, one round the object that the first one found.
 
-The second look is told what the first one found, as the mask to correct. What they make of a
-painted mask, the edge network finishes (:mod:`nseg_lib.interactive.edge`).
+The second look is told what the first one found, as the mask to correct. What they make of a mask
+that was painted with care, the edge network finishes (:mod:`nseg_lib.interactive.edge`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,10 @@ from numpy.typing import NDArray
 from nseg_lib.interactive import crops, edge
 from nseg_lib.interactive.config import NetworkConfig
 from nseg_lib.interactive.crops import Crop, Image, Mask
-from nseg_lib.interactive.edge import is_paint
 from nseg_lib.interactive.network import STRIDE, PromptNet
 
 OUTSIDE = -10.0
 """The logit of what no look has seen: not object."""
-
-LARGEST = 640
-"""Pixels of the longer side: a larger picture is shrunk to this for the edge network. It is COCO's
-size, which that network knows."""
 
 SAME = 0.8
 """A crop that overlaps the last one by more is not worth looking at again at the same size."""
@@ -46,17 +41,9 @@ def answer(
     logits = two_looks(network, config, image, stroke, background, mask)
     if network.edge is None or mask is not None or background.any():
         return logits
-    height, width = stroke.shape
-    shrink = LARGEST / max(height, width)
-    if shrink >= 1:
-        return edge.finish(network.edge, image, stroke, logits) if is_paint(stroke) else logits
-    size = max(1, round(height * shrink)), max(1, round(width * shrink))
-    paint = crops.resize(stroke.view(np.uint8) * 255, *size) > 127
-    if not is_paint(paint):
+    if not edge.is_careful(stroke, logits > 0):
         return logits
-    small = crops.resize(image, *size).round().astype(np.uint8)
-    finished = edge.finish(network.edge, small, paint, crops.resize(logits, *size))
-    return cv2.resize(finished, (width, height), interpolation=cv2.INTER_LINEAR)
+    return edge.finish(network.edge, image, stroke, logits)
 
 
 def two_looks(

