@@ -368,36 +368,36 @@ print("photograph:", photo.credit)
 # the close one (solid) gets the wide one's answer there, and so does a correction that of the answer
 # before. Grey is what lies beyond the picture.
 #
-# ### A painted mask is finished at the picture's own size
+# ### A mask painted with care is finished at the picture's own size
 #
 # A crop that was shrunk to the working size has its edge a pixel or two off. And where somebody
-# painted a mask, much of *its* edge is right to the pixel: what the two looks make of it can be
-# worse than the mask was. So where the object strokes are paint rather than lines or a box
-# (`edge.is_paint`), and nothing else was drawn, a second and small network answers anew. It sees
-# the picture's own pixels, the paint and what the looks found, and has learned which to trust
-# where. It is the paper's U-Net, on pixels folded into channels: 2 × 2 of them become one place,
-# which answers for all four. So it costs as much as the paper's network at half size, and can start
-# as exactly that network. The photograph on which it changes most:
+# painted a mask with care, much of *its* edge is right to the pixel: what the two looks make of it
+# can be worse than the mask was. So where the object strokes are such a mask (paint rather than
+# lines or a box, smooth, nearly all of it in the answer: `edge.is_careful`), and nothing else was
+# drawn, a second and small network answers anew. It sees the picture's own pixels, the paint and
+# what the looks found, and has learned which to trust where. It is the paper's U-Net, on pixels
+# folded into channels: 2 × 2 of them become one place, which answers for all four. So it costs
+# about what the paper's network does at half size, and could start from one that was trained there.
+# The photograph on which it changes most:
 
 # %%
 steps = {}
 for name, one in photos.items():
     coarse = frozen(one, "erode")
-    logits = inference.two_looks(refiner.network, settings, one.image, *coarse, None)
+    finished = logits = inference.two_looks(refiner.network, settings, one.image, *coarse, None)
     alone = refiner.network.edge is not None and not coarse.background.any()
-    painted = alone and edge.is_paint(coarse.object)
-    finished = logits
-    if painted:
+    careful = alone and edge.is_careful(coarse.object, logits > 0)
+    if careful:
         finished = edge.finish(refiner.network.edge, one.image, coarse.object, logits)
     assert ((finished > 0) == refiner.refine(one.image, *coarse)).all()
     steps[name] = coarse, logits > 0, finished > 0
-    print(f"{name}: {'paint' if painted else 'not taken for paint'}")
+    print(f"{name}: {'painted with care' if careful else 'not taken for a careful mask'}")
 
 most = max(steps, key=lambda name: (steps[name][1] ^ steps[name][2]).sum())
 one, (coarse, found, finished) = photos[most], steps[most]
 fig, axes = figures.panels(1, 4, size=(2.6, 2.2))
 crop = figures.around(one.mask, margin=0.05)
-show_drawn(axes[0, 0], one.image, coarse, crop=crop, title="paint: erode")
+show_drawn(axes[0, 0], one.image, coarse, crop=crop, title="the mask: erode")
 for ax, (title, answer) in zip(
     axes[0, 1:], {"two looks": found, "finished": finished}.items(), strict=False
 ):

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_cli import nseg
 from torch.nn import functional as F
 
 from nseg_lib import coco
 from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
-from nseg_lib.interactive import edge, inference, training
-from nseg_lib.interactive.config import EdgeConfig, FitConfig
+from nseg_lib.interactive import data, edge, inference, training
+from nseg_lib.interactive.config import EdgeConfig, EdgeFitConfig
 from nseg_lib.interactive.data import EdgeWindows
-from nseg_lib.interactive.edge import EdgeNet, edge_input, finish, is_paint, surroundings
+from nseg_lib.interactive.edge import EdgeNet, edge_input, finish, is_careful, surroundings
 from nseg_lib.interactive.network import PromptNet, build
 from nseg_lib.losses import SobelLoss
 from nseg_lib.models import UNet
@@ -34,7 +35,7 @@ SMALL = {
     "edge.widths": WIDTHS,
     "edge.start": None,
     "edge.objects": 4,
-    "edge.prompts.mix": {"erode": 1.0},
+    "edge.mix": {"erode": 1.0},
     "edge.training.steps": 3,
     "edge.training.size": [64],
     "edge.training.batch_size": 2,
@@ -50,7 +51,7 @@ def photo(found):
     return np.where(found[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
 
 
-@pytest.mark.parametrize("size", [(64, 96), (33, 47), (16, 16)])
+@pytest.mark.parametrize("size", [(64, 96), (33, 47), (16, 16), (3, 50), (1, 1)])
 def test_it_answers_at_any_size_and_sees_every_channel(size):
     torch.manual_seed(0)
     network = EdgeNet(WIDTHS).eval()
@@ -61,7 +62,7 @@ def test_it_answers_at_any_size_and_sees_every_channel(size):
         for channel in range(edge.CHANNELS):
             changed = x.clone()
             changed[:, channel] = 1 - changed[:, channel]
-            assert not torch.allclose(network(changed), answer)
+            assert not torch.equal(network(changed), answer)
 
 
 def test_it_starts_as_the_paper_s_network_at_half_size():
@@ -77,12 +78,14 @@ def test_it_starts_as_the_paper_s_network_at_half_size():
 
 
 def test_levels_of_fewer_channels_take_the_first_of_each_source():
-    paper, network = UNet((16, 32)), EdgeNet((16, 24))
+    paper, network = UNet((16, 32)), EdgeNet((8, 24))
     network.start_from(paper.state_dict())
     mine = network.unet.decoder[0].layers[0].weight  # sees 24 of the skip and 24 from below
     theirs = paper.decoder[0].layers[0].weight
     assert torch.equal(mine[:, :24], theirs[:24, :24])
     assert torch.equal(mine[:, 24:], theirs[:24, 32:56])
+    first = network.unet.encoder[0].layers[0].weight
+    assert torch.allclose(first[:, :12].sum(1), paper.encoder[0].layers[0].weight[:8].sum(1))
 
 
 def test_what_it_sees():
@@ -96,20 +99,26 @@ def test_what_it_sees():
     assert np.allclose(seen[4:, 150, 200], 200 / 255 - 127 / 255)
 
 
-def test_paint_is_a_mask_rather_than_lines_dots_or_a_box():
-    assert is_paint(disc(80))
-    assert is_paint(disc(80) & ~disc(30, row=80))
-    assert is_paint(disc(80, row=0)), "cut by the picture's border"
-    assert not is_paint(disc(3))
-    line = np.zeros((300, 400), bool)
-    line[145:151, 125:275] = True
-    line[100:200, 197:203] = True
-    assert not is_paint(line)
-    assert not is_paint(disc(80) & ~disc(72)), "an outline"
-    box = np.zeros((300, 400), bool)
+def test_a_careful_mask_is_smooth_paint_that_the_answer_holds():
+    whole = disc(80)
+    bitten = whole & ~disc(30, row=60)
+    assert is_careful(whole, whole)
+    assert is_careful(bitten, whole)
+    assert is_careful(disc(80, row=0), disc(80, row=0)), "cut by the picture's border"
+    assert not is_careful(whole, disc(70)), "it reaches beyond the answer"
+    assert not is_careful(disc(3), whole)
+    assert not is_careful(np.zeros_like(whole), whole)
+    line = np.zeros_like(whole)
+    line[145:151, 125:275] = line[100:200, 197:203] = True
+    assert not is_careful(line, np.ones_like(whole))
+    assert not is_careful(whole & ~disc(72), whole), "an outline"
+    dots = disc(9, 120, 170) | disc(9, 180, 170) | disc(9, 120, 230) | disc(9, 180, 230)
+    assert not is_careful(dots, np.ones_like(whole))
+    box = np.zeros_like(whole)
     box[80:210, 130:270] = True
-    assert not is_paint(box)
-    assert not is_paint(np.zeros((300, 400), bool))
+    assert not is_careful(box, np.ones_like(whole))
+    steps = np.kron(disc(5, 10, 12, (20, 25)), np.ones((16, 16))) > 0
+    assert not is_careful(steps, np.ones_like(steps)), "blocks"
 
 
 def test_it_has_its_say_round_the_paint_alone():
@@ -135,7 +144,7 @@ def refiner(tmp_path):
     return Refiner.load(tmp_path / "weights.safetensors")
 
 
-def test_only_paint_alone_is_finished(refiner, monkeypatch):
+def test_only_a_careful_mask_alone_is_finished(refiner, monkeypatch):
     asked = []
 
     def finish(network, image, paint, logits):
@@ -144,28 +153,52 @@ def test_only_paint_alone_is_finished(refiner, monkeypatch):
 
     monkeypatch.setattr(edge, "finish", finish)
     found = disc(80)
+    monkeypatch.setattr(inference, "two_looks", lambda *_: np.where(disc(90), 1, -1))
     assert (refiner.logits(photo(found), found) == -7).all()
     refiner.logits(photo(found), found, background=~disc(120))
     refiner.logits(photo(found), found, mask=found)
     line = np.zeros_like(found)
     line[145:150, 125:275] = True
     refiner.logits(photo(found), line)
+    refiner.logits(photo(found), disc(110))
     assert len(asked) == 1
 
 
-def test_a_large_picture_is_finished_at_the_size_that_it_knows(refiner, monkeypatch):
-    sizes = []
+class Paint(EdgeNet):
+    """Answers what was painted, and remembers what it was given."""
 
-    def finish(network, image, paint, logits):
-        sizes.append((image.shape, image.dtype, paint.shape, paint.dtype, logits.shape))
-        return np.where(paint, 5, -5).astype(np.float32)
+    def forward(self, x):
+        self.given = x
+        return x[:, :1] * 10 - 5
 
-    monkeypatch.setattr(edge, "finish", finish)
-    found = disc(320, 600, 800, (1200, 1600))
-    logits = refiner.logits(photo(found), found)
-    assert sizes == [((480, 640, 3), np.uint8, (480, 640), np.bool_, (480, 640))]
-    assert logits.shape == (1200, 1600)
-    assert np.count_nonzero((logits > 0) ^ found) < 0.01 * np.count_nonzero(found)
+
+def test_a_small_object_in_a_large_picture_is_seen_at_its_own_size():
+    found = disc(60, 600, 800, (1200, 1600))
+    network, logits = Paint(WIDTHS), np.where(found, 1, -1).astype(np.float32)
+    finished = finish(network, photo(found), found, logits)
+    assert network.given.shape[2:] == (119 + 64, 119 + 64)
+    assert ((finished > 0) == found).all()
+    assert (finished[0] == -1).all()
+
+
+def test_a_large_object_is_shrunk_to_the_size_that_the_network_knows():
+    found = disc(500, 600, 800, (1200, 1600))
+    network, logits = Paint(WIDTHS), np.where(found, 1, -1).astype(np.float32)
+    finished = finish(network, photo(found), found, logits)
+    assert max(network.given.shape) == edge.LARGEST
+    assert np.count_nonzero((finished > 0) ^ found) < 0.01 * np.count_nonzero(found)
+
+
+@pytest.mark.parametrize("shape", [(20, 300), (60, 1600)])
+def test_a_narrow_picture_is_finished_too(shape):
+    stroke = np.zeros(shape, bool)
+    stroke[2:-2, 100:150] = True
+    stroke[2:4, 100:104] = False
+    image = np.zeros((*shape, 3), np.uint8)
+    logits = np.where(stroke, 1, -1).astype(np.float32)
+    edges = recipes.load().edge
+    assert edges is not None
+    assert finish(EdgeNet(edges.widths).eval(), image, stroke, logits).shape == shape
 
 
 def test_without_an_edge_network_the_looks_are_all(tmp_path):
@@ -184,14 +217,18 @@ def test_the_paper_s_boundary_loss_can_be_added():
     without = training.loss(logits, target, counts, 0.0)
     added = training.loss(logits, target, counts, 0.0, boundary=2.0)
     assert torch.allclose(added, without + 2 * SobelLoss()(logits, target))
+    counts[..., 8:] = 0
+    some = training.loss(logits, target, counts, 0.0, boundary=2.0)
+    logits[..., 11:] = 9
+    assert training.loss(logits, target, counts, 0.0, boundary=2.0) == some
 
 
-def windows(data, looks=None, **settings):
+def windows(folder, mix=None, looks=None, **settings):
     config = EdgeConfig(
         widths=WIDTHS,
         objects=4,
-        prompts=recipes.PromptConfig(mix={"erode": 1.0}),
-        training=FitConfig(size=(64,), pretrained=False, **settings),
+        mix=mix or {"erode": 1.0},
+        training=EdgeFitConfig(size=(64,), **settings),
     )
     asked = []
 
@@ -199,7 +236,7 @@ def windows(data, looks=None, **settings):
         asked.append(image.shape)
         return np.where(paint, 2.5, -2.5).astype(np.float32)
 
-    return EdgeWindows(coco.load_split(data, "train"), config, looks or sure), asked
+    return EdgeWindows(coco.load_split(folder, "train"), config, looks or sure), asked
 
 
 def test_a_window_depends_on_its_key_alone_and_objects_are_looked_at_once(tiny_data):
@@ -215,25 +252,63 @@ def test_a_window_depends_on_its_key_alone_and_objects_are_looked_at_once(tiny_d
     assert not torch.equal(other[keys[0]][0], seen[0][0])
 
 
-def test_a_window_s_planes_belong_together(tiny_data):
+def test_only_careful_masks_are_trained_on(tiny_data):
+    found, asked = windows(tiny_data, {"sparse_object": 0.5, "box": 0.3, "erode": 0.2})
+    for index in range(4):
+        _, mask, paint, _ = found._object(index)
+        assert is_careful(paint, np.ones_like(paint))
+        assert mask.shape == paint.shape
+    assert len(asked) == 4, "the looks are asked where the paint alone does not decide"
+    beyond, _ = windows(tiny_data, looks=lambda image, paint: np.full(paint.shape, -1.0))
+    with pytest.raises(ConfigError, match=r"'edge\.mix'.*agree with no smooth mask"):
+        beyond[(0, 0, 64)]
+
+
+def test_a_window_s_planes_belong_together(tiny_data, monkeypatch):
+    monkeypatch.setattr(data, "_recolour", lambda colours, rng: colours)
+    cut, whole = [], []
+    near = data._window_near
+    monkeypatch.setattr(data, "_window_near", lambda *a: cut.append(near(*a)) or cut[-1])
     found, _ = windows(tiny_data)
+    of = found._object
+    monkeypatch.setattr(found, "_object", lambda index: whole.append(of(index)) or whole[-1])
+    flipped = 0
     for step in range(12):
         x, target, counts = found[(step, 0, 64)]
         assert x.shape == (edge.CHANNELS, 64, 64)
-        inside = counts[0] > 0
-        assert torch.allclose(x[3][inside], (x[0][inside] * 2 - 1) * 2.5 / edge.SURE, atol=0.01)
-        assert (x[3][~inside] == -1).all()
-        others = torch.cat((x[:3], x[4:], target))
-        assert not others[:, ~inside].any()
-        bitten = (x[0] > target[0]).sum() / target.sum().clamp(min=1)
-        assert bitten < 0.1, "erode takes away"
-        assert target.any()
+        planes = torch.cat((x, target, counts)).numpy()
+        image, mask, paint, logits = (plane[cut[-1]] for plane in whole[-1])
+        height, width = mask.shape
+        assert mask.any()
+        expected = (paint, *np.moveaxis(image / 255 - 127 / 255, -1, 0), mask, np.ones_like(mask))
+        for plane in (planes, planes[..., ::-1]):
+            given = plane[:, :height, :width]
+            if np.allclose(given[[0, *range(4, 9)]], np.stack(expected), atol=1e-3):
+                break
+        else:
+            raise AssertionError("not what was cut out, nor its mirror image")
+        flipped += plane is not planes
+        assert np.allclose(given[3], logits / edge.SURE)
+        assert (plane[3, height:] == -1).all()
+        assert not plane[:3, height:].any()
+        assert not plane[4:, :, width:].any()
+    assert 0 < flipped < 12
 
 
-def train(data, out, **settings):
-    return training.train(recipes.load(overrides=SMALL | settings), data, out, workers=0)
+@pytest.fixture
+def sure_looks(monkeypatch):
+    """Looks that find what was painted, for a network of random weights finds anything."""
+    monkeypatch.setattr(
+        training, "two_looks", lambda n, c, image, paint, *_: np.where(paint, 2.5, -2.5)
+    )
 
 
+def train(folder, out, workers=0, **settings):
+    config = recipes.load(overrides=SMALL | settings)
+    return training.train(config, folder, out, workers=workers)
+
+
+@pytest.mark.usefixtures("sure_looks")
 def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
     weights = train(tiny_data, tmp_path)
     assert weights == tmp_path / "edge" / "weights.safetensors"
@@ -251,6 +326,7 @@ def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
     assert record["config"]["edge"]["widths"] == list(WIDTHS)
 
 
+@pytest.mark.usefixtures("sure_looks")
 def test_a_cut_training_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LOG_EVERY", 1)
     whole = train(tiny_data, tmp_path / "whole").read_bytes()
@@ -270,6 +346,54 @@ def test_a_cut_training_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monke
     assert said == [f"{weights}: already trained"]
 
 
+@pytest.mark.usefixtures("sure_looks")
+def test_workers_and_threads_change_nothing(tiny_data, tmp_path):
+    alone = train(tiny_data, tmp_path / "alone")
+    assert train(tiny_data, tmp_path / "helped", workers=1).read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.usefixtures("sure_looks")
+def test_it_can_start_from_a_shipped_network(tiny_data, tmp_path):
+    settings = {"edge.widths": [16, 32], "edge.start": "tiny16-32_bce-dice"}
+    weights = train(tiny_data, tmp_path, **settings, **{"edge.training.learning_rate": 1e-9})
+    paper = Refiner.from_pretrained("tiny16-32_bce-dice").network.state_dict()
+    deepest = load_file(weights)["edge.unet.bottleneck.layers.0.weight"]
+    assert torch.allclose(deepest.float(), paper["bottleneck.layers.0.weight"], atol=1e-3)
+    record = json.loads(weights.with_name("weights.safetensors.json").read_text())
+    used = [source["path"] for source in record["inputs"]]
+    assert [path.rpartition("/")[2] for path in used[1:]] == [
+        "weights.safetensors",
+        "tiny16-32_bce-dice.safetensors",
+    ]
+
+
+@pytest.mark.usefixtures("sure_looks")
+def test_time_that_is_up_stops_it_resumably(tiny_data, tmp_path):
+    config = recipes.load(overrides=SMALL)
+    looks = training.train(recipes.load(overrides=SMALL | {"edge": None}), tiny_data, tmp_path)
+    assert training.train(config, tiny_data, tmp_path, workers=0, minutes=-1) is None
+    assert not (tmp_path / "edge" / "weights.safetensors").exists()
+    assert looks.exists()
+    assert training.train(config, tiny_data, tmp_path, workers=0).parent.name == "edge"
+
+
+@pytest.mark.usefixtures("sure_looks")
+def test_the_command_trains_one_for_looks_that_are_there(tiny_data, tmp_path):
+    config = recipes.load(overrides=SMALL | {"edge": None})
+    looks = tmp_path / "looks.safetensors"
+    save_weights(build(config), config, looks)
+    sets = [f"--set={k}={json.dumps(v)}" for k, v in SMALL.items() if k.startswith("edge")]
+    common = ("train-refiner", "--data", tiny_data, "--out", tmp_path / "run", "--workers", 0)
+    said = nseg(*common, "--looks", looks, *sets).stdout.replace("\n", "")
+    assert said.endswith("run/edge/weights.safetensors")
+    assert Refiner.load(tmp_path / "run" / "edge" / "weights.safetensors").network.edge is not None
+    other = nseg(*common, "--looks", looks, "--set=network.look=96", status=2)
+    assert "--looks trains the edge network alone (got --set network.look)" in other.stderr
+    gone = nseg(*common, "--looks", tmp_path / "gone", status=2)
+    assert "gone: no such checkpoint" in gone.stderr
+
+
+@pytest.mark.usefixtures("sure_looks")
 def test_a_folder_belongs_to_the_looks_that_it_was_trained_for(tiny_data, tmp_path):
     train(tiny_data, tmp_path / "one")
     other = tmp_path / "other.safetensors"
@@ -284,7 +408,7 @@ def test_only_an_interactive_refiner_gets_one(tiny_data, tmp_path):
     paper = Refiner.from_pretrained("tiny16-32_bce-dice")
     save_weights(paper.network, paper.config, tmp_path / "paper.safetensors")
     recipe = recipes.load(overrides=SMALL).edge
-    with pytest.raises(ConfigError, match="only an interactive refiner"):
+    with pytest.raises(ConfigError, match="not an interactive refiner's weights"):
         training.train_edge(recipe, tmp_path / "paper.safetensors", tiny_data, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 

@@ -211,6 +211,8 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
         ({"training.size": [100]}, "multiple of 32"),
         ({"network.widths": [1, 2]}, "network.widths"),
         ({"trainings": 1}, "unknown key 'trainings'"),
+        ({"edge.foo": 1}, "unknown key 'edge.foo'; allowed here: widths, start"),
+        ({"edge.widths": [16, 32, 64, 256]}, "as many are needed, and none wider"),
         ({"prompts.feedback": 2}, "less than or equal to 1"),
     ],
 )

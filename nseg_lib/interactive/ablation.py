@@ -29,9 +29,9 @@ SHORT: dict[str, Any] = {
     "network.look": 192, "network.zoom": 224, "edge": None,
 }  # fmt: skip
 """What sets the trainings compared here apart from the shipped network's: they are short and small,
-and so are their looks; none has an edge network but the variant that is about it."""
+and so are their looks; none has an edge network but the variants that are about it."""
 
-SHORT_EDGE = {"objects": 400, "training": {"steps": 500, "warmup": 50, "cycles": 1}}
+SHORT_EDGE: dict[str, Any] = {"objects": 400, "training": {"steps": 500, "warmup": 50, "cycles": 1}}
 """Likewise of the edge network's training."""
 
 
@@ -58,7 +58,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Name → settings that leave one ingredient out, or bring one in."""
 
-ANSWERS = {
+ASKED = {
     "one look",
     "background strokes do not widen the first look",
     "an edge network",
@@ -89,7 +89,7 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
     if "the recipe" not in names and not (out / f"{_folder('the recipe')}.csv").exists():
         names = ["the recipe", *names]  # what the others are compared with
     for name in names:
-        trained = "the recipe" if name in ANSWERS else name
+        trained = "the recipe" if name in ASKED else name
         config = recipes.load(overrides=SHORT | VARIANTS[trained])
         weights = training.train(config, data, runs / _folder(trained), workers=0, say=_say)
         assert weights is not None
@@ -144,9 +144,12 @@ def _markdown(lines: list[tuple[str, ...]]) -> str:
     n = {kind: max(int(line[2]) for line in lines if line[1] == kind) for kind in KINDS}
     counts = ", ".join(f"{kind} {number}" for kind, number in n.items())
     settings = ", ".join(f"{key}={value}" for key, value in SHORT.items())
+    edge = SHORT_EDGE["training"] | {"objects": SHORT_EDGE["objects"]}
+    edges = ", ".join(f"{key}={value}" for key, value in edge.items())
     return (
         f"IoU on validation pictures ({counts}), and the difference to the whole recipe [95 %]. "
-        f"Short trainings, one seed; apart from the recipe: {settings}.\n\n{table}\n"
+        f"Short trainings, one seed; apart from the recipe: {settings}; where there is an edge "
+        f"network, it goes on from the recipe's looks, with {edges}.\n\n{table}\n"
     )
 
 

@@ -194,7 +194,9 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
             levels = (np.clip(answer, -edge.SURE, edge.SURE) * LEVELS).round().astype(np.int8)
             packed = (np.packbits(plane) for plane in (truth, paint))
             return zlib.compress(pickle.dumps((image_id, crop, paint.shape, *packed, levels)), 1)
-        raise ConfigError(f"'edge.mix': {TRIES} prompts drawn, and none was painted with care")
+        raise ConfigError(
+            f"'edge.mix': {TRIES} prompts drawn, and the looks agree with no smooth mask among them"
+        )
 
 
 def _where(mask: Mask, paint: Mask, rng: Generator) -> NDArray[np.intp]:
