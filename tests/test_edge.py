@@ -106,19 +106,20 @@ def test_a_careful_mask_is_smooth_paint_that_the_answer_holds():
     assert is_careful(bitten, whole)
     assert is_careful(disc(80, row=0), disc(80, row=0)), "cut by the picture's border"
     assert not is_careful(whole, disc(70)), "it reaches beyond the answer"
-    assert not is_careful(disc(3), whole)
+    assert not is_careful(disc(30), whole), "a dab"
+    assert not is_careful(disc(3), disc(3))
     assert not is_careful(np.zeros_like(whole), whole)
     line = np.zeros_like(whole)
     line[145:151, 125:275] = line[100:200, 197:203] = True
-    assert not is_careful(line, np.ones_like(whole))
-    assert not is_careful(whole & ~disc(72), whole), "an outline"
+    assert not is_careful(line, line)
+    assert not is_careful(whole & ~disc(72), whole & ~disc(72)), "an outline"
     dots = disc(9, 120, 170) | disc(9, 180, 170) | disc(9, 120, 230) | disc(9, 180, 230)
-    assert not is_careful(dots, np.ones_like(whole))
+    assert not is_careful(dots, dots)
     box = np.zeros_like(whole)
     box[80:210, 130:270] = True
-    assert not is_careful(box, np.ones_like(whole))
+    assert not is_careful(box, box)
     steps = np.kron(disc(5, 10, 12, (20, 25)), np.ones((16, 16))) > 0
-    assert not is_careful(steps, np.ones_like(steps)), "blocks"
+    assert not is_careful(steps, steps), "blocks"
 
 
 def test_it_has_its_say_round_the_paint_alone():
@@ -256,7 +257,7 @@ def test_only_careful_masks_are_trained_on(tiny_data):
     found, asked = windows(tiny_data, {"sparse_object": 0.5, "box": 0.3, "erode": 0.2})
     for index in range(4):
         _, mask, paint, _ = found._object(index)
-        assert is_careful(paint, np.ones_like(paint))
+        assert is_careful(paint, paint)
         assert mask.shape == paint.shape
     assert len(asked) == 4, "the looks are asked where the paint alone does not decide"
     beyond, _ = windows(tiny_data, looks=lambda image, paint: np.full(paint.shape, -1.0))

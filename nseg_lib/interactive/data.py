@@ -183,7 +183,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def _paint(self, rng: Generator) -> bytes:
         for _ in range(TRIES):
             image_id, image, mask, drawn = self.drawn.draw_of(rng, late=False)
-            if not edge.is_careful(drawn.object, np.ones_like(mask)):
+            if not edge.is_careful(drawn.object, drawn.object):
                 continue  # whatever the looks would say
             logits = self.looks(image, drawn.object)
             if not edge.is_careful(drawn.object, logits > 0):

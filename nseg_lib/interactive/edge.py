@@ -61,6 +61,9 @@ WITHIN = 0.93
 """A careful mask has this share of its pixels in the looks' answer: it falls short of the object
 rather than reaching beyond it."""
 
+COVERS = 0.4
+"""A careful mask is at least this share of the answer; less is a dab that says where, not what."""
+
 MARGIN = 0.12
 """Of what the network sees round the paint and the looks' answer, as a share of the longer side…"""
 
@@ -123,13 +126,16 @@ class EdgeNet(nn.Module):
 def is_careful(stroke: Mask, found: Mask) -> bool:
     """Whether an object stroke looks like a mask that somebody painted with care.
 
-    It is paint rather than lines, dots or a box; smooth; and nearly all of it is in the answer.
+    It is paint rather than lines, dabs or a box; smooth; and nearly all of it is in the answer, of
+    which it is a good part.
 
     Args:
         stroke, found: bool H×W; the object strokes and the looks' answer.
     """
     area = np.count_nonzero(stroke)
-    if area < LEAST or np.count_nonzero(stroke & found) < WITHIN * area:
+    if area < LEAST or area < COVERS * np.count_nonzero(found):
+        return False
+    if np.count_nonzero(stroke & found) < WITHIN * area:
         return False
     box, radius = crops.bounding_box(stroke), max(1, int(area**0.5 / 10))
     height, width = box.bottom - box.top, box.right - box.left
