@@ -447,6 +447,7 @@ plt.show()
 
 sizes = {
     "encoder, from ImageNet": sum(p.numel() for p in net.encoder.parameters()),
+    "edge network": sum(p.numel() for p in net.edge.parameters()) if net.edge else 0,
     "all": sum(p.numel() for p in net.parameters()),
 }
 print({part: f"{count:,} parameters" for part, count in sizes.items()})
@@ -840,6 +841,8 @@ print(exercises.check_likeness(likeness))
 #   people's, and the measurement has some that the simulator of the training did not draw.
 # - Two looks, six channels and a likeness to the strokes; then its own answers fed back, so that it
 #   can be corrected.
+# - Where somebody painted with care, much of the edge is right: a small network at the picture's own
+#   size has learned which part to keep.
 # - Each ingredient is left out once: some are missed at once, some show nothing in a short training,
 #   some cost one kind of stroke what they give another. The worst cases are chosen by a rule.
 #
