@@ -325,6 +325,7 @@ def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
     assert refiner.config == recipes.load(overrides=SMALL)
     record = json.loads((tmp_path / "edge" / "weights.safetensors.json").read_text())
     assert record["config"]["edge"]["widths"] == list(WIDTHS)
+    assert record["looks"] == json.loads((tmp_path / "weights.safetensors.json").read_text())
 
 
 @pytest.mark.usefixtures("sure_looks")

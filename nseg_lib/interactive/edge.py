@@ -203,6 +203,8 @@ def edge_input(image: Image, paint: Mask, logits: Floats) -> NDArray[np.float32]
 def finish(network: EdgeNet, image: Image, paint: Mask, logits: Floats) -> NDArray[np.float32]:
     """The network's logits round the paint, the looks' beyond it; float32 H×W.
 
+    They are the mean of those for the picture and for its mirror image.
+
     Args:
         image: uint8 H×W×3, RGB.
         paint: bool H×W, with a pixel.
@@ -211,9 +213,10 @@ def finish(network: EdgeNet, image: Image, paint: Mask, logits: Floats) -> NDArr
     crop = surroundings(paint, logits)
     channels = edge_input(*seen(image, paint, logits, crop))
     device = next(network.parameters()).device
-    x = torch.from_numpy(channels)[None].to(device, memory_format=torch.channels_last)
+    both = torch.from_numpy(np.stack((channels, channels[..., ::-1])))
     with torch.inference_mode():
-        answer = network(x)[0, 0].float().cpu().numpy()
+        one, other = network(both.to(device, memory_format=torch.channels_last))[:, 0].float()
+        answer = ((one + other.flip(-1)) / 2).cpu().numpy()
     finished = logits.copy()
     size = crop.right - crop.left, crop.bottom - crop.top
     finished[crop.window] = cv2.resize(answer, size, interpolation=cv2.INTER_LINEAR)

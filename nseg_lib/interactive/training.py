@@ -18,7 +18,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +221,11 @@ def train_edge(
     found.edge = None
     whole = refiner.config.model_copy(update={"edge": config})
     used = [looks] if config.start is None else [looks, shipped(config.start)]
-    job = _Job(whole, config.training, data, out, workers, device, say, minutes, "edge.", used)
+    before = looks.with_name(f"{looks.name}.json")
+    record = {"looks": json.loads(before.read_text())} if before.exists() else {}
+    job = _Job(
+        whole, config.training, data, out, workers, device, say, minutes, "edge.", used, record
+    )  # fmt: skip
     _claim(whole, data, out, sha256(looks))
     if (weights := job.trained()) is not None:
         return weights
@@ -258,6 +262,8 @@ class _Job:
     """What stands before its settings' names in the recipe."""
     used: Sequence[Path] = ()
     """Files besides the data that the result depends on."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """What its sidecar says besides."""
 
     @property
     def weights(self) -> Path:
@@ -336,7 +342,7 @@ class _Job:
         name = torch.cuda.get_device_name() if device == "cuda" else describe_device()
         write_sidecar(
             self.weights, self.config, [coco.find_splits(self.data)["train"], *self.used],
-            meter.seconds(), device=name, objects=len(crops),
+            meter.seconds(), device=name, objects=len(crops), **self.record,
         )  # fmt: skip
         save_weights(result(state.mean_of_cycles().to("cpu")), self.config, self.weights)
         return self.weights
