@@ -88,6 +88,16 @@ def test_levels_of_fewer_channels_take_the_first_of_each_source():
     assert torch.allclose(first[:, :12].sum(1), paper.encoder[0].layers[0].weight[:8].sum(1))
 
 
+def test_left_and_right_make_no_difference():
+    torch.manual_seed(0)
+    network, paint = EdgeNet(WIDTHS).eval(), disc(40, 140, 170)
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    logits = np.where(disc(50, 150, 180), 2, -2).astype(np.float32)
+    one = finish(network, image, paint, logits)
+    mirrored = (np.ascontiguousarray(a[:, ::-1]) for a in (image, paint, logits))
+    assert np.allclose(finish(network, *mirrored)[:, ::-1], one, atol=1e-4)
+
+
 def test_what_it_sees():
     found = disc(80)
     image, logits = photo(found), np.where(found, 9, -2).astype(np.float32)
@@ -180,6 +190,26 @@ def test_a_small_object_in_a_large_picture_is_seen_at_its_own_size():
     assert network.given.shape[2:] == (119 + 64, 119 + 64)
     assert ((finished > 0) == found).all()
     assert (finished[0] == -1).all()
+
+
+class Same(EdgeNet):
+    """The same logit everywhere."""
+
+    def forward(self, x):
+        return torch.full_like(x[:, :1], self.logit)
+
+
+@pytest.mark.parametrize(
+    ("logit", "answer"), [(-0.3, "none"), (-0.2, "paint"), (0.2, "paint"), (0.3, "all")]
+)
+def test_in_doubt_it_stays_as_it_was_painted(logit, answer):
+    paint, network = disc(60), Same(WIDTHS)
+    network.logit = logit
+    logits = np.full(paint.shape, -3, np.float32)
+    found = finish(network, photo(paint), paint, logits)[surroundings(paint, logits).window] > 0
+    painted = paint[surroundings(paint, logits).window]
+    expected = {"none": painted & False, "paint": painted, "all": painted | True}
+    assert (found == expected[answer]).all()
 
 
 def test_a_large_object_is_shrunk_to_the_size_that_the_network_knows():

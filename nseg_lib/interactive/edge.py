@@ -64,6 +64,10 @@ rather than reaching beyond it."""
 COVERS = 0.4
 """A careful mask is at least this share of the answer; less is a dab that says where, not what."""
 
+DOUBT = 0.25
+"""A pixel whose logit is no farther from 0 stays as it was painted. Chosen on the validation split:
+with it fewer masks are made worse."""
+
 MARGIN = 0.12
 """Of what the network sees round the paint and the looks' answer, as a share of the longer side…"""
 
@@ -203,7 +207,8 @@ def edge_input(image: Image, paint: Mask, logits: Floats) -> NDArray[np.float32]
 def finish(network: EdgeNet, image: Image, paint: Mask, logits: Floats) -> NDArray[np.float32]:
     """The network's logits round the paint, the looks' beyond it; float32 H×W.
 
-    They are the mean of those for the picture and for its mirror image.
+    They are the mean of those for the picture and for its mirror image, moved by :data:`DOUBT`
+    towards what was painted.
 
     Args:
         image: uint8 H×W×3, RGB.
@@ -220,4 +225,5 @@ def finish(network: EdgeNet, image: Image, paint: Mask, logits: Floats) -> NDArr
     finished = logits.copy()
     size = crop.right - crop.left, crop.bottom - crop.top
     finished[crop.window] = cv2.resize(answer, size, interpolation=cv2.INTER_LINEAR)
+    finished[crop.window] += np.where(paint[crop.window], DOUBT, -DOUBT)
     return finished
