@@ -245,13 +245,14 @@ def test_the_paper_s_boundary_loss_can_be_added():
     torch.manual_seed(0)
     logits = torch.randn(2, 1, 16, 16)
     target, counts = (torch.rand(2, 1, 16, 16) > 0.5).float(), torch.ones(2, 1, 16, 16)
-    without = training.loss(logits, target, counts, 0.0)
-    added = training.loss(logits, target, counts, 0.0, boundary=2.0)
+    fit, plain = EdgeFitConfig(boundary=2.0), EdgeFitConfig(boundary=0.0)
+    without = training.loss(logits, target, counts, plain)
+    added = training.loss(logits, target, counts, fit)
     assert torch.allclose(added, without + 2 * SobelLoss()(logits, target))
     counts[..., 8:] = 0
-    some = training.loss(logits, target, counts, 0.0, boundary=2.0)
+    some = training.loss(logits, target, counts, fit)
     logits[..., 11:] = 9
-    assert training.loss(logits, target, counts, 0.0, boundary=2.0) == some
+    assert training.loss(logits, target, counts, fit) == some
 
 
 def windows(folder, mix=None, looks=None, **settings):

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
+from nseg_lib import coco
 from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import crops, training
 from nseg_lib.interactive.crops import Crop
-from nseg_lib.interactive.network import PromptNet, build, load_imagenet, stroke_similarity
+from nseg_lib.interactive.data import TrainingCrops
+from nseg_lib.interactive.network import (
+    PromptNet,
+    build,
+    load_imagenet,
+    nearness,
+    stroke_similarity,
+)
 from nseg_lib.refine import Refiner, save_weights
 
 TINY = {
@@ -100,9 +109,10 @@ def test_similarity_is_the_cosine_to_the_mean_under_the_stroke():
 
 
 @pytest.mark.parametrize("similarity", [True, False])
-def test_the_network_answers_at_its_input_s_size_and_sees_every_channel(similarity):
+@pytest.mark.parametrize("distance", [True, False])
+def test_the_network_answers_at_its_input_s_size_and_sees_every_channel(similarity, distance):
     torch.manual_seed(0)
-    network = PromptNet(similarity=similarity).eval()
+    network = PromptNet(similarity=similarity, distance=distance).eval()
     x = torch.rand(1, 6, 64, 96)
     with torch.no_grad():
         answer = network(x)
@@ -126,10 +136,56 @@ def test_the_loss_ignores_what_does_not_count_and_weighs_the_edge():
     right = (target * 2 - 1) * 20
     wrong = right.clone()
     wrong[..., 12:] = 20
-    assert training.loss(wrong, target, counts, 2.0) == training.loss(right, target, counts, 2.0)
+    fit = recipes.FitConfig(edge=2.0)
+    assert training.loss(wrong, target, counts, fit) == training.loss(right, target, counts, fit)
     near, far = right.clone(), right.clone()
     near[..., 8], far[..., 11] = 20, 20
-    assert training.loss(near, target, counts, 2.0) > training.loss(far, target, counts, 2.0)
+    assert training.loss(near, target, counts, fit) > training.loss(far, target, counts, fit)
+
+
+def test_the_loss_s_parts():
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 1, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float()
+    counts = torch.ones_like(target)
+
+    def loss(**settings):
+        return training.loss(logits, target, counts, recipes.FitConfig(**settings))
+
+    entropy = F.binary_cross_entropy_with_logits(logits, target)
+    assert torch.allclose(loss(overlap=0), entropy)
+    p = logits.sigmoid()
+    both = (p * target).sum((1, 2, 3)) + 1
+    soft = (both / ((p + target).sum((1, 2, 3)) + 2 - both)).mean()
+    assert torch.allclose(loss(), entropy + 1 - soft)
+    assert torch.allclose(loss(overlap=3), entropy + 3 - 3 * soft)
+    sure = torch.where(target > 0, p, 1 - p)
+    focal = -((1 - sure) ** 2 * sure.log()).mean()
+    assert torch.allclose(loss(overlap=0, focal=2), focal)
+
+
+def test_nearness_falls_by_steps_of_the_chessboard():
+    stroke = torch.zeros(1, 1, 9, 9)
+    stroke[..., 4, 4] = 1
+    near = nearness(stroke, reach=4)[0, 0]
+    rows, columns = np.indices((9, 9))
+    steps = np.maximum(abs(rows - 4), abs(columns - 4))
+    assert np.allclose(near, np.clip(1 - steps / 4, 0, 1))
+
+
+def test_crops_are_mirrored_and_recoloured_unless_the_recipe_says_no(tiny_data):
+    split = coco.load_split(tiny_data, "train")
+    keys = [(step, 0, 64) for step in range(8)]
+    plain, changed = (
+        TrainingCrops(split, recipes.PromptConfig(), recipes.FitConfig(augment=augment))
+        for augment in (False, True)
+    )
+    mirrored = 0
+    for key in keys:
+        (x, y, _), (other, theirs, _) = plain[key], changed[key]
+        assert not torch.allclose(x[:3], other[:3])
+        assert torch.equal(y, theirs) or torch.equal(y, theirs.flip(-1))
+        mirrored += not torch.equal(y, theirs)
+    assert mirrored > 0
 
 
 def run(data, out, **settings):

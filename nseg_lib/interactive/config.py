@@ -27,6 +27,8 @@ class NetworkConfig(Strict):
     """Channels at the working size itself."""
     similarity: bool = True
     """Compare every place with what the strokes cover."""
+    distance: bool = False
+    """Show strokes as maps of how near they are, rather than as they were drawn."""
     look: Size = 256
     """Working size of the first look, round the strokes: pixels of the longer side."""
     zoom: Size | None = 320
@@ -69,6 +71,12 @@ class FitConfig(Strict):
     """How much more than others a pixel near the object's edge counts."""
     boundary: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the paper's boundary loss (:class:`nseg_lib.losses.SobelLoss`)."""
+    overlap: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of 1 - soft IoU, beside the cross-entropy."""
+    focal: Annotated[float, Field(ge=0)] = 0.0
+    """Exponent by which the cross-entropy of a pixel fades as it is got right; 0: it does not."""
+    augment: bool = True
+    """Mirror the crops and change their colours."""
     pretrained: bool = True
     """Start the encoder from ImageNet weights."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42

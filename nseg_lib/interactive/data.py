@@ -90,7 +90,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def __init__(self, split: coco.Split, prompts: PromptConfig, fit: FitConfig) -> None:
         self.objects = TrainingObjects(split, prompts)
-        self.seed, self.half = fit.seed, fit.steps / 2
+        self.seed, self.half, self.augment = fit.seed, fit.steps / 2, fit.augment
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -107,9 +107,10 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
         target, counts = np.zeros((2, 1, size, size), np.float32)
         target[0, :height, :width] = crops.resize(truth[crop.window], height, width) > 127
         counts[0, :height, :width] = 1
-        channels[:3, :height, :width] = _recolour(channels[:3, :height, :width], rng)
+        if self.augment:
+            channels[:3, :height, :width] = _recolour(channels[:3, :height, :width], rng)
         planes = [channels, target, counts]
-        if rng.random() < 0.5:
+        if self.augment and rng.random() < 0.5:
             planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
         x, y, w = (torch.from_numpy(p) for p in planes)
         return x, y, w
@@ -140,6 +141,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     ) -> None:
         self.drawn = TrainingObjects(split, PromptConfig(mix=config.mix, largest=config.largest))
         self.count, self.seed, self.looks = config.objects, config.training.seed, looks
+        self.augment = config.training.augment
         self.painted: dict[int, bytes] = {}
 
     def __len__(self) -> int:
@@ -154,14 +156,16 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         channels = np.zeros((edge.CHANNELS, size, size), np.float32)
         target, counts = np.zeros((2, 1, size, size), np.float32)
         channels[-4] = -1  # the logits: beyond the picture, the looks are sure
-        colours = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
-        shown = np.moveaxis(_recolour(colours, rng) * 255, 0, -1).round().astype(np.uint8)
-        part = edge.edge_input(np.ascontiguousarray(shown), paint, logits)
+        if self.augment:
+            colours = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
+            shown = np.moveaxis(_recolour(colours, rng) * 255, 0, -1).round().astype(np.uint8)
+            image = np.ascontiguousarray(shown)
+        part = edge.edge_input(image, paint, logits)
         channels[:, :height, :width] = part[:, *window]
         target[0, :height, :width] = mask[window]
         counts[0, :height, :width] = 1
         planes = [channels, target, counts]
-        if rng.random() < 0.5:
+        if self.augment and rng.random() < 0.5:
             planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
         x, y, w = (torch.from_numpy(p) for p in planes)
         return x, y, w

@@ -124,6 +124,18 @@ def stroke_similarity(features: Tensor, prompts: Tensor) -> Tensor:
     return (prototypes @ unit).unflatten(2, features.shape[2:]).to(features.dtype)
 
 
+def nearness(strokes: Tensor, reach: int = 16) -> Tensor:
+    """How near each place is to a stroke: 1 on it, 0 from ``reach`` chessboard steps on.
+
+    float N×C×H×W in [0, 1] → the same; for a stroke that covers a place in part, that much of it.
+    """
+    near = strokes
+    for _ in range(reach - 1):
+        strokes = F.max_pool2d(strokes, 3, 1, 1)
+        near = near + strokes
+    return near / reach
+
+
 class _Level(nn.Module):
     """One step up: the coarser map enlarged, the encoder's, the prompts and their similarity."""
 
@@ -152,6 +164,7 @@ class PromptNet(nn.Module):
         widths: channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the size.
         detail: channels of the last convolutions, at full size.
         similarity: whether :func:`stroke_similarity` is fed to the decoder.
+        distance: whether strokes are seen as :func:`nearness`.
     """
 
     mean: Tensor
@@ -163,9 +176,10 @@ class PromptNet(nn.Module):
         widths: tuple[int, ...] = (96, 64, 32, 24),
         detail: int = 16,
         similarity: bool = True,
+        distance: bool = False,
     ) -> None:
         super().__init__()
-        self.similarity = similarity
+        self.similarity, self.distance = similarity, distance
         self.edge = None
         self.encoder = Encoder()
         *skips, deepest = Encoder.channels
@@ -193,6 +207,8 @@ class PromptNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """float N×6×H×W (colours in [0, 1], prompts 0 or 1), H and W multiples of 32 → N×1×H×W."""
         colours, prompts = (x[:, :3] - self.mean) / self.std, x[:, 3:]
+        if self.distance:
+            prompts = torch.cat((nearness(prompts[:, :2]), prompts[:, 2:]), 1)
         maps = self.encoder(colours, prompts)
         y = maps.pop()
         for index, level in enumerate(self.levels):
@@ -213,7 +229,7 @@ def build(config: RefinerConfig) -> PromptNet:
     The edge network, where the recipe has one, is its part ``edge``; ``forward`` does not use it.
     """
     looks = config.network
-    network = PromptNet(looks.widths, looks.detail, looks.similarity)
+    network = PromptNet(looks.widths, looks.detail, looks.similarity, looks.distance)
     if config.edge is not None:
         network.edge = EdgeNet(config.edge.widths)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

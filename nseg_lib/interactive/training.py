@@ -70,32 +70,33 @@ class Steps(Sampler[list[tuple[int, int, int]]]):
         return self.fit.steps - self.start
 
 
-def loss(
-    logits: Tensor, target: Tensor, counts: Tensor, edge: float, boundary: float = 0.0
-) -> Tensor:
-    """Cross-entropy, pixels near the edge counting more, plus 1 - soft IoU; mean of the batch.
+def loss(logits: Tensor, target: Tensor, counts: Tensor, fit: FitConfig) -> Tensor:
+    """Cross-entropy and, weighted, 1 - soft IoU and the paper's boundary loss; mean of the batch.
 
     Args:
         logits, target, counts: float N×1×H×W; ``counts`` is 0 where a pixel does not count.
-        edge: a pixel within 2 px of the edge counts ``1 + edge`` times.
-        boundary: weight of the paper's boundary loss, which is added.
+        fit: its ``edge``, ``focal``, ``overlap`` and ``boundary``.
 
     Source: soft IoU after Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural
-    Networks for Image Segmentation", ISVC 2016.
+    Networks for Image Segmentation", ISVC 2016; the focal factor after Lin et al., "Focal Loss for
+    Dense Object Detection", ICCV 2017.
     """
     wide, thin = F.max_pool2d(target, 5, 1, 2), -F.max_pool2d(-target, 5, 1, 2)
-    weight = counts * (1 + edge * (wide - thin))
+    weight = counts * (1 + fit.edge * (wide - thin))
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    pixelwise = (weight * entropy).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
-    p = logits.sigmoid() * counts
-    both = (p * target).sum((1, 2, 3))
-    union = (p + target * counts).sum((1, 2, 3)) - both
-    value = (pixelwise + 1 - (both + 1) / (union + 1)).mean()
-    if boundary:
+    if fit.focal:
+        entropy = entropy * (1 - torch.exp(-entropy)) ** fit.focal
+    value = (weight * entropy).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
+    p = logits.sigmoid()
+    if fit.overlap:
+        both = (p * counts * target).sum((1, 2, 3))
+        union = (p * counts + target * counts).sum((1, 2, 3)) - both
+        value = value + fit.overlap * (1 - (both + 1) / (union + 1))
+    if fit.boundary:
         magnitude = SobelLoss().to(logits.device).magnitude
-        apart = (magnitude(logits.sigmoid()) - magnitude(target)).square() * counts
-        value = value + boundary * apart.sum() / counts.sum().clamp(min=1)
-    return value
+        apart = (magnitude(p) - magnitude(target)).square() * counts
+        value = value + fit.boundary * apart.sum() / counts.sum().clamp(min=1)
+    return value.mean()
 
 
 def feed_back(network: PromptNet, x: Tensor, y: Tensor, counts: Tensor, key: Any) -> Tensor:
@@ -327,7 +328,7 @@ class _Job:
             with torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False):
                 x = seen(x, y, counts, step)
                 logits = network.train()(x)
-            value = loss(logits.float(), y, counts, fit.edge, fit.boundary)
+            value = loss(logits.float(), y, counts, fit)
             state.step(step, value)
             meter.add(value, logits, y, counts)
             done = step + 1 == fit.steps
