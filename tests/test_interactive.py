@@ -237,6 +237,18 @@ def test_crops_grow_within_each_cycle():
     assert [step for ((step, _, _),) in training.Steps(fit, 6)] == [6, 7]
 
 
+@pytest.mark.parametrize(("cosine", "rates"), [(True, [0.5, 1, 1, 0.5]), (False, [0.5, 1, 1, 1])])
+def test_the_learning_rate_rises_and_falls_in_each_cycle(cosine, rates, tmp_path):
+    fit = recipes.FitConfig(steps=8, cycles=2, warmup=2, learning_rate=0.1, cosine=cosine)
+    network = torch.nn.Linear(1, 1)
+    state = training._State(network, fit, tmp_path, [])
+    seen = []
+    for step in range(8):
+        state.step(step, network(torch.ones(1, 1)).sum())
+        seen.append(state.optimizer.param_groups[-1]["lr"] / 0.1)
+    assert seen == pytest.approx(rates * 2)
+
+
 def test_a_folder_belongs_to_one_recipe(tiny_data, tmp_path):
     run(tiny_data, tmp_path)
     with pytest.raises(ConfigError, match="another recipe or other data"):

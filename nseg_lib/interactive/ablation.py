@@ -53,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "edge weighted": {"training.edge": 2.0},
     "focal loss": {"training.focal": 2.0},
     "no soft IoU in the loss": {"training.overlap": 0.0},
+    "learning rate not lowered": {"training.cosine": False},
     "weights not averaged": {"training.average": 0.0},
     "neither mirrored nor recoloured": {"training.augment": False},
     "largest objects alone": {"prompts.largest": 1.0},

@@ -65,6 +65,8 @@ class FitConfig(Strict):
     """The pretrained encoder's rate as a share of the others'."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup: Annotated[int, Field(ge=0)] = 100
+    cosine: bool = True
+    """After the warm-up, lower the learning rate to nothing along half a cosine."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay of the moving average of the weights."""
     edge: Annotated[float, Field(ge=0)] = 0.0

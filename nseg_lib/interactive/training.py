@@ -414,9 +414,9 @@ class _State:
         """
         fit, place = self.fit, step % self.fit.cycle
         progress = (place - fit.warmup) / max(1, fit.cycle - fit.warmup)
-        factor = (place + 1) / fit.warmup if place < fit.warmup else 0.5 + 0.5 * math.cos(
-            math.pi * progress
-        )  # fmt: skip
+        factor = 0.5 + 0.5 * math.cos(math.pi * progress) if fit.cosine else 1.0
+        if place < fit.warmup:
+            factor = (place + 1) / fit.warmup
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * factor
         self.optimizer.zero_grad(set_to_none=True)
