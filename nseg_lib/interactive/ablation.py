@@ -56,6 +56,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learning rate not lowered": {"training.cosine": False},
     "weights not averaged": {"training.average": 0.0},
     "neither mirrored nor recoloured": {"training.augment": False},
+    "crops as the looks cut them": {"training.scales": False},
+    "batches of one": {"training.batch_size": 1, "training.steps": 2000, "training.warmup": 200},
     "largest objects alone": {"prompts.largest": 1.0},
     "one look": {"network.zoom": None},
     "background strokes do not widen the first look": {"network.beside": 0.0},

@@ -79,6 +79,8 @@ class FitConfig(Strict):
     """Exponent by which the cross-entropy of a pixel fades as it is got right; 0: it does not."""
     augment: bool = True
     """Mirror the crops and change their colours."""
+    scales: bool = True
+    """Cut crops nearer and farther than the looks do; else just as the looks do."""
     pretrained: bool = True
     """Start the encoder from ImageNet weights."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42

@@ -90,7 +90,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def __init__(self, split: coco.Split, prompts: PromptConfig, fit: FitConfig) -> None:
         self.objects = TrainingObjects(split, prompts)
-        self.seed, self.half, self.augment = fit.seed, fit.steps / 2, fit.augment
+        self.seed, self.half = fit.seed, fit.steps / 2
+        self.augment, self.scales = fit.augment, fit.scales
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -99,7 +100,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
         step, slot, size = key
         rng = np.random.default_rng((self.seed, step, slot))
         image, mask, drawn = self.objects.draw(rng, late=step >= self.half)
-        crop = _crop(mask, drawn, rng)
+        crop = _crop(mask, drawn, rng) if self.scales else _looked_at(mask, drawn, rng)
         truth = mask.astype(np.uint8) * 255
         channels, (height, width) = crops.network_input(
             image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
@@ -244,6 +245,13 @@ def _crop(mask: Mask, drawn: Drawn, rng: Generator) -> Crop:
         max(0, box.left - int(margins[2])),
         min(width, box.right + int(margins[3])),
     )
+
+
+def _looked_at(mask: Mask, drawn: Drawn, rng: Generator) -> Crop:
+    """As the second look round the object, or as the first round the strokes."""
+    if rng.random() < NEAR / (NEAR + FAR):
+        return crops.zoom(mask | drawn.object)
+    return crops.look(*drawn)
 
 
 def _recolour(colours: crops.Floats, rng: Generator) -> crops.Floats:
