@@ -100,10 +100,10 @@ def look(strokes: Mask, background: Mask, scale: float = 1.0, beside: float = BE
     )
 
 
-def zoom(found: Mask, margin: float = ZOOM_MARGIN) -> Crop:
-    """The second look: the object that the first one found, and a margin."""
+def zoom(found: Mask, margin: float = ZOOM_MARGIN, least: float = MARGIN_LEAST) -> Crop:
+    """The second look: the object that the first one found, and a margin, at least so many px."""
     box = bounding_box(found)
-    more = max(margin * box.longer, MARGIN_LEAST)
+    more = max(margin * box.longer, least)
     half = (box.bottom - box.top) / 2 + more, (box.right - box.left) / 2 + more
     return around(box, half, found.shape)
 

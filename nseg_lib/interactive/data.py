@@ -110,11 +110,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
         counts[0, :height, :width] = 1
         if self.augment:
             channels[:3, :height, :width] = _recolour(channels[:3, :height, :width], rng)
-        planes = [channels, target, counts]
-        if self.augment and rng.random() < 0.5:
-            planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
-        x, y, w = (torch.from_numpy(p) for p in planes)
-        return x, y, w
+        return _tensors((channels, target, counts), self.augment and rng.random() < 0.5)
 
 
 class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -165,11 +161,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         channels[:, :height, :width] = part[:, *window]
         target[0, :height, :width] = mask[window]
         counts[0, :height, :width] = 1
-        planes = [channels, target, counts]
-        if self.augment and rng.random() < 0.5:
-            planes = [np.ascontiguousarray(p[..., ::-1]) for p in planes]
-        x, y, w = (torch.from_numpy(p) for p in planes)
-        return x, y, w
+        return _tensors((channels, target, counts), self.augment and rng.random() < 0.5)
 
     def _object(self, index: int) -> tuple[Image, Mask, Mask, crops.Floats]:
         """What the network would see of a picture: image, object, paint and logits."""
@@ -202,6 +194,12 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         raise ConfigError(
             f"'edge.mix': {TRIES} prompts drawn, and the looks agree with no smooth mask among them"
         )
+
+
+def _tensors(planes: tuple[crops.Floats, ...], mirrored: bool) -> tuple[Tensor, Tensor, Tensor]:
+    step = -1 if mirrored else 1
+    x, y, w = (torch.from_numpy(np.ascontiguousarray(p[..., ::step])) for p in planes)
+    return x, y, w
 
 
 def _where(mask: Mask, paint: Mask, rng: Generator) -> NDArray[np.intp]:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -129,16 +129,20 @@ def feed_back(network: PromptNet, x: Tensor, y: Tensor, counts: Tensor, key: Any
     return x
 
 
-def train(
-    config: RefinerConfig,
-    data: Path,
-    out: Path,
-    *,
-    workers: int = 1,
-    device: str = "cpu",
-    say: Callable[[str], None] = lambda line: None,
-    minutes: float = math.inf,
-) -> Path | None:
+class Means(TypedDict, total=False):
+    """How a training is run; none of it changes the result."""
+
+    workers: int
+    """Processes that draw strokes and cut crops; 1 without it."""
+    device: str
+    """``cpu``, as without it, or ``cuda``."""
+    say: Callable[[str], None]
+    """Takes a line of progress."""
+    minutes: float
+    """Stop after so long, resumably."""
+
+
+def train(config: RefinerConfig, data: Path, out: Path, **means: Unpack[Means]) -> Path | None:
     """Train one refiner, or go on where a cut run stopped.
 
     A recipe with an edge network has that trained next, in the folder ``edge`` of the run's.
@@ -147,10 +151,7 @@ def train(
         config: the recipe.
         data: a reduced data set with a split ``train``.
         out: the run's folder, made if missing.
-        workers: processes that draw strokes and cut crops.
-        device: ``cpu`` or ``cuda``.
-        say: takes a line of progress.
-        minutes: stop after so long, resumably.
+        means: see :class:`Means`.
 
     Returns:
         The weights, with an edge network those in its folder, or None where the minutes were too
@@ -161,17 +162,19 @@ def train(
         coco.DataError: the data set cannot be used.
     """
     begun = time.monotonic()
-    options: dict[str, Any] = {"workers": workers, "device": device, "say": say}
-    looks = _train_looks(config, data, out, minutes=minutes, **options)
+    looks = _train_looks(config, data, out, **means)
     if looks is None or config.edge is None:
         return looks
-    left = minutes - (time.monotonic() - begun) / 60
-    return train_edge(config.edge, looks, data, out / "edge", minutes=left, **options)
+    if "minutes" in means:
+        means["minutes"] -= (time.monotonic() - begun) / 60
+    return train_edge(config.edge, looks, data, out / "edge", **means)
 
 
-def _train_looks(config: RefinerConfig, data: Path, out: Path, **options: Any) -> Path | None:
+def _train_looks(
+    config: RefinerConfig, data: Path, out: Path, **means: Unpack[Means]
+) -> Path | None:
     config, fit = config.model_copy(update={"edge": None}), config.training
-    job = _Job(config, fit, data, out, **options)
+    job = _Job(config, fit, data, out, **means)
     _claim(config, data, out)
     if (weights := job.trained()) is not None:
         return weights
@@ -190,22 +193,14 @@ def _train_looks(config: RefinerConfig, data: Path, out: Path, **options: Any) -
 
 
 def train_edge(
-    config: EdgeConfig,
-    looks: Path,
-    data: Path,
-    out: Path,
-    *,
-    workers: int = 1,
-    device: str = "cpu",
-    say: Callable[[str], None] = lambda line: None,
-    minutes: float = math.inf,
+    config: EdgeConfig, looks: Path, data: Path, out: Path, **means: Unpack[Means]
 ) -> Path | None:
     """Train an edge network for a trained refiner; what is written is that refiner with it.
 
     Args:
         config: the edge network's part of the recipe.
         looks: the refiner's weights; an edge network that they have already is left out.
-        data, out, workers, device, say, minutes: as of :func:`train`.
+        data, out, means: as of :func:`train`.
 
     Returns:
         The weights, or None where the minutes were too few.
@@ -225,7 +220,7 @@ def train_edge(
     before = looks.with_name(f"{looks.name}.json")
     record = {"looks": json.loads(before.read_text())} if before.exists() else {}
     job = _Job(
-        whole, config.training, data, out, workers, device, say, minutes, "edge.", used, record
+        whole, config.training, data, out, part="edge.", used=used, record=record, **means
     )  # fmt: skip
     _claim(whole, data, out, sha256(looks))
     if (weights := job.trained()) is not None:
@@ -255,10 +250,10 @@ class _Job:
     fit: FitConfig
     data: Path
     out: Path
-    workers: int
-    device: str
-    say: Callable[[str], None]
-    minutes: float
+    workers: int = 1
+    device: str = "cpu"
+    say: Callable[[str], None] = lambda line: None
+    minutes: float = math.inf
     part: str = ""
     """What stands before its settings' names in the recipe."""
     used: Sequence[Path] = ()
