@@ -41,8 +41,9 @@ class Evidence:
 
     @property
     def models(self) -> list[str]:
-        """The paper's eight, then others that have rows or logs."""
-        there = {*self.results["method"], *self.logs} - {*BASELINES, *config.THE_EIGHT}
+        """The paper's eight, then others that the profile plans or that have rows or logs."""
+        there = {*self.profile.models, *self.results["method"], *self.logs}
+        there -= {*BASELINES, *config.THE_EIGHT}
         return [*config.THE_EIGHT, *(name for name in config.names() if name in there)]
 
     @property
@@ -61,7 +62,8 @@ class Evidence:
         """Seeds that the profile wants of a model, and those that it has besides."""
         rows = self.results[self.results["method"] == model]["seed"].dropna()
         logged = (run.seed for run in self.logs.get(model, []))
-        wanted = self.profile.seeds if model in config.THE_EIGHT else []
+        planned = (*config.THE_EIGHT, *self.profile.models)
+        wanted = self.profile.seeds if model in planned else []
         return sorted({*wanted, *map(int, rows), *logged})
 
     def record(self, name: str) -> dict[str, Any]:

@@ -50,7 +50,13 @@ COMMITTED = {
 }
 """Committed files that a chapter reads, beside what its parameters name: where there are any."""
 
-EVIDENCE = ("tables/claims", "tables/runs", "tables/categories", "figures/spread")
+EVIDENCE = (
+    "tables/claims",
+    "tables/ablations",
+    "tables/runs",
+    "tables/categories",
+    "figures/spread",
+)
 """What the step ``evidence`` makes, from rows, logs and measurements."""
 
 FORMS = {"figures": (".png", ".pdf", ".csv", ".json"), "tables": (".csv", ".md", ".tex", ".json")}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from nseg_lib import config
 from nseg_lib.evidence import Evidence, read_json
 from nseg_lib.paper_tables import NOT_RUN
 from nseg_lib.profiles import Profile, train_command
@@ -63,13 +64,11 @@ def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:
     """
     if run is None:
         return "done, its log is not kept" if evaluated else NOT_RUN
-    settings = profile.settings_of(run.model)
-    epochs = int(settings.get("training.epochs", 50))
-    patience = int(settings.get("training.patience", 5))
+    training = config.load(run.model, profile.settings_of(run.model)).training
     taken = len(run.log())
-    if taken >= epochs or run.waited >= patience:
+    if taken >= training.epochs or run.waited >= training.patience:
         return "done" if evaluated else "trained, not evaluated"
-    return f"{'cut short' if evaluated else 'unfinished'}, {taken} of {epochs} epochs"
+    return f"{'cut short' if evaluated else 'unfinished'}, {taken} of {training.epochs} epochs"
 
 
 def _mean_iou(e: Evidence, split: str, method: str, seed: int | None = None) -> str:

@@ -50,6 +50,7 @@ class Profile(_Strict):
     photos: DataSource
     """The data set that holds the real photographs of the chapters."""
     models: Annotated[list[str], Field(min_length=1)] = list(THE_EIGHT)
+    """The paper's eight unless told; ``all`` in the file stands for these and the ablations."""
     seeds: Annotated[list[int], Field(min_length=1)] = [42]
     settings: dict[str, Any] = {}
     """Dotted keys of the configuration that differ from the paper's, such as ``data.scale``."""
@@ -69,6 +70,11 @@ class Profile(_Strict):
     """Limits of single chapters."""
     chapters: dict[str, dict[str, Any]] = {}
     """Chapter → further parameters."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _all(cls, models: Any) -> Any:
+        return list(configuration.names()) if models == "all" else models
 
     @field_validator("models", "own")
     @classmethod

@@ -130,6 +130,11 @@ BEYOND = {
         "What decides each was written down before the networks were trained in the paper's "
         "setting. Where the trainings that it needs were not run, it cannot be told, and says so.",
     ),
+    "ablations": (
+        "What each choice changes",
+        "Networks that the paper does not have, each beside the one that it departs from in a "
+        "single choice.",
+    ),
     "runs": (
         "Every run, and the command for it",
         "Each command works by itself; started again it goes on where it stopped.",

@@ -22,6 +22,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nseg_lib import (
+    ablations,
     claims,
     diagrams,
     evidence,
@@ -55,6 +56,7 @@ def tables(e: Evidence) -> dict[str, Table]:
         "table1": paper_tables.table1(e.results, e.printed, e.authors, e.profile.name),
         "table2": paper_tables.table2(sizes, e.printed["table2"]),
         "claims": claims.claims_table(e),
+        "ablations": ablations.ablations_table(e),
         "runs": listings.runs_table(e),
         "categories": listings.categories_table(e),
     }

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nseg_lib import claims, config, effects, evidence, listings, measured, runs, spread
+from nseg_lib import ablations, claims, config, effects, evidence, listings, measured, runs, spread
 from nseg_lib.effects import DOES_NOT, HOLDS, UNKNOWN, WEAKER, Effect, decide
 from nseg_lib.evidence import Evidence
 from nseg_lib.provenance import PROJECT
 from nseg_lib.summaries import paired_difference
 
 TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
+PATIENT = "tiny16-128_bce-dice-frozen"
+"""An ablation that waits 15 epochs."""
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +223,7 @@ def test_categories_count_every_picture_once(half: Evidence) -> None:
 
 def test_the_list_of_runs_leaves_none_out(half: Evidence) -> None:
     table = listings.runs_table(half).numbers.set_index("run")
-    assert len(table) == 1 + len(config.THE_EIGHT) * len(half.profile.seeds)
+    assert len(table) == 1 + len(config.names()) * len(half.profile.seeds)
     assert table.loc[f"{TINY}, seed 42", "state"] == "done"
     command = str(table.loc["attn32-256_bce-dice-bound, seed 42", "command"])
     assert command.startswith("nseg train attn")
@@ -229,22 +231,48 @@ def test_the_list_of_runs_leaves_none_out(half: Evidence) -> None:
     assert command.endswith("training.precision=bf16-mixed"), "its own setting in the profile"
 
 
+def test_an_ablation_is_judged_beside_what_it_departs_from(half: Evidence) -> None:
+    name, base = "tiny16-128_bce-dice-rgb", "tiny16-128_bce-dice"
+    assert {pair[0] for pair in ablations.PAIRS} == {*config.names()} - {*config.THE_EIGHT}
+    verdicts = {}
+    for gain in (0.1, 0.005, -0.1, None):
+        others = half.results[half.results["method"] != name]
+        e = replace(half, results=others)
+        if gain is not None:
+            rows = others[others["method"] == base]
+            e = replace(
+                e, results=pd.concat([others, rows.assign(method=name, iou=rows["iou"] + gain)])
+            )
+        table = ablations.ablations_table(e)
+        text = table.text.set_index(("", "method"))
+        assert text.index[0] == "identity"
+        row = text.loc[name]
+        assert row["", "what differs"] == "model.inputs rgb in place of gray_sobel"
+        verdicts[gain] = row["IoU", "verdict"]
+        if gain is not None:
+            plain = table.numbers.set_index("method").loc[name]
+            assert plain["iou"] == pytest.approx(gain)
+            assert plain["boundary_iou_1px"] == 0
+    assert verdicts == {0.1: "better", 0.005: UNKNOWN, -0.1: "worse", None: "not run"}
+
+
 @pytest.mark.parametrize(
-    ("epochs", "evaluated", "state"),
+    ("model", "epochs", "evaluated", "state"),
     [
-        ([0.3, 0.2, 0.1], False, "unfinished, 3 of 25 epochs"),
-        ([0.3, 0.2, 0.1], True, "cut short, 3 of 25 epochs"),
-        ([0.1, 0.2, 0.2, 0.2, 0.2, 0.2], True, "done"),
-        ([0.1, 0.2, 0.2, 0.2, 0.2, 0.2], False, "trained, not evaluated"),
-        ([1 / (i + 1) for i in range(25)], True, "done"),
+        (TINY, [0.3, 0.2, 0.1], False, "unfinished, 3 of 25 epochs"),
+        (TINY, [0.3, 0.2, 0.1], True, "cut short, 3 of 25 epochs"),
+        (TINY, [0.1, 0.2, 0.2, 0.2, 0.2, 0.2], True, "done"),
+        (TINY, [0.1, 0.2, 0.2, 0.2, 0.2, 0.2], False, "trained, not evaluated"),
+        (PATIENT, [0.1, 0.2, 0.2, 0.2, 0.2, 0.2], True, "cut short, 6 of 25 epochs"),
+        (TINY, [1 / (i + 1) for i in range(25)], True, "done"),
     ],
 )
 def test_the_state_of_a_run_follows_from_its_log(
-    half: Evidence, tmp_path, epochs: list[float], evaluated: bool, state: str
+    half: Evidence, tmp_path, model: str, epochs: list[float], evaluated: bool, state: str
 ) -> None:
     lines = [f"{i},{loss}" for i, loss in enumerate(epochs)]
     (tmp_path / "log.csv").write_text("\n".join(["epoch,val_loss", *lines]) + "\n")
-    run = runs.Run(TINY, 42, tmp_path)
+    run = runs.Run(model, 42, tmp_path)
     assert listings.run_state(half.profile, run, evaluated=evaluated) == state
     assert listings.run_state(half.profile, None, evaluated=False) == "not run"
 

@@ -409,7 +409,10 @@ def test_two_processes_do_not_make_the_same_at_once(project, monkeypatch):
 def test_the_projects_profiles_are_as_the_paper_and_the_course_need_them():
     known = {name: profiles.load(PROJECT, name) for name in profiles.available(PROJECT)}
     assert sorted(known) == ["half", "paper", "sample", "smoke"]
-    assert all(p.models == list(config.THE_EIGHT) for p in known.values())
+    for name, models in (("half", config.names()), ("paper", config.names())):
+        assert known[name].models == [*models]
+    for name in ("sample", "smoke"):
+        assert known[name].models == [*config.THE_EIGHT]
     paper = known["paper"]
     assert (paper.settings, paper.seeds) == ({}, [1, 2, 3])
     assert (paper.data.pictures, paper.data.source) == (1000, "coco")
@@ -505,7 +508,7 @@ def test_the_page_shows_every_table_and_figure_and_leads_nowhere_else(made):
     assert '<td class="number">0.8609</td>' in page
     assert "mean 579.4, median 640" in page
     assert "Not made yet: chapter 02" not in page
-    for part in ("claims", "runs", "categories", "spread", "limitations"):
+    for part in ("claims", "ablations", "runs", "categories", "spread", "limitations"):
         assert f'<section id="{part}">' in page
     assert ">cannot be told<" in page
     assert "Not made yet: chapter 03_unet_tiny makes it." in page

@@ -55,7 +55,7 @@ def test_what_was_made_from_the_rows_is_found_to_be_so(made: Path) -> None:
     found = verify.verify(made, "half")
     assert found.problems == ()
     names = set(found.checked)
-    for table in ("table1", "table2", "claims", "runs", "categories"):
+    for table in ("table1", "table2", "claims", "ablations", "runs", "categories"):
         assert {f"tables/{table}{suffix}" for suffix in (".csv", ".md", ".tex")} <= names
     for figure in ("figure1", "figure2", "figure3", "figure4", "figure5", "figure6", "spread"):
         assert {f"figures/{figure}{suffix}" for suffix in (".csv", ".png", ".pdf")} <= names
