@@ -113,8 +113,8 @@ def _epochs(e: Evidence, metric: str) -> Found:
 def _own_epochs(e: Evidence, metric: str) -> Found:
     found: Found = []
     if metric == "iou":
-        for model, of_model in e.logs.items():
-            for run in of_model:
+        for model in e.evaluated:  # a training that goes on has not chosen its epoch
+            for run in e.logs.get(model, []):
                 _, there, near = around_the_best(run.log(), "val_iou")
                 found += [(f"{model}, seed {run.seed}", value - there) for value in near]
     return found

@@ -285,6 +285,10 @@ def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evi
         assert np.isnan(of_metric.loc["another seed", "moves"])
         assert len(of_metric.loc["an epoch earlier or later, authors"]) == 16
         assert (of_metric["moves"].dropna() >= 0).all()
+    without = replace(half, results=half.results[half.results["method"] != TINY])
+    for e, there in ((half, True), (without, False)):  # a log alone is of a run that goes on
+        own = spread.data(e).query("source == 'an epoch earlier or later, ours'")["of"]
+        assert (f"{TINY}, seed 42" in set(own)) == there
     seeded = spread.data(with_model(half, TINY, 0.0, (1, 2)))
     seed = seeded[(seeded["source"] == "another seed") & (seeded["metric"] == "iou")]
     assert len(seed) == 2
