@@ -95,11 +95,12 @@ class Split:
         """
         record = self.images[image_id]
         licences = {entry.get("id"): entry for entry in self.header.get("licenses", ())}
-        name = str(licences.get(record.get("license"), {}).get("name", ""))
+        licence = licences.get(record.get("license"), {})
+        name, terms = (str(licence.get(key, "")) for key in ("name", "url"))
         if not name or "NoDerivs" in name or "NonCommercial" in name:
             return None
         source = record.get("credit") or record.get("flickr_url") or record["file_name"]
-        return f"{source} ({name})"
+        return f"{source} ({', '.join(filter(None, (name, terms)))})"
 
 
 # --- splits ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ Pair = tuple[str, str]
 
 HOLDS, WEAKER, DOES_NOT, UNKNOWN = (
     "holds",
-    "weaker than printed",
+    "not as large as printed",
     "does not hold",
     "cannot be told",
 )
@@ -48,6 +48,8 @@ class Effect:
     """The fewest seeds of a model in it; 0 where no seed is involved."""
     of: str = ""
     """Which methods and rows."""
+    median: float = np.nan
+    """Of the differences over pictures, where that is what it is a mean of."""
 
 
 def decide(effect: Effect | None, sign: int, *, printed: float = np.nan, room: float = 0.0) -> str:
@@ -61,8 +63,8 @@ def decide(effect: Effect | None, sign: int, *, printed: float = np.nan, room: f
 
     Returns:
         ``holds`` where the whole interval lies on the claimed side, ``does not hold`` where it
-        lies on the other. Between them, ``weaker than printed`` where it excludes what the paper
-        prints: that says nothing of an effect too small to be seen here.
+        lies on the other. Between them, ``not as large as printed`` where it excludes what the
+        paper prints: that says nothing of an effect too small to be seen here.
     """
     if effect is None:
         return UNKNOWN
@@ -95,7 +97,8 @@ def compare(e: Evidence, pairs: Sequence[Pair], metric: str, split: str = "") ->
         low = mean - np.hypot(mean - low, wide_by)
         high = mean + np.hypot(high - mean, wide_by)
     of = ", ".join(f"{a} − {b}" for a, b in there)
-    return Effect(mean, float(low[0]), float(high[0]), len(wide), "pictures", seeds, of)
+    middle = float(difference.median())
+    return Effect(mean, float(low[0]), float(high[0]), len(wide), "pictures", seeds, of, middle)
 
 
 def _seed_scatter(rows: pd.DataFrame, pairs: Sequence[Pair], metric: str) -> tuple[int, float]:
@@ -169,8 +172,9 @@ def per_picture(e: Evidence) -> pd.DataFrame:
     """A row per picture of the mean over the paper's models that have rows, and what it is like.
 
     Of the split that chose nothing. Columns: ``split``, ``image_id``, ``stroke`` (IoU of the
-    stroke), ``size`` (share of the picture), ``clutter``, ``iou``, ``gain`` (IoU less the
-    stroke's), ``precision`` (1 of an empty prediction) and ``recall``.
+    stroke), ``size`` (share of the picture), ``clutter``, ``iou``, ``recovered`` (of the IoU that
+    the stroke lacks, the share that the models add; NaN of a perfect stroke), ``precision`` (1 of
+    an empty prediction) and ``recall``.
     """
     rows = e.results[e.results["split"] == e.splits[-1]]
     rows = rows.join(areas(rows))
@@ -182,7 +186,8 @@ def per_picture(e: Evidence) -> pd.DataFrame:
     models = rows[rows["method"].isin(e.evaluated)].groupby(key)
     found = models[["iou", "precision", "recall"]].mean()
     found["stroke"], found["size"] = stroke["iou"], stroke["size"]
-    found["gain"] = found["iou"] - found["stroke"]
+    lacking = 1 - found["stroke"]
+    found["recovered"] = (found["iou"] - found["stroke"]) / lacking.where(lacking > 0)
     clutter = e.pictures.set_index(["split", "image_id"])["clutter"]
     return found.reset_index().join(clutter, on=["split", "image_id"])
 

@@ -158,7 +158,8 @@ def _losses(ax: Axes, curves: pd.DataFrame, whose: str, colour: str, style: str)
     line: dict[str, Any] = {"ms": 3, "lw": 1, "color": colour, "label": f"{whose}validation"}
     ax.plot(validation["epochs"], validation["loss"], style, **line)
     kept = validation[validation["kept"] == 1]
-    ax.plot(kept["epochs"], kept["loss"], "*", ms=13, color=colour, mec="white", zorder=5)
+    star: dict[str, Any] = {"ms": 13, "color": colour, "mec": "white", "zorder": 5}
+    ax.plot(kept["epochs"], kept["loss"], "*", label=f"{whose}epoch kept", **star)
 
 
 def _band(ax: Axes, validation: pd.DataFrame) -> None:

@@ -132,8 +132,7 @@ BEYOND = {
     ),
     "ablations": (
         "What each choice changes",
-        "Networks that the paper does not have, each beside the one that it departs from in a "
-        "single choice.",
+        "Networks that the paper does not have, each beside the one that it departs from.",
     ),
     "runs": (
         "Every run, and the command for it",
@@ -146,8 +145,14 @@ BEYOND = {
     "spread": (
         "What moves a number",
         "Above the line, how far a mean moves by chance or by a choice that no reader sees; below "
-        "it, the differences in Table 1 that the paper interprets. A dot is one move, the bar the "
-        "median. What runs off the panel is written.",
+        "it, the differences in Table 1 that the paper interprets. Moves are absolute: a dot is "
+        "one, the bar the median; what runs off the panel is written. The moves are of the mean of "
+        "one network, the differences of two: where two networks share pictures and strokes, as "
+        "ours do, part of a move is common to both and cancels. Strokes drawn anew are measured on "
+        "the stroke itself and the two smallest networks, and also change which pictures drop out. "
+        "The authors' epochs have strokes drawn anew at each, ours are on frozen ones. “res for "
+        "tiny” is two networks that differ in the stroke added to the logits alone, at equal "
+        "widths, loss and seed.",
     ),
 }
 """Title and words of what is shown beside the paper's own tables and figures."""
@@ -169,11 +174,12 @@ HERE = {
     "weights alone, and with the two moments that Adam keeps while training.",
     "figure1": "The pictures of this profile's data set, drawn the same way.",
     "figure2": "Drawn from the module itself: what it shows is what runs.",
-    "figure3": "Drawn from the module: the same network, and the stroke added to its logits. "
-    "That is what the paper's released code trains.",
+    "figure3": "Drawn from the module: (a) the same network, and the stroke added to its logits, "
+    "which is what the paper's released code trains; (b) the blocks that its text describes.",
     "figure4": "Drawn from the module: gates on the skips, and no residual.",
     "figure5": "The same two models where they were trained here, every epoch and every seed, with "
-    "a star at the one kept; dotted, the authors' own logs.",
+    "a star at the one kept and, of several seeds, the band between them; dotted, the authors' own "
+    "logs. The axis counts finished epochs, the tables count them from 0.",
     "figure6": "The same arrangement on a picture of this profile's data.",
     "figure7": "The same test: one object, a stroke that is too small and one that overshoots.",
 }
@@ -244,17 +250,19 @@ def _facts(table: Path) -> list[dict[str, str]]:
         return []
     frame = pd.read_csv(table)
     split = "test" if "test" in set(frame["split"]) else "val"
-    frame = frame[frame["split"] == split].set_index("method")
+    val, frame = (frame[frame["split"] == name].set_index("method") for name in ("val", split))
     of = f"on {frame['n']['identity']:.0f} {'untouched test' * (split == 'test')} pictures"
     models = frame[~frame.index.isin([*BASELINES])].dropna(subset=["iou"])
+    chosen = val.loc[models.index]
     stroke = f"{frame['iou']['identity']:.4f}"
     facts = [{"value": stroke, "text": f"IoU of the stroke unchanged, {of}"}]
     if len(models):
-        best = str(models["iou"].idxmax())
+        best = str(chosen["iou"].idxmax())
         row = models.loc[best]
         interval = f"95 % interval {row['iou_low']:+.4f} to {row['iou_high']:+.4f}"
+        words = f"IoU of {best}, the best of {len(models)} models on the validation pictures"
         facts += [
-            {"value": f"{row['iou']:.4f}", "text": f"IoU of the best model, {best}"},
+            {"value": f"{row['iou']:.4f}", "text": words},
             {"value": f"{row['iou_difference']:+.4f}", "text": f"what it adds, {interval}"},
             {"value": f"{100 * row['made_worse']:.0f} %", "text": "of the pictures it made worse"},
             {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nseg_lib import config
+from nseg_lib import config, profiles
 from nseg_lib.provenance import PROJECT, portable_path, write_atomic
 
 KEPT = ("log.csv", "steps.csv", "weights.safetensors.json")
@@ -136,13 +136,17 @@ def nearest(found: dict[str, list[Run]], wanted: str) -> Run | None:
 def command(model: str, data: str | Path, runs: str | Path) -> str:
     """The command that trains what is missing from a folder of runs.
 
-    Data and training settings are those of the runs that are there, so that the new row can stand
-    beside theirs. Where there are none, the graph of the profile that the folder is named after
-    makes them all; without such a profile, the settings are the paper's.
+    In a profile's folder it is the profile's, and where there are no runs yet the command of its
+    graph, which makes them all. Elsewhere, data and training settings are those of the runs that
+    are there, so that the new row can stand beside theirs; without any, they are the paper's.
     """
-    profile = Path(runs).name
-    if not find(runs) and (PROJECT / "workflow" / "profiles" / f"{profile}.yml").is_file():
-        return f"make reproduce PROFILE={profile}"
+    name = Path(runs).name
+    if name in profiles.available(PROJECT):
+        if not find(runs):
+            return f"make reproduce PROFILE={name}"
+        if Path(runs).resolve() == PROJECT / "runs" / name:
+            profile = profiles.load(PROJECT, name)
+            return profiles.train_command(profile, model, profile.seeds[0])
     settings, seed = "", config.TrainingConfig().seed
     for run in (runs_[0] for runs_ in find(runs).values()):
         theirs = json.loads((run.folder / "run.json").read_text())["config"]

@@ -59,6 +59,7 @@ def _moves(e: Evidence, metric: str) -> Iterator[Move]:
         (CHANCE, "an epoch earlier or later, authors", _epochs(e, metric), ""),
         (CHANCE, "an epoch earlier or later, ours", _own_epochs(e, metric), "not in our logs"),
         (CHANCE, "other pictures (what models add)", _splits(e, metric), "one split only"),
+        (CHANCE, "res for tiny, ours", _twins(e, metric), "no such pair evaluated"),
         (CHOICE, "threshold: logit .5", _threshold(e, metric), "no model evaluated"),
         (CHOICE, "definition of the metric", _definition(e, metric), "no model evaluated"),
         (READ, "", _printed(e, metric), ""),
@@ -130,6 +131,13 @@ def _splits(e: Evidence, metric: str) -> Found:
         stroke = rows.loc[rows["method"] == "identity", metric].mean()
         added.append(_means(e, metric, split) - stroke)
     return _named(added[0] - added[1])
+
+
+def _twins(e: Evidence, metric: str) -> Found:
+    """Networks that differ in the stroke added to the logits alone, at equal widths and loss."""
+    means = _means(e, metric, e.splits[-1]).groupby("method", sort=False).mean()
+    pairs = [(name, name.replace("tiny", "res", 1)) for name in means.index if "tiny" in name]
+    return [(f"{b} − {a}", means[b] - means[a]) for a, b in pairs if b in means.index]
 
 
 def _threshold(e: Evidence, metric: str) -> Found:

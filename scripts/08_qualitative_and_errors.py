@@ -138,7 +138,7 @@ def too_small_by_hand(mask, share):
 
 small, large = probes.too_small(typical.mask, 0.3), probes.overshooting(typical.mask, 2.0)
 assert (small == too_small_by_hand(typical.mask, 0.3)).all()
-strokes = {"too small, 30 %": small, "overshooting, 200 %": large}
+strokes = {"too small, 30 % of the object": small, "overshooting, twice its area": large}
 
 # %%
 run = trained_runs.nearest(found, paper.numbers()["figure7"])

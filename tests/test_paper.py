@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from nseg_lib import config, models, paper, runs
 from nseg_lib.paper import around_the_best
+from nseg_lib.provenance import PROJECT
 
 
 def test_the_logs_give_the_table_at_the_chosen_epochs() -> None:
@@ -162,3 +164,15 @@ def test_the_command_for_what_is_missing_has_the_settings_of_what_is_there(tmp_p
     command = runs.command(model, "data/half", tmp_path)
     assert command.startswith(f"nseg train {model} --data data/half --out ")
     assert command.endswith(f"/{model}/seed7 --set training.epochs=3 --set training.seed=7")
+
+
+def test_in_a_profile_s_folder_the_command_is_the_profile_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network's own settings there are not those of the runs beside it."""
+    shutil.copytree(PROJECT / "workflow" / "profiles", tmp_path / "workflow" / "profiles")
+    make_run(tmp_path / "runs" / "half", "tiny16-32_bce-dice", 42, epochs=25)
+    monkeypatch.setattr(runs, "PROJECT", tmp_path)
+    command = runs.command("attn32-256_bce-dice-bound", "data/x", tmp_path / "runs" / "half")
+    assert command.endswith("--set training.precision=bf16-mixed")
+    assert "--out runs/half/attn32-256_bce-dice-bound/seed42" in command
