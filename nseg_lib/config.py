@@ -30,9 +30,9 @@ class ConfigError(ValueError):
 
 
 class Strict(BaseModel):
-    """A section of a configuration: unknown keys and wrong types are errors."""
+    """A section of a configuration: unknown keys, wrong types and infinite numbers are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelConfig(Strict):
@@ -114,7 +114,7 @@ def parse(values: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type:
 
 def _first_problem(error: ValidationError, kind: type[Strict]) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    where = ".".join(str(part) for part in problem["loc"]) if problem["loc"] else "the whole"
     if problem["type"] == "extra_forbidden":
         model: Any = kind
         for part in problem["loc"][:-1]:
@@ -148,11 +148,14 @@ def set_values(values: dict[str, Any], overrides: dict[str, Any], origin: str) -
     """Replace values of a nested mapping by dotted keys; ``origin`` is named in errors.
 
     Raises:
-        ConfigError: a key that leads into something that is no section.
+        ConfigError: a key that is empty or leads into something that is no section.
     """
     for key, value in overrides.items():
         target = values
-        *parents, last = key.split(".")
+        *parents, last = parts = key.split(".")
+        if not all(parts):
+            said = "a part of the key is empty" if key else "the key is empty"
+            raise ConfigError(f"{origin}: '{key}' cannot be set, {said}; give names, dots between")
         for parent in parents:
             target = target.setdefault(parent, {})
             if not isinstance(target, dict):

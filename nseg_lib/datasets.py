@@ -147,7 +147,13 @@ def rescale(
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width in pixels after :func:`rescale`, at least 1."""
+    """Height and width in pixels after :func:`rescale`, at least 1.
+
+    Raises:
+        ValueError: a scale that is not above 0 and at most 1.
+    """
+    if not 0 < scale <= 1:
+        raise ValueError(f"scale must be above 0 and at most 1, got {scale}")
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -156,6 +162,10 @@ class EvaluationSamples(Sequence[Sample]):
 
     Args:
         scale: 1 for native size; below 1 everything is shrunk by :func:`rescale`.
+
+    Raises:
+        ValueError: a scale that is not above 0 and at most 1.
+        coco.DataError: as :func:`freeze_strokes`.
     """
 
     def __init__(
@@ -165,6 +175,7 @@ class EvaluationSamples(Sequence[Sample]):
         scale: float = 1.0,
         seed: int = EVALUATION_SEED,
     ) -> None:
+        scaled_size(1, 1, scale)  # refuses a bad scale before anything is drawn or written
         self.split, self.recipe, self.scale = split, recipe, scale
         frozen = freeze_strokes(split, recipe, seed)
         self.dropped = frozen.dropped

@@ -386,5 +386,5 @@ def _page_step(root: Path, profile: Profile, before: Iterable[Step]) -> Step:
         ("nseg_lib.report",),
         {"models": profile.models, "seeds": profile.seeds},
         inputs,
-        lambda: hash_files(root, [out / "index.html", *pages]),
+        lambda: hash_files(root, [out / "index.html", out / "README.md", *pages]),
     )

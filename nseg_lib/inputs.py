@@ -23,11 +23,19 @@ def network_input(
 
     Args:
         image: uint8 H×W×3, RGB.
-        stroke: bool H×W.
+        stroke: bool H×W; may be empty.
+        kind: a key of :data:`CHANNELS`.
 
     Returns:
         float32 C×H×W in [0, 1], with C from :data:`CHANNELS`.
+
+    Raises:
+        TypeError: a wrong dtype or something that is no array.
+        ValueError: a wrong shape or an unknown kind.
     """
+    if kind not in CHANNELS:
+        raise ValueError(f"unknown kind of input '{kind}'; one of: {', '.join(CHANNELS)}")
+    _check_arrays(image, stroke)
     coarse_mask = stroke.astype(np.float32)
     if kind == "rgb":
         colours = np.moveaxis(image, -1, 0).astype(np.float32) / 255
@@ -40,21 +48,23 @@ def network_input(
     return np.stack((coarse_mask, luma.astype(np.float32) / 255, gradient))
 
 
-def check_image_and_stroke(image: object, stroke: object) -> None:
-    """Raise TypeError or ValueError unless both are as :func:`network_input` asks."""
+def check_image_and_stroke(image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> None:
+    """Raise as :func:`network_input` does, and ValueError where nothing is drawn."""
+    _check_arrays(image, stroke)
+    if not stroke.any():
+        raise ValueError("stroke is empty: brush over the object first")
+
+
+def _check_arrays(image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> None:
     for name, value, dtype in (("image", image, np.uint8), ("stroke", stroke, np.bool_)):
         if not isinstance(value, np.ndarray):
             raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
         if value.dtype != dtype:
             wanted = "uint8 in 0..255" if name == "image" else "bool (try stroke > 0)"
             raise TypeError(f"{name} must be {wanted}, got {value.dtype}")
-    assert isinstance(image, np.ndarray)
-    assert isinstance(stroke, np.ndarray)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image must have shape (height, width, 3), got {image.shape}")
     if stroke.shape != image.shape[:2]:
         raise ValueError(
             f"stroke must have the picture's height and width {image.shape[:2]}, got {stroke.shape}"
         )
-    if not stroke.any():
-        raise ValueError("stroke is empty: brush over the object first")

@@ -1,7 +1,9 @@
 """The training objective (section 2.4): binary cross-entropy, Dice and boundary, weighted.
 
 All losses take logits, float N×1×H×W, and targets in {0, 1}, float N×1×H×W, and return a scalar.
-What each of them rewards is shown on a toy edge in chapter ``06_losses_and_training``.
+Another shape or dtype, or a target beyond 0..1, is a ValueError; only on a GPU are the values not
+looked at, since every step would wait for them. What each loss rewards is shown on a toy edge in
+chapter ``06_losses_and_training``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,19 @@ from torch.nn import functional as F
 from nseg_lib.config import LossConfig
 
 
+def _check(logits: Tensor, target: Tensor) -> None:
+    shapes = tuple(logits.shape), tuple(target.shape)
+    if shapes[0] != shapes[1] or target.ndim != 4 or target.shape[1] != 1 or 0 in target.shape:
+        raise ValueError(f"logits and target must both be N×1×H×W, got {shapes[0]} and {shapes[1]}")
+    for name, tensor in (("logits", logits), ("target", target)):
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be float, got {tensor.dtype}")
+    if target.device.type == "cpu":
+        low, high = torch.aminmax(target)
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"target must be within 0..1, got {low:g} to {high:g}")
+
+
 def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     r"""One minus the soft Dice coefficient, over the whole batch as in the released code.
 
@@ -22,6 +37,7 @@ def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
 
     Milletari et al. 2016, with sums instead of sums of squares and a smoothing of 1.
     """
+    _check(logits, target)
     p = torch.sigmoid(logits)
     return 1 - (2 * (p * target).sum() + smooth) / (p.sum() + target.sum() + smooth)
 
@@ -50,6 +66,7 @@ class SobelLoss(nn.Module):
         return torch.sqrt(gradient.square().sum(dim=1, keepdim=True) + 1e-8)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        _check(logits, target)
         return F.mse_loss(self.magnitude(torch.sigmoid(logits)), self.magnitude(target))
 
 
@@ -57,12 +74,17 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     """Distance in pixels to the mask's edge, negative inside; zeros for an empty or full mask.
 
     Args:
-        mask: bool or {0, 1} H×W.
+        mask: H×W of any dtype; a pixel above ½ is inside.
 
     Returns:
         float32 H×W.
+
+    Raises:
+        ValueError: a mask that is no plane.
     """
-    inside = mask.astype(np.uint8)
+    if mask.ndim != 2:
+        raise ValueError(f"mask must be H×W, got shape {mask.shape}")
+    inside = (mask > 0.5).astype(np.uint8)
     if inside.all() or not inside.any():
         return np.zeros(mask.shape, np.float32)
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -78,8 +100,9 @@ def kervadec_loss(logits: Tensor, target: Tensor) -> Tensor:
     where :math:`\phi_t` is the signed distance to the target's edge, here over the picture's
     diagonal so that its weight does not depend on the picture's size.
     """
+    _check(logits, target)
     height, width = target.shape[-2:]
-    masks = target.detach().cpu().numpy()[:, 0] > 0.5
+    masks = target.detach().cpu().numpy()[:, 0]
     distances = np.stack([signed_distance(mask) for mask in masks])[:, None]
     phi = torch.from_numpy(distances).to(logits) / float(np.hypot(height, width))
     return (phi * torch.sigmoid(logits)).mean()
@@ -95,6 +118,7 @@ class RefinementLoss(nn.Module):
 
     def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Each term that counts, unweighted, under its name in the configuration."""
+        _check(logits, target)
         terms = {}
         if self.config.bce:
             terms["bce"] = F.binary_cross_entropy_with_logits(logits, target)

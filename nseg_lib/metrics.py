@@ -105,10 +105,12 @@ def boundary_iou_1px(pair: _Pair) -> float:
 
     A boundary is a mask minus its 3x3 erosion. As in the paper's released code, which erodes by
     max-pooling the complement with padding -inf, the picture's border is no boundary: a full mask
-    has none, and two masks without any boundary agree (1).
+    has none. Two full masks agree (1), but a full and an empty one do not (0), unlike in that code.
 
     Shifting a contour by a single pixel takes this metric to about 0.
     """
+    if pair.predicted.any() != pair.target.any():
+        return 0.0
     predicted, target = (_rim(mask, _SQUARE, outside=1) for mask in (pair.predicted, pair.target))
     return _overlap(predicted, target)
 

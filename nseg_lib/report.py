@@ -49,6 +49,9 @@ LABELS = {
 def write_page(root: Path, profile: Profile) -> Path:
     """Write ``reports/<profile>/index.html`` and, as pages too, the executed notebooks.
 
+    Beside it ``README.md``, the same words round the figures and links to the tables, for those who
+    read the repository and not the page.
+
     Raises:
         ValueError: a table is not as :func:`nseg_lib.tables.save` writes it.
     """
@@ -62,21 +65,25 @@ def write_page(root: Path, profile: Profile) -> Path:
     items = [_item(out, key, made_by[key], chapters.get(made_by[key])) for key in TITLES]
     records = [graph.read_record(step) for step in steps.values()]
     finished = max((r["finished"] for r in records if r), default="")
-    page = render(
-        "page.html",
-        title=f"nseg · {profile.name}",
+    words = dict(
         paper=paper.numbers(root / "reports" / "paper.yml"),
         profile=profile,
-        when=_day(finished),
         note=paper.setting_note(profile.name),
         items=items,
         facts=_facts(out / "tables" / "table1.csv"),
         command=_reproduce_command(profile),
         evidence=[_evidence(out, stem) for stem in graph.EVIDENCE],
+    )
+    page = render(
+        "page.html",
+        **words,
+        title=f"nseg · {profile.name}",
+        when=_day(finished),
         limitations=_limitations(root),
         chapters=[_chapter_row(name, step) for name, step in chapters.items()],
         versions=_versions(next((r for r in reversed(records) if r), {})),
     )
+    write_atomic(out / "README.md", render("readme.md", **words))
     write_atomic(out / "index.html", page)
     return out / "index.html"
 
@@ -128,7 +135,8 @@ BEYOND = {
     "claims": (
         "The paper's claims, one by one",
         "What decides each was written down before the networks were trained in the paper's "
-        "setting. Where the trainings that it needs were not run, it cannot be told, and says so.",
+        "setting; what was changed later stands in the limitations. Where the trainings that it "
+        "needs were not run, it cannot be told, and says so.",
     ),
     "ablations": (
         "What each choice changes",

@@ -127,20 +127,26 @@ def make_stroke(
     Args:
         mask: bool H×W, the object.
         recipe: ``erode`` (the paper's), ``v1``, ``paintbrush`` or ``dist``.
+        seed, image_id, annotation_id, draw: whole numbers from 0.
 
     Returns:
         bool H×W. Empty where the mask is empty or the recipe leaves nothing of it; below
         :data:`MIN_STROKE_AREA` pixels callers drop the sample.
 
     Raises:
-        ValueError: an unknown recipe, or a mask that is not bool H×W.
+        ValueError: an unknown recipe, a mask that is not bool H×W, or a number below 0.
 
     Source: the paper's section 2.2 and its released code.
     """
     if recipe not in RECIPES:
         raise ValueError(f"unknown stroke recipe '{recipe}'; one of: {', '.join(RECIPES)}")
-    if mask.dtype != np.bool_ or mask.ndim != 2:
-        raise ValueError(f"mask must be bool H×W, got {mask.dtype} of shape {mask.shape}")
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
+        got = f"{getattr(mask, 'dtype', type(mask).__name__)} of shape {np.shape(mask)}"
+        raise ValueError(f"mask must be bool H×W, got {got}")
+    numbers = {"seed": seed, "image_id": image_id, "annotation_id": annotation_id, "draw": draw}
+    for name, number in numbers.items():
+        if not isinstance(number, int | np.integer) or number < 0:
+            raise ValueError(f"{name} must be a whole number from 0, got {number!r}")
     stroke = np.zeros_like(mask)
     if not mask.any():
         return stroke

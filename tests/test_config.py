@@ -83,6 +83,17 @@ def test_the_defaults_are_the_papers_protocol() -> None:
         ("loss", {"bce": 0, "dice": 0}, "at least one of bce, dice and boundary must be above 0"),
         ("loss", {"bce": -1}, "'loss.bce': Input should be greater than or equal to 0"),
         ("name", "../up", "'name': String should match pattern"),
+        (
+            "training.learning_rate",
+            float("inf"),
+            "'training.learning_rate': Input should be a finite",
+        ),
+        ("loss.bce", float("nan"), "'loss.bce': Input should be a finite number (got nan)"),
+        ("loss", {"bce": float("inf")}, "'loss.bce': Input should be a finite number (got inf)"),
+        ("", 3, "'' cannot be set, the key is empty; give names, dots between"),
+        ("training.", 3, "'training.' cannot be set, a part of the key is empty"),
+        (".epochs", 3, "'.epochs' cannot be set, a part of the key is empty"),
+        ("training", {"": 3}, "unknown key 'training.'; allowed here: epochs"),
         ("name.first", "x", "'name.first' cannot be set, 'name' is no section"),
     ],
 )
@@ -103,6 +114,7 @@ def test_a_mistake_is_one_line_with_key_file_and_what_is_allowed(
         ("name: x\n", "'model': Field required"),
         ("- 1\n", "expected a mapping"),
         ("name: [\n", "not valid YAML"),
+        ("name: x\nmodel: {architecture: tiny, widths: [8]}\n'': 3\n", "unknown key ''; allowed"),
         ("", "expected a mapping"),
     ],
 )

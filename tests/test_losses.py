@@ -54,6 +54,43 @@ def test_gradients_are_finite_even_where_nothing_is_there(loss) -> None:  # type
             assert logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("logits", "target", "says"),
+    [
+        (
+            torch.zeros(2, 1, 8, 9),
+            torch.ones(2, 8, 9),
+            r"N×1×H×W, got \(2, 1, 8, 9\) and \(2, 8, 9\)",
+        ),
+        (torch.zeros(2, 8, 9), torch.ones(2, 8, 9), r"must both be N×1×H×W, got \(2, 8, 9\)"),
+        (torch.zeros(1, 3, 8, 9), torch.ones(1, 3, 8, 9), r"must both be N×1×H×W, got \(1, 3"),
+        (torch.zeros(0, 1, 8, 9), torch.ones(0, 1, 8, 9), r"must both be N×1×H×W, got \(0, 1"),
+        (
+            torch.zeros(1, 1, 8, 9),
+            torch.ones(1, 1, 8, 9).byte(),
+            "target must be float, got torch.u",
+        ),
+        (
+            torch.zeros(1, 1, 8, 9).int(),
+            torch.ones(1, 1, 8, 9),
+            "logits must be float, got torch.i",
+        ),
+        (torch.zeros(1, 1, 8, 9), 255 * torch.eye(9)[None, None, :8], "within 0..1, got 0 to 255"),
+        (torch.zeros(1, 1, 8, 9), torch.full((1, 1, 8, 9), -1.0), "within 0..1, got -1 to -1"),
+        (torch.zeros(1, 1, 8, 9), torch.full((1, 1, 8, 9), torch.nan), "within 0..1, got nan"),
+    ],
+)
+@pytest.mark.parametrize(
+    "loss",
+    [dice_loss, SobelLoss(), kervadec_loss, RefinementLoss(LossConfig())],
+    ids=["dice", "sobel", "kervadec", "sum"],
+)
+def test_bad_logits_and_targets_are_named_in_one_line(loss, logits, target, says) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=says) as error:
+        loss(logits, target)
+    assert "\n" not in str(error.value)
+
+
 def test_dice_agrees_with_monai() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 1, 21, 33)
@@ -83,6 +120,15 @@ def test_signed_distance_is_negative_inside_and_counts_pixels_outside() -> None:
     )
     assert not signed_distance(np.zeros((4, 4), bool)).any()
     assert not signed_distance(np.ones((4, 4), bool)).any()
+
+
+@pytest.mark.parametrize("inside", [np.uint8(1), np.uint8(255), np.float32(0.6), np.int64(1)])
+def test_signed_distance_is_the_same_of_a_mask_in_any_dtype(inside: np.generic) -> None:
+    mask = np.zeros((9, 20), bool)
+    mask[3:6, 5:12] = True
+    assert np.array_equal(signed_distance(mask * inside), signed_distance(mask))
+    with pytest.raises(ValueError, match=r"mask must be H×W, got shape \(1, 9, 20\)"):
+        signed_distance(mask[None])
 
 
 def test_the_objective_is_the_weighted_sum_of_its_terms() -> None:

@@ -12,8 +12,11 @@ from torch.utils._pytree import tree_leaves
 from nseg_lib import config, models
 from nseg_lib.config import Config, ModelConfig
 from nseg_lib.inputs import CHANNELS, network_input
+from nseg_lib.models import UNet
 from nseg_lib.models.attention import AttentionGate
-from nseg_lib.refine import Refiner, save_weights
+from nseg_lib.models.catalog import FAMILIES
+from nseg_lib.checkpoints import save_weights
+from nseg_lib.refine import Refiner
 
 PARAMETERS = {
     "tiny16-32_bce-dice": 117_681,
@@ -52,7 +55,7 @@ def test_operations_of_a_640x480_picture(name: str) -> None:
 
 @every_architecture
 @pytest.mark.parametrize("size", [(64, 48), (37, 51), (9, 33)])
-def test_any_picture_size_gives_one_logit_a_pixel(
+def test_odd_and_even_picture_sizes_give_one_logit_a_pixel(
     model: ModelConfig, size: tuple[int, int]
 ) -> None:
     network = models.build(model).eval()
@@ -60,6 +63,26 @@ def test_any_picture_size_gives_one_logit_a_pixel(
         logits = network(torch.rand(2, CHANNELS[model.inputs], *size))
     assert logits.shape == (2, 1, *size)
     assert logits.isfinite().all()
+
+
+@every_architecture
+def test_a_picture_must_leave_the_bottleneck_a_pixel(model: ModelConfig) -> None:
+    network, channels = models.build(model), CHANNELS[model.inputs]
+    least = 2 ** len(model.widths)
+    with torch.no_grad():
+        assert network(torch.rand(1, channels, least, least)).shape == (1, 1, least, least)
+        for height, width in ((least - 1, 64), (64, least - 1), (1, 1)):
+            says = f"picture must be at least {least}×{least} px, got {height}×{width}"
+            with pytest.raises(ValueError, match=says):
+                network(torch.rand(1, channels, height, width))
+
+
+@pytest.mark.parametrize("widths", [[], [0], [16, 20]])
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_a_network_of_impossible_widths_says_which(family: type[UNet], widths: list[int]) -> None:
+    with pytest.raises(ValueError, match="widths must be one or more multiples of 8, got") as error:
+        family(widths)
+    assert str(error.value).endswith(str(widths))
 
 
 @every_architecture

@@ -523,6 +523,18 @@ def test_the_page_shows_every_table_and_figure_and_leads_nowhere_else(made):
     assert "<script" not in page
 
 
+def test_beside_the_page_lies_a_text_with_its_figures_and_tables(made):
+    out = made[0] / "reports" / "toy"
+    text = (out / "README.md").read_text()
+    assert "**Not the paper's setting" in text
+    assert "## Figure 1. Widths and heights of the pictures\n\n![" in text
+    assert "Not made yet: chapter 03_unet_tiny makes it." in text
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert {"tables/claims.md", "tables/table1.md", "figures/spread.png"} <= {*links}
+    for link in {*links} - {"../limitations.md"}:
+        assert (out / link).is_file(), link
+
+
 def test_executed_notebooks_are_pages_without_anything_from_elsewhere(made):
     page = (made[0] / "reports/toy/notebooks/01_dataset_reduction.html").read_text()
     assert "hello 50 7" in page

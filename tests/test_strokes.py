@@ -131,6 +131,15 @@ def test_bad_arguments_say_what_is_allowed() -> None:
         make_stroke(np.ones((5, 5), bool), "doodle")
     with pytest.raises(ValueError, match="bool H×W, got uint8 of shape"):
         make_stroke(np.ones((5, 5), np.uint8))
+    with pytest.raises(ValueError, match=r"mask must be bool H×W, got list of shape \(1, 2\)"):
+        make_stroke([[True, False]])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [-1, np.int64(-7), 0.5, "1", None])
+@pytest.mark.parametrize("field", ["seed", "image_id", "annotation_id", "draw"])
+def test_a_number_that_no_stroke_can_be_drawn_from_is_named(field: str, number: object) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be a whole number from 0, got .*{number}"):
+        make_stroke(np.ones((5, 5), bool), **{field: number})  # type: ignore[arg-type]
 
 
 def test_evaluation_strokes_are_drawn_once(tiny_data: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nseg_lib.config import GROUPS
 from nseg_lib.models.blocks import DoubleConv
 
 Block = Callable[[int, int], nn.Module]
@@ -21,8 +22,9 @@ class UNet(nn.Module):
     with the encoder's features of that size, and a block. A 1x1 convolution gives one logit per
     pixel. Explained in chapter ``03_unet_tiny``.
 
-    Any picture size works: where pooling rounded an odd size down, the decoder's features are
-    brought to the skip's size by nearest-neighbour interpolation, as in the released code.
+    Any picture whose sides are at least 2**len(widths) px works: where pooling rounded an odd size
+    down, the decoder's features are brought to the skip's size by nearest-neighbour interpolation,
+    as in the released code.
 
     Args:
         widths: channels of each level, from full resolution down; multiples of 8.
@@ -30,12 +32,17 @@ class UNet(nn.Module):
         block: what makes a level's block from (channels in, channels out).
 
     Shapes: float N×in_channels×H×W, values in [0, 1] → logits, float N×1×H×W.
+
+    Raises:
+        ValueError: no widths, or others than multiples of 8; when called, a smaller picture.
     """
 
     def __init__(
         self, widths: Sequence[int], in_channels: int = 3, block: Block = DoubleConv
     ) -> None:
         super().__init__()
+        if not widths or any(w < GROUPS or w % GROUPS for w in widths):
+            raise ValueError(f"widths must be one or more multiples of {GROUPS}, got {[*widths]}")
         inputs = [in_channels, *widths[:-1]]
         self.encoder = nn.ModuleList(block(i, o) for i, o in zip(inputs, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
@@ -49,6 +56,10 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        least = 2 ** len(self.encoder)  # what the poolings leave a pixel of
+        height, width = x.shape[-2:]
+        if min(height, width) < least:
+            raise ValueError(f"picture must be at least {least}×{least} px, got {height}×{width}")
         skips = []
         for level in self.encoder:
             x = level(x)
