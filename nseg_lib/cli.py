@@ -31,6 +31,11 @@ def say(line: str, markup: bool = False) -> None:
     console.print(line, markup=markup, highlight=False, soft_wrap=True)
 
 
+def warn(line: str, style: str = "yellow") -> None:
+    """Print one line on the error stream."""
+    Console(stderr=True).print(Text(f"nseg: {line}", style=style), soft_wrap=True)
+
+
 @app.command("models")
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -133,7 +138,10 @@ def train_refiner(
     """
     from nseg_lib.interactive import config as recipes
     from nseg_lib.interactive import training
+    from nseg_lib.refine import usable_device
 
+    if usable_device(device).index is not None:
+        raise configuration.ConfigError(f"--device must be cpu or cuda, got '{device}'")
     changed = overrides(settings)
     config = recipes.load(recipe or recipes.RECIPE, changed)
     folder = out or Path("runs") / "refiner" / config.name
@@ -196,7 +204,8 @@ def evaluate_refiner(
     """Judge what corrects strokes: one answer to frozen prompts, then stroke after stroke.
 
     Writes a file of rows per method, and tables and a figure of all there are; goes on where it
-    stopped. People's strokes count too where NSEG_SCRIBBLES names their folder.
+    stopped, with the same weights. Every table needs identity. People's strokes count too where
+    NSEG_SCRIBBLES names their folder.
     Example: nseg evaluate-refiner identity grabcut --data data/coco1000 --pictures 5
     """
     from nseg_lib.interactive import measure, methods
@@ -209,21 +218,32 @@ def evaluate_refiner(
         say(f"{path}")
 
 
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        help="Weights of 'nseg train' or 'nseg train-refiner', or a shipped network's name; "
+        "default: lite0.",
+    ),
+]
+
+
 @app.command()
 def refine(
     photo: Annotated[Path, typer.Argument(help="The picture.")],
-    stroke: Annotated[Path, typer.Argument(help="What was brushed: white on black, or on clear.")],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", "-c", help="Of 'nseg train'; default: the package's own."),
-    ] = None,
+    stroke: Annotated[
+        Path, typer.Argument(help="What was brushed: white on black, or on clear; always needed.")
+    ],
+    checkpoint: Checkpoint = None,
     background: Annotated[
         Path | None, typer.Option("--background", "-b", help="What was brushed as not the object.")
     ] = None,
     correct: Annotated[Path | None, typer.Option("--mask", "-m", help="A mask to correct.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the mask goes.")] = Path(
-        "mask.png"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Where the mask goes; PHOTO's name_mask.png, here."),
+    ] = None,
     overlay: Annotated[
         Path | None, typer.Option(help="Where picture, stroke and mask go; OUT's name_overlay.png.")
     ] = None,
@@ -231,35 +251,42 @@ def refine(
 ) -> None:
     """Turn a brush stroke over a picture into a mask.
 
+    All pictures are taken as they are shown, turned as their EXIF says. OUT may be the MASK.
     Example: nseg refine photo.jpg stroke.png -o mask.png
     """
-    from nseg_lib import coco, pictures
-    from nseg_lib.refine import Refiner
+    from nseg_lib import coco, pictures, records
+    from nseg_lib.refine import PRETRAINED, Refiner
 
-    shown = overlay or out.with_name(f"{out.stem}_overlay.png")
+    out = out or Path(f"{photo.stem}_mask.png")
+    inputs = [path for path in (photo, stroke, background) if path is not None]
+    pictures.check_target(out, "--out", inputs)
+    overlay = overlay or out.with_name(f"{out.stem}_overlay.png")
+    inputs += [out] if correct is None else [out, correct]
+    pictures.check_target(overlay, "--overlay", inputs)
     image = coco.read_image(photo)
     brushed = pictures.read_stroke(stroke, like=(photo, image))
-    if checkpoint is None:
-        refiner = Refiner.from_pretrained(device=device)
-    else:
-        refiner = Refiner.load(checkpoint, device)
-    others = [
-        None if path is None else pictures.read_stroke(path, like=(photo, image))
-        for path in (background, correct)
-    ]
-    mask = refiner.refine(image, brushed, *others)
+    given = {}
+    for name, path in (("background", background), ("mask", correct)):
+        if path is not None and (plane := pictures.read_mask(path, (photo, image), name)).any():
+            given[name] = plane
+    if brushed.mean() > 0.9:
+        warn(f"{stroke}: covers {brushed.mean():.0%} of the picture; is it inverted?")
+    refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
+    if not refiner.corrects and brushed.size > records.MAX_PIXELS:
+        raise coco.DataError(
+            f"{photo}: {brushed.size:,} pixels, at most {records.MAX_PIXELS:,} for "
+            f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
+        )
+    mask = refiner.refine(image, brushed, **given)
     pictures.write_png(out, mask)
-    pictures.write_png(shown, pictures.overlay(image, brushed, mask))
-    say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {shown}")
+    pictures.write_png(overlay, pictures.overlay(image, brushed, mask))
+    say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {overlay}")
 
 
 @app.command()
 def annotate(
     folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", "-c", help="Of 'nseg train'; default: the package's own."),
-    ] = None,
+    checkpoint: Checkpoint = None,
     out: Annotated[Path | None, typer.Option(help="COCO file; DIR/annotations.json.")] = None,
     category: Annotated[str | None, typer.Option(help="What the objects are; 'object'.")] = None,
     model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
@@ -279,6 +306,25 @@ def annotate(
     )  # fmt: skip
     if status:
         raise typer.Exit(status)
+
+
+def checkout() -> Path:
+    """The root of the checkout of nseg that the working folder is in.
+
+    Raises:
+        ValueError: it is in none.
+    """
+    from nseg_lib import notebooks, profiles
+
+    try:
+        root = notebooks.project_root()
+    except notebooks.NotebookError:
+        root = Path.cwd()
+    if not (root / profiles.FOLDER).is_dir():
+        raise ValueError(
+            f"{root}: has no {profiles.FOLDER.as_posix()}; run this inside a checkout of nseg"
+        )
+    return root
 
 
 Profile = Annotated[str, typer.Option(help="smoke, sample, half or paper: workflow/profiles.")]
@@ -305,10 +351,10 @@ def reproduce(
 
     Example: nseg reproduce --profile half --coco coco --models tiny16-32_bce-dice
     """
-    from nseg_lib import notebooks, pipeline
+    from nseg_lib import pipeline
 
     done = pipeline.reproduce(
-        notebooks.project_root(), profile, models=_names(models), coco=coco, cores=cores,
+        checkout(), profile, models=_names(models), coco=coco, cores=cores,
         slurm=slurm, dry_run=dry_run, keep_trained=keep_trained, say=say,
     )  # fmt: skip
     if not done:
@@ -321,9 +367,9 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
 
     Example: nseg status --profile sample
     """
-    from nseg_lib import notebooks, pipeline
+    from nseg_lib import pipeline
 
-    states = pipeline.status(notebooks.project_root(), profile, _names(models))
+    states = pipeline.status(checkout(), profile, _names(models))
     colours = {"done": "green", "stale": "yellow", "missing": "red"}
     width = max(len(name) for name, _ in states)
     for name, state in states:
@@ -339,10 +385,9 @@ def verify(profile: Profile = "half") -> None:
 
     Needs no pictures and trains nothing. Example: nseg verify --profile half
     """
-    from nseg_lib import notebooks
     from nseg_lib import verify as verification
 
-    root = notebooks.project_root()
+    root = checkout()
     outcomes = {profile: verification.verify(root, profile)}
     if (root / "reports" / "refiner" / "rows").is_dir():
         outcomes["refiner"] = verification.refiner(root)
@@ -369,10 +414,10 @@ def evidence(profile: Profile = "half") -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from nseg_lib import notebooks, profiles, report
+    from nseg_lib import profiles, report
     from nseg_lib import verify as verification
 
-    root = notebooks.project_root()
+    root = checkout()
     for path in verification.write(root, profile):
         say(str(path.relative_to(root)))
     say(str(report.write_page(root, profiles.load(root, profile))))
@@ -380,19 +425,26 @@ def evidence(profile: Profile = "half") -> None:
 
 @app.command()
 def ship(
-    model: Annotated[str, typer.Argument(help="A name from 'nseg models'.")],
+    model: Annotated[str, typer.Argument(help="A network that the package ships.")],
     profile: Profile = "half",
     seed: Annotated[int, typer.Option(min=0)] = 42,
 ) -> None:
-    """Copy a trained network and its provenance into the package, for Refiner.from_pretrained.
+    """Copy a trained network, its provenance and its checksum into the package.
 
-    Example: nseg ship tiny16-128_bce-dice --profile half
+    Example: nseg ship tiny16-32_bce-dice --profile half
     """
-    from nseg_lib import notebooks, runs
+    from nseg_lib import checkpoints, runs
+    from nseg_lib.refine import PRETRAINED
 
-    root = notebooks.project_root()
+    if model not in PRETRAINED:
+        raise ValueError(
+            f"'{model}' is not one of {', '.join(PRETRAINED)}; to ship it, first add it to "
+            "PRETRAINED in nseg_lib/refine.py, and a card to nseg_lib/weights/README.md"
+        )
+    root = checkout()
     run = runs.Run(model, seed, root / "runs" / profile / model / f"seed{seed}")
-    for path in runs.ship(run, root / "nseg_lib" / "weights"):
+    folder = root / "nseg_lib" / "weights"
+    for path in (*runs.ship(run, folder), checkpoints.write_checksums(folder)):
         say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 
 
@@ -405,8 +457,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, TypeError, OSError) as error:
-        line = Text(f"nseg: {error}", style="red")
-        Console(stderr=True).print(line, soft_wrap=True)
+        warn(str(error), "red")
         raise SystemExit(2) from None
 
 

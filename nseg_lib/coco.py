@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
 from nseg_lib.records import (
-    MAX_PIXELS,
     DataError,
     Finding,
     Problem,
@@ -45,6 +45,9 @@ __all__ = [
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 """What is read. A closed list, so that no picture starts a decoder that runs a program (EPS)."""
+
+LARGEST = 250_000_000
+"""Pixels of the largest picture read; a data set's records have a lower limit of their own."""
 
 
 @dataclass(frozen=True)
@@ -332,8 +335,8 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
             EXIF orientation says, as viewers show it.
 
     Raises:
-        DataError: the file is missing, damaged or truncated, of another kind, larger than
-            `MAX_PIXELS`, or not of this size.
+        DataError: the file is missing, a folder, damaged or truncated, of another kind, larger than
+            `LARGEST`, or not of this size.
     """
     picture = open_picture(path)
     try:
@@ -345,16 +348,35 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
 def open_picture(path: Path) -> Image.Image:
     """Decode a picture, as it is stored; raises DataError as `read_image` does."""
     try:
-        with Image.open(path, formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise DataError(f"{picture.width}x{picture.height}, at most {MAX_PIXELS} pixels")
+        with _open(path) as picture:
+            if picture.width * picture.height > LARGEST:
+                size = f"{picture.width}x{picture.height}"
+                raise DataError(f"{path}: too large: {size} pixels, at most {LARGEST:,}")
             picture.load()
             return picture
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such picture") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder, not a picture") from error
     except Exception as error:  # on damaged files, Pillow's decoders raise nearly anything
         reason = " ".join(str(error).replace(repr(str(path)), "").split())
         raise DataError(f"{path}: not a readable picture: {reason}") from error
+
+
+_OPENING = Lock()
+
+
+def _open(path: Path) -> Image.Image:
+    """Read a picture's header, without the limit that Pillow has for all of a process: it warns
+    before it refuses, and does not tell the size."""
+    with _OPENING:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def turn(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nseg_lib import coco, provenance, summaries, tables
@@ -55,10 +55,12 @@ def judge(
     dropped = {name: len(s.dropped) for name, s in samples.items()}
     inputs = [*checkpoints, *(found[name] for name in splits)]
     results = out / "results.csv"
-    rows_of = {f"split {name}": provenance.sha256(found[name]) for name in splits}
+    rows_of: dict[str, str | None] = {
+        f"split {name}": provenance.sha256(found[name]) for name in splits
+    }
     for path, r in zip(checkpoints, refiners, strict=True):
         rows_of[f"{r.config.name}, seed {r.config.training.seed}"] = provenance.sha256(path)
-    rows_of = _claim(results, at, rows_of)
+    rows_of = claim(results, rows_of, at)
     settings = {"splits": list(splits), "scale": at, "recipe": recipe, "dropped": dropped}
     settings["rows_of"] = rows_of
     out.mkdir(parents=True, exist_ok=True)
@@ -78,25 +80,33 @@ def judge(
     return written
 
 
-def _claim(results: Path, scale: float, rows_of: dict[str, str]) -> dict[str, str]:
+def claim(
+    rows: Path, rows_of: Mapping[str, str | None], scale: float | None = None
+) -> dict[str, str | None]:
     """Refuse to add to rows of another network or other data under the same name.
 
     Args:
-        rows_of: split or network → SHA-256 of its file.
+        rows: a file of rows; the ``config`` of its sidecar has ``rows_of``, perhaps ``scale``.
+        rows_of: split or method → SHA-256 of its file, ``None`` for a method without one.
+        scale: of the pictures, where rows of two scales could meet.
 
     Returns:
-        The same of all rows, those that are there already included.
+        The same of all rows, those that are there already included. Empty for rows that are there
+        without such a note: they are taken as they are, and no note is made up.
+
+    Raises:
+        ConfigError: the rows are of another file, or at another scale.
     """
-    sidecar = results.with_name(f"{results.name}.json")
-    if not (results.exists() and sidecar.exists()):
-        return rows_of
-    before = json.loads(sidecar.read_text())["config"]
-    known: dict[str, str] = before.get("rows_of", {})
+    if not rows.exists():
+        return dict(rows_of)
+    sidecar = rows.with_name(f"{rows.name}.json")
+    before = (json.loads(sidecar.read_text())["config"] or {}) if sidecar.exists() else {}
+    known: dict[str, str | None] = before.get("rows_of", {})
     other = [name for name, digest in rows_of.items() if known.get(name, digest) != digest]
-    if before["scale"] != scale:
+    if before.get("scale", scale) != scale:
         was = f"rows at scale {before['scale']}, not {scale}"
     elif other:
         was = f"rows of another {other[0]}"
     else:
-        return known | rows_of
-    raise ConfigError(f"{results}: holds {was}; delete it or choose another folder (--out)")
+        return {**known, **rows_of} if known else {}
+    raise ConfigError(f"{rows}: holds {was}; delete it or choose another folder (--out)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -93,7 +94,11 @@ def write_sidecar(
 def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8, and its folder, so that it is complete or not there at all.
 
-    A file that holds this already keeps its date.
+    What was there before stays until the new content is on the disk. A file that holds this
+    already keeps its date.
+
+    Raises:
+        OSError: it cannot be written; one line that names ``path``.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
@@ -102,10 +107,16 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def code_version(project: Path = PROJECT) -> tuple[str | None, bool | None]:

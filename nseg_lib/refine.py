@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from nseg_lib import config as configuration
 from nseg_lib import models
@@ -41,9 +39,9 @@ class Refiner:
     """
 
     def __init__(self, network: torch.nn.Module, config: AnyConfig, device: str = "cpu") -> None:
-        self.network = network.eval().to(device)
+        self.device = usable_device(device)
+        self.network = network.eval().to(self.device)
         self.config = config
-        self.device = torch.device(device)
 
     @property
     def corrects(self) -> bool:
@@ -60,15 +58,19 @@ class Refiner:
         """Read a network that ``nseg train`` or ``nseg train-refiner`` wrote.
 
         Args:
-            checkpoint: a ``.safetensors`` file; it carries its configuration.
-            device: where to run, such as ``cpu`` or ``cuda``.
+            checkpoint: a ``.safetensors`` file, which carries its configuration, or a name of
+                :data:`PRETRAINED`.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
 
         Raises:
-            ValueError: no such file, not safetensors, or not one of nseg's.
+            ValueError: no such file or name, not safetensors, not one of nseg's, or no such device.
         """
-        path = Path(checkpoint)
+        path = checkpoint_file(checkpoint)
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder, not a checkpoint")
         if not path.is_file():
-            raise ValueError(f"{path}: no such checkpoint")
+            names = ", ".join(PRETRAINED)
+            raise ValueError(f"{path}: no such checkpoint; a file, or one of {names}, is needed")
         try:
             with safe_open(str(path), framework="pt") as stored:
                 metadata = stored.metadata() or {}
@@ -77,7 +79,7 @@ class Refiner:
             raise ValueError(f"{path}: not a safetensors file ({error})") from None
         if "nseg_config" not in metadata:
             raise ValueError(f"{path}: has no 'nseg_config' in its metadata; not written by nseg")
-        config = _parse(json.loads(metadata["nseg_config"]), str(path))
+        config = _parse(metadata["nseg_config"], f"{path}: 'nseg_config'")
         network = _build(config)
         try:
             network.load_state_dict(weights)
@@ -92,9 +94,10 @@ class Refiner:
 
         Args:
             name: of :data:`PRETRAINED`. The JSON file beside its weights says how it was trained.
+            device: as of :meth:`load`.
 
         Raises:
-            ValueError: an unknown name.
+            ValueError: an unknown name, or no such device.
         """
         if name not in PRETRAINED:
             raise ValueError(f"no pretrained '{name}'; there are: {', '.join(PRETRAINED)}")
@@ -111,28 +114,44 @@ class Refiner:
 
         Args and errors: as :meth:`refine`.
         """
+        if mask is not None and isinstance(stroke, np.ndarray) and not stroke.any():
+            raise ValueError(
+                "stroke is empty: an object stroke is always needed, also to take a part of a mask "
+                "away"
+            )
         check_image_and_stroke(image, stroke)
+        for name, value in (("background", background), ("mask", mask)):
+            if value is not None and not self.corrects:
+                raise ValueError(
+                    f"{self.config.name} sees object strokes alone: give neither background nor "
+                    f"mask, or use '{PRETRAINED[0]}'"
+                )
+            if value is not None:
+                _check_plane(name, value, stroke)
         if isinstance(self.config, RefinerConfig):
             assert isinstance(self.network, PromptNet)
-            nothing = np.zeros_like(stroke)
-            for name, value in (("background", background), ("mask", mask)):
-                if value is not None:
-                    _check_plane(name, value, stroke)
-            seen = nothing if background is None else background
+            seen = np.zeros_like(stroke) if background is None else background
             last = mask if mask is not None and mask.any() else None
-            return answer(self.network, self.config.network, image, stroke, seen, last)
-        if background is not None or mask is not None:
+            logits = answer(self.network, self.config.network, image, stroke, seen, last)
+        else:
+            logits = self._of_the_paper(self.config, image, stroke)
+        if not np.isfinite(logits).all():
             raise ValueError(
-                f"{self.config.name} sees object strokes alone: give neither background nor mask, "
-                f"or use '{PRETRAINED[0]}'"
+                f"{self.config.name}: its answer is not finite; its weights are broken, perhaps "
+                "from a training that diverged"
             )
+        return logits
+
+    def _of_the_paper(
+        self, config: Config, image: NDArray[np.uint8], stroke: Mask
+    ) -> NDArray[np.float32]:
         height, width = stroke.shape
-        least = 2 ** len(self.config.model.widths)  # what its poolings leave a pixel of
+        least = 2 ** len(config.model.widths)  # what its poolings leave a pixel of
         down, right = max(0, least - height), max(0, least - width)
         if down or right:
             image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
             stroke = np.pad(stroke, ((0, down), (0, right)))
-        channels = network_input(image, stroke, self.config.model.inputs)
+        channels = network_input(image, stroke, config.model.inputs)
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(channels)[None].to(self.device))
         return logits[0, 0, :height, :width].float().cpu().numpy()
@@ -167,7 +186,8 @@ class Refiner:
 
         Args:
             image: uint8 H×W×3, RGB, any size.
-            stroke: bool H×W, where the user brushed over the object.
+            stroke: bool H×W, where the user brushed over the object; it always has a pixel, also
+                where something is to be taken away from ``mask``.
             background: bool H×W, where the user brushed over what is not the object.
             mask: bool H×W, the mask to correct: an earlier answer, or one from elsewhere.
 
@@ -176,8 +196,9 @@ class Refiner:
 
         Raises:
             TypeError: a wrong dtype or something that is no array.
-            ValueError: a wrong shape, a stroke with no pixel in it, or ``background`` or ``mask``
-                given to a network that does not correct (see :attr:`corrects`).
+            ValueError: a wrong shape, a stroke with no pixel in it, ``background`` or ``mask``
+                given to a network that does not correct (see :attr:`corrects`), or an answer that
+                is not finite, from broken weights.
         """
         if self.corrects or background is not None or mask is not None:
             return self.logits(image, stroke, background, mask) > 0
@@ -189,6 +210,27 @@ def shipped(name: str) -> Path:
     return Path(__file__).parent / "weights" / f"{name}.safetensors"
 
 
+def checkpoint_file(wanted: str | Path) -> Path:
+    """The file of a network: of :data:`PRETRAINED` by its name, else the path as it is given."""
+    return shipped(str(wanted)) if str(wanted) in PRETRAINED else Path(wanted)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: it is not ``cpu``, ``cuda`` or ``cuda:N``, or this machine has no such GPU.
+    """
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got '{name}'")
+    device = torch.device(name)
+    if device.type == "cuda" and not (
+        torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    ):
+        raise ValueError(f"device {name} is not available here; cpu is")
+    return device
+
+
 def _check_plane(name: str, value: object, stroke: Mask) -> None:
     if not isinstance(value, np.ndarray) or value.dtype != np.bool_:
         got = getattr(value, "dtype", type(value).__name__)
@@ -197,8 +239,12 @@ def _check_plane(name: str, value: object, stroke: Mask) -> None:
         raise ValueError(f"{name} must have the stroke's shape {stroke.shape}, got {value.shape}")
 
 
-def _parse(values: dict[str, Any], source: str) -> AnyConfig:
-    if "network" in values:
+def _parse(text: str, source: str) -> AnyConfig:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source}: not valid JSON: {error}") from None
+    if isinstance(values, dict) and "network" in values:
         return configuration.parse(values, source, RefinerConfig)
     return configuration.parse(values, source)
 
@@ -207,18 +253,3 @@ def _build(config: AnyConfig) -> torch.nn.Module:
     if isinstance(config, RefinerConfig):
         return build_promptnet(config)
     return models.build(config.model)
-
-
-def save_weights(network: torch.nn.Module, config: AnyConfig, path: Path) -> None:
-    """Write weights and their configuration as safetensors, atomically.
-
-    An interactive refiner's are kept in half precision, which changes no mask noticeably.
-    """
-    small = isinstance(config, RefinerConfig)
-    tensors = {
-        k: (v.half() if small and v.is_floating_point() else v).detach().cpu().contiguous()
-        for k, v in network.state_dict().items()
-    }
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(tensors, partial, metadata={"nseg_config": config.model_dump_json()})
-    partial.replace(path)

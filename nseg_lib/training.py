@@ -28,11 +28,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nseg_lib import coco, models
+from nseg_lib.checkpoints import save_weights
 from nseg_lib.config import Config, ConfigError, parse
 from nseg_lib.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate, fingerprint
 from nseg_lib.losses import RefinementLoss
 from nseg_lib.provenance import describe_device, write_atomic, write_sidecar
-from nseg_lib.refine import save_weights
 from nseg_lib.runs import Run
 
 SPLITS = ("train", "val")

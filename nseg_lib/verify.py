@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -115,14 +115,19 @@ def verify(root: Path, profile: str) -> Outcome:
 
 
 def refiner(root: Path) -> Outcome:
-    """Compare the tables of ``reports/refiner`` with what their rows make."""
+    """Compare the tables of ``reports/refiner`` with what their rows make.
+
+    Every other CSV file there is one that a run wrote and noted.
+    """
     folder = root / "reports" / "refiner"
     checked: list[str] = []
-    problems: list[str] = []
     made = comparison.tables_of(folder)
     if (folder / "ablation").is_dir():
         tables = ablation.tables_of(folder / "ablation")
         made |= {f"ablation/{name}": text for name, text in tables.items()}
+    noted = (path.with_suffix("") for path in folder.rglob("*.csv.json"))
+    files = {*folder.rglob("*.csv"), *noted} - {folder / name for name in made}
+    problems = [*_rows(root, folder, sorted(files), checked)]
     for name, text in made.items():
         problems += _compare(folder, name, text, checked)
     return Outcome(tuple(checked), tuple(problems), ("refiner.png, refiner.pdf: drawn from them",))
@@ -178,9 +183,8 @@ def _draw(e: Evidence, name: str, frame: pd.DataFrame) -> Figure:
 
 def _records(root: Path, e: Evidence, checked: list[str]) -> Iterator[str]:
     """Rows, logs and measurements as the steps that made them noted them."""
-    for path in sorted([*e.folder.glob("rows/*.csv"), *e.folder.glob("measured/*.csv")]):
-        noted = evidence.read_json(path.with_name(f"{path.name}.json")).get("products", {})
-        yield from _as_noted(e.folder, path, noted.get(path.relative_to(root).as_posix()), checked)
+    rows = sorted([*e.folder.glob("rows/*.csv"), *e.folder.glob("measured/*.csv")])
+    yield from _rows(root, e.folder, rows, checked)
     for run in (run for of_model in e.logs.values() for run in of_model):
         record = evidence.read_json(run.folder / "weights.safetensors.json")
         for name in ("log.csv", "steps.csv"):
@@ -188,6 +192,13 @@ def _records(root: Path, e: Evidence, checked: list[str]) -> Iterator[str]:
             noted = record.get("products", {}).get(there)
             if noted or not record:  # a run that goes on has no record yet
                 yield from _as_noted(e.folder, run.folder / name, noted, checked, bool(record))
+
+
+def _rows(root: Path, folder: Path, files: Iterable[Path], checked: list[str]) -> Iterator[str]:
+    """Files with a sidecar each that holds their hash."""
+    for path in files:
+        noted = evidence.read_json(path.with_name(f"{path.name}.json")).get("products", {})
+        yield from _as_noted(folder, path, noted.get(path.relative_to(root).as_posix()), checked)
 
 
 def _as_noted(

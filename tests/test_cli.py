@@ -8,16 +8,23 @@ import io
 import json
 import subprocess
 import sys
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import typer
 from PIL import Image
 
-from nseg_lib import cli, coco, pictures
+from nseg_lib import Refiner, cli, coco, pictures, records
+from nseg_lib.refine import checkpoint_file
 from nseg_lib.strokes import make_stroke
+from nseg_lib.widget import app as widget_app
 
 
 @dataclass
@@ -157,14 +164,243 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["models", "train", "evaluate", "refine", "data sample", "data reduce", "data fetch",
-     "data check"],
-)  # fmt: skip
+def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every command of the app, those of its groups included, as a user types it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*before, name))
+        else:
+            yield " ".join((*before, name))
+
+
+@pytest.mark.parametrize("command", commands(typer.main.get_command(cli.app)))
 def test_every_command_has_help_with_an_example(command: str) -> None:
     text = " ".join(nseg(*command.split(), "--help").stdout.split())
     assert "Example: nseg " + command in text
+
+
+# --- refine ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with photo.jpg, stroke.png, wall.png (background) and last.png (a mask)."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[10:30, 15:45] = 200
+    Image.fromarray(pixels).save("photo.jpg")
+    for name, rows in (("stroke", slice(18, 22)), ("wall", slice(2, 4)), ("last", slice(10, 30))):
+        plane = np.zeros((40, 60), bool)
+        plane[rows, 20:40] = True
+        pictures.write_png(tmp_path / f"{name}.png", plane)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def refused(*arguments: object) -> str:
+    """What a command says in its one line that writes nothing."""
+    before = contents(Path())
+    said = nseg(*arguments, status=2).stderr
+    assert len(said.strip().splitlines()) == 1, said
+    assert contents(Path()) == before
+    return said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("-o photo.jpg", "--out photo.jpg: would overwrite photo.jpg"),
+        ("-o stroke.png", "--out stroke.png: would overwrite stroke.png"),
+        ("-o ./stroke.png", "--out stroke.png: would overwrite stroke.png"),
+        ("-b wall.png -o wall.png", "--out wall.png: would overwrite wall.png"),
+        ("-o alias.png", "--out alias.png: would overwrite stroke.png"),
+        ("-o x.png --overlay x.png", "--overlay x.png: would overwrite x.png"),
+        ("-o x.png --overlay stroke.png", "--overlay stroke.png: would overwrite stroke.png"),
+        ("-m last.png --overlay last.png", "--overlay last.png: would overwrite last.png"),
+        ("-o mask.jpg", "--out mask.jpg: only PNG is written"),
+        ("-o mask", "--out mask: only PNG is written"),
+        ("-o x.png --overlay x.jpg", "--overlay x.jpg: only PNG is written"),
+        ("-o folder", "--out folder: is a folder"),
+        ("-o .", "--out .: is a folder"),
+        ("-o gone/x.png", "--out gone/x.png: the folder gone does not exist"),
+        ("-o stroke.png/x.png", "the folder stroke.png is no folder"),
+        ("-o x.png --overlay gone/x.png", "--overlay gone/x.png: the folder gone does not exist"),
+    ],
+)
+def test_refine_writes_over_no_input_and_checks_both_targets_first(
+    desk: Path, options: str, says: str
+) -> None:
+    (desk / "folder").mkdir()
+    (desk / "alias.png").symlink_to("stroke.png")
+    assert says in refused("refine", "photo.jpg", "stroke.png", *options.split())
+
+
+def test_refine_names_its_mask_after_the_photo_and_may_write_over_the_mask_it_corrects(
+    desk: Path,
+) -> None:
+    there = set(contents(desk))
+    nseg("refine", "photo.jpg", "stroke.png")
+    written = {"photo_mask.png", "photo_mask_overlay.png"}
+    assert set(contents(desk)) == there | written
+    nseg("refine", "photo.jpg", "stroke.png", "-b", "wall.png", "-m", "photo_mask.png")
+    assert set(contents(desk)) == there | written
+
+
+def test_a_folder_for_a_picture_is_called_one(desk: Path) -> None:
+    (desk / "folder").mkdir()
+    assert "folder: is a folder, not a picture" in refused("refine", "folder", "stroke.png")
+    assert "folder: is a folder, not a picture" in refused("refine", "photo.jpg", "folder")
+    said = refused("refine", "photo.jpg", "stroke.png", "-c", "folder")
+    assert "folder: is a folder, not a checkpoint" in said
+
+
+def test_a_shipped_network_goes_by_its_name(desk: Path) -> None:
+    nseg("refine", "photo.jpg", "stroke.png", "-c", "tiny16-32_bce-dice")
+    mask = pictures.read_mask(desk / "photo_mask.png")
+    own = Refiner.from_pretrained("tiny16-32_bce-dice")
+    stroke = pictures.read_stroke(desk / "stroke.png")
+    assert (mask == own.refine(coco.read_image(desk / "photo.jpg"), stroke)).all()
+    said = refused("refine", "photo.jpg", "stroke.png", "-c", "tiny")
+    assert "tiny: no such checkpoint; a file, or one of lite0, res16-128_bce-dice" in said
+
+
+def test_an_empty_mask_or_background_counts_as_none(desk: Path) -> None:
+    pictures.write_png(desk / "none.png", np.zeros((40, 60), bool))
+    command = ("refine", "photo.jpg", "stroke.png")
+    nseg(*command, "-o", "plain.png")
+    nseg(*command, "-o", "same.png", "-m", "none.png", "-b", "none.png")
+    assert (desk / "same.png").read_bytes() == (desk / "plain.png").read_bytes()
+    nseg(*command, "-o", "paper.png", "-m", "none.png", "-c", "tiny16-32_bce-dice")
+    said = refused("refine", "photo.jpg", "none.png", "-m", "last.png")
+    assert "none.png: nothing is brushed, and an object stroke is always needed" in said
+
+
+@pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_a_mask_of_zeros_and_ones_is_named(desk: Path, kind: type, white: int) -> None:
+    ones = pictures.read_mask(desk / "last.png").astype(kind)
+    Image.fromarray(ones).save("ones.png")
+    says = "ones.png: its brightest value is 1; a {} is {} on 0"
+    command = ("refine", "photo.jpg")
+    assert says.format("mask", white) in refused(*command, "stroke.png", "-m", "ones.png")
+    assert says.format("stroke", white) in refused(*command, "ones.png")
+
+
+def test_a_turned_photo_is_said_to_be_one(desk: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open("photo.jpg").save("turned.jpg", exif=exif)
+    said = refused("refine", "turned.jpg", "stroke.png")
+    turned = "turned.jpg is 40x60 pixels (turned as its EXIF says); they must agree"
+    assert f"the stroke is 60x40 pixels, but {turned}" in said
+    pictures.write_png(desk / "small.png", np.ones((5, 60), bool))
+    said = refused("refine", "photo.jpg", "stroke.png", "-m", "small.png")
+    assert "the mask is 60x5 pixels, but photo.jpg is 60x40 pixels; they" in said
+
+
+def test_a_stroke_that_covers_nearly_all_is_warned_of(desk: Path) -> None:
+    assert not nseg("refine", "photo.jpg", "stroke.png").stderr
+    stroke = pictures.read_stroke(desk / "stroke.png")
+    pictures.write_png(desk / "inverted.png", ~stroke)
+    said = nseg("refine", "photo.jpg", "inverted.png").stderr
+    assert said == "nseg: inverted.png: covers 97% of the picture; is it inverted?\n"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps"])
+def test_a_device_that_there_is_not_is_refused(desk: Path, tiny_data: Path, device: str) -> None:
+    says = f"device must be cpu, cuda or cuda:N, got '{device}'"
+    assert says in refused("refine", "photo.jpg", "stroke.png", "--device", device)
+    assert says in refused("train-refiner", "--data", tiny_data, "--device", device)
+
+
+def test_cuda_that_is_not_here_is_refused(
+    desk: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    says = "device cuda is not available here"
+    assert says in refused("refine", "photo.jpg", "stroke.png", "--device", "cuda")
+    assert says in refused("train-refiner", "--data", tiny_data, "--device", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert "device cuda:2 is not" in refused("refine", "photo.jpg", "stroke.png", "--device=cuda:2")
+    says = "--device must be cpu or cuda, got 'cuda:1'"
+    assert says in refused("train-refiner", "--data", tiny_data, "--device=cuda:1")
+
+
+@pytest.mark.parametrize("size", [(16_000, 15_900), (60_000, 60_000)])
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_a_photo_that_is_too_large_is_one_line(desk: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    content = bytearray((desk / "stroke.png").read_bytes())
+    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (desk / "huge.png").write_bytes(content)
+    before = Image.MAX_IMAGE_PIXELS
+    said = refused("refine", "huge.png", "stroke.png")
+    assert f"huge.png: too large: {width}x{height} pixels, at most 250,000,000" in said
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_paper_s_networks_get_no_larger_pictures_than_memory_holds(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "MAX_PIXELS", 2399)
+    said = refused("refine", "photo.jpg", "stroke.png", "-c", "tiny16-32_bce-dice")
+    assert "photo.jpg: 2,400 pixels, at most 2,399 for tiny16-32_bce-dice" in said
+    nseg("refine", "photo.jpg", "stroke.png")
+
+
+def test_annotate_takes_a_shipped_network_by_its_name(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = []
+    monkeypatch.setattr(widget_app, "serve", lambda path, **_: served.append(path.read_text()) or 0)
+    nseg("annotate", ".", "-c", "tiny16-32_bce-dice", "--no-browser")
+    assert str(checkpoint_file("tiny16-32_bce-dice")) in served[0]
+    assert "no such checkpoint" in refused("annotate", ".", "-c", "tiny")
+
+
+# --- in a checkout --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["status", "reproduce", "verify", "evidence"])
+def test_outside_a_checkout_the_commands_of_the_paper_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    says = f"{tmp_path}: has no workflow/profiles; run this inside a checkout of nseg"
+    assert says in refused(command)
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'another'\n")
+    assert says in refused(command)
+
+
+def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, weights = "tiny16-32_bce-dice", tmp_path / "nseg_lib" / "weights"
+    run = tmp_path / "runs" / "half" / name / "seed42"
+    for folder in (run, weights, tmp_path / "workflow" / "profiles"):
+        folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").touch()
+    for file in ("weights.safetensors", "weights.safetensors.json"):
+        (run / file).write_text("new")
+    (weights / "lite0.safetensors").write_text("there")
+    (weights / "SHA256SUMS").write_text("old")
+    monkeypatch.chdir(tmp_path)
+    said = nseg("ship", "tiny16-128_bce-dice", status=2).stderr
+    assert "'tiny16-128_bce-dice' is not one of lite0, " in said
+    assert "first add it to PRETRAINED in nseg_lib/refine.py" in said
+    assert len(said.splitlines()) == 1
+    nseg("ship", name)
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=weights, check=True)
+    listed = [line.split()[1] for line in (weights / "SHA256SUMS").read_text().splitlines()]
+    assert listed == ["lite0.safetensors", f"{name}.safetensors"]
+    assert (weights / f"{name}.json").read_text() == "new"
+
+
+# --- strokes in -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -191,3 +427,27 @@ def test_a_stroke_is_read_as_its_photograph_is(tmp_path: Path) -> None:
     deep = np.where(stroke, 65535, 300).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     assert np.array_equal(pictures.read_stroke(tmp_path / "deep.png"), stroke)
+
+
+def test_a_few_clear_pixels_do_not_make_all_that_is_opaque_brushed(tmp_path: Path) -> None:
+    stroke = np.zeros((20, 30), bool)
+    stroke[5:10, 3:9] = True
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[..., 3] = 255
+    pixels[0, 0, 3] = 0  # one clear pixel in a corner
+    pixels[stroke, :3] = 255
+    Image.fromarray(pixels).save(tmp_path / "s.png")
+    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 0), (255, 255, 255)])
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_a_clear_layer_is_painted_in_any_colour(
+    tmp_path: Path, colour: tuple[int, int, int], share: float
+) -> None:
+    stroke = np.zeros((20, 30), bool)
+    stroke[: round(20 * share)] = True
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[stroke] = (*colour, 255)
+    Image.fromarray(pixels).save(tmp_path / "s.png")
+    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)

@@ -9,8 +9,8 @@ from conftest import write_split
 
 from nseg_lib import config, course, runs, tables
 from nseg_lib.baselines import BASELINES
+from nseg_lib.checkpoints import save_weights
 from nseg_lib.coco import DataError
-from nseg_lib.refine import save_weights
 
 
 def test_a_stand_in_is_trained_and_evaluated_once(

@@ -12,6 +12,7 @@ from test_cli import nseg
 from torch.nn import functional as F
 
 from nseg_lib import coco
+from nseg_lib.checkpoints import save_weights
 from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import data, edge, inference, training
@@ -21,7 +22,7 @@ from nseg_lib.interactive.edge import EdgeNet, edge_input, finish, is_careful, s
 from nseg_lib.interactive.network import PromptNet, build
 from nseg_lib.losses import SobelLoss
 from nseg_lib.models import UNet
-from nseg_lib.refine import Refiner, save_weights
+from nseg_lib.refine import Refiner
 
 WIDTHS = (8, 16)
 SMALL = {

@@ -1,5 +1,6 @@
 """People's strokes and simulated ones in numbers."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nseg_lib.interactive import habits
+from nseg_lib.provenance import sha256
 
 COMMITTED = Path(__file__).parent.parent / "reports" / "refiner" / "strokes.csv"
 
@@ -50,6 +52,8 @@ def test_the_command_writes_numbers_or_asks_for_the_strokes(folder: Path, tmp_pa
     )
     assert found.stdout == f"{out}\n"
     assert len(pd.read_csv(out)) == 1 + len(habits.SIMULATED)
+    sidecar = json.loads(out.with_name("strokes.csv.json").read_text())
+    assert [*sidecar["products"].values()] == [sha256(out)]
     without = subprocess.run(command, capture_output=True, text=True, env={"PATH": ""}, check=False)
     assert without.returncode == 2
     assert "set NSEG_SCRIBBLES, or give --scribbles DIR" in without.stderr

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from nseg_lib import coco
+from nseg_lib.checkpoints import save_weights
 from nseg_lib.config import ConfigError
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import crops, training
@@ -23,7 +24,7 @@ from nseg_lib.interactive.network import (
     nearness,
     stroke_similarity,
 )
-from nseg_lib.refine import Refiner, save_weights
+from nseg_lib.refine import Refiner
 
 TINY = {
     "network.look": 64,
@@ -309,6 +310,18 @@ def test_any_picture_and_any_number_of_prompts(refiner, shape):
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
         assert (refiner.refine(image, stroke, **more) == (logits > 0)).all()
+
+
+def test_no_pixel_that_was_marked_as_background_is_object(refiner):
+    """However thin the mark is on a large picture."""
+    image = np.zeros((1500, 2000, 3), np.uint8)
+    image[300:1200, 400:1600] = (200, 60, 60)
+    stroke, background = np.zeros((2, 1500, 2000), bool)
+    stroke[600:900, 600:1300] = True
+    found = refiner.refine(image, stroke)
+    background[:, 800:802] = True
+    assert (found & background).any()
+    assert not (refiner.refine(image, stroke, background) & background).any()
 
 
 def test_prompts_of_a_wrong_kind_are_refused(refiner):

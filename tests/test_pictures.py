@@ -144,14 +144,14 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(DataError, match="not a readable picture"):
         coco.read_image(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match="not a readable picture"):
+    with pytest.raises(DataError, match="is a folder, not a picture"):
         coco.read_image(tmp_path)
     with pytest.raises(DataError, match="no such picture"):
         coco.read_image(tmp_path / "b.jpg")
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("side", [10_000, 60_000])
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [16_000, 60_000])
 def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, side: int) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (8, 8)).save(path)
@@ -161,7 +161,7 @@ def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, side: int) -> None:
 
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     path.write_bytes(content)
-    with pytest.raises(DataError, match="pixels"):
+    with pytest.raises(DataError, match=rf"bomb\.png: too large: {side}x{side} pixels, at most"):
         coco.read_image(path)
 
 

@@ -17,9 +17,12 @@ from typer.testing import CliRunner
 
 from nseg_lib import coco
 from nseg_lib.cli import app
+from nseg_lib.config import ConfigError
 from nseg_lib.datasets import freeze_strokes
 from nseg_lib.interactive import comparison, measure, methods, plain, prompts, protocol
 from nseg_lib.metrics import iou
+from nseg_lib.provenance import sha256
+from nseg_lib.refine import shipped
 from nseg_lib.strokes import Drawn
 
 Mask = NDArray[np.bool_]
@@ -260,16 +263,6 @@ def test_tables_come_from_the_rows_alone(measured: Path) -> None:
     assert first["corrections.md"].count("| plain |") == 2
 
 
-def test_tables_that_are_not_what_their_rows_make_are_found(measured: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(measured, tmp_path / "refiner")
-    comparison.write(folder)
-    assert comparison.outdated(folder) == []
-    table = folder / "overview.csv"
-    table.write_text(table.read_text().replace("0.", "1.", 1))
-    (folder / "sizes.md").unlink()
-    assert comparison.outdated(folder) == ["sizes.md", "overview.csv"]
-
-
 def test_corrections_of_two_splits_are_not_averaged(measured: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(measured, tmp_path / "refiner")
     file = folder / "corrections" / "watershed.csv"
@@ -322,8 +315,149 @@ def test_a_method_on_fewer_pictures_is_compared_on_those(measured: Path, tmp_pat
         comparison.tables_of(folder)
 
 
-def test_methods_by_name() -> None:
+# --- rows and the weights they are of -------------------------------------------------------------
+
+
+class Mine(Growing):
+    """A method with a file of weights; it stops before it has answered so many times."""
+
+    name = "mine"
+
+    def __init__(self, weights: Path | None, answers: int = 99) -> None:
+        super().__init__()
+        self.weights, self.answers = weights, answers
+
+    def predict(self, *given: Any) -> Mask:
+        if len(self.given) == self.answers:
+            raise KeyboardInterrupt
+        return super().predict(*given)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    return weights(tmp_path, "first")
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    return weights(tmp_path, "second")
+
+
+def weights(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.safetensors"
+    path.write_text(name)
+    return path
+
+
+@pytest.fixture
+def short(measured: Path, tmp_path: Path) -> measure.Plan:
+    """One prompt and one correction, into a folder with the rows of identity."""
+    out = shutil.copytree(measured, tmp_path / "refiner", ignore=shutil.ignore_patterns("data"))
+    return measure.plan(
+        measured / "data", out, "val", kinds=["erode"], strokes=["plain"], pictures=1, corrected=1
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of rows and their sidecars."""
+    found = [*folder.glob("rows/mine*"), *folder.glob("corrections/mine*")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+REFUSED = r"mine\.csv: holds rows of another mine; delete it or choose another folder \(--out\)$"
+
+
+def test_rows_of_other_weights_are_refused(short: measure.Plan, first: Path, second: Path) -> None:
+    measure.measure_all([Mine(first)], short, progress=False)
+    before = contents(short.out)
+    assert len(before) == 4
+    for name in ("rows/mine.csv", "corrections/mine.csv"):
+        sidecar = json.loads(before[f"{name}.json"])
+        assert sha256(first) in [noted["sha256"] for noted in sidecar["inputs"]]
+        assert [*sidecar["products"].values()] == [sha256(short.out / name)]
+    random_walker = methods.method("random_walker")
+    for other in (second, None):
+        with pytest.raises(ConfigError, match=f"rows/{REFUSED}"):
+            measure.measure_all([random_walker, Mine(other)], short, progress=False)
+    assert not (short.out / "rows" / "random_walker.csv").exists(), "refused before any is measured"
+    assert contents(short.out) == before
+    (short.out / "rows" / "mine.csv").unlink()
+    with pytest.raises(ConfigError, match=f"corrections/{REFUSED}"):
+        measure.measure(Mine(second), replace(short, corrected=0), progress=False)
+    (short.out / "corrections" / "mine.csv").unlink()
+    measure.measure(Mine(second), short, progress=False)
+    sidecar = json.loads(contents(short.out)["rows/mine.csv.json"])
+    assert sidecar["config"]["rows_of"]["mine"] == sha256(second)
+
+
+def test_rows_of_a_call_that_was_cut_off_are_of_its_weights(
+    short: measure.Plan, first: Path, second: Path
+) -> None:
+    plan = replace(short, pictures=3)
+    with pytest.raises(KeyboardInterrupt):
+        measure.measure(Mine(first, answers=1), plan, progress=False)
+    assert len(pd.read_csv(plan.out / "rows" / "mine.csv")) == 1
+    with pytest.raises(ConfigError, match=REFUSED):
+        measure.measure(Mine(second), plan, progress=False)
+    measure.measure(Mine(first), plan, progress=False)
+    assert len(pd.read_csv(plan.out / "rows" / "mine.csv")) == 3
+
+
+def test_rows_of_another_data_set_are_refused(short: measure.Plan, tmp_path: Path) -> None:
+    data = shutil.copytree(short.data, tmp_path / "other")
+    file = data / "annotations" / "instances_val.json"
+    file.write_text(file.read_text() + "\n")
+    with pytest.raises(ConfigError, match=r"watershed\.csv: holds rows of another split val"):
+        measure.measure(methods.method("watershed"), replace(short, data=data), progress=False)
+
+
+def test_a_call_that_adds_nothing_leaves_the_sidecar(short: measure.Plan, first: Path) -> None:
+    measure.measure(Mine(first), short, progress=False)
+    sidecars = [short.out / folder / "mine.csv.json" for folder in ("rows", "corrections")]
+    for sidecar in sidecars:
+        noted = json.loads(sidecar.read_text()) | {"commit": "of then", "seconds": 1234}
+        sidecar.write_text(json.dumps(noted))
+    measure.measure(Mine(first), short, progress=False)
+    assert {json.loads(s.read_text())["commit"] for s in sidecars} == {"of then"}
+    measure.measure(Mine(first), replace(short, pictures=2), progress=False)
+    rows, corrections = (json.loads(s.read_text())["commit"] for s in sidecars)
+    assert rows != "of then"
+    assert corrections == "of then"
+
+
+def test_rows_that_nobody_noted_the_weights_of_are_kept_and_get_no_note(
+    short: measure.Plan, first: Path, second: Path
+) -> None:
+    measure.measure(Mine(first), short, progress=False)
+    sidecar = short.out / "rows" / "mine.csv.json"
+    noted = json.loads(sidecar.read_text())
+    del noted["config"]["rows_of"], noted["products"]
+    noted["inputs"] = []
+    sidecar.write_text(json.dumps(noted))
+    (short.out / "corrections" / "mine.csv").unlink()
+    measure.measure(Mine(second), replace(short, pictures=2), progress=False)
+    after = json.loads(sidecar.read_text())
+    assert after["objects"] == {"val, erode": 2}
+    assert after["config"]["rows_of"] == {}
+    assert sha256(second) not in [noted["sha256"] for noted in after["inputs"]]
+
+
+def test_without_identity_nothing_is_measured(short: measure.Plan) -> None:
+    shutil.rmtree(short.out / "rows")
+    with pytest.raises(ValueError, match=r"no rows/identity\.csv; measure identity into this"):
+        measure.measure_all([Mine(None)], short, progress=False)
+    assert not contents(short.out)
+    measure.measure_all([Mine(None), methods.method("identity")], short, progress=False)
+
+
+def test_methods_by_name(first: Path) -> None:
     assert methods.method("grabcut").name == "grabcut"
+    for wanted in ("tiny16-32_bce-dice", f"mine={shipped('tiny16-32_bce-dice')}"):
+        found = methods.method(wanted)
+        assert isinstance(found, methods.RefinerMethod)
+        assert found.weights == shipped("tiny16-32_bce-dice")
+    with pytest.raises(ValueError, match=r"first\.safetensors: not a safetensors file"):
+        methods.method(f"mine={first}")
     with pytest.raises(ValueError, match="unknown method 'magic'"):
         methods.method("magic")
 

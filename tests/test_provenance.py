@@ -170,7 +170,15 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_partial_one(
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=r"table\.csv: cannot be written: disk full$"):
         write_atomic(target, "new")
     assert target.read_text(encoding="utf-8") == "old – text\n"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_path_that_cannot_be_written_to_is_named_as_it_was_asked_for(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / ("x" * 250), "too long")):
+        with pytest.raises(OSError, match=f"{path.name}: cannot be written: .*{reason}") as caught:
+            write_atomic(path, "text")
+        assert ".part" not in str(caught.value)
+    assert not list(tmp_path.iterdir())

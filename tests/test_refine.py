@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from nseg_lib import Refiner, coco, config, models
+from nseg_lib.checkpoints import save_weights
 from nseg_lib.datasets import EvaluationSamples, rescale
 from nseg_lib.inputs import CHANNELS, network_input
 from nseg_lib.metrics import iou
-from nseg_lib.refine import PRETRAINED, save_weights
+from nseg_lib.refine import PRETRAINED, checkpoint_file
 from nseg_lib.sample import make_sample
 
 rng = np.random.default_rng(0)
@@ -118,6 +119,8 @@ def test_wrong_input_says_what_is_expected(
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
     with pytest.raises(ValueError, match="no such checkpoint"):
         Refiner.load(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="is a folder, not a checkpoint"):
+        Refiner.load(tmp_path)
     junk = tmp_path / "junk.safetensors"
     junk.write_bytes(b"PK\x03\x04 a pickle perhaps")
     with pytest.raises(ValueError, match=r"junk\.safetensors: not a safetensors file"):
@@ -126,6 +129,10 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path)
     save_file({"a": torch.zeros(1)}, foreign)
     with pytest.raises(ValueError, match="not written by nseg"):
         Refiner.load(foreign)
+    for text, says in (("{", "not valid JSON"), ("[1]", "expected a mapping of settings")):
+        save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": text})
+        with pytest.raises(ValueError, match=rf"foreign\.safetensors: 'nseg_config': {says}"):
+            Refiner.load(foreign)
     loaded = Refiner.load(checkpoint).config.model_dump()
     save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": json.dumps(loaded)})
     with pytest.raises(ValueError, match="weights do not fit res16-32_bce-dice: Missing key"):
@@ -134,6 +141,32 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path)
     save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": json.dumps(loaded)})
     with pytest.raises(ValueError, match="widths must be positive multiples of 8"):
         Refiner.load(foreign)
+
+
+@pytest.mark.parametrize("name", ["lite0", "tiny16-32_bce-dice"])
+def test_broken_weights_are_no_empty_mask(name: str) -> None:
+    refiner = Refiner.from_pretrained(name)
+    with torch.no_grad():
+        next(refiner.network.parameters()).fill_(torch.nan)
+    for ask in (refiner.logits, refiner.refine, refiner.enlarged_logits):
+        with pytest.raises(ValueError, match=f"{name}: its answer is not finite"):
+            ask(IMAGE, STROKE)
+
+
+def test_correcting_needs_an_object_stroke_too() -> None:
+    with pytest.raises(ValueError, match="an object stroke is always needed, also to take"):
+        Refiner.from_pretrained().refine(IMAGE, STROKE & False, background=STROKE, mask=~STROKE)
+
+
+def test_a_checkpoint_goes_by_its_file_or_a_shipped_network_s_name(checkpoint: Path) -> None:
+    assert Refiner.load("tiny16-32_bce-dice").config.name == "tiny16-32_bce-dice"
+    assert checkpoint_file(checkpoint) == checkpoint
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:-1", "cuda:99"])
+def test_a_device_that_there_is_not_is_named(checkpoint: Path, device: str) -> None:
+    with pytest.raises(ValueError, match="device"):
+        Refiner.load(checkpoint, device)
 
 
 @pytest.mark.parametrize("size", [(1, 40), (3, 200), (7, 1), (1, 1)])

@@ -12,11 +12,14 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from nseg_lib import cli, evidence, figures, tables, verify
+from nseg_lib.interactive import ablation, comparison
 from nseg_lib.provenance import PROJECT, sha256
+from nseg_lib.refine import shipped
 
 HALF = PROJECT / "reports" / "half"
 
@@ -155,15 +158,61 @@ def test_the_command_fails_on_a_changed_digit(root: Path, monkeypatch: pytest.Mo
     assert "tables/table1.md: line" in wrong.output
 
 
-def test_the_refiner_s_tables_are_verified_too(tmp_path: Path) -> None:
-    folder = tmp_path / "reports" / "refiner"
-    shutil.copytree(PROJECT / "reports" / "refiner", folder)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The committed report of the refiner, in a project of its own."""
+    return Path(shutil.copytree(PROJECT / "reports" / "refiner", tmp_path / "reports" / "refiner"))
+
+
+def test_the_refiner_s_tables_are_verified_too(folder: Path, tmp_path: Path) -> None:
     found = verify.refiner(tmp_path)
     assert not found.problems
-    assert {"overview.csv", "ablation/ablation.md"} <= set(found.checked)
+    names = {"overview.csv", "ablation/ablation.md", "rows/minisam.csv", "training.csv"}
+    assert names | {"corrections/watershed.csv", "ablation/one_look.csv"} <= set(found.checked)
+    (folder / "sizes.md").unlink()
     table = folder / "overview.csv"
     text = table.read_text()
     digit = next(i for i, c in enumerate(text) if c == "." and text[i + 1].isdigit()) + 1
     table.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
-    (problem,) = verify.refiner(tmp_path).problems
-    assert "overview.csv" in problem
+    missing, changed = verify.refiner(tmp_path).problems
+    assert missing == "sizes.md: is missing"
+    assert changed.startswith("overview.csv: line ")
+
+
+def test_changed_rows_of_the_refiner_are_named_though_the_tables_follow(
+    folder: Path, tmp_path: Path
+) -> None:
+    for name in ("rows/minisam.csv", "corrections/lite0.csv", "ablation/one_look.csv"):
+        rows = pd.read_csv(folder / name)
+        rows.assign(iou=rows["iou"] / 2).to_csv(folder / name, index=False, lineterminator="\n")
+    for name, text in comparison.tables_of(folder).items():
+        (folder / name).write_text(text)
+    ablation.write_table(folder / "ablation")
+    change_a_digit(folder / "training_edge.csv")
+    (folder / "strokes.csv").unlink()
+    (folder / "rows" / "identity.csv.json").unlink()
+    (folder / "made_up.csv").write_text("iou\n1\n")
+    changed = "was changed since its run wrote it"
+    assert verify.refiner(tmp_path).problems == (
+        f"ablation/one_look.csv: {changed}",
+        f"corrections/lite0.csv: {changed}",
+        "made_up.csv: no run is noted for it",
+        "rows/identity.csv: no run is noted for it",
+        f"rows/minisam.csv: {changed}",
+        "strokes.csv: is missing",
+        f"training_edge.csv: {changed}",
+    )
+
+
+def test_the_ablation_notes_its_rows_and_says_what_they_compare_with(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation.training, "train", lambda *_, **__: shipped("lite0"))
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    out = tmp_path / "ablation"
+    table = ablation.run(data, tmp_path, out, 1, ["the recipe"])
+    assert "compare a row with the other rows, not with the shipped refiner" in table.read_text()
+    for name, inputs in (("stroke_unchanged", 0), ("the_recipe", 1)):
+        noted = json.loads((out / f"{name}.csv.json").read_text())
+        assert [*noted["products"].values()] == [sha256(out / f"{name}.csv")]
+        assert len(noted["inputs"]) == inputs + 1 + len(ablation.KINDS)

@@ -198,6 +198,16 @@ def test_a_model_with_corrections_gets_the_background_and_the_mask_so_far(pictur
     assert not canvas.mask.any()
 
 
+@pytest.mark.parametrize("model", [None, Grower()])
+def test_background_alone_says_what_is_missing(picture, model):
+    canvas = StrokeCanvas(picture, model)
+    browser_draws(canvas, [stroke((20, 50, 10), kind="background")], 2)
+    assert not canvas.mask.any()
+    assert "brush over the object too" in canvas._note["text"]
+    browser_draws(canvas, [stroke((20, 50, 10), kind="erase")], 3)
+    assert canvas._note["text"] == ""
+
+
 def test_a_correction_holds_whatever_the_model_makes_of_it(picture):
     class Stubborn:
         corrects = True

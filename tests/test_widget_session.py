@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from skimage import data as photographs
 
+from nseg_lib import provenance
 from nseg_lib.coco import DataError
 from nseg_lib.strokes import rasterize
 from nseg_lib.widget import FolderSession, StrokeCanvas, results
@@ -189,7 +190,7 @@ def test_a_crash_while_writing_leaves_the_file_as_it_was(folder, monkeypatch):
     def crash(descriptor):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results.os, "fsync", crash)
+    monkeypatch.setattr(provenance.os, "fsync", crash)
     session.go(1)
     with pytest.raises(KeyboardInterrupt):
         session.record(mask, [stroke((2, 2, 2))])
@@ -205,7 +206,7 @@ def test_what_could_not_be_written_is_told_and_written_later(folder, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(results.os, "fsync", full)
+        patch.setattr(provenance.os, "fsync", full)
         browser_draws(canvas, [stroke((20, 20, 8))], 2)
         assert "Not saved" in canvas._note["text"]
         assert "No space left" in canvas._note["text"]

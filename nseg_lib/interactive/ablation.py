@@ -9,6 +9,7 @@ what is not trained yet and goes on where it stopped; ``--table`` only writes th
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import pandas as pd
 from nseg_lib import coco
 from nseg_lib.interactive import config as recipes
 from nseg_lib.interactive import training
-from nseg_lib.interactive.methods import RefinerMethod, SeededMethod
-from nseg_lib.interactive.prompts import prompt_samples
-from nseg_lib.interactive.protocol import one_answer
+from nseg_lib.interactive.methods import InteractiveMethod, RefinerMethod, SeededMethod
+from nseg_lib.interactive.prompts import freeze_prompts, prompt_samples
+from nseg_lib.interactive.protocol import note, one_answer
 from nseg_lib.provenance import write_atomic
 from nseg_lib.refine import Refiner
 from nseg_lib.summaries import bootstrap_interval
@@ -92,8 +93,15 @@ def _folder(name: str) -> str:
 def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str]) -> Path:
     """Train and judge the variants; the table, as Markdown, beside its rows."""
     split = coco.load_split(data, "val")
-    unchanged = prompt_samples(split, KINDS, pictures=pictures)
-    one_answer(SeededMethod("identity"), unchanged, out / f"{_folder(IDENTITY)}.csv")
+    prompts = (freeze_prompts(split, kind).path for kind in KINDS)
+    of = [coco.find_splits(data)["val"], *prompts]
+
+    def judge(method: InteractiveMethod, name: str, config: Any, *inputs: Path) -> None:
+        began, file = time.monotonic(), out / f"{_folder(name)}.csv"
+        one_answer(method, prompt_samples(split, KINDS, pictures=pictures), file)
+        note(file, config, [*of, *inputs], time.monotonic() - began)
+
+    judge(SeededMethod("identity"), IDENTITY, None)
     if "the recipe" not in names and not (out / f"{_folder('the recipe')}.csv").exists():
         names = ["the recipe", *names]  # what the others are compared with
     for name in names:
@@ -108,8 +116,7 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
             )
             assert weights is not None
         refiner = Refiner(Refiner.load(weights).network, asked)
-        samples = prompt_samples(split, KINDS, pictures=pictures)
-        one_answer(RefinerMethod(refiner, name), samples, out / f"{_folder(name)}.csv")
+        judge(RefinerMethod(refiner, name), name, asked, weights)
     return write_table(out)
 
 
@@ -154,10 +161,13 @@ def _markdown(lines: list[tuple[str, ...]]) -> str:
     settings = ", ".join(f"{key}={value}" for key, value in SHORT.items())
     edge = SHORT_EDGE["training"] | {"objects": SHORT_EDGE["objects"]}
     edges = ", ".join(f"{key}={value}" for key, value in edge.items())
+    many = VARIANTS["batches of one"]["training.steps"]
     return (
         f"IoU on validation pictures ({counts}), and the difference to the whole recipe [95 %]. "
-        f"Short trainings, one seed; apart from the recipe: {settings}; where there is an edge "
-        f"network, it goes on from the recipe's looks, with {edges}.\n\n{table}\n"
+        f"These are short trainings, of {SHORT['training.steps']} steps ({many} in batches of "
+        "one), one seed: compare a row with the other rows, not with the shipped refiner. Set "
+        f"apart from the recipe: {settings}; where there is an edge network, it goes on from the "
+        f"recipe's looks, with {edges}.\n\n{table}\n"
     )
 
 

@@ -54,9 +54,8 @@ def read(folder: str | Path) -> Rows:
             more than one split.
     """
     folder = Path(folder)
+    check_identity(folder)
     files = sorted((folder / "rows").glob("*.csv"))
-    if folder / "rows" / "identity.csv" not in files:
-        raise ValueError(f"{folder}: no rows/identity.csv; measure identity into this folder")
     corrected = sorted((folder / "corrections").glob("*.csv"))
     answers = pd.concat([summaries.read_results(file) for file in files], ignore_index=True)
     frames = [read_corrections(file) for file in corrected]
@@ -68,6 +67,16 @@ def read(folder: str | Path) -> Rows:
             "folder of its own (--out)"
         )
     return Rows(_ordered(answers), _ordered(corrections), (*files, *corrected))
+
+
+def check_identity(folder: Path) -> None:
+    """Refuse a folder without the rows of identity, with which every table compares.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not (folder / "rows" / "identity.csv").is_file():
+        raise ValueError(f"{folder}: no rows/identity.csv; measure identity into this folder")
 
 
 def tables_of(folder: str | Path) -> dict[str, str]:
@@ -114,13 +123,6 @@ def write(folder: str | Path) -> list[Path]:
     curves = curve(rows.corrections) if len(rows.corrections) else rows.corrections
     drawn = figure.write(folder, overview(rows.answers), curves)
     return [*(folder / name for name in texts), drawn]
-
-
-def outdated(folder: str | Path) -> list[str]:
-    """Names of the tables in a folder that are missing, or not what its rows make."""
-    made = tables_of(folder)
-    files = {name: Path(folder) / name for name in made}
-    return [n for n, f in files.items() if not f.is_file() or f.read_bytes() != made[n].encode()]
 
 
 # --- numbers --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import pandas as pd
 
 from nseg_lib import provenance
 from nseg_lib.datasets import EVALUATION_SEED
+from nseg_lib.interactive import protocol
 from nseg_lib.interactive.prompts import generator
 from nseg_lib.interactive.scribbles import load_scribbles, stroke_statistics
 from nseg_lib.interactive.simulate import draw_prompt
@@ -82,7 +83,7 @@ def main() -> None:
     )
     provenance.write_atomic(args.out, text)
     settings = {"simulated": list(SIMULATED), "seed": EVALUATION_SEED}
-    provenance.write_sidecar(args.out, settings, [], time.perf_counter() - began)
+    protocol.note(args.out, settings, [], time.perf_counter() - began)
     print(args.out)
 
 

@@ -33,12 +33,16 @@ def answer(
 ) -> NDArray[np.float32]:
     """The network's logits over the whole picture, float32 H×W; above 0 means object.
 
+    What was marked as background is none of it, whatever the network made of the mark: of a thin
+    one on a large picture it sees next to nothing.
+
     Args:
         image: uint8 H×W×3, RGB.
         stroke, background: bool H×W; ``stroke`` has a pixel.
         mask: bool H×W, the answer to correct, or None.
     """
     logits = two_looks(network, config, image, stroke, background, mask)
+    logits[background] = OUTSIDE
     if network.edge is None or mask is not None or background.any():
         return logits
     if not edge.is_careful(stroke, logits > 0):

@@ -16,10 +16,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from nseg_lib import coco, provenance
+from nseg_lib import coco, judge, provenance
 from nseg_lib.interactive import comparison, prompts, protocol
 from nseg_lib.interactive.methods import InteractiveMethod
 from nseg_lib.strokes import RECIPES
@@ -85,36 +86,65 @@ def plan(
 def measure(method: InteractiveMethod, plan: Plan, *, progress: bool = True) -> tuple[Path, ...]:
     """Fill both files of one method, with a sidecar of provenance each.
 
-    Rows are known by the method's name: after retraining under the same name delete its files.
+    Rows are known by the method's name. A call that adds none leaves a sidecar as it is.
 
     Raises:
+        ConfigError: there are rows of other weights or other data under this name.
         ValueError, coco.DataError: data, a kind or a file of rows cannot be used.
     """
-    start = time.monotonic()
     split = coco.load_split(plan.data, plan.split)
+    claims = _claim(method, plan)
+    rows, corrected = claims
+    start = time.monotonic()
     frozen = [prompts.freeze_prompts(split, kind) for kind in plan.kinds]
-    rows = plan.out / "rows" / f"{method.name}.csv"
     total = sum(min(len(f.prompts), plan.pictures or len(f.prompts)) for f in frozen)
+    _begin(method, plan, rows, claims[rows])
     protocol.one_answer(method, _samples(plan, split), rows, total=total, progress=progress)
-    _describe(method, plan, split, rows, time.monotonic() - start)
+    _describe(method, plan, split, rows, claims[rows], time.monotonic() - start)
     if not plan.corrected:
         return (rows,)
     start = time.monotonic()
-    corrected = plan.out / "corrections" / f"{method.name}.csv"
     count = min(plan.corrected, plan.pictures or plan.corrected)
+    _begin(method, plan, corrected, claims[corrected])
     protocol.corrections(
         method, split, corrected, strokes=plan.strokes, pictures=count, progress=progress
     )
-    _describe(method, plan, split, corrected, time.monotonic() - start)
+    _describe(method, plan, split, corrected, claims[corrected], time.monotonic() - start)
     return rows, corrected
 
 
+_RowsOf = dict[str, str | None]
+
+
+def _claim(method: InteractiveMethod, plan: Plan) -> dict[Path, _RowsOf]:
+    """Both files of a method, and what their rows are of; see :func:`nseg_lib.judge.claim`."""
+    weights = getattr(method, "weights", None)
+    rows_of: _RowsOf = {
+        method.name: weights and provenance.sha256(weights),
+        f"split {plan.split}": provenance.sha256(coco.find_splits(plan.data)[plan.split]),
+    }
+    files = (plan.out / folder / f"{method.name}.csv" for folder in ("rows", "corrections"))
+    return {file: judge.claim(file, rows_of) for file in files}
+
+
+def _begin(method: InteractiveMethod, plan: Plan, file: Path, rows_of: _RowsOf) -> None:
+    """Note what rows are of before the first is written: a call may be cut off at any time."""
+    if not file.exists():
+        inputs = _inputs(method, plan, rows_of)
+        provenance.write_sidecar(file, _settings(method, rows_of), inputs, 0)
+
+
 def _describe(
-    method: InteractiveMethod, plan: Plan, split: coco.Split, file: Path, seconds: float
+    method: InteractiveMethod,
+    plan: Plan,
+    split: coco.Split,
+    file: Path,
+    rows_of: _RowsOf,
+    seconds: float,
 ) -> None:
     """The sidecar of a file of rows: what it holds by now, whatever the last call added.
 
-    ``seconds`` are the last call's.
+    ``seconds`` are those of the last call that added any.
     """
     frame = pd.read_csv(file)
     kind = "recipe" if "recipe" in frame else "strokes"
@@ -122,20 +152,41 @@ def _describe(
     objects = Counter(zip(once["split"], once[kind], strict=True))
     held = [k for s, k in sorted(objects) if s == split.name and k in prompts.KINDS]
     frozen = [prompts.freeze_prompts(split, k) for k in held]
-    provenance.write_sidecar(
+    protocol.note(
         file,
-        {"method": method.name, "seed": method.seed},
-        [coco.find_splits(plan.data)[plan.split], *(f.path for f in frozen)],
+        _settings(method, rows_of),
+        [*_inputs(method, plan, rows_of), *(f.path for f in frozen)],
         seconds,
         objects={f"{s}, {k}": n for (s, k), n in sorted(objects.items())},
         dropped={f.kind: len(f.dropped) for f in frozen if f.dropped},
     )
 
 
+def _settings(method: InteractiveMethod, rows_of: _RowsOf) -> dict[str, Any]:
+    return {"method": method.name, "seed": method.seed, "rows_of": rows_of}
+
+
+def _inputs(method: InteractiveMethod, plan: Plan, rows_of: _RowsOf) -> list[Path]:
+    """Annotations, and the weights unless nobody knows whether all rows are of them."""
+    annotations = coco.find_splits(plan.data)[plan.split]
+    weights = getattr(method, "weights", None)
+    return [annotations, weights] if weights and method.name in rows_of else [annotations]
+
+
 def measure_all(
     methods: Sequence[InteractiveMethod], plan: Plan, *, progress: bool = True
 ) -> list[Path]:
-    """Measure each method, then write tables and figure of all rows that ``plan.out`` holds."""
+    """Measure each method, then write tables and figure of all rows that ``plan.out`` holds.
+
+    Raises:
+        ValueError: as :func:`measure`, or there are no rows of identity, which every table needs,
+            and it is not among the methods; nothing is measured then.
+    """
+    coco.choose_split(plan.data, plan.split)
+    if all(method.name != "identity" for method in methods):
+        comparison.check_identity(plan.out)
+    for method in methods:
+        _claim(method, plan)
     for method in methods:
         measure(method, plan, progress=progress)
     return comparison.write(plan.out)

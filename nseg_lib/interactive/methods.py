@@ -16,7 +16,10 @@ Mask = NDArray[np.bool_]
 
 
 class InteractiveMethod(Protocol):
-    """A way to segment an object that somebody drew on, under a name."""
+    """A way to segment an object that somebody drew on, under a name.
+
+    It may also carry ``weights``, the file of its network.
+    """
 
     @property
     def name(self) -> str: ...
@@ -69,6 +72,7 @@ class RefinerMethod:
     name: str
     seed: int | None = None
     scale: float = 1.0
+    weights: Path | None = None
 
     def predict(
         self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
@@ -102,10 +106,11 @@ def method(wanted: str) -> InteractiveMethod:
         return SeededMethod(wanted)
     name, equals, file = wanted.partition("=")
     if equals:
-        refiner = refine.Refiner.load(Path(file))
+        weights = Path(file)
     elif wanted in refine.PRETRAINED:
-        refiner = refine.Refiner.from_pretrained(wanted)
+        weights = refine.shipped(wanted)
     else:
         known = ", ".join(names())
         raise ValueError(f"unknown method '{wanted}'; one of: {known}; or NAME=weights.safetensors")
-    return RefinerMethod(refiner, name, refiner.config.training.seed, refiner.scale)
+    refiner = refine.Refiner.load(weights)
+    return RefinerMethod(refiner, name, refiner.config.training.seed, refiner.scale, weights)

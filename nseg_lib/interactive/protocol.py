@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,6 +216,21 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     buffer = io.StringIO(newline="")
     frame.to_csv(buffer, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
     provenance.write_atomic(path, buffer.getvalue())
+
+
+def note(
+    rows_csv: Path, config: Any, inputs: Sequence[str | Path], seconds: float, **extra: Any
+) -> None:
+    """Write the sidecar of a file of rows, with the file's hash among its ``products``.
+
+    A sidecar that holds this hash already is of these very rows, and stays as it is.
+    """
+    digest = provenance.sha256(rows_csv)
+    sidecar = rows_csv.with_name(f"{rows_csv.name}.json")
+    known = json.loads(sidecar.read_text()).get("products", {}) if sidecar.exists() else {}
+    if digest not in known.values():
+        products = {provenance.portable_path(rows_csv): digest}
+        provenance.write_sidecar(rows_csv, config, inputs, seconds, products=products, **extra)
 
 
 def read_corrections(rows_csv: str | Path) -> pd.DataFrame:

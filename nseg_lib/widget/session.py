@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nseg_lib.coco import DataError, read_json, rle_to_mask
+from nseg_lib.provenance import write_atomic
 from nseg_lib.strokes import check_strokes
 from nseg_lib.widget import results
 
@@ -210,8 +211,7 @@ class FolderSession:
         self._write()
 
     def _write(self) -> None:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        results.write(self.out, results.as_json(self.content))
+        write_atomic(self.out, results.as_json(self.content))
         self._as_read = self._stamp()
 
     def _next_id(self, key: str) -> int:

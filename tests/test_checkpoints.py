@@ -1,0 +1,65 @@
+"""Weights on their way out: whole files, their checksums, and what writing them depends on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from nseg_lib import config, models
+from nseg_lib.checkpoints import save_weights, write_checksums
+from nseg_lib.ingredients import sources
+from nseg_lib.interactive import config as recipes
+from nseg_lib.interactive.network import build
+from nseg_lib.provenance import PROJECT
+from nseg_lib.refine import Refiner
+
+TINY = config.load("tiny16-32_bce-dice", {"model.widths": [8]})
+
+
+def test_nothing_of_the_interactive_refiner_makes_a_network_of_the_paper_stale() -> None:
+    found = sources(PROJECT, ("nseg_lib.training",))
+    assert PROJECT / "nseg_lib" / "checkpoints.py" in found
+    assert not [path for path in found if "interactive" in path.parts]
+    assert PROJECT / "nseg_lib" / "refine.py" not in found
+
+
+def test_weights_come_back_as_they_were_and_the_refiner_s_in_half(tmp_path: Path) -> None:
+    paper, path = models.build(TINY.model), tmp_path / "new" / "w.safetensors"
+    save_weights(paper, TINY, path)
+    stored = load_file(path)
+    assert all((stored[key] == value).all() for key, value in paper.state_dict().items())
+    recipe = recipes.load()
+    save_weights(build(recipe), recipe, path)
+    assert {str(value.dtype) for value in load_file(path).values()} >= {"torch.float16"}
+    assert "torch.float32" not in {str(value.dtype) for value in load_file(path).values()}
+    assert Refiner.load(path).config == recipe
+
+
+def test_a_failed_write_leaves_the_old_weights_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for call in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, full)
+            with pytest.raises(OSError, match=r"w\.safetensors: cannot be written: No space"):
+                save_weights(models.build(TINY.model), TINY, path)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_checksums_are_of_all_networks_of_the_folder(tmp_path: Path) -> None:
+    for name, text in (("b.safetensors", "b"), ("a.safetensors", "a"), ("README.md", "no")):
+        (tmp_path / name).write_text(text)
+    written = write_checksums(tmp_path).read_text()
+    a = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    b = "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"
+    assert written == f"{a}  a.safetensors\n{b}  b.safetensors\n"
