@@ -55,10 +55,11 @@ ROWS = course.evaluated(Path(ROOT, rows), RUNS, DATA)
 # %% [markdown]
 # ## The networks, and one picture
 #
-# All networks that have been trained, the first seed of each:
+# All networks of the paper's that have been trained, the first seed of each:
 
 # %%
-found = trained_runs.find(RUNS)
+trained = trained_runs.find(RUNS)
+found = {name: trained[name] for name in config.THE_EIGHT if name in trained}
 refiners = {name: Refiner.load(of_model[0].weights) for name, of_model in found.items()}
 scale = next(iter(refiners.values())).config.data.scale
 split = load_split(DATA, "val")
