@@ -350,8 +350,9 @@ def weights(folder: Path, name: str) -> Path:
 
 
 @pytest.fixture
-def short(measured: Path, tmp_path: Path) -> measure.Plan:
+def short(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> measure.Plan:
     """One prompt and one correction, into a folder with the rows of identity."""
+    monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
     out = shutil.copytree(measured, tmp_path / "refiner", ignore=shutil.ignore_patterns("data"))
     return measure.plan(
         measured / "data", out, "val", kinds=["erode"], strokes=["plain"], pictures=1, corrected=1
