@@ -74,18 +74,11 @@ def _row(
 
 def departures(ablation: str, base: str) -> Iterator[str]:
     """What differs, such as ``inputs: rgb, not gray_sobel``."""
-    own, other = (_flat(config.load(name).model_dump()) for name in (ablation, base))
+    configs = [config.load(name).model_dump() for name in (ablation, base)]
+    own, other = pd.json_normalize(configs).to_dict("records")
     for key, value in own.items():
         if key != "name" and value != other[key]:
-            yield f"{key.rpartition('.')[2]}: {value}, not {other[key]}"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else None
-        found |= {f"{prefix}{key}": value} if inner is None else inner
-    return found
+            yield f"{str(key).rpartition('.')[2]}: {value}, not {other[key]}"
 
 
 _NOTES = (

@@ -83,7 +83,7 @@ class Comparison:
         column = LOGGED[self.metric]
         found = [effects.compare(e, [p], self.metric) for p in self.pairs if _run(e, p)]
         ours = least(found, self.sign)
-        theirs = least([effects.matched(e.authors, [p], column) for p in self.pairs], self.sign)
+        theirs = least([effects.matched(e.authors, p, column) for p in self.pairs], self.sign)
         printed = _printed(e, self.pairs, self.metric, self.sign)
         comparable = printed if like_the_paper(e, self.metric) else math.nan
         verdict = decide(ours, self.sign, printed=comparable, room=room(e, ours, self.metric))
@@ -243,7 +243,7 @@ class MatchedEpochs:
     def find(self, e: Evidence) -> Finding:
         """Validation IoU is all that our logs hold of these metrics."""
         logs = effects.own_logs(e)
-        found = [effects.matched(logs, [p], "val_iou", self.late) for p in BOUNDARY if _run(e, p)]
+        found = [effects.matched(logs, p, "val_iou", self.late) for p in BOUNDARY if _run(e, p)]
         ours = least(found, 1)
         printed = _printed(e, BOUNDARY, "iou", 1)
         which = "the last third of the epochs" if self.late else "the epochs"

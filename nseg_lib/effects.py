@@ -116,12 +116,8 @@ def _seed_scatter(rows: pd.DataFrame, pairs: Sequence[Pair], metric: str) -> tup
     return min(counts, default=0), variance**0.5 / len(pairs)
 
 
-def matched(
-    logs: pd.DataFrame, pairs: Sequence[Pair], column: str, late: bool = False
-) -> Effect | None:
-    """Mean difference at equal epochs, over the epochs that all models of the pairs have.
-
-    The pairs are averaged within each epoch first: their differences rise and fall together.
+def matched(logs: pd.DataFrame, pair: Pair, column: str, late: bool = False) -> Effect | None:
+    """Mean difference at equal epochs, over the epochs that both have.
 
     Args:
         logs: a row per ``model`` and ``epoch``, such as :func:`nseg_lib.paper.authors_logs`.
@@ -134,10 +130,10 @@ def matched(
     if column not in logs:
         return None
     wide = logs.pivot(index="epoch", columns="model", values=column)
-    there = [p for p in pairs if {*p} <= {*wide.columns}]
-    if not there:
+    if not {*pair} <= {*wide.columns}:
         return None
-    differences = pd.concat([wide[a] - wide[b] for a, b in there], axis=1).dropna().mean(axis=1)
+    first, second = pair
+    differences = (wide[first] - wide[second]).dropna()
     if late:
         differences = differences[len(differences) - len(differences) // 3 :]
     n = len(differences)
@@ -145,8 +141,7 @@ def matched(
         return None
     half = stats.t.ppf(0.975, n - 1) * float(differences.std(ddof=1)) / n**0.5
     mean = float(differences.mean())
-    of = ", ".join(f"{a} − {b}" for a, b in there)
-    return Effect(mean, mean - half, mean + half, n, "epochs", 1, of)
+    return Effect(mean, mean - half, mean + half, n, "epochs", 1, f"{first} − {second}")
 
 
 def own_logs(e: Evidence) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from nseg_lib import config as configuration
 from nseg_lib import models
 from nseg_lib.config import Config
+from nseg_lib.datasets import scaled_size
 from nseg_lib.inputs import check_image_and_stroke, network_input
 from nseg_lib.interactive.config import RefinerConfig
 from nseg_lib.interactive.inference import answer
@@ -159,13 +160,17 @@ class Refiner:
     def enlarged_logits(
         self, image: NDArray[np.uint8], stroke: Mask, scale: float | None = None
     ) -> NDArray[np.float32]:
-        """:meth:`logits` asked at the scale of training, or another, and brought back to size."""
+        """:meth:`logits` asked at the scale of training, or another, and brought back to size.
+
+        Raises:
+            TypeError, ValueError: as :meth:`refine`, or a scale that is not above 0 and at most 1.
+        """
         check_image_and_stroke(image, stroke)
         scale = self.scale if scale is None else scale
         if scale == 1:
             return self.logits(image, stroke)
         height, width = stroke.shape
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        size = scaled_size(height, width, scale)[::-1]
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         share = cv2.resize(stroke.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         # A line thinner than a pixel would vanish at one half.

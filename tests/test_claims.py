@@ -99,21 +99,21 @@ def test_seeds_widen_an_interval_and_make_a_verdict_possible(half: Evidence) -> 
 
 
 def test_equal_epochs_are_compared_and_the_interval_is_students(half: Evidence) -> None:
-    found = effects.matched(half.authors, claims.BOUNDARY, "val_iou")
+    pair = claims.BOUNDARY[0]
+    found = effects.matched(half.authors, pair, "val_iou")
     logs = half.authors.set_index(["model", "epoch"])["val_iou"]
-    by_pair = [(logs[a] - logs[b]).dropna().to_numpy() for a, b in claims.BOUNDARY]
-    differences = np.mean(by_pair, axis=0)
+    differences = (logs[pair[0]] - logs[pair[1]]).dropna().to_numpy()
     assert found is not None
     assert found.n == len(differences) == 9
     low, high = stats.t.interval(0.95, 8, differences.mean(), stats.sem(differences))
     assert (found.low, found.high) == pytest.approx((low, high))
-    late = effects.matched(half.authors, claims.BOUNDARY, "val_iou", late=True)
+    late = effects.matched(half.authors, pair, "val_iou", late=True)
     assert late is not None
     assert (late.n, late.mean) == (3, pytest.approx(differences[-3:].mean()))
     first = half.authors[half.authors["epoch"] < 2]
-    assert effects.matched(first, claims.BOUNDARY, "val_iou") is not None
-    assert effects.matched(first, claims.BOUNDARY, "val_iou", late=True) is None
-    assert effects.matched(half.authors, claims.BOUNDARY, "no_such_column") is None
+    assert effects.matched(first, pair, "val_iou") is not None
+    assert effects.matched(first, pair, "val_iou", late=True) is None
+    assert effects.matched(half.authors, pair, "no_such_column") is None
 
 
 def test_precision_and_recall_follow_from_iou_and_accuracy() -> None:

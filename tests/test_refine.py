@@ -199,4 +199,7 @@ def test_a_network_asked_at_another_scale_answers_at_the_picture_s_size():
     assert (logits.shape, logits.dtype) == ((61, 80), np.float32)
     assert not np.allclose(logits, refiner.logits(image, stroke), atol=0.1)
     assert (refiner.enlarged_logits(image, stroke, 1.0) == refiner.logits(image, stroke)).all()
+    for scale in (0, -1, 2, float("nan")):
+        with pytest.raises(ValueError, match="scale must be above 0 and at most 1"):
+            refiner.enlarged_logits(image, stroke, scale)
     assert (refiner.refine(image, stroke) == (logits > 0)).all(), "as it was trained"
