@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from nseg_lib import config, effects
-from nseg_lib.claims import room, show
 from nseg_lib.effects import DOES_NOT, HOLDS, Pair
 from nseg_lib.evidence import Evidence
+from nseg_lib.findings import room, show
 from nseg_lib.metrics import DISTANCES
-from nseg_lib.paper_tables import NOT_RUN, ON_TEST
+from nseg_lib.paper_tables import NOT_RUN
 from nseg_lib.tables import LABELS, Table, grouped, number
 
 PAIRS: tuple[Pair, ...] = (
@@ -27,6 +27,9 @@ PAIRS: tuple[Pair, ...] = (
     ("tiny16-128_bce-dice-frozen", "tiny16-128_bce-dice"),
 )
 """An ablation and the network of the paper's that it is compared with."""
+
+METRICS = ("iou", "boundary_iou_1px", "hausdorff_region")
+"""What an ablation is judged by."""
 
 _SAID = {HOLDS: "better", DOES_NOT: "worse"}
 
@@ -39,7 +42,7 @@ def ablations_table(e: Evidence) -> Table:
     for pair in PAIRS:
         row = _row(judged, *pair, "; ".join(departures(*pair)), means)
         plain: dict[str, Any] = {"method": pair[0], "compared_with": pair[1]}
-        for name in ON_TEST:
+        for name in METRICS:
             effect = effects.compare(e, [pair], name)
             sign = -1 if name in DISTANCES else 1
             said = effects.decide(effect, sign, room=room(e, effect, name))
@@ -50,8 +53,8 @@ def ablations_table(e: Evidence) -> Table:
                 plain |= {name: effect.mean, f"{name}_low": effect.low, f"{name}_high": effect.high}
         rows.append(row)
         numbers.append(plain)
-    empty = {(LABELS[name], column): "–" for name in ON_TEST for column in _COLUMNS}
-    columns = ["method", "compared_with", *(f"{n}{end}" for n in ON_TEST for end in _ENDS)]
+    empty = {(LABELS[name], column): "–" for name in METRICS for column in _COLUMNS}
+    columns = ["method", "compared_with", *(f"{n}{end}" for n in METRICS for end in _ENDS)]
     frame = pd.DataFrame(numbers).reindex(columns=columns).round(6)
     return Table("Ablations.", grouped([rows[0] | empty, *rows[1:]]), frame, _NOTES)
 

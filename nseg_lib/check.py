@@ -118,11 +118,11 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
         if loaded.image_dir.is_dir():
             found += _pictures_findings(loaded, owners, progress)
         findings += found
-        splits[name] = _numbers(document, loaded, found)
+        splits[name] = _numbers(loaded, found)
     return Report(root, tuple(findings), splits)
 
 
-def _numbers(document: Any, split: Split, findings: list[Finding]) -> dict[str, int]:
+def _numbers(split: Split, findings: list[Finding]) -> dict[str, int]:
     unread = {f.record for f in findings if f.severity == "error" and f.outcome == NO_PICTURE}
     unread_all = not split.image_dir.is_dir()
     usable = sum(map(len, split.annotations.values()))

@@ -163,7 +163,7 @@ def evaluate(
     from nseg_lib import judge
 
     for table in judge.judge(checkpoints or [], data, out, splits, scale, progress=True):
-        print(table.read_text())
+        print(table.read_text(encoding="utf-8"))
         say(f"table: {table}")
 
 
@@ -302,7 +302,11 @@ def main() -> None:
     try:
         app()
     except (ValueError, TypeError, OSError) as error:
-        warn(str(error), "red")
+        message = str(error)
+        if message.startswith("Caught ") and "DataLoader worker" in message:
+            # torch puts a worker's whole traceback into the message; its last line is the mistake.
+            message = message.strip().splitlines()[-1].partition(": ")[2]
+        warn(message, "red")
         raise SystemExit(2) from None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ from nseg_lib.strokes import MIN_STROKE_AREA, make_stroke
 
 EVALUATION_SEED = 0
 """Seed of the frozen strokes that every validation loss and every table uses."""
+
+
+Targets = dict[int, dict[str, Any]]
+"""Picture id → the annotation of its largest object."""
 
 
 def fingerprint(root: Path, splits: Sequence[str]) -> dict[str, str]:
@@ -78,29 +82,61 @@ def freeze_strokes(
         coco.DataError: the file is unreadable or was drawn for other annotations.
     """
     path = split.root / "strokes" / f"{split.name}_{recipe}_seed{seed}.json"
+
+    def draw(targets: Targets) -> dict[str, Any]:
+        return _draw_strokes(split, targets, recipe, seed)
+
+    return FrozenStrokes(*draw_once(split, path, draw, "strokes", ("rle",)))
+
+
+def draw_once(
+    split: coco.Split,
+    path: Path,
+    draw: Callable[[Targets], dict[str, Any]],
+    rows: str,
+    fields: Sequence[str],
+) -> tuple[dict[int, Any], tuple[int, ...]]:
+    """What was drawn once over the largest object of each picture, drawn first where missing.
+
+    The file keeps a hash of the objects' outlines: an object that was outlined anew keeps its id,
+    but not its stroke.
+
+    Args:
+        path: the file.
+        draw: its content, for a file that is missing.
+        rows: the content's list of what was drawn; the others are in the list ``dropped``.
+        fields: of a row, what to return.
+
+    Returns:
+        Picture id → (annotation id, and the fields), and the ids of the dropped pictures.
+
+    Raises:
+        coco.DataError: the file is unreadable or was drawn for other annotations.
+    """
     targets = {i: coco.largest_annotation(a) for i, a in sorted(split.annotations.items()) if a}
+    outlines = json.dumps([[i, t["id"], t["segmentation"]] for i, t in targets.items()])
+    now = hashlib.sha256(outlines.encode()).hexdigest()
     if not path.exists():
-        _draw_strokes(split, targets, recipe, seed, path)
+        write_atomic(path, json.dumps({**draw(targets), "outlines": now}))
     try:
-        stored = json.loads(path.read_text())
-        strokes = {s["image_id"]: (s["annotation_id"], s["rle"]) for s in stored["strokes"]}
-        dropped = {s["image_id"]: s["annotation_id"] for s in stored["dropped"]}
+        stored = json.loads(path.read_bytes())
+        drawn = {r["image_id"]: (r["annotation_id"], *(r[f] for f in fields)) for r in stored[rows]}
+        dropped = {r["image_id"]: r["annotation_id"] for r in stored["dropped"]}
+        then = stored.get("outlines", now)
     except (ValueError, KeyError, TypeError):
         raise coco.DataError(
-            f"{path}: not a file of frozen strokes; delete it to draw them anew"
+            f"{path}: not a file of frozen {rows}; delete it to draw them anew"
         ) from None
-    drawn = {i: a for i, (a, _) in strokes.items()} | dropped
-    if drawn != {i: t["id"] for i, t in targets.items()}:
+    ids = {i: row[0] for i, row in drawn.items()} | dropped
+    if then != now or ids != {i: t["id"] for i, t in targets.items()}:
         raise coco.DataError(
             f"{path}: drawn for other annotations than {split.name} has now; "
             "delete it to draw them anew"
         )
-    return FrozenStrokes(strokes, tuple(dropped))
+    return drawn, tuple(dropped)
 
 
-def _draw_strokes(
-    split: coco.Split, targets: dict[int, dict[str, Any]], recipe: str, seed: int, path: Path
-) -> None:
+def _draw_strokes(split: coco.Split, targets: Targets, recipe: str, seed: int) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     dropped: list[dict[str, Any]] = []
     for image_id, target in targets.items():
@@ -116,8 +152,7 @@ def _draw_strokes(
             dropped.append({**row, "area": int(stroke.sum())})
         else:
             rows.append({**row, "rle": coco.mask_to_rle(stroke)})
-    stored = {"recipe": recipe, "seed": seed, "strokes": rows, "dropped": dropped}
-    write_atomic(path, json.dumps(stored))
+    return {"recipe": recipe, "seed": seed, "strokes": rows, "dropped": dropped}
 
 
 def _mask(split: coco.Split, image_id: int, annotation: dict[str, Any]) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -116,12 +117,14 @@ def _seed_scatter(rows: pd.DataFrame, pairs: Sequence[Pair], metric: str) -> tup
     return min(counts, default=0), variance**0.5 / len(pairs)
 
 
-def matched(logs: pd.DataFrame, pair: Pair, column: str, late: bool = False) -> Effect | None:
+def matched(
+    logs: pd.DataFrame, pair: Pair, column: str, third: Literal["", "first", "last"] = ""
+) -> Effect | None:
     """Mean difference at equal epochs, over the epochs that both have.
 
     Args:
         logs: a row per ``model`` and ``epoch``, such as :func:`nseg_lib.paper.authors_logs`.
-        late: only the last third of those epochs.
+        third: only this third of those epochs.
 
     Returns:
         The interval is Student's, over epochs; these are of one training each, and epochs that
@@ -134,8 +137,11 @@ def matched(logs: pd.DataFrame, pair: Pair, column: str, late: bool = False) -> 
         return None
     first, second = pair
     differences = (wide[first] - wide[second]).dropna()
-    if late:
-        differences = differences[len(differences) - len(differences) // 3 :]
+    if third:
+        few = len(differences) // 3
+        differences = (
+            differences[:few] if third == "first" else differences[len(differences) - few :]
+        )
     n = len(differences)
     if n < 2:
         return None
@@ -153,14 +159,15 @@ def own_logs(e: Evidence) -> pd.DataFrame:
 def areas(rows: pd.DataFrame) -> pd.DataFrame:
     """Pixels of intersection (``shared``), ``union`` and ``predicted`` mask, from the metrics.
 
-    With intersection I, union U and N pixels, U - I = (1 - accuracy) N and I = IoU · U.
+    With intersection I, union U and N pixels, U - I = (1 - accuracy) N and I = IoU · U. They are
+    whole pixels again, so that an empty prediction has none.
     """
     wrong = (1 - rows["pixel_accuracy"]) * rows["width"] * rows["height"]
     perfect = rows["iou"] >= 1
     union = (wrong / (1 - rows["iou"].where(~perfect))).where(~perfect, rows["object_area"])
     shared = rows["iou"] * union
     predicted = union - rows["object_area"] + shared
-    return pd.DataFrame({"shared": shared, "union": union, "predicted": predicted})
+    return pd.DataFrame({"shared": shared, "union": union, "predicted": predicted}).round()
 
 
 def per_picture(e: Evidence) -> pd.DataFrame:

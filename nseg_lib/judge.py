@@ -12,7 +12,7 @@ from nseg_lib.baselines import BASELINES
 from nseg_lib.config import ConfigError
 from nseg_lib.datasets import EvaluationSamples
 from nseg_lib.evaluation import BaselineMethod, Method, ModelMethod, evaluate
-from nseg_lib.refine import Refiner
+from nseg_lib.refine import Refiner, checkpoint_file
 
 
 def judge(
@@ -28,7 +28,8 @@ def judge(
     """Evaluate every checkpoint and every baseline on the frozen strokes of each split.
 
     Args:
-        checkpoints: files of ``nseg train``; each goes by its configuration's name and seed.
+        checkpoints: files of ``nseg train``, or shipped networks' names; each goes by its
+            configuration's name and seed.
         data: a reduced or sample data set.
         out: made if missing; ``results.csv`` in it is added to, never recomputed.
         splits: by default those of val and test that there are.
@@ -42,6 +43,7 @@ def judge(
         ValueError: a checkpoint or the data set cannot be used.
     """
     began = time.monotonic()
+    checkpoints = [checkpoint_file(path) for path in checkpoints]
     refiners = [Refiner.load(path) for path in checkpoints]
     scales = sorted({r.scale for r in refiners}) or [1.0]
     if scale is None and len(scales) > 1:
@@ -51,6 +53,9 @@ def judge(
     methods += [ModelMethod(r, r.config.name, r.config.training.seed) for r in refiners]
     found = coco.find_splits(data)
     splits = [n for n in ("val", "test") if n in found] if splits is None else splits
+    if not splits:
+        there = ", ".join(found) or "none"
+        raise coco.DataError(f"{data}: no split val or test (there: {there}); choose one (--split)")
     samples = {n: EvaluationSamples(coco.load_split(data, n), recipe, at) for n in splits}
     dropped = {name: len(s.dropped) for name, s in samples.items()}
     inputs = [*checkpoints, *(found[name] for name in splits)]
@@ -100,7 +105,7 @@ def claim(
     if not rows.exists():
         return dict(rows_of)
     sidecar = rows.with_name(f"{rows.name}.json")
-    before = (json.loads(sidecar.read_text())["config"] or {}) if sidecar.exists() else {}
+    before = (json.loads(sidecar.read_bytes())["config"] or {}) if sidecar.exists() else {}
     known: dict[str, str | None] = before.get("rows_of", {})
     other = [name for name, digest in rows_of.items() if known.get(name, digest) != digest]
     if before.get("scale", scale) != scale:

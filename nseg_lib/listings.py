@@ -10,7 +10,7 @@ import pandas as pd
 from nseg_lib import config
 from nseg_lib.evidence import Evidence, read_json
 from nseg_lib.paper_tables import NOT_RUN
-from nseg_lib.profiles import Profile, train_command
+from nseg_lib.profiles import Profile, reproduce_command, train_command
 from nseg_lib.runs import Run
 from nseg_lib.summaries import bootstrap_interval
 from nseg_lib.tables import Table, grouped, number
@@ -30,7 +30,11 @@ def runs_table(e: Evidence) -> Table:
     note = (
         f"{done} of {len(rows) - 1} trainings are done. Kept is the epoch of lowest validation "
         "loss; the first is 0. Minutes are of training (of evaluating, for the baselines), on a "
-        "machine that other work may have shared. A “+” after a commit: with changes not in it."
+        "machine that other work may have shared. A training may be cut and go on: the commit is "
+        "that of its last start; a “+” after it: with changes not in it. The mean IoUs are of "
+        f"reports/{e.profile.name}/rows, where each file of rows has its evaluation's commit and "
+        "time beside it; the command that makes them, what is trained and all tables: "
+        f"{reproduce_command(e.profile)}."
     )
     text = [{("", key): value for key, value in row.items()} for row in rows]
     return Table("Every run.", grouped(text), pd.DataFrame(rows), (note,))

@@ -58,8 +58,8 @@ def read_mask(path: Path, like: Like | None = None, name: str = "mask") -> NDArr
         bool H×W, perhaps all False.
 
     Raises:
-        DataError: not a picture, of another size, or neither black nor with anything bright, such
-            as a mask of 0 and 1.
+        DataError: not a picture, of another size, the photograph itself with something painted on
+            it, or neither black nor with anything bright, such as a mask of 0 and 1.
     """
     stored = coco.open_picture(path)
     try:
@@ -77,6 +77,11 @@ def read_mask(path: Path, like: Like | None = None, name: str = "mask") -> NDArr
         clear = 1 - opaque.mean()
         if clear > 0.5 or (clear > 0.1 and not painted.any()):
             return opaque
+    if like is not None and _shows(luma, like[1]):
+        raise DataError(
+            f"{path}: shows {like[0]} itself; a {name} is white on black, or in any colour on a "
+            "clear layer of its own"
+        )
     if not painted.any():
         deep = picture.mode.startswith("I")  # 16 bits
         brightest = int(np.max(np.asarray(picture) if deep else luma))
@@ -86,6 +91,14 @@ def read_mask(path: Path, like: Like | None = None, name: str = "mask") -> NDArr
                 f"{path}: its brightest value is {brightest}; a {name} is {white} on 0, or on clear"
             )
     return painted
+
+
+def _shows(luma: NDArray[np.uint8], photo: NDArray[np.uint8]) -> bool:
+    """Whether most of what is neither dark nor bright in a photograph is the same in ``luma``."""
+    of_photo = np.asarray(Image.fromarray(photo).convert("L"))
+    grey = (of_photo > 48) & (of_photo < 208)
+    same = np.abs(luma[grey].astype(np.int16) - of_photo[grey]) <= 8
+    return bool(grey.any() and same.mean() > 0.5)
 
 
 def _size(stored: Image.Image, shown: NDArray[Any]) -> str:

@@ -132,6 +132,12 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     return profile
 
 
+def reproduce_command(profile: Profile) -> str:
+    """The command that makes all of a profile's report."""
+    coco = " COCO=dir" if profile.data.source == "coco" else ""
+    return f"make reproduce PROFILE={profile.name}{coco}"
+
+
 def train_command(profile: Profile, model: str, seed: int) -> str:
     """The command line that trains one row of Table 1."""
     settings = {**profile.settings_of(model), "training.seed": seed}

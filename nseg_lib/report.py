@@ -19,7 +19,7 @@ import pandas as pd
 from nseg_lib import graph, paper
 from nseg_lib.baselines import BASELINES
 from nseg_lib.graph import Step
-from nseg_lib.profiles import Profile
+from nseg_lib.profiles import Profile, reproduce_command
 from nseg_lib.provenance import write_atomic
 from nseg_lib.webpages import export_html, render
 
@@ -71,7 +71,7 @@ def write_page(root: Path, profile: Profile) -> Path:
         note=paper.setting_note(profile.name),
         items=items,
         facts=_facts(out / "tables" / "table1.csv"),
-        command=_reproduce_command(profile),
+        command=reproduce_command(profile),
         evidence=[_evidence(out, stem) for stem in graph.EVIDENCE],
     )
     page = render(
@@ -134,9 +134,10 @@ def _evidence(out: Path, stem: str) -> dict[str, Any]:
 BEYOND = {
     "claims": (
         "The paper's claims, one by one",
-        "What decides each was written down before the networks were trained in the paper's "
-        "setting; what was changed later stands in the limitations. Where the trainings that it "
-        "needs were not run, it cannot be told, and says so.",
+        "What decides each was put into words when the first networks had been judged at half "
+        "resolution and none in the paper's setting; what was changed since, and when, stands in "
+        "the limitations. Where the trainings that it needs were not run, it cannot be told, and "
+        "says so.",
     ),
     "ablations": (
         "What each choice changes",
@@ -187,9 +188,12 @@ HERE = {
     "figure4": "Drawn from the module: gates on the skips, and no residual.",
     "figure5": "The same two models where they were trained here, every epoch and every seed, with "
     "a star at the one kept and, of several seeds, the band between them; dotted, the authors' own "
-    "logs. The axis counts finished epochs, the tables count them from 0.",
+    "logs. The two losses are not of the same terms, so their heights say nothing. Which models "
+    "are best and worst by pixel accuracy here, Table 1 and the claims tell. The axis counts "
+    "finished epochs, the tables count them from 0.",
     "figure6": "The same arrangement on a picture of this profile's data.",
-    "figure7": "The same test: one object, a stroke that is too small and one that overshoots.",
+    "figure7": "The same test: one object, a stroke that is too small and one that overshoots. An "
+    "example, as the paper's is: what poor strokes do to all pictures stands in the claims.",
 }
 
 
@@ -282,11 +286,6 @@ def _facts(table: Path) -> list[dict[str, str]]:
 
 
 # --- where it came from ---------------------------------------------------------------------------
-
-
-def _reproduce_command(profile: Profile) -> str:
-    coco = " COCO=dir" if profile.data.source == "coco" else ""
-    return f"make reproduce PROFILE={profile.name}{coco}"
 
 
 def _ran(step: Step) -> dict[str, str]:

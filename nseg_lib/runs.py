@@ -149,7 +149,7 @@ def command(model: str, data: str | Path, runs: str | Path) -> str:
             return profiles.train_command(profile, model, profile.seeds[0])
     settings, seed = "", config.TrainingConfig().seed
     for run in (runs_[0] for runs_ in find(runs).values()):
-        theirs = json.loads((run.folder / "run.json").read_text())["config"]
+        theirs = json.loads((run.folder / "run.json").read_bytes())["config"]
         defaults = config.load(model).model_dump()
         for part in ("data", "training"):
             changed = {k: v for k, v in theirs[part].items() if v != defaults[part][k]}

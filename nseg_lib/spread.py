@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nseg_lib import claims
+from nseg_lib import comparisons
 from nseg_lib.effects import areas
 from nseg_lib.evidence import Evidence
 from nseg_lib.figures import PALETTE
@@ -32,11 +32,11 @@ Move = tuple[str, str, str, str, float]
 """Metric, kind, source, what of, and by how much the mean moves (0 or more)."""
 
 DIFFERENCES = {
-    "residual, 16-32": claims.RESIDUAL,
-    "depth, 16-128": claims.DEPTH,
-    "boundary loss": claims.BOUNDARY,
-    "attention gates": claims.GATES,
-    "larger network": claims.WIDTH,
+    "residual, 16-32": comparisons.RESIDUAL,
+    "depth, 16-128": comparisons.DEPTH,
+    "boundary loss": comparisons.BOUNDARY,
+    "attention gates": comparisons.GATES,
+    "larger network": comparisons.WIDTH,
 }
 """What the paper reads off Table 1, in its order."""
 
@@ -106,7 +106,7 @@ def _seeds(e: Evidence, metric: str) -> Found:
 def _epochs(e: Evidence, metric: str) -> Found:
     found: Found = []
     for model, log in e.authors.groupby("model", sort=False):
-        _, there, near = around_the_best(log, claims.LOGGED[metric])
+        _, there, near = around_the_best(log, comparisons.LOGGED[metric])
         found += [(str(model), value - there) for value in near]
     return found
 

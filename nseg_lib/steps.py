@@ -115,6 +115,8 @@ def _record(job: Job, ingredients: dict[str, Any], began: datetime, seconds: flo
     }
     if step.kind == "train":
         written = _training_sidecar(step)
+        if "finished" in written:  # when training ended, not when its network was taken over
+            facts["finished"] = written["finished"]
         write_atomic(step.sidecar, json.dumps(written | facts, indent=2, ensure_ascii=False) + "\n")
         return
     write_sidecar(step.artefact, step.settings, [], seconds, **facts)
@@ -368,7 +370,8 @@ def main(arguments: list[str]) -> int:
 
             traceback.print_exc()
             where = log.relative_to(root)
-            job.say(f"FAILED: {type(error).__name__}: {str(error).splitlines()[:1]}; see {where}")
+            first = next(iter(str(error).splitlines()), "")
+            job.say(f"FAILED: {type(error).__name__}: {first}; see {where}")
             return 1
     return 0
 

@@ -125,10 +125,15 @@ def difference_cell(row: dict[Any, Any], name: str) -> str:
 
 
 def number(value: float, column: str, sign: str = "-", *, absent: str = "–") -> str:
-    """A value as its column's :func:`decimals` have it; ``absent`` for NaN."""
+    """A value as its column's :func:`decimals` have it; ``absent`` for NaN.
+
+    A difference (``sign`` ``+``) that is rounded to 0 keeps its sign: ``-0.0000`` is below 0.
+    """
     if math.isnan(value):
         return absent
-    rounded = round(value, decimals(column)) + 0.0  # no "-0.00"
+    rounded = round(value, decimals(column))
+    if sign == "-":
+        rounded += 0.0  # no "-0.00"
     return f"{rounded:{sign}.{decimals(column)}f}"
 
 

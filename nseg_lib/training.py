@@ -13,16 +13,19 @@ import csv
 import ctypes
 import json
 import logging
+import math
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -100,6 +103,9 @@ class StrokeData(L.LightningDataModule):
         train = coco.load_split(self.root, "train")
         self.train = TrainingPairs(train, c.data, c.model.inputs, c.training.seed)
         self.val = FrozenPairs(coco.load_split(self.root, "val"), c.data, c.model.inputs)
+        for name, pairs in (("train", self.train), ("val", self.val)):
+            if not len(pairs):
+                raise coco.DataError(f"{self.root}: split '{name}' has no object with a stroke")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches in an order that only the seed and the epoch decide."""
@@ -124,6 +130,7 @@ class StrokeData(L.LightningDataModule):
 class CsvLog(Callback):
     """Write ``log.csv`` and ``steps.csv``; on resuming, forget what will be done again.
 
+    ``dropped`` counts batches without a stroke: pictures, where batches hold one, as the paper's.
     Lightning's own CSV logger starts an empty file when a run resumes.
     """
 
@@ -178,6 +185,11 @@ class CsvLog(Callback):
         if not trainer.is_global_zero:
             return
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        if not math.isfinite(metrics["val_loss"]):
+            raise ConfigError(
+                f"{self.epochs.parent}: the validation loss of epoch {trainer.current_epoch} is "
+                f"{metrics['val_loss']}; try a lower training.learning_rate, in another folder"
+            )
         mean = self.total / max(1, self.taken)
         self._append(
             self.epochs, trainer.current_epoch, trainer.global_step, self.dropped, f"{mean:.6g}",
@@ -215,17 +227,12 @@ def train(
         ``out / "weights.safetensors"``: the epoch of lowest validation loss.
 
     Raises:
-        ConfigError: ``out`` holds a run of another configuration or other data.
+        ConfigError: ``out`` holds a run of another configuration or other data, no such
+            accelerator is there, or the loss is no longer finite. The run keeps its last epoch.
         coco.DataError: the data set cannot be used.
     """
     weights = out / "weights.safetensors"
-    if _claim(config, data, out):
-        say(f"{weights}: already trained")
-        return weights
     _quieten()
-    reuse_memory()
-    L.seed_everything(config.training.seed, verbose=False)
-    module = RefinementModule(config)
     kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     best = ModelCheckpoint(out, "best", monitor="val_loss", **kept)
     # Not `save_last`: that keeps the last epoch that was an improvement.
@@ -234,14 +241,24 @@ def train(
         "val_loss", patience=config.training.patience, check_on_train_epoch_end=True
     )
     bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
-    trainer = L.Trainer(
-        accelerator=accelerator, devices=devices, max_epochs=config.training.epochs,
-        precision=config.training.precision,
-        callbacks=[CsvLog(out, say), stopping, best, latest, *bar],
-        logger=False, deterministic=True,
-        enable_progress_bar=bool(bar), enable_model_summary=False, num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )  # fmt: skip
+    try:
+        trainer = L.Trainer(
+            accelerator=accelerator, devices=devices, max_epochs=config.training.epochs,
+            precision=config.training.precision,
+            callbacks=[CsvLog(out, say), stopping, best, latest, *bar],
+            logger=False, deterministic=True,
+            enable_progress_bar=bool(bar), enable_model_summary=False, num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )  # fmt: skip
+    except MisconfigurationException as error:
+        asked = f"accelerator '{accelerator}', devices {devices}"
+        raise ConfigError(f"{asked}: {error}; 'auto' takes what there is") from None
+    if _claim(config, data, out):
+        say(f"{weights}: already trained")
+        return weights
+    reuse_memory()
+    L.seed_everything(config.training.seed, verbose=False)
+    module = RefinementModule(config)
     last = out / "last.ckpt"
     _settle(last)
     trainer.fit(
@@ -253,9 +270,11 @@ def train(
     module.load_state_dict(chosen["state_dict"])
     if trainer.is_global_zero:
         annotations = [coco.find_splits(data)[name] for name in SPLITS]
-        write_sidecar(weights, config, annotations, _seconds(out), device=_device(trainer))
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = {"device": _device(trainer), "finished": ended}
+        write_sidecar(weights, config, annotations, _seconds(out), **facts)
         save_weights(module.network, config, weights)
-        record = json.loads((out / "run.json").read_text())
+        record = json.loads((out / "run.json").read_bytes())
         record["finished"] = _epochs_taken(out)
         write_atomic(out / "run.json", json.dumps(record, indent=1) + "\n")
     return weights
@@ -330,7 +349,7 @@ def _claim(config: Config, data: Path, out: Path) -> bool:
     """
     mine = {"config": config.model_dump(), "data": fingerprint(data, SPLITS)}
     path, epochs = out / "run.json", config.training.epochs
-    before = json.loads(path.read_text()) if path.exists() else mine
+    before = json.loads(path.read_bytes()) if path.exists() else mine
     before["config"] = parse(before["config"], str(path)).model_dump()  # settings since added
     before["config"]["training"]["epochs"] = epochs
     for part, value in mine.items():

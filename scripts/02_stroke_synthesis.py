@@ -167,7 +167,8 @@ figures.legend(fig, ("stroke", "truth"))
 #   \mathrm{IoU} = \frac{|S \cap M|}{|S \cup M|}$$
 #
 # and, because refinement is about outlines, the **1-px boundary IoU**: the IoU of the two outlines,
-# each one pixel wide. It is merciless: shift a mask by one pixel and it falls from 1 to about 0.
+# each one pixel wide. It is merciless: shift a mask by one pixel and it falls from 1 to a
+# third or less.
 
 
 # %%
@@ -209,8 +210,8 @@ table.style.format(precision=3)
 # because most of its outline is copied from the truth. What is left to learn is: fill the bites,
 # round out the corners, touch nothing else. The paper has no such row. This course has it in every
 # table. (Our own networks, trained longer and judged at half the size, mostly pass the stroke's
-# outline too, as chapter 07 shows; asked about pictures at full size, tiny16-32 does not, see
-# `reports/refiner/prompts.md`.)
+# outline too, see `reports/half/tables/table1.md`; asked about pictures at full size, tiny16-32
+# does not, see `reports/refiner/prompts.md`.)
 
 # %%
 erode = quality[quality["recipe"] == "erode"]
@@ -228,7 +229,7 @@ _ = axes[1].set(xlabel="√ area of the object (px)", ylabel="IoU of the erode s
 # %% [markdown]
 # **What to look for.** Left, for each recipe, the share of pictures whose stroke is worse than a
 # given IoU: curves further right are better strokes. Right, why the identity is not the same on all
-# data: the recipe's bites are 30 … 40 *pixels* wide, whatever the object's size. A large object
+# data: the recipe's bites are 15 … 40 *pixels* across, whatever the object's size. A large object
 # hardly notices; a small one is eaten. So strokes on the small pictures of the built-in sample are
 # worse than on COCO at full size, and a network has more to gain there. Numbers from different
 # picture sizes must never stand in one table.

@@ -187,7 +187,7 @@ table.style.format(precision=3).format_index(precision=0)
 # **What to look for.** 0 is the plain network, 1 the paper's residual: a slightly lower loss before
 # the first step. The rows 4 and 8 push both ways (half of it is taken off everywhere, so that
 # pixels off the stroke start as background): they start far nearer to the goal, at the stroke
-# itself. The paper did not try them; you can, in the exercises.
+# itself. The paper did not try them; exercise 2 asks how strong a push has to be.
 #
 # Does the start matter in the end? The authors' logs say: hardly. Their validation IoU, `res` minus
 # `tiny`, in the mean over the epochs that both have, and what Table 1 prints:

@@ -370,7 +370,7 @@ tables.save(
 )
 
 # %% [markdown]
-# *What to look for:* the third and fourth numbers of each row agree with the paper to the
+# *What to look for:* the weights with Adam's moments agree with what the paper prints to the
 # overhead of a file; and `tiny` and `res` are equal in size to the last parameter, so the
 # residual of the paper adds no layer (chapter 04).
 #

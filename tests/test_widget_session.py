@@ -7,13 +7,13 @@ import json
 
 import numpy as np
 import pytest
-from drawing import Grower, browser_draws, stroke
+from drawing import Grower, browser_draws, patch, save_turned, stroke
 from PIL import Image
 from pycocotools.coco import COCO
 from skimage import data as photographs
 
 from nseg_lib import provenance
-from nseg_lib.coco import DataError
+from nseg_lib.coco import DataError, annotation_mask, load_split
 from nseg_lib.strokes import rasterize
 from nseg_lib.widget import FolderSession, StrokeCanvas, results
 
@@ -280,6 +280,48 @@ def test_annotations_of_others_stay(folder):
     assert content["annotations"][0] == foreign["annotations"][0]
     drawn = content["annotations"][1]
     assert (drawn["id"], drawn["image_id"], drawn["category_id"]) == (4, 7, 2)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_lie_on_the_picture_as_every_reader_has_it(tmp_path, orientation, width, recorded):
+    name = save_turned(tmp_path / "mine", patch(60, width), orientation).name
+    out = tmp_path / "annotations" / "instances_mine.json"
+    out.parent.mkdir()
+    if recorded:  # by another program, at the size as it is stored
+        image = {"id": 1, "file_name": name, "width": width, "height": 60}
+        out.write_text(json.dumps(results.document([image], [])))
+    canvas = StrokeCanvas(session=FolderSession(tmp_path / "mine", out))
+    bright = canvas.image[..., 0] > 127
+    y, x = np.argwhere(bright).mean(axis=0) + 0.5
+    browser_draws(canvas, [stroke((x, y, 5))], 2)
+    if orientation >= 5 and width == 80 and not recorded:
+        assert canvas.image.shape == (80, 60, 3), "upright where the size tells"
+
+    split = load_split(tmp_path)
+    assert split.left_out == ()
+    ((annotation,),) = split.annotations.values()
+    seen = split.read_image(annotation["image_id"])
+    mask = annotation_mask(annotation, *seen.shape[:2])
+    assert mask.sum() == canvas.mask.sum() > 50
+    assert (seen[mask] > 127).all()
+
+    again = StrokeCanvas(session=FolderSession(tmp_path / "mine", out))
+    assert (again.image == canvas.image).all()
+    assert (again.mask == canvas.mask).all()
+
+
+def test_a_picture_of_another_size_than_its_record_is_not_drawn_on(folder):
+    out = folder / "annotations.json"
+    image = {"id": 1, "file_name": "a.png", "width": 70, "height": 60}
+    out.write_text(json.dumps(results.document([image], [])))
+    canvas = StrokeCanvas(session=FolderSession(folder))
+    assert canvas.image is None
+    assert canvas._note["level"] == "error"
+    assert "a.png: the picture is 80x60, its record says 70x60" in canvas._note["text"]
+    go(canvas)
+    assert at(canvas, "name") == {"name": "b.png"}
 
 
 def test_bad_folders_and_files_are_named(folder, tmp_path):

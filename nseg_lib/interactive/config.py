@@ -5,25 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError, Strict, parse, read_yaml, set_values
 from nseg_lib.interactive.crops import BESIDE
+from nseg_lib.interactive.simulate import PROMPTS
 
 RECIPE = Path(__file__).parent / "lite0.yml"
 """The recipe of the network that comes with the package."""
 
 Size = Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
 Width = Annotated[int, Field(ge=8, multiple_of=8)]
+Channels = Annotated[int, Field(ge=4)]
+FourLevels = tuple[Channels, Channels, Channels, Channels]
+
+
+def _can_be_drawn(mix: dict[str, float]) -> dict[str, float]:
+    unknown = [kind for kind in mix if kind not in PROMPTS]
+    if unknown:
+        raise ValueError(f"unknown kind of prompt '{unknown[0]}'; one of: {', '.join(PROMPTS)}")
+    if not any(mix.values()):
+        raise ValueError("at least one kind of prompt must have a weight above 0")
+    return mix
+
+
+Mix = Annotated[dict[str, Annotated[float, Field(ge=0)]], AfterValidator(_can_be_drawn)]
 
 
 class NetworkConfig(Strict):
     """The network and how it looks at a picture."""
 
-    widths: Annotated[tuple[int, int, int, int], Field(strict=False)] = (96, 64, 32, 24)
+    widths: Annotated[FourLevels, Field(strict=False)] = (96, 64, 32, 24)
     """Channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the working size."""
-    detail: Annotated[int, Field(ge=4)] = 16
+    detail: Channels = 16
     """Channels at the working size itself."""
     similarity: bool = True
     """Compare every place with what the strokes cover."""
@@ -41,9 +56,9 @@ class NetworkConfig(Strict):
 class PromptConfig(Strict):
     """What is drawn on the training pictures."""
 
-    mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    mix: Mix | None = None
     """Kind of prompt → its weight; without it, the simulator's own mix."""
-    late: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    late: Mix | None = None
     """The weights in the second half of the steps; the same without it."""
     largest: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of samples that take a picture's largest object; the others take any."""
@@ -115,7 +130,7 @@ class EdgeConfig(Strict):
     """A shipped network of the paper whose weights it starts from; as deep, and no narrower."""
     objects: Annotated[int, Field(ge=1)] = 6000
     """Objects that are painted for its training; windows are cut from them again and again."""
-    mix: dict[str, Annotated[float, Field(ge=0)]] = {"erode": 1.0}  # noqa: RUF012
+    mix: Mix = {"erode": 1.0}  # noqa: RUF012
     """Kind of prompt → its weight; what comes out rough, or reaches beyond, is not taken."""
     largest: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Share of the objects that are their picture's largest."""

@@ -38,7 +38,11 @@ NEAR, FAR = 0.45, 0.4
 
 
 class TrainingObjects:
-    """The objects of a split that are trained on, each with a prompt drawn for it."""
+    """The objects of a split that are trained on, each with a prompt drawn for it.
+
+    Raises:
+        coco.DataError: there is none.
+    """
 
     def __init__(self, split: coco.Split, prompts: PromptConfig) -> None:
         self.largest = prompts.largest
@@ -49,6 +53,10 @@ class TrainingObjects:
             for i, found in sorted(split.annotations.items())
         }
         self.objects = [(i, found) for i, found in usable.items() if found]
+        if not self.objects:
+            raise coco.DataError(
+                f"{split.root}: no object of {LEAST_AREA} px or more in the split '{split.name}'"
+            )
         self.read = lru_cache(maxsize=2000)(split.read_image)
 
     def __len__(self) -> int:

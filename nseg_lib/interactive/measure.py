@@ -22,11 +22,9 @@ import pandas as pd
 
 from nseg_lib import coco, judge, provenance
 from nseg_lib.interactive import comparison, prompts, protocol
+from nseg_lib.interactive.habits import SCRIBBLES
 from nseg_lib.interactive.methods import InteractiveMethod
 from nseg_lib.strokes import RECIPES
-
-SCRIBBLES = "NSEG_SCRIBBLES"
-"""The environment variable that names the folder of strokes that people drew."""
 
 KINDS = (
     *RECIPES, "sparse", "sparse_object", "dense", "plain_sparse", "plain_object",

@@ -7,7 +7,6 @@ those that people drew.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nseg_lib import coco
-from nseg_lib.datasets import EVALUATION_SEED, Sample, freeze_strokes
+from nseg_lib.datasets import EVALUATION_SEED, Sample, Targets, draw_once, freeze_strokes
 from nseg_lib.interactive import plain
 from nseg_lib.interactive.scribbles import SETS, Scribbled, load_scribbles
 from nseg_lib.interactive.simulate import PROMPTS, draw_prompt
-from nseg_lib.provenance import write_atomic
 from nseg_lib.strokes import RECIPES, Drawn
 
 Mask = NDArray[np.bool_]
@@ -89,31 +87,17 @@ def freeze_prompts(split: coco.Split, kind: str, seed: int = EVALUATION_SEED) ->
     if kind not in KINDS:
         raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(KINDS)}")
     if kind in RECIPES:
-        frozen = freeze_strokes(split, kind, seed)
-        strokes = {i: (annotation, rle, None) for i, (annotation, rle) in frozen.strokes.items()}
+        same = freeze_strokes(split, kind, seed)
+        strokes = {i: (annotation, rle, None) for i, (annotation, rle) in same.strokes.items()}
         path = split.root / "strokes" / f"{split.name}_{kind}_seed{seed}.json"
-        return FrozenPrompts(kind, dict(strokes), frozen.dropped, path)
+        return FrozenPrompts(kind, dict(strokes), same.dropped, path)
     path = split.root / "prompts" / f"{split.name}_{kind}_seed{seed}.json"
-    targets = {i: coco.largest_annotation(a) for i, a in sorted(split.annotations.items()) if a}
-    if not path.exists():
-        write_atomic(path, json.dumps(_draw(split, targets, kind, seed)))
-    try:
-        stored = json.loads(path.read_text())
-        prompts = {
-            p["image_id"]: (p["annotation_id"], p["object"], p["background"])
-            for p in stored["prompts"]
-        }
-        dropped = {p["image_id"]: p["annotation_id"] for p in stored["dropped"]}
-    except (ValueError, KeyError, TypeError):
-        raise coco.DataError(
-            f"{path}: not a file of frozen prompts; delete it to draw them anew"
-        ) from None
-    if {i: p[0] for i, p in prompts.items()} | dropped != {i: t["id"] for i, t in targets.items()}:
-        raise coco.DataError(
-            f"{path}: drawn for other annotations than {split.name} has now; "
-            "delete it to draw them anew"
-        )
-    return FrozenPrompts(kind, prompts, tuple(dropped), path)
+
+    def draw_all(targets: Targets) -> dict[str, Any]:
+        return _draw(split, targets, kind, seed)
+
+    fields = ("object", "background")
+    return FrozenPrompts(kind, *draw_once(split, path, draw_all, "prompts", fields), path)
 
 
 def prompt_samples(
@@ -130,13 +114,13 @@ def prompt_samples(
     Raises:
         As :func:`freeze_prompts`.
     """
-    frozen = [freeze_prompts(split, kind, seed) for kind in kinds]
-    ids = sorted({i for prompts in frozen for i in prompts.prompts})[:pictures]
+    of_kinds = [freeze_prompts(split, kind, seed) for kind in kinds]
+    ids = sorted({i for prompts in of_kinds for i in prompts.prompts})[:pictures]
     for image_id in ids:
         image = split.read_image(image_id)
         target = coco.largest_annotation(split.annotations[image_id])
         category = split.categories.get(target["category_id"], {})
-        for prompts in frozen:
+        for prompts in of_kinds:
             if image_id not in prompts.prompts:
                 continue
             drawn = prompts.drawn(image_id)
@@ -210,9 +194,7 @@ def generator(kind: str, seed: int, *numbers: int) -> Generator:
     return np.random.default_rng((seed, *numbers, zlib.crc32(key.encode())))
 
 
-def _draw(
-    split: coco.Split, targets: dict[int, dict[str, Any]], kind: str, seed: int
-) -> dict[str, Any]:
+def _draw(split: coco.Split, targets: Targets, kind: str, seed: int) -> dict[str, Any]:
     """The content of a file of prompts."""
     prompts: list[dict[str, Any]] = []
     dropped: list[dict[str, Any]] = []

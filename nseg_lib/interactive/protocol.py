@@ -227,7 +227,7 @@ def note(
     """
     digest = provenance.sha256(rows_csv)
     sidecar = rows_csv.with_name(f"{rows_csv.name}.json")
-    known = json.loads(sidecar.read_text()).get("products", {}) if sidecar.exists() else {}
+    known = json.loads(sidecar.read_bytes()).get("products", {}) if sidecar.exists() else {}
     if digest not in known.values():
         products = {provenance.portable_path(rows_csv): digest}
         provenance.write_sidecar(rows_csv, config, inputs, seconds, products=products, **extra)

@@ -446,9 +446,11 @@ class _State:
         stored = torch.load(path, map_location=device, weights_only=True)
         self.network.load_state_dict(stored["network"])
         self.average.load_state_dict(stored["average"])
-        self.ends = stored["ends"]
         self.optimizer.load_state_dict(stored["optimizer"])
-        return int(stored["step"])
+        step, self.ends = int(stored["step"]), stored["ends"]
+        if step < self.fit.steps:  # a last cycle that was shorter goes on: it has no end yet
+            self.ends = self.ends[: step // self.fit.cycle]
+        return step
 
     def save(self, step: int) -> None:
         stored = {
@@ -469,13 +471,16 @@ class _Meter:
     def __init__(self, path: Path, start: int, say: Callable[[str], None]) -> None:
         self.path, self.say = path, say
         rows = list(csv.DictReader(path.open())) if path.exists() else []
-        kept = [row for row in rows if int(row["step"]) <= start]
+        # A kill can cut the last line short; its step is one that is done again.
+        kept = [r for r in rows if None not in r.values() and int(r["step"]) <= start]
         self.before = float(kept[-1]["seconds"]) if kept else 0.0
         self.begun = time.monotonic()
-        with path.open("w", newline="") as stream:
+        partial = path.with_suffix(".part")
+        with partial.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(kept)
+        partial.replace(path)
         self._clear()
 
     def seconds(self) -> float:
@@ -506,9 +511,13 @@ class _Meter:
 
 
 def _trained(config: RefinerConfig) -> dict[str, Any]:
-    """What of a recipe its training depends on, but for the number of cycles."""
+    """What of a recipe its training depends on, but for the number of cycles.
+
+    With late prompts, which begin at half of the steps, all of the steps count.
+    """
     values = config.model_dump(mode="json")
-    values["training"]["steps"], values["training"]["cycles"] = config.training.cycle, 1
+    if config.prompts.late is None:
+        values["training"]["steps"], values["training"]["cycles"] = config.training.cycle, 1
     for name in ("look", "zoom", "beside"):  # how it is asked
         del values["network"][name]
     if config.edge is not None:
@@ -520,7 +529,8 @@ def _trained(config: RefinerConfig) -> dict[str, Any]:
 def _claim(config: RefinerConfig, data: Path, out: Path, looks: str = "") -> None:
     """Bind the folder to recipe and data; whole cycles may be added, and it be asked otherwise.
 
-    An edge network is bound to the looks' weights too, by their checksum.
+    With late prompts no cycles may be added: they would begin later. An edge network is bound to
+    the looks' weights too, by their checksum.
     """
     mine: dict[str, Any] = {
         "config": config.model_dump(mode="json"),

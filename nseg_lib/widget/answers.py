@@ -22,6 +22,9 @@ MAX_REFINED = 1_200_000
 corrects: such a one looks at crops of its own. Larger pictures are refined scaled; the mask is
 enlarged to the picture's own size."""
 
+LEAST_RADIUS = 0.75
+"""Of a scaled stroke, in pixels: from √½ on, a disc holds a pixel's centre wherever it lies."""
+
 NO_MODEL = "No model is loaded: the mask is what you brush."
 NO_OBJECT = "Background alone gives no mask: brush over the object too."
 UNCORRECTED = (
@@ -91,7 +94,9 @@ def mask_of(
     small = pictures.shown_size(height, width, MAX_REFINED)
     if refiner is not None and not corrects and small != (height, width):
         scale = np.array([small[1] / width, small[0] / height, small[0] / height])
-        fewer = [{**s, "points": np.multiply(s["points"], scale)} for s in strokes]
+        least = (-np.inf, -np.inf, LEAST_RADIUS)  # a thin stroke would vanish between the pixels
+        scaled = [np.maximum(np.multiply(s["points"], scale), least) for s in strokes]
+        fewer = [{**s, "points": points} for s, points in zip(strokes, scaled, strict=True)]
         mask, note = mask_of(refiner, pictures.resize(image, *small), fewer)
         soft = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
         return soft > 0.5, note

@@ -99,6 +99,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → RLE and note
         self._known_of: AnyRefiner | None = refiner
         self._still_id = ""
+        self._orientation = 1  # EXIF's, before the picture was turned upright
         self._sent: dict[str, Any] = {"picture": 0, "revision": 0, "strokes": []}
         self._drawing = self._sent
         self.on_msg(self._message)
@@ -127,18 +128,24 @@ class StrokeCanvas(anywidget.AnyWidget):
             DataError: no picture or a broken one; what was shown stays.
         """
         named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
-        image = pictures.read(source, named)
+        image, orientation = pictures.read(source, named)
         plain = _plain(list(strokes))
         with self._busy:
-            self._show(image, named, plain)
+            self._show(image, named, plain, orientation=orientation)
             self._refine()
 
     def _show(
-        self, image: Image | None, name: str, strokes: list[Any], others: Mask | None = None
+        self,
+        image: Image | None,
+        name: str,
+        strokes: list[Any],
+        others: Mask | None = None,
+        orientation: int = 1,
     ) -> None:
         """Put a picture (or none), strokes and other objects before the browser, in one message.
 
         Where ``image`` is the very array that is shown, pixels, radius and zoom stay.
+        ``orientation`` is EXIF's, of a picture that was turned upright whatever its readers do.
         """
         key = self._picture["key"] + 1
         height, width = image.shape[:2] if image is not None else (0, 0)
@@ -155,6 +162,7 @@ class StrokeCanvas(anywidget.AnyWidget):
             self._jpeg = shown
             self._say("")
         self.image, self.name, self._masked = image, name, []
+        self._orientation = orientation
         self._known.clear()
         self.strokes = strokes
 
@@ -275,7 +283,8 @@ class StrokeCanvas(anywidget.AnyWidget):
 
         Args:
             what: ``mask`` (PNG, 255 and 0), ``cutout`` (PNG with alpha), ``rle`` or ``polygon``
-                (a COCO file of one picture and its annotation), ``strokes`` (JSON).
+                (a COCO file of one picture and its annotation, which lies on the picture as
+                :func:`nseg_lib.coco.turn` has it), ``strokes`` (JSON).
 
         Raises:
             DataError: no picture yet, an empty mask, or an unknown ``what``.
@@ -295,7 +304,8 @@ class StrokeCanvas(anywidget.AnyWidget):
             return f"{stem}_cutout.png", results.cutout_png(self.image, self.mask)
         if what in ("rle", "polygon"):
             record = {"id": 1, "file_name": self.name, "width": width, "height": height}
-            drawn = results.annotation(self.mask, polygons=what == "polygon")
+            mask = pictures.as_readers_turn(self.mask, self._orientation)
+            drawn = results.annotation(mask, polygons=what == "polygon")
             return f"{stem}_coco.json", results.as_json(results.document([record], [drawn]))
         raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
 
@@ -406,7 +416,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         self._recorded = True
         self._session, name = session.state(), session.path.name
         try:
-            image = pictures.read(session.path) if image is None else image
+            image = session.read_image() if image is None else image
             (strokes, mask), others = session.drawn(), session.others()
             for each in (mask, others):
                 if each is not None and each.shape != image.shape[:2]:

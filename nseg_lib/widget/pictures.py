@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags
 from PIL import Image as Pillow
 
-from nseg_lib.coco import DataError, read_image
+from nseg_lib.coco import DataError, open_picture, to_rgb, turn
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -32,8 +34,8 @@ class _Upload(io.BytesIO):
         return self.name
 
 
-def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> Image:
-    """A picture as uint8 H×W×3 RGB, upright.
+def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tuple[Image, int]:
+    """A picture as uint8 H×W×3 RGB, upright, and the EXIF orientation that it had; 1 of an array.
 
     Args:
         source: a path, a file's bytes, or an array: uint8 or bool H×W, H×W×3 or H×W×4 (alpha goes
@@ -46,9 +48,9 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> Im
     if isinstance(source, bytes):
         upload = _Upload(source)
         upload.name = Path(name).name
-        return read_image(cast(Path, upload))
+        return _read_file(cast(Path, upload))
     if isinstance(source, str | Path):
-        return read_image(Path(source))
+        return _read_file(Path(source))
     if not isinstance(source, np.ndarray):
         raise DataError(f"{name}: a path, bytes or an array is needed, not {type(source).__name__}")
     values = source.astype(np.uint8) * 255 if source.dtype == np.bool_ else source
@@ -62,7 +64,42 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> Im
     picture = Pillow.fromarray(values[..., 0] if values.ndim == 3 and channels == 1 else values)
     if channels == 4:
         picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+    return np.array(picture.convert("RGB")), 1
+
+
+def _read_file(path: Path) -> tuple[Image, int]:
+    stored = open_picture(path)
+    try:
+        return to_rgb(turn(stored, None)), stored.getexif().get(ExifTags.Base.Orientation, 1)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+_TURNED_BACK: dict[int, Callable[[Mask], Mask]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.T,
+    6: lambda a: np.rot90(a),
+    7: lambda a: a[::-1, ::-1].T,
+    8: lambda a: np.rot90(a, -1),
+}
+"""EXIF orientation → from an upright picture to its stored pixels."""
+
+
+def as_readers_turn(mask: Mask, orientation: int) -> Mask:
+    """The mask of an upright picture, laid on the picture as those have it who read it by a COCO
+    record of this size: they leave it as it is stored where it has this size so (see
+    :func:`nseg_lib.coco.turn`).
+
+    Args:
+        mask: bool H×W.
+        orientation: the picture's, as :func:`read` gives it.
+    """
+    height, width = mask.shape
+    if orientation not in _TURNED_BACK or (orientation >= 5 and height != width):
+        return mask
+    return np.ascontiguousarray(_TURNED_BACK[orientation](mask))
 
 
 def shown_size(height: int, width: int, most: float = MAX_SHOWN) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nseg_lib.coco import DataError, read_json, rle_to_mask
+from nseg_lib.coco import DataError, open_picture, read_json, rle_to_mask, to_rgb, turn
 from nseg_lib.provenance import write_atomic
 from nseg_lib.strokes import check_strokes
 from nseg_lib.widget import results
@@ -88,6 +88,27 @@ class FolderSession:
     def path(self) -> Path:
         """The picture at hand."""
         return self.pictures[self.index]
+
+    def read_image(self) -> NDArray[np.uint8]:
+        """The picture at hand, uint8 H×W×3 RGB, as every reader of the file has it.
+
+        It is turned as :func:`nseg_lib.coco.turn` does for the size in its record; one without a
+        record gets the size of the upright picture. So a photograph taken on its side comes
+        upright, but one upside down, mirrored or square stays as it is stored: turning does not
+        change its size, and a COCO record has no other field that could ask for it.
+
+        Raises:
+            DataError: no picture, a broken one, or one of another size than its record's.
+        """
+        record = self._image_record() or {}
+        height, width = record.get("height"), record.get("width")
+        stored = open_picture(self.path)
+        try:
+            if height is None or width is None:
+                width, height = turn(stored, None).size
+            return to_rgb(turn(stored, (height, width)))
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
 
     def go(self, step: int) -> bool:
         """Move on by ``step`` pictures (1 next, -1 previous); False where the folder ends."""
@@ -219,14 +240,19 @@ class FolderSession:
 
     def _image_id(self, mask: NDArray[np.bool_]) -> int:
         """The id of the picture's record, which is made where there is none."""
-        for record in self.content["images"]:
-            if record.get("file_name") == self.path.name:
-                return int(record["id"])
+        known = self._image_record()
+        if known is not None:
+            return int(known["id"])
         height, width = mask.shape
         number = self._next_id("images")
         record = {"id": number, "file_name": self.path.name, "width": width, "height": height}
         self.content["images"].append(record)
         return number
+
+    def _image_record(self) -> dict[str, Any] | None:
+        """The record of the picture at hand."""
+        records = self.content["images"]
+        return next((r for r in records if r.get("file_name") == self.path.name), None)
 
     # --- categories ---
 
