@@ -72,7 +72,6 @@ mpl.rcParams.update(
         "axes.spines.right": False,
         "axes.grid": False,
         "image.cmap": "gray",
-        "image.interpolation": "nearest",
     }
 )
 

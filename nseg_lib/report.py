@@ -158,7 +158,8 @@ BEYOND = {
         "one, the bar the median; what runs off the panel is written. The moves are of the mean of "
         "one network, the differences of two: where two networks share pictures and strokes, as "
         "ours do, part of a move is common to both and cancels. Strokes drawn anew are measured on "
-        "the stroke itself and the two smallest networks, and also change which pictures drop out. "
+        "the stroke itself and the two smallest networks, the draw of all tables among them, and "
+        "also change which pictures drop out. "
         "The authors' epochs have strokes drawn anew at each, ours are on frozen ones. “res for "
         "tiny” is two networks that differ in the stroke added to the logits alone, at equal "
         "widths, loss and seed.",

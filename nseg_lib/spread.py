@@ -73,11 +73,14 @@ Found = list[tuple[str, float]]
 
 
 def _redraws(e: Evidence, metric: str) -> Found:
-    """Each draw's mean less the mean over draws."""
+    """Each draw's mean less the mean over draws; draw 0 is that of all tables."""
     found: Found = []
+    judged = e.results[e.results["split"] == e.splits[-1]]
     for method, draws in e.redraws.groupby("method", sort=False):
-        off = draws[metric] - draws[metric].mean()
-        found += [(f"{method}, draw {d}", v) for d, v in zip(draws["draw"], off, strict=True)]
+        own = judged.loc[judged["method"] == method, metric].mean()
+        means = pd.Series([own, *draws[metric]], [0, *draws["draw"]])
+        off = means - means.mean()
+        found += [(f"{method}, draw {draw}", value) for draw, value in off.items()]
     return found
 
 

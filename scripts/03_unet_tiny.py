@@ -28,8 +28,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nseg_lib import Refiner, course, diagrams, exercises, figures, models
-from nseg_lib import runs as trained_networks
+from nseg_lib import course, diagrams, exercises, figures, models
 from nseg_lib.inputs import network_input
 from nseg_lib.notebooks import project_root
 from nseg_lib.tracing import trace
@@ -324,13 +323,11 @@ assert odd[-1].shape == (1, 427, 333)
 # %% [markdown]
 # ## What is inside?
 #
-# Some channels on the way through, for the photograph from above. Where a trained `tiny16-32` was
-# found, you see what it learned; where not, the weights are random.
+# Some channels on the way through, for the photograph from above. The network is a trained
+# `tiny16-32`: one of yours where there is one, else the one that comes with nseg.
 
 # %%
-found = trained_networks.find(ROOT / runs).get("tiny16-32_bce-dice")
-network = Refiner.load(found[0].weights).network if found else library
-print("trained" if found else "random weights: no trained network was found")
+network = course.refiner(ROOT / runs, "tiny16-32_bce-dice", ROOT / photos).network
 
 seen = {}
 for name in ("encoder.0", "encoder.1", "bottleneck", "decoder.0", "decoder.1"):

@@ -125,8 +125,8 @@ _ = figures.save(figure4, OUT / "figures" / "figure4", data4, profile=profile)
 # ## What do gates look at?
 #
 # Now a trained network. Where `attn32-256` was trained, it is used; where not, the next cell trains
-# a small one (widths 16 and 32) for a moment, and says so. The photograph is halved: it then has
-# about the size of the pictures that the built-in sample trains on.
+# a small one (widths 16 and 32) for a moment, and says so. The photograph is halved, towards
+# the size of the pictures that the built-in sample trains on.
 
 # %%
 refiner = course.refiner(ROOT / runs, "attn32-256_bce-dice-bound", DATA, widths=[16, 32])

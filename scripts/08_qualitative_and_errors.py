@@ -195,7 +195,7 @@ pd.DataFrame(table, columns=columns).set_index("stroke").rename_axis(None).style
 # ## Three failure modes, measured
 #
 # Section 3.4 of the paper names three kinds of pictures on which its models fail: **ambiguous
-# strokes**, **cluttered backgrounds**, **small objects**. It shows examples. An example proves
+# strokes**, **cluttered backgrounds**, **small objects**. It shows an example of the first. An example proves
 # that a failure *exists*; whether it is *more frequent* there takes three steps:
 #
 # 1. Give each picture a number: how good its stroke is, how busy its surroundings, how small its
@@ -376,6 +376,8 @@ for row in ends:
 
 # %% [markdown]
 # ## Exercises
+#
+# Solutions are in `solutions/08_qualitative_and_errors.py`.
 #
 # **1. Precision and recall.** Of a predicted mask and a target. An empty prediction has precision
 # 1: nothing in it is wrong.

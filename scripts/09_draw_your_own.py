@@ -258,7 +258,7 @@ if len(judged):
 
 # %% [markdown]
 # *What to look for:* compare "the stroke" with each network *within* a kind of stroke: is the mask
-# better than what was handed in? Then compare the kinds: which simulation is like your hand? Six
+# better than what was handed in? Then compare the kinds: which simulation is like your hand? So few
 # photographs prove nothing; they show what to measure. Your own strokes on pictures of your own are
 # the test that counts. `nseg annotate DIR` opens the same canvas over a folder, as many objects a
 # picture as you like, and writes a COCO file that keeps the strokes.

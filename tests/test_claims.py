@@ -341,6 +341,9 @@ def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evi
         assert np.isnan(of_metric.loc["another seed", "moves"])
         assert len(of_metric.loc["an epoch earlier or later, authors"]) == 16
         assert (of_metric["moves"].dropna() >= 0).all()
+        drawn = of_metric.loc["strokes drawn anew"].set_index("of")["moves"]
+        assert "identity, draw 0" in drawn, "the draw of all tables"
+        assert len(drawn) == 3 * (1 + measured.DRAWS)
     without = replace(half, results=half.results[half.results["method"] != TINY])
     for e, there in ((half, True), (without, False)):  # a log alone is of a run that goes on
         own = spread.data(e).query("source == 'an epoch earlier or later, ours'")["of"]

@@ -222,6 +222,15 @@ def test_a_network_trained_by_hand_is_taken_over(project):
     assert to_do(project)[TINY] == "there, but not recorded"
     do(project, TINY)
     assert list(to_do(project)) == ["evidence", "page"], "the list of runs says where from"
+    sidecar = folder / "weights.safetensors.json"
+    ended = "2020-01-01T00:00:00+00:00"
+    known = json.loads(sidecar.read_text()) | {"finished": ended}
+    del known["made_from"]  # as training by hand leaves it
+    sidecar.write_text(json.dumps(known))
+    do(project, TINY)
+    record = json.loads(sidecar.read_text())
+    assert record["made_from"], "recorded anew"
+    assert record["finished"] == ended, "when it was trained, not when it was recorded"
     assert (folder / "weights.safetensors").stat().st_mtime_ns == before
 
 
