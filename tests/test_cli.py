@@ -175,7 +175,7 @@ def test_a_mistake_that_a_worker_meets_is_one_line_too(tiny_data: Path, tmp_path
     command = ("train", "res16-32_bce-dice", "--data", root, "--out", tmp_path / "r")
     done = nseg(*command, "--workers", 1, "--set", "model.widths=[8]", status=2)
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert done.stderr.startswith(str(root / "train"))
+    assert done.stderr.startswith(f"nseg: {root}/train")
 
 
 def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
