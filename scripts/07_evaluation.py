@@ -321,7 +321,7 @@ means = [rng.choice(added, len(added)).mean() for _ in range(1000)]
 low, high = np.percentile(means, [2.5, 97.5])
 
 fig, ax = plt.subplots(figsize=(5, 2.4), layout="constrained")
-ax.hist(means, bins=40, color=figures.colour(best))
+ax.hist(means, bins=25, color=figures.colour(best))
 for x in (low, high):
     ax.axvline(x, color="black", ls="--")
 ax.axvline(0, color=figures.PALETTE["identity"])
