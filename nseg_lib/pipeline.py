@@ -49,7 +49,7 @@ def reproduce(
         keep_trained: record trained networks whose configuration and data fit as they are,
             though the library has changed since; their sidecars name what changed. One that was
             trained elsewhere, or ended after fewer epochs, is taken over; the list of runs says
-            that it was cut short.
+            that it was cut short. Nothing is trained anew that was to be kept and cannot be.
         say: takes lines for the console.
 
     Returns:
@@ -63,7 +63,11 @@ def reproduce(
         say(f"{problem}; edit the script, then: python -m nseg_lib.notebooks sync")
     steps = graph.build(root, profile)
     if keep_trained and not dry_run:
-        _keep_trained(root, steps, say)
+        if not _data(root, profile, steps, models, coco):
+            return False
+        if lost := _keep_trained(root, steps, say):
+            say(f"nothing was trained: without --keep-trained, {', '.join(lost)} are made anew")
+            return False
     states = graph.plan(root, steps)
     todo = {step: state for step, state in states.items() if state.kind != "done"}
     page = graph_page(root, profile)
@@ -199,14 +203,41 @@ def _mark(
             mark.unlink(missing_ok=True)
 
 
-def _keep_trained(root: Path, steps: Mapping[str, Step], say: Say) -> None:
+def _data(
+    root: Path,
+    profile: Profile,
+    steps: Mapping[str, Step],
+    models: list[str] | None,
+    coco: Path | None,
+) -> bool:
+    """Make the data that are missing or stale, before anything is held against them."""
+    states = graph.plan(root, steps)
+    _check_coco(root, profile, coco, states)
+    for name in [n for n, step in steps.items() if step.kind == "data"]:
+        if states[name].kind != "done":
+            words = [
+                profile.name,
+                name,
+                ",".join(models or []),
+                str(coco.resolve() if coco else ""),
+            ]
+            command = [sys.executable, "-m", "nseg_lib.steps", *words]
+            if subprocess.run(command, cwd=root, env=_environment(profile), check=False).returncode:
+                return False
+    return True
+
+
+def _keep_trained(root: Path, steps: Mapping[str, Step], say: Say) -> list[str]:
+    """Record what fits as it is; the steps that were trained here and do not fit."""
     from nseg_lib.steps import adopt, rewrite_record, trained_settings
 
+    lost = []
     for step in steps.values():
         state = graph.state(root, step)
         if step.kind == "train" and state.kind == "missing" and step.artefact.is_file():
             other = adopt(root, step)
             say(f"cannot take over {step.name}: {other}" if other else f"took over {step.name}")
+            lost += [step.name] * bool(other)
         elif step.kind == "train" and state.kind == "stale":
             theirs = trained_settings(step.artefact.parent).items()
             added = [f"{k}: unset → {v}" for k, v in theirs]  # settings that came later
@@ -215,3 +246,5 @@ def _keep_trained(root: Path, steps: Mapping[str, Step], say: Say) -> None:
                 say(f"kept {step.name} though {', '.join(state.why)}")
             else:
                 say(f"cannot keep {step.name}: {', '.join(state.why)}")
+                lost.append(step.name)
+    return lost

@@ -295,6 +295,31 @@ def test_a_setting_that_came_later_leaves_trained_networks_as_they_are(project):
     assert TINY not in to_do(project)
 
 
+def test_what_cannot_be_kept_is_not_trained_anew_unasked(project):
+    edit(project / "workflow" / "profiles" / "toy.yml", "epochs: 1", "epochs: 2")
+    weights = project / "runs/toy/tiny16-32_bce-dice/seed42/weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    run = nseg(project, "reproduce", "--profile", "toy", "--keep-trained")
+    assert run.returncode != 0
+    assert f"nothing was trained: without --keep-trained, {TINY}, {RES} are made" in run.stdout
+    assert weights.stat().st_mtime_ns == before
+    assert not weights.parent.with_name("seed42.replaced").exists()
+
+
+def test_data_are_made_before_networks_are_held_against_them(project):
+    losses = project / "nseg_lib" / "losses.py"
+    losses.write_text(losses.read_text() + "SHARPER = 1\n")
+    (strokes,) = (project / "data/toy/strokes").glob("val_erode*")
+    good = strokes.read_bytes()
+    strokes.write_bytes(good + b" ")
+    run = nseg(project, "reproduce", "--profile", "toy", "--keep-trained")
+    assert f"kept {TINY} though nseg_lib/losses.py changed" in run.stdout
+    assert strokes.read_bytes() == good
+    assert not list(project.glob("runs/toy/*/seed42.replaced"))
+    assert run.returncode == 0
+    assert not to_do(project)
+
+
 def test_a_run_that_was_cut_short_is_taken_over_on_request_and_listed_so(project):
     sidecar = project / "runs/toy/tiny16-32_bce-dice/seed42/weights.safetensors.json"
     sidecar.unlink()
