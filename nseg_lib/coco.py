@@ -338,7 +338,13 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
         DataError: the file is missing, a folder, damaged or truncated, of another kind, larger than
             `LARGEST`, or not of this size.
     """
-    picture = open_picture(path)
+    return as_rgb(path, open_picture(path), size)
+
+
+def as_rgb(
+    path: Path, picture: Image.Image, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """What `read_image` makes of the picture that `open_picture` decoded; errors name its path."""
     try:
         return to_rgb(turn(picture, size))
     except DataError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nseg_lib import graph, notebooks, profiles
@@ -63,7 +63,7 @@ def reproduce(
         say(f"{problem}; edit the script, then: python -m nseg_lib.notebooks sync")
     steps = graph.build(root, profile)
     if keep_trained and not dry_run:
-        if not _data(root, profile, steps, models, coco):
+        if not _make_data(root, profile, steps, models, coco):
             return False
         if lost := _keep_trained(root, steps, say):
             say(f"nothing was trained: without --keep-trained, {', '.join(lost)} are made anew")
@@ -152,6 +152,14 @@ def snakemake_command(
     return [*command, *(["--dry-run"] if dry_run else [])]
 
 
+def step_command(
+    profile: Profile, name: str, models: Sequence[str] = (), coco: str | Path = ""
+) -> list[str]:
+    """The command line that does one step, in a process of its own."""
+    words = [profile.name, name, ",".join(models), str(coco)]
+    return [sys.executable, "-m", "nseg_lib.steps", *words]
+
+
 def _environment(profile: Profile) -> dict[str, str]:
     threads = str(profile.threads)
     quick = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
@@ -203,7 +211,7 @@ def _mark(
             mark.unlink(missing_ok=True)
 
 
-def _data(
+def _make_data(
     root: Path,
     profile: Profile,
     steps: Mapping[str, Step],
@@ -215,13 +223,7 @@ def _data(
     _check_coco(root, profile, coco, states)
     for name in [n for n, step in steps.items() if step.kind == "data"]:
         if states[name].kind != "done":
-            words = [
-                profile.name,
-                name,
-                ",".join(models or []),
-                str(coco.resolve() if coco else ""),
-            ]
-            command = [sys.executable, "-m", "nseg_lib.steps", *words]
+            command = step_command(profile, name, models or (), coco.resolve() if coco else "")
             if subprocess.run(command, cwd=root, env=_environment(profile), check=False).returncode:
                 return False
     return True

@@ -376,6 +376,26 @@ def test_annotate_takes_a_shipped_network_by_its_name(
     assert "no such checkpoint" in refused("annotate", ".", "-c", "tiny")
 
 
+@pytest.mark.parametrize("option", [(), ("--mask",), ("--background",)])
+def test_a_photo_with_a_line_painted_on_it_is_no_stroke(
+    tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    stroke = np.zeros((40, 60), bool)
+    stroke[18:22, 10:50] = True
+    pictures.write_png(tmp_path / "photo.png", photo)
+    pictures.write_png(tmp_path / "stroke.png", stroke)
+    painted = np.where(stroke[..., None], np.uint8([255, 0, 0]), photo)
+    Image.fromarray(painted).save(tmp_path / "painted.jpg", quality=95)
+    given = (*option, "painted.jpg") if option else ()
+    first = "stroke.png" if option else "painted.jpg"
+    arguments = [tmp_path / a if "." in a else a for a in (first, *given)]
+    error = nseg("refine", tmp_path / "photo.png", *arguments, status=2).stderr
+    assert f"painted.jpg: shows {tmp_path / 'photo.png'} itself" in error
+    assert not (tmp_path / "photo_mask.png").exists()
+
+
 # --- in a checkout --------------------------------------------------------------------------------
 
 
@@ -412,76 +432,3 @@ def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
     listed = [line.split()[1] for line in (weights / "SHA256SUMS").read_text().splitlines()]
     assert listed == ["lite0.safetensors", f"{name}.safetensors"]
     assert (weights / f"{name}.json").read_text() == "new"
-
-
-# --- strokes in -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("option", [(), ("--mask",), ("--background",)])
-def test_a_photo_with_a_line_painted_on_it_is_no_stroke(
-    tmp_path: Path, option: tuple[str, ...]
-) -> None:
-    rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    stroke = np.zeros((40, 60), bool)
-    stroke[18:22, 10:50] = True
-    pictures.write_png(tmp_path / "photo.png", photo)
-    pictures.write_png(tmp_path / "stroke.png", stroke)
-    painted = np.where(stroke[..., None], np.uint8([255, 0, 0]), photo)
-    Image.fromarray(painted).save(tmp_path / "painted.jpg", quality=95)
-    given = (*option, "painted.jpg") if option else ()
-    first = "stroke.png" if option else "painted.jpg"
-    arguments = [tmp_path / a if "." in a else a for a in (first, *given)]
-    error = nseg("refine", tmp_path / "photo.png", *arguments, status=2).stderr
-    assert f"painted.jpg: shows {tmp_path / 'photo.png'} itself" in error
-    assert not (tmp_path / "photo_mask.png").exists()
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_strokes_on_black_and_on_clear_layers_read_alike(tmp_path: Path, mode: str) -> None:
-    stroke = np.zeros((12, 20), bool)
-    stroke[3:7, 5:15] = True
-    if mode == "RGBA":
-        pixels = np.zeros((12, 20, 4), np.uint8)
-        pixels[stroke] = (10, 200, 30, 255)
-        Image.fromarray(pixels).save(tmp_path / "s.png")
-    else:
-        Image.fromarray(stroke.astype(np.uint8) * 255).convert(mode).save(tmp_path / "s.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
-
-
-def test_a_stroke_is_read_as_its_photograph_is(tmp_path: Path) -> None:
-    stroke = np.zeros((20, 30), bool)
-    stroke[5:10, 3:9] = True
-    turned = Image.fromarray(stroke.astype(np.uint8) * 255)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    turned.save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(pictures.read_stroke(tmp_path / "turned.png"), np.rot90(stroke, -1))
-    deep = np.where(stroke, 65535, 300).astype(np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "deep.png"), stroke)
-
-
-def test_a_few_clear_pixels_do_not_make_all_that_is_opaque_brushed(tmp_path: Path) -> None:
-    stroke = np.zeros((20, 30), bool)
-    stroke[5:10, 3:9] = True
-    pixels = np.zeros((20, 30, 4), np.uint8)
-    pixels[..., 3] = 255
-    pixels[0, 0, 3] = 0  # one clear pixel in a corner
-    pixels[stroke, :3] = 255
-    Image.fromarray(pixels).save(tmp_path / "s.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
-
-
-@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 0), (255, 255, 255)])
-@pytest.mark.parametrize("share", [0.2, 0.7])
-def test_a_clear_layer_is_painted_in_any_colour(
-    tmp_path: Path, colour: tuple[int, int, int], share: float
-) -> None:
-    stroke = np.zeros((20, 30), bool)
-    stroke[: round(20 * share)] = True
-    pixels = np.zeros((20, 30, 4), np.uint8)
-    pixels[stroke] = (*colour, 255)
-    Image.fromarray(pixels).save(tmp_path / "s.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)

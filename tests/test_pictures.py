@@ -1,4 +1,4 @@
-"""Reading pictures: every mode and orientation, and what is refused and how."""
+"""Reading pictures and strokes: every mode and orientation, and what is refused and how."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nseg_lib import coco
+from nseg_lib import coco, pictures
 from nseg_lib.coco import DataError
 
 
@@ -174,3 +174,56 @@ def test_a_split_reads_a_picture_in_its_records_size(tmp_path: Path) -> None:
         split.read_image(1)
     with pytest.raises(DataError, match="split train has no picture 7"):
         split.read_image(7)
+
+
+# --- strokes in -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_strokes_on_black_and_on_clear_layers_read_alike(tmp_path: Path, mode: str) -> None:
+    stroke = np.zeros((12, 20), bool)
+    stroke[3:7, 5:15] = True
+    if mode == "RGBA":
+        pixels = np.zeros((12, 20, 4), np.uint8)
+        pixels[stroke] = (10, 200, 30, 255)
+        Image.fromarray(pixels).save(tmp_path / "s.png")
+    else:
+        Image.fromarray(stroke.astype(np.uint8) * 255).convert(mode).save(tmp_path / "s.png")
+    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
+
+
+def test_a_stroke_is_read_as_its_photograph_is(tmp_path: Path) -> None:
+    stroke = np.zeros((20, 30), bool)
+    stroke[5:10, 3:9] = True
+    turned = Image.fromarray(stroke.astype(np.uint8) * 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(pictures.read_stroke(tmp_path / "turned.png"), np.rot90(stroke, -1))
+    deep = np.where(stroke, 65535, 300).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert np.array_equal(pictures.read_stroke(tmp_path / "deep.png"), stroke)
+
+
+def test_a_few_clear_pixels_do_not_make_all_that_is_opaque_brushed(tmp_path: Path) -> None:
+    stroke = np.zeros((20, 30), bool)
+    stroke[5:10, 3:9] = True
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[..., 3] = 255
+    pixels[0, 0, 3] = 0  # one clear pixel in a corner
+    pixels[stroke, :3] = 255
+    Image.fromarray(pixels).save(tmp_path / "s.png")
+    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 0), (255, 255, 255)])
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_a_clear_layer_is_painted_in_any_colour(
+    tmp_path: Path, colour: tuple[int, int, int], share: float
+) -> None:
+    stroke = np.zeros((20, 30), bool)
+    stroke[: round(20 * share)] = True
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[stroke] = (*colour, 255)
+    Image.fromarray(pixels).save(tmp_path / "s.png")
+    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)

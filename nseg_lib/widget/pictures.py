@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL import Image as Pillow
 
-from nseg_lib.coco import DataError, open_picture, to_rgb, turn
+from nseg_lib.coco import DataError, as_rgb, open_picture
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -69,10 +69,7 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tu
 
 def _read_file(path: Path) -> tuple[Image, int]:
     stored = open_picture(path)
-    try:
-        return to_rgb(turn(stored, None)), stored.getexif().get(ExifTags.Base.Orientation, 1)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    return as_rgb(path, stored), stored.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 _TURNED_BACK: dict[int, Callable[[Mask], Mask]] = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nseg_lib.coco import DataError, open_picture, read_json, rle_to_mask, to_rgb, turn
+from nseg_lib.coco import DataError, as_rgb, open_picture, read_json, rle_to_mask
 from nseg_lib.provenance import write_atomic
 from nseg_lib.strokes import check_strokes
 from nseg_lib.widget import results
@@ -100,15 +100,11 @@ class FolderSession:
         Raises:
             DataError: no picture, a broken one, or one of another size than its record's.
         """
-        record = self._image_record() or {}
+        record, stored = self._image_record() or {}, open_picture(self.path)
         height, width = record.get("height"), record.get("width")
-        stored = open_picture(self.path)
-        try:
-            if height is None or width is None:
-                width, height = turn(stored, None).size
-            return to_rgb(turn(stored, (height, width)))
-        except DataError as error:
-            raise DataError(f"{self.path}: {error}") from error
+        if height is None or width is None:
+            height, width = as_rgb(self.path, stored).shape[:2]
+        return as_rgb(self.path, stored, (height, width))
 
     def go(self, step: int) -> bool:
         """Move on by ``step`` pictures (1 next, -1 previous); False where the folder ends."""
