@@ -51,7 +51,9 @@ def unpack(packed: Path) -> None:
     """Unpack the parts that are here and install the wheels that are missing."""
     for part in sorted(packed.glob("data*.tar")):
         with tarfile.open(part) as tar:
-            tar.extractall(ROOT, filter="data")
+            # Python before 3.11.4 has no filters and ignores this.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(ROOT)
         print(f"unpacked {part.name}")
     missing = [name for module, name in NEEDED.items() if not importlib.util.find_spec(module)]
     for name in missing:
