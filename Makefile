@@ -27,11 +27,12 @@ status: setup  ## what of PROFILE is done, stale or missing
 test: setup  ## run the tests
 	$(BIN)/pytest
 
-check: setup  ## lint, formatting, types, notebooks in step with their scripts
+check: setup  ## lint, formatting, types, layers, notebooks in step with their scripts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m nseg_lib.notebooks check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m reproduction.notebooks check
 
 draw: setup  ## brush over a picture in the browser
 	$(BIN)/python -m nseg_lib.widget.app notebooks/09_draw_your_own.ipynb

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nseg_lib import config, models, provenance
+from nseg_lib import config, files, provenance
+from nseg_lib import networks as models
 from nseg_lib.refine import Refiner
 
 HEIGHT, WIDTH = 480, 640
@@ -58,7 +59,7 @@ def main() -> None:
     device = f"{provenance.describe_device()}, one used"
     out = Path(__file__).parent / "results" / "latency.json"
     record = {"height": HEIGHT, "width": WIDTH, "device": device, "models": found}
-    provenance.write_atomic(out, json.dumps(record, indent=1) + "\n")
+    files.write_atomic(out, json.dumps(record, indent=1) + "\n")
     settings = {"answers": arguments.answers, "threads": 1}
     provenance.write_sidecar(out, settings, [], time.monotonic() - began)
 

@@ -23,9 +23,11 @@ import cv2
 import numpy as np
 from scipy.spatial.distance import directed_hausdorff
 
-from nseg_lib.metrics import Mask, evaluate_mask
-from nseg_lib.provenance import write_atomic, write_sidecar
-from nseg_lib.strokes import make_stroke
+from nseg_lib.arrays import Mask
+from nseg_lib.evaluation.metrics import evaluate_mask
+from nseg_lib.files import write_atomic
+from nseg_lib.provenance import write_sidecar
+from nseg_lib.strokes.recipes import make_stroke
 
 RESULT = Path(__file__).parent / "results" / "metrics.json"
 HEIGHT, WIDTH = 480, 640

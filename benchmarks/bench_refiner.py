@@ -54,8 +54,9 @@ def child(wanted: str, sam: str | None) -> dict[str, Any]:
     import numpy as np
     from skimage import data
 
-    from nseg_lib.interactive import methods, plain
-    from nseg_lib.strokes import make_stroke
+    from nseg_lib.evaluation import methods
+    from nseg_lib.strokes import plain
+    from nseg_lib.strokes.recipes import make_stroke
 
     cv2.setNumThreads(THREADS)
     photo = cv2.resize(data.coffee(), (640, 480), interpolation=cv2.INTER_AREA)
@@ -126,8 +127,9 @@ def summarise(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    from nseg_lib.interactive import methods
-    from nseg_lib.provenance import write_atomic, write_sidecar
+    from nseg_lib.evaluation import methods
+    from nseg_lib.files import write_atomic
+    from nseg_lib.provenance import write_sidecar
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("methods", nargs="*", help="default: all that need no file")

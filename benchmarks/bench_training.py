@@ -6,8 +6,8 @@ thread each, and prints the share of data preparation. A loader process prepares
 while the network computes, so preparation limits training only where the ratio exceeds the number
 of loader processes.
 
-The compute is timed once more in a second process without ``nseg_lib.training.reuse_memory``, which
-every training calls: what leaving freed memory to the system would cost.
+The compute is timed once more in a second process without ``nseg_lib.training.unet.reuse_memory``,
+which every training calls: what leaving freed memory to the system would cost.
 
     python benchmarks/bench_training.py --data data/sample [--scale 0.5] [--model NAME]
 """
@@ -28,12 +28,14 @@ from pathlib import Path
 import cv2
 import torch
 
-from nseg_lib import coco, config, models, provenance
-from nseg_lib.datasets import rescale
-from nseg_lib.inputs import network_input
-from nseg_lib.losses import RefinementLoss
-from nseg_lib.strokes import MIN_STROKE_AREA, make_stroke
-from nseg_lib.training import reuse_memory
+from nseg_lib import config, files, provenance
+from nseg_lib import networks as models
+from nseg_lib.data import coco
+from nseg_lib.data.images import rescale
+from nseg_lib.networks.inputs import network_input
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA, make_stroke
+from nseg_lib.training.losses import RefinementLoss
+from nseg_lib.training.unet import reuse_memory
 
 DATA = ("picture", "mask", "stroke", "input")
 COMPUTE = ("forward", "backward", "optimiser")
@@ -125,7 +127,7 @@ def main() -> None:
         key=lambda r: (r["model"], r["scale"]),
     )
     path.parent.mkdir(exist_ok=True)
-    provenance.write_atomic(path, json.dumps(rows, indent=1) + "\n")
+    files.write_atomic(path, json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from playwright.async_api import TimeoutError, async_playwright
 
-from nseg_lib.provenance import write_atomic, write_sidecar
+from nseg_lib.files import write_atomic
+from nseg_lib.provenance import write_sidecar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import browser

@@ -20,10 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nseg_lib.baselines import is_coarse_mask
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.evaluation.baselines import is_coarse_mask
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 Point = tuple[float, float, float]
 """x, y in pixels of the picture, and a label."""
@@ -81,7 +80,7 @@ class MiniSam:
     def predict(
         self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
     ) -> Mask:
-        """The object, bool H×W; arguments as in :mod:`nseg_lib.interactive.methods`."""
+        """The object, bool H×W; arguments as in :mod:`nseg_lib.evaluation.methods`."""
         if mask is None and not background.any() and is_coarse_mask(stroke):
             if is_box(stroke):
                 return self._decode(image, box(stroke, 0.0), None)[0]
@@ -205,7 +204,7 @@ def _file(folder: Path, name: str) -> Path:
 def main() -> None:
     import argparse
 
-    from nseg_lib.interactive import measure
+    from nseg_lib.evaluation import measure
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="holds encoder.onnx and sam.onnx")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from nseg_lib import cli_data, cli_reports
+from nseg_lib import cli_data
 from nseg_lib import config as configuration
 from nseg_lib.console import console, say, warn
 
@@ -30,7 +30,7 @@ def list_models(
 
     Example: nseg models --json
     """
-    from nseg_lib import models
+    from nseg_lib import networks as models
 
     sizes = [models.size(name) for name in configuration.names()]
     if as_json:
@@ -90,7 +90,7 @@ def train(
 
     Example: nseg train tiny16-32_bce-dice --data data/sample --set training.epochs=10
     """
-    from nseg_lib import training
+    from nseg_lib.training import unet as training
 
     config = configuration.load(model, overrides(settings))
     folder = out or Path("runs") / config.name / f"seed{config.training.seed}"
@@ -122,9 +122,9 @@ def train_refiner(
 
     Example: nseg train-refiner --data data/coco1000 --set training.steps=2000
     """
-    from nseg_lib.interactive import config as recipes
-    from nseg_lib.interactive import training
-    from nseg_lib.refine import usable_device
+    from nseg_lib.networks import recipe as recipes
+    from nseg_lib.networks.weights import usable_device
+    from nseg_lib.training import refiner as training
 
     if usable_device(device).index is not None:
         raise configuration.ConfigError(f"--device must be cpu or cuda, got '{device}'")
@@ -160,7 +160,7 @@ def evaluate(
     Writes OUT/results.csv (a row per method and picture; goes on where it stopped) and a table
     per split. Example: nseg evaluate runs/*/seed42/weights.safetensors --data data/sample
     """
-    from nseg_lib import judge
+    from nseg_lib.evaluation import judge
 
     for table in judge.judge(checkpoints or [], data, out, splits, scale, progress=True):
         print(table.read_text(encoding="utf-8"))
@@ -194,7 +194,7 @@ def evaluate_refiner(
     NSEG_SCRIBBLES names their folder.
     Example: nseg evaluate-refiner identity grabcut --data data/coco1000 --pictures 5
     """
-    from nseg_lib.interactive import measure, methods
+    from nseg_lib.evaluation import measure, methods
 
     plan = measure.plan(
         data, out, split, kinds=kinds, strokes=strokes, pictures=pictures, corrected=corrections
@@ -240,8 +240,10 @@ def refine(
     All pictures are taken as they are shown, turned as their EXIF says. OUT may be the MASK.
     Example: nseg refine photo.jpg stroke.png -o mask.png
     """
-    from nseg_lib import coco, pictures, records
-    from nseg_lib.refine import PRETRAINED, Refiner
+    from nseg_lib.data import coco, records
+    from nseg_lib.data import images as pictures
+    from nseg_lib.networks.weights import PRETRAINED
+    from nseg_lib.refine import Refiner
 
     out = out or Path(f"{photo.stem}_mask.png")
     inputs = [path for path in (photo, stroke, background) if path is not None]
@@ -249,7 +251,7 @@ def refine(
     overlay = overlay or out.with_name(f"{out.stem}_overlay.png")
     inputs += [out] if correct is None else [out, correct]
     pictures.check_target(overlay, "--overlay", inputs)
-    image = coco.read_image(photo)
+    image = pictures.read_image(photo)
     brushed = pictures.read_stroke(stroke, like=(photo, image))
     given = {}
     for name, path in (("background", background), ("mask", correct)):
@@ -292,9 +294,6 @@ def annotate(
     )  # fmt: skip
     if status:
         raise typer.Exit(status)
-
-
-app.add_typer(cli_reports.app)
 
 
 def main() -> None:

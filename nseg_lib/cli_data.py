@@ -48,7 +48,7 @@ def reduce(
 
     Example: nseg data reduce --coco coco --images 1000 --seed 42 --out data/coco1000
     """
-    from nseg_lib import reduce as module
+    from nseg_lib.data import reduce as module
 
     made = module.reduce(coco, out, images, seed, split, test_images=test_images, copy=copy)
     numbers = ", ".join(f"{len(ids)} {name}" for name, ids in made["chosen"].items())
@@ -69,7 +69,7 @@ def fetch(
 
     Started again, it goes on where it stopped. Example: nseg data fetch --out data/coco1000
     """
-    from nseg_lib import fetch as module
+    from nseg_lib.data import fetch as module
 
     result = module.fetch(
         out, images, seed, split,
@@ -94,7 +94,7 @@ def check(
 
     Exit status 1 if it cannot be used as it stands. Example: nseg data check data/coco1000
     """
-    from nseg_lib import check as module
+    from nseg_lib.data import check as module
 
     report = module.check(folder, split, progress=True)
     for line in report.lines(None if every else SHOWN):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -13,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from nseg_lib.files import sha256, write_atomic
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder that holds the package: the repository's root in a checkout."""
@@ -91,34 +91,6 @@ def write_sidecar(
     return sidecar
 
 
-def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, and its folder, so that it is complete or not there at all.
-
-    What was there before stays until the new content is on the disk. A file that holds this
-    already keeps its date.
-
-    Raises:
-        OSError: it cannot be written; one line that names ``path``.
-    """
-    path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
-    if path.is_file() and path.read_bytes() == data:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
 def code_version(project: Path = PROJECT) -> tuple[str | None, bool | None]:
     """Commit of the code, and whether anything but artefacts differs from it.
 
@@ -168,23 +140,6 @@ def _processor() -> str:
     return next(models, platform.machine())
 
 
-def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file; of a folder, that of its files' relative names and hashes.
-
-    Raises:
-        ValueError: no such file or folder.
-    """
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        listing = "".join(f"{sha256(path / name)}  {name}\n" for name in files)
-        return hashlib.sha256(listing.encode()).hexdigest()
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file, so its hash cannot be written")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def portable_path(path: str | Path) -> str:
     """A path relative to the project, with forward slashes; its bare name if it lies outside."""
     absolute = Path(os.path.abspath(path))
@@ -212,3 +167,16 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def project_root(start: str | Path = ".") -> Path:
+    """The nearest folder with a ``pyproject.toml``, from ``start`` upwards.
+
+    Raises:
+        ValueError: there is none.
+    """
+    here = Path(start).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file():
+            return folder
+    raise ValueError(f"{here}: no pyproject.toml here or above; open the notebook in its project")

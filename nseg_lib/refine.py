@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
 import cv2
@@ -12,23 +10,22 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from nseg_lib import config as configuration
-from nseg_lib import models
+from nseg_lib.arrays import Mask
 from nseg_lib.config import Config
-from nseg_lib.datasets import scaled_size
-from nseg_lib.inputs import check_image_and_stroke, network_input
-from nseg_lib.interactive.config import RefinerConfig
-from nseg_lib.interactive.inference import answer
-from nseg_lib.interactive.network import PromptNet
-from nseg_lib.interactive.network import build as build_promptnet
-
-PRETRAINED = ("lite0", "res16-128_bce-dice", "res16-32_bce-dice", "tiny16-32_bce-dice")
-"""Networks in the package, the default first: the interactive refiner, which knows thin scribbles,
-coarse masks and corrections, and three of the paper's, which know strokes that nearly cover the
-object."""
-
-AnyConfig = Config | RefinerConfig
-Mask = NDArray[np.bool_]
+from nseg_lib.data.images import scaled_size
+from nseg_lib.networks.inputs import check_image_and_stroke, network_input
+from nseg_lib.networks.looks import answer
+from nseg_lib.networks.promptnet import PromptNet
+from nseg_lib.networks.recipe import RefinerConfig
+from nseg_lib.networks.weights import (
+    PRETRAINED,
+    AnyConfig,
+    build_network,
+    checkpoint_file,
+    parse_config,
+    shipped,
+    usable_device,
+)
 
 
 class Refiner:
@@ -80,8 +77,8 @@ class Refiner:
             raise ValueError(f"{path}: not a safetensors file ({error})") from None
         if "nseg_config" not in metadata:
             raise ValueError(f"{path}: has no 'nseg_config' in its metadata; not written by nseg")
-        config = _parse(metadata["nseg_config"], f"{path}: 'nseg_config'")
-        network = _build(config)
+        config = parse_config(metadata["nseg_config"], f"{path}: 'nseg_config'")
+        network = build_network(config)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
@@ -210,51 +207,9 @@ class Refiner:
         return self.enlarged_logits(image, stroke) > 0
 
 
-def shipped(name: str) -> Path:
-    """The file of a network of :data:`PRETRAINED`."""
-    return Path(__file__).parent / "weights" / f"{name}.safetensors"
-
-
-def checkpoint_file(wanted: str | Path) -> Path:
-    """The file of a network: of :data:`PRETRAINED` by its name, else the path as it is given."""
-    return shipped(str(wanted)) if str(wanted) in PRETRAINED else Path(wanted)
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        ValueError: it is not ``cpu``, ``cuda`` or ``cuda:N``, or this machine has no such GPU.
-    """
-    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise ValueError(f"device must be cpu, cuda or cuda:N, got '{name}'")
-    device = torch.device(name)
-    if device.type == "cuda" and not (
-        torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-    ):
-        raise ValueError(f"device {name} is not available here; cpu is")
-    return device
-
-
 def _check_plane(name: str, value: object, stroke: Mask) -> None:
     if not isinstance(value, np.ndarray) or value.dtype != np.bool_:
         got = getattr(value, "dtype", type(value).__name__)
         raise TypeError(f"{name} must be a bool array (try {name} > 0), got {got}")
     if value.shape != stroke.shape:
         raise ValueError(f"{name} must have the stroke's shape {stroke.shape}, got {value.shape}")
-
-
-def _parse(text: str, source: str) -> AnyConfig:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not valid JSON: {error}") from None
-    if isinstance(values, dict) and "network" in values:
-        return configuration.parse(values, source, RefinerConfig)
-    return configuration.parse(values, source)
-
-
-def _build(config: AnyConfig) -> torch.nn.Module:
-    if isinstance(config, RefinerConfig):
-        return build_promptnet(config)
-    return models.build(config.model)

@@ -28,9 +28,13 @@ import numpy as np  # noqa: F401 (for the exercises)
 import torch
 from IPython.display import Markdown
 
-from nseg_lib import Refiner, coco, course, exercises, figures, metrics
-from nseg_lib import runs as trained_networks
-from nseg_lib.notebooks import project_root
+from nseg_lib import Refiner
+from nseg_lib.course import exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.data import coco
+from nseg_lib.evaluation import metrics
+from nseg_lib.provenance import project_root
+from nseg_lib.training.runs import find_runs
 
 ROOT = project_root()
 DATA = course.data_set(ROOT / data)
@@ -58,13 +62,13 @@ PHOTOS = course.photographs(course.data_set(ROOT / photos))
 
 # %%
 photo = course.photograph(PHOTOS, "camera")
-crop = figures.around(photo.mask, photo.stroke)
+crop = look.around(photo.mask, photo.stroke)
 
-fig, axes = figures.panels(1, 3, size=(2.8, 2.4))
-figures.show(axes[0, 0], photo.image, crop=crop, title="the image")
-figures.show(axes[0, 1], photo.image, stroke=photo.stroke, crop=crop, title="image and stroke")
-figures.show(axes[0, 2], photo.image, mask=photo.mask, crop=crop, title="the mask we want")
-figures.legend(fig, ("stroke", "truth"))
+fig, axes = look.panels(1, 3, size=(2.8, 2.4))
+look.show(axes[0, 0], photo.image, crop=crop, title="the image")
+look.show(axes[0, 1], photo.image, stroke=photo.stroke, crop=crop, title="image and stroke")
+look.show(axes[0, 2], photo.image, mask=photo.mask, crop=crop, title="the mask we want")
+look.legend(fig, ("stroke", "truth"))
 
 # %% [markdown]
 # ## What your machine has
@@ -72,7 +76,7 @@ figures.legend(fig, ("stroke", "truth"))
 # A laptop without a graphics card is enough for every chapter. The table says what was found.
 
 # %%
-found = trained_networks.find(ROOT / runs)
+found = find_runs(ROOT / runs)
 device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, and none is needed"
 sizes = {name: len(coco.load_split(DATA, name).images) for name in coco.find_splits(DATA)}
 
@@ -104,11 +108,11 @@ prediction = refiner.refine(photo.image, photo.stroke)
 
 before, after = metrics.iou(photo.stroke, photo.mask), metrics.iou(prediction, photo.mask)
 
-fig, axes = figures.panels(1, 3, size=(2.8, 2.4))
-figures.show(
+fig, axes = look.panels(1, 3, size=(2.8, 2.4))
+look.show(
     axes[0, 0], photo.image, stroke=photo.stroke, crop=crop, title=f"stroke: IoU {before:.3f}"
 )
-figures.show(
+look.show(
     axes[0, 1],
     photo.image,
     mask=photo.mask,
@@ -116,10 +120,10 @@ figures.show(
     crop=crop,
     title=f"refined: IoU {after:.3f}",
 )
-figures.show_errors(
+look.show_errors(
     axes[0, 2], photo.image, photo.mask, prediction, crop=crop, title="what is still wrong"
 )
-figures.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
+look.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
 
 # %% [markdown]
 # **What to look for.** On the left the input, in the middle the answer (magenta) over the truth
@@ -166,13 +170,13 @@ Markdown("\n".join(lines))
 
 # %%
 shown = results[:8]
-fig, axes = figures.panels(2, 4, size=(2.1, 2.1))
+fig, axes = look.panels(2, 4, size=(2.1, 2.1))
 for ax, (sample, answer) in zip(axes.flat, shown, strict=False):
-    where = figures.around(sample.mask, sample.stroke)
+    where = look.around(sample.mask, sample.stroke)
     change = metrics.iou(answer, sample.mask) - metrics.iou(sample.stroke, sample.mask)
     title = f"{sample.category}: {change:+.3f}"
-    figures.show(ax, sample.image, stroke=sample.stroke, prediction=answer, crop=where, title=title)
-figures.legend(fig, ("stroke", "prediction"))
+    look.show(ax, sample.image, stroke=sample.stroke, prediction=answer, crop=where, title=title)
+look.legend(fig, ("stroke", "prediction"))
 
 # %% [markdown]
 # **What to look for.** The number in a title is the change of IoU against the stroke. Where it is

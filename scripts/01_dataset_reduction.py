@@ -1,3 +1,5 @@
+from reproduction import figures
+
 # %% [markdown]
 # # 01 · The data set and its reduction
 #
@@ -27,8 +29,13 @@ import numpy as np
 from IPython.display import Markdown
 from pycocotools import mask as coco_mask
 
-from nseg_lib import coco, course, exercises, figures, metrics, paper, plots, reduce
-from nseg_lib.notebooks import project_root
+from nseg_lib.course import exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.data import coco, reduce
+from nseg_lib.evaluation import metrics
+from nseg_lib.provenance import project_root
+from reproduction import paper
+from reproduction.artefacts import save_figure
 
 ROOT = project_root()
 DATA = course.data_set(ROOT / data)
@@ -119,22 +126,22 @@ print(f"IoU of the two rules: {metrics.iou(ours, theirs):.4f}")
 print(f"{np.count_nonzero(ours != theirs)} of {theirs.sum()} pixels differ")
 
 # %%
-crop = figures.around(theirs)
+crop = look.around(theirs)
 corners = np.array(polygon).reshape(-1, 2) - 0.5  # imshow has pixel centres at whole numbers
 rows, columns = crop
 
-fig, axes = figures.panels(1, 3, size=(2.8, 2.6))
-figures.show(axes[0, 0], image, crop=crop, title=f"a polygon of {len(corners)} corners")
+fig, axes = look.panels(1, 3, size=(2.8, 2.6))
+look.show(axes[0, 0], image, crop=crop, title=f"a polygon of {len(corners)} corners")
 shifted = corners - [columns.start, rows.start]
 closed = np.vstack([shifted, shifted[:1]])
-axes[0, 0].plot(*closed.T, "o-", color=figures.PALETTE["truth"], ms=2.5, lw=1)
-figures.show(axes[0, 1], theirs, crop=crop, title="COCO's mask of it")
+axes[0, 0].plot(*closed.T, "o-", color=look.PALETTE["truth"], ms=2.5, lw=1)
+look.show(axes[0, 1], theirs, crop=crop, title="COCO's mask of it")
 points = np.argwhere(ours != theirs if (ours != theirs).any() else theirs)[:2000]
 near = np.abs(points[:, None] - points).max(axis=2) < 25
 y, x = points[near.sum(axis=0).argmax()]  # where they differ most
 zoom = slice(max(0, y - 25), y + 25), slice(max(0, x - 30), x + 30)
-figures.show_errors(axes[0, 2], image, theirs, ours, crop=zoom, title="where the rules differ")
-figures.legend(fig, ("truth", "missed", "extra"))
+look.show_errors(axes[0, 2], image, theirs, ours, crop=zoom, title="where the rules differ")
+look.legend(fig, ("truth", "missed", "extra"))
 
 # %% [markdown]
 # **What to look for.** Left, the corners that a person clicked: few where the outline is straight.
@@ -233,10 +240,10 @@ def share(annotation):
 everything = [share(a) for found in train.annotations.values() for a in found]
 largest = [share(coco.largest_annotation(a)) for a in train.annotations.values() if a]
 
-fig, axes = figures.plt.subplots(figsize=(5.5, 2.6), layout="constrained")
+fig, axes = look.plt.subplots(figsize=(5.5, 2.6), layout="constrained")
 bins = np.geomspace(1e-4, 1, 30)
 axes.hist(everything, bins, color="#c9c9c9", label=f"all {len(everything)} objects")
-axes.hist(largest, bins, histtype="step", lw=1.8, color=figures.PALETTE["res"],
+axes.hist(largest, bins, histtype="step", lw=1.8, color=look.PALETTE["res"],
           label=f"the largest of each of {len(largest)} pictures")  # fmt: skip
 axes.set(xscale="log", xlabel="share of the picture", ylabel="objects")
 axes.legend(loc="upper left")
@@ -304,9 +311,9 @@ chosen = [coco.load_split(DATA, part).images.values() for part in ("train", "val
 widths = [record["width"] for records in chosen for record in records]
 heights = [record["height"] for records in chosen for record in records]
 
-data1 = plots.figure1_data(zip(widths, heights, strict=True))
-figure1 = plots.figure1(data1, paper.numbers()["figure1"])
-_ = figures.save(
+data1 = figures.figure1_data(zip(widths, heights, strict=True))
+figure1 = figures.figure1(data1, paper.numbers()["figure1"])
+_ = save_figure(
     figure1,
     OUT / "figures" / "figure1",
     data1,

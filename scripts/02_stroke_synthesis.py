@@ -26,10 +26,14 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from nseg_lib import coco, course, exercises, figures, metrics
-from nseg_lib.datasets import EvaluationSamples
-from nseg_lib.notebooks import project_root
-from nseg_lib.strokes import RECIPES, make_stroke, rasterize
+from nseg_lib.course import exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.data import coco
+from nseg_lib.data.frozen import EvaluationSamples
+from nseg_lib.evaluation import metrics
+from nseg_lib.provenance import project_root
+from nseg_lib.strokes.drawing import rasterize
+from nseg_lib.strokes.recipes import RECIPES, make_stroke
 
 ROOT = project_root()
 DATA = course.data_set(ROOT / data)
@@ -105,7 +109,7 @@ print(
 )
 
 # %%
-crop = figures.around(photo.mask)
+crop = look.around(photo.mask)
 steps = {
     "the mask": mask,
     f"eroded by {b} px": inner,
@@ -115,13 +119,13 @@ steps = {
     f"opened by {size} px": opened,
     f"blurred, sigma {sigma:.0f} px": blurred,
 }
-fig, axes = figures.panels(2, 4, size=(2.1, 2.3))
+fig, axes = look.panels(2, 4, size=(2.1, 2.3))
 for ax, (title, step) in zip(axes.flat, steps.items(), strict=False):
-    figures.show(ax, step, crop=crop, title=title)
-figures.show(
+    look.show(ax, step, crop=crop, title=title)
+look.show(
     axes[1, 3], photo.image, stroke=stroke, mask=photo.mask, crop=crop, title="cut at one half"
 )
-figures.legend(fig, ("stroke", "truth"))
+look.legend(fig, ("stroke", "truth"))
 
 # %% [markdown]
 # **What to look for.** Row one: the discs sit on the outline, because their centres were drawn from
@@ -139,16 +143,16 @@ figures.legend(fig, ("stroke", "truth"))
 # - `dist`: the signed distance to the edge, less 12 px, plus smooth noise: thinner everywhere.
 
 # %%
-fig, axes = figures.panels(2, 4, size=(2.1, 2.3))
+fig, axes = look.panels(2, 4, size=(2.1, 2.3))
 for ax, recipe in zip(axes[0], RECIPES, strict=True):
     made = make_stroke(photo.mask, recipe, **key)
     title = f"{recipe}: IoU {metrics.iou(made, photo.mask):.2f}"
-    figures.show(ax, photo.image, stroke=made, mask=photo.mask, crop=crop, title=title)
+    look.show(ax, photo.image, stroke=made, mask=photo.mask, crop=crop, title=title)
 for draw, ax in enumerate(axes[1], 1):
     made = make_stroke(photo.mask, "erode", **(key | {"draw": draw}))
     title = f"erode, draw {draw}: {metrics.iou(made, photo.mask):.2f}"
-    figures.show(ax, photo.image, stroke=made, mask=photo.mask, crop=crop, title=title)
-figures.legend(fig, ("stroke", "truth"))
+    look.show(ax, photo.image, stroke=made, mask=photo.mask, crop=crop, title=title)
+look.legend(fig, ("stroke", "truth"))
 
 # %% [markdown]
 # **What to look for.** Above, one mask under the four recipes: `v1` spills over evenly, by some
@@ -215,7 +219,7 @@ table.style.format(precision=3)
 
 # %%
 erode = quality[quality["recipe"] == "erode"]
-fig, axes = figures.plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+fig, axes = look.plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
 for recipe, group in quality.groupby("recipe", sort=False):
     ordered = np.sort(group["IoU"])
     width = 2.5 if recipe == "erode" else 1.2
@@ -223,7 +227,7 @@ for recipe, group in quality.groupby("recipe", sort=False):
 axes[0].set(xlabel="IoU of the stroke", ylabel="share of pictures below", xlim=(0, 1))
 axes[0].legend(loc="upper left")
 side = np.sqrt(erode["area"])
-axes[1].plot(side, erode["IoU"], ".", color=figures.PALETTE["stroke"])
+axes[1].plot(side, erode["IoU"], ".", color=look.PALETTE["stroke"])
 _ = axes[1].set(xlabel="√ area of the object (px)", ylabel="IoU of the erode stroke", ylim=(0, 1))
 
 # %% [markdown]
@@ -279,13 +283,13 @@ middle = [
 ]
 drawn = rasterize([{"kind": "object", "points": middle}], *photo.mask.shape).object
 
-fig, axes = figures.panels(1, 3, size=(2.8, 2.6))
+fig, axes = look.panels(1, 3, size=(2.8, 2.6))
 brush = make_stroke(photo.mask, "paintbrush", **key)
 shown = {"a line through it": drawn, "a brush that spills": brush, "erode": stroke}
 for ax, (title, made) in zip(axes[0], shown.items(), strict=True):
     title = f"{title}: IoU {metrics.iou(made, photo.mask):.2f}"
-    figures.show(ax, photo.image, stroke=made, mask=photo.mask, crop=crop, title=title)
-figures.legend(fig, ("stroke", "truth"))
+    look.show(ax, photo.image, stroke=made, mask=photo.mask, crop=crop, title=title)
+look.legend(fig, ("stroke", "truth"))
 
 # %% [markdown]
 # **What to look for.** A line through the object covers a few percent of it, and *none* of its

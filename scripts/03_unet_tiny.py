@@ -28,10 +28,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nseg_lib import course, diagrams, exercises, figures, models
-from nseg_lib.inputs import network_input
-from nseg_lib.notebooks import project_root
-from nseg_lib.tracing import trace
+from nseg_lib import networks as models
+from nseg_lib.course import diagrams, exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.course.tracing import trace
+from nseg_lib.networks.inputs import network_input
+from nseg_lib.provenance import project_root
+from reproduction.artefacts import save_figure
 
 ROOT = project_root()
 PHOTOS = course.photographs(course.data_set(ROOT / photos))
@@ -50,12 +53,12 @@ photo = course.photograph(PHOTOS, "coffee")
 channels = network_input(photo.image, photo.stroke)
 print(channels.shape, channels.dtype, f"values in [{channels.min():.0f}, {channels.max():.0f}]")
 
-fig, axes = figures.panels(1, 4, size=(2.3, 1.9))
-figures.show(axes[0, 0], photo.image, title="the image (not seen)")
+fig, axes = look.panels(1, 4, size=(2.3, 1.9))
+look.show(axes[0, 0], photo.image, title="the image (not seen)")
 for ax, channel, title in zip(
     axes[0, 1:], channels, ("0: stroke", "1: grey", "2: gradient"), strict=True
 ):
-    figures.show(ax, channel, title=title)
+    look.show(ax, channel, title=title)
 
 # %% [markdown]
 # **What to look for.** The gradient is divided by its maximum in *this* picture: one glaring edge
@@ -199,7 +202,7 @@ with torch.no_grad():
 print("same parameters, same output")
 
 # %% [markdown]
-# From here on: `nseg_lib.models.UNet`.
+# From here on: `nseg_lib.networks.UNet`.
 
 # %% [markdown]
 # ## Where the parameters are, and where the work is
@@ -259,7 +262,7 @@ pd.DataFrame(
 networks = diagrams.of_the_paper("figure2")
 figure2 = diagrams.architecture(networks)
 data2 = diagrams.stages(networks)
-_ = figures.save(figure2, OUT / "figures" / "figure2", data2, profile=profile)
+_ = save_figure(figure2, OUT / "figures" / "figure2", data2, profile=profile)
 
 # %% [markdown]
 # **What to look for.** Follow one row from left to right: the encoder's last block of a size is the
@@ -292,13 +295,13 @@ def receptive_map(network, size):
     return (x.grad[0].abs().sum(0) > 0).numpy()
 
 
-fig, axes = figures.panels(1, 3, size=(2.6, 2.6))
+fig, axes = look.panels(1, 3, size=(2.6, 2.6))
 for ax, widths in zip(axes[0], ([8], [8, 8], [8, 8, 8, 8]), strict=True):
     seen = receptive_map(models.UNet(widths), 256)
     side = np.flatnonzero(seen.any(0))
     extent = side[-1] - side[0] + 1
-    figures.show(ax, seen, title=f"levels: {len(widths)}, {extent} px across")
-    ax.plot(128, 128, ".", color=figures.PALETTE["prediction"])
+    look.show(ax, seen, title=f"levels: {len(widths)}, {extent} px across")
+    ax.plot(128, 128, ".", color=look.PALETTE["prediction"])
 
 # %% [markdown]
 # **What to look for.** White is all that the magenta pixel can know about. With two poolings
@@ -337,14 +340,14 @@ with torch.no_grad():
     logits = network(picture)[0, 0]
 
 # %%
-fig, axes = figures.panels(3, 6, size=(1.6, 1.25))
+fig, axes = look.panels(3, 6, size=(1.6, 1.25))
 for column, (name, features) in zip(axes.T, seen.items(), strict=False):
     strongest = features.std(dim=(1, 2)).argsort(descending=True)[:3]
     for ax, index in zip(column, strongest, strict=True):
-        figures.show(ax, features[index].numpy(), title=f"{name}, {int(index)}")
-figures.show(axes[0, 5], logits.numpy(), title="logits")
-figures.show(axes[1, 5], logits.sigmoid().numpy(), title="probability")
-_ = figures.show(axes[2, 5], (logits > 0).numpy(), title="above one half")
+        look.show(ax, features[index].numpy(), title=f"{name}, {int(index)}")
+look.show(axes[0, 5], logits.numpy(), title="logits")
+look.show(axes[1, 5], logits.sigmoid().numpy(), title="probability")
+_ = look.show(axes[2, 5], (logits > 0).numpy(), title="above one half")
 
 # %% [markdown]
 # **What to look for.** From left to right, the three channels of each block that vary most. The

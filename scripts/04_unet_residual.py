@@ -26,12 +26,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nseg_lib import config, course, diagrams, exercises, figures, metrics, models, paper
-from nseg_lib.datasets import rescale
-from nseg_lib.inputs import network_input
-from nseg_lib.losses import RefinementLoss
-from nseg_lib.models.blocks import ResidualDoubleConv
-from nseg_lib.notebooks import project_root
+from nseg_lib import config
+from nseg_lib import networks as models
+from nseg_lib.course import diagrams, exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.data.images import rescale
+from nseg_lib.evaluation import metrics
+from nseg_lib.networks.blocks import ResidualDoubleConv
+from nseg_lib.networks.inputs import network_input
+from nseg_lib.provenance import project_root
+from nseg_lib.training.losses import RefinementLoss
+from reproduction import paper
+from reproduction.artefacts import save_figure
 
 ROOT = project_root()
 PHOTOS = course.photographs(course.data_set(ROOT / photos))
@@ -147,12 +153,12 @@ print(f"odds on the stroke are multiplied by {odds.numpy()[on].mean():.4f}; e = 
 
 # %%
 p = np.linspace(0.001, 0.999, 300)
-fig, ax = figures.plt.subplots(figsize=(3.6, 3.2), layout="constrained")
+fig, ax = look.plt.subplots(figsize=(3.6, 3.2), layout="constrained")
 ax.plot(p, p, ":", color="black", lw=1, label="off the stroke: unchanged")
 raised = p * np.e / (1 - p + p * np.e)
-ax.plot(p, raised, color=figures.PALETTE["res"], lw=2, label="on the stroke")
-ax.plot([0.5, 0.5], [0, np.e / (1 + np.e)], color=figures.PALETTE["paper"], lw=0.8)
-ax.plot([0, 0.5], [np.e / (1 + np.e)] * 2, color=figures.PALETTE["paper"], lw=0.8)
+ax.plot(p, raised, color=look.PALETTE["res"], lw=2, label="on the stroke")
+ax.plot([0.5, 0.5], [0, np.e / (1 + np.e)], color=look.PALETTE["paper"], lw=0.8)
+ax.plot([0, 0.5], [np.e / (1 + np.e)] * 2, color=look.PALETTE["paper"], lw=0.8)
 ax.set(xlabel="probability of the plain network", ylabel="with the stroke added")
 _ = ax.legend(loc="lower right")
 
@@ -284,7 +290,7 @@ for name in ("tiny16-128", "res16-128 by the text: block residual"):
 networks = diagrams.of_the_paper("figure3")
 figure3 = diagrams.architecture(networks)
 data3 = diagrams.stages(networks)
-_ = figures.save(figure3, OUT / "figures" / "figure3", data3, profile=profile)
+_ = save_figure(figure3, OUT / "figures" / "figure3", data3, profile=profile)
 
 # %% [markdown]
 # **What to look for.** In (a), one long line over everything, from channel 0 of the input to the

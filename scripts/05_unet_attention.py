@@ -27,10 +27,15 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nseg_lib import course, diagrams, exercises, figures, metrics, models, paper
-from nseg_lib.datasets import rescale
-from nseg_lib.notebooks import project_root
-from nseg_lib.tracing import trace
+from nseg_lib import networks as models
+from nseg_lib.course import diagrams, exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.course.tracing import trace
+from nseg_lib.data.images import rescale
+from nseg_lib.evaluation import metrics
+from nseg_lib.provenance import project_root
+from reproduction import paper
+from reproduction.artefacts import save_figure
 
 ROOT = project_root()
 DATA = course.data_set(ROOT / data)
@@ -99,7 +104,7 @@ assert not any(stage.kind == "add" for stage in trace(library))  # no stroke is 
 print("same parameters, same output")
 
 # %% [markdown]
-# From here on: `nseg_lib.models.AttentionUNet`. Attention costs little: 1.1 % more parameters and 2
+# From here on: `nseg_lib.networks.AttentionUNet`. Attention costs little: 1.1 % more parameters and 2
 # % more work than `res32-256`.
 
 # %%
@@ -115,7 +120,7 @@ pd.DataFrame(
 networks = diagrams.of_the_paper("figure4")
 figure4 = diagrams.architecture(networks)
 data4 = diagrams.stages(networks)
-_ = figures.save(figure4, OUT / "figures" / "figure4", data4, profile=profile)
+_ = save_figure(figure4, OUT / "figures" / "figure4", data4, profile=profile)
 
 # %% [markdown]
 # **What to look for.** Each α has two arrows in: the skip from the left, and the upsampled features
@@ -149,14 +154,14 @@ for hook in hooks:
     hook.remove()
 
 # %%
-fig, axes = figures.panels(1, len(attention) + 2, size=(8.6 / (len(attention) + 2), 2.1))
-figures.show(axes[0, 0], image, stroke=stroke, mask=mask, title="stroke and truth")
+fig, axes = look.panels(1, len(attention) + 2, size=(8.6 / (len(attention) + 2), 2.1))
+look.show(axes[0, 0], image, stroke=stroke, mask=mask, title="stroke and truth")
 for ax, alpha in zip(axes[0, 1:], attention, strict=False):
     drawn = ax.imshow(alpha, vmin=0, vmax=1, cmap="viridis")
     ax.set_title(f"α at {alpha.shape[1]}×{alpha.shape[0]}")
 fig.colorbar(drawn, ax=axes[0, 1:-1], shrink=0.8)
 title = f"IoU {metrics.iou(stroke, mask):.2f} → {metrics.iou(prediction, mask):.2f}"
-_ = figures.show(axes[0, -1], image, mask=mask, prediction=prediction, title=title)
+_ = look.show(axes[0, -1], image, mask=mask, prediction=prediction, title=title)
 
 # %% [markdown]
 # **What to look for.** From the deepest gate to the one at full size. (A checkerboard comes from

@@ -1,3 +1,5 @@
+from reproduction import figures
+
 # %% [markdown]
 # # 06 · Losses and training
 #
@@ -31,12 +33,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nseg_lib import config, course, exercises, figures, losses, paper, plots, training
-from nseg_lib import runs as trained_runs
-from nseg_lib.coco import load_split
-from nseg_lib.datasets import EvaluationSamples
-from nseg_lib.metrics import iou
-from nseg_lib.notebooks import project_root
+from nseg_lib import config
+from nseg_lib.course import exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.data.coco import load_split
+from nseg_lib.data.frozen import EvaluationSamples
+from nseg_lib.evaluation.metrics import iou
+from nseg_lib.provenance import project_root
+from nseg_lib.training import losses
+from nseg_lib.training import unet as training
+from nseg_lib.training.runs import Run, logged_runs
+from reproduction import paper
+from reproduction.artefacts import save_figure
+from reproduction.kept import missing_run_command
 
 ROOT = project_root()
 DATA, RUNS, OUT = Path(ROOT, data), Path(ROOT, runs), Path(ROOT, out)
@@ -95,11 +104,11 @@ mistakes = {
     "blurred edge": cv2.GaussianBlur(sure(truth), (0, 0), 4),
 }
 
-fig, axes = figures.panels(1, 6, size=(1.5, 1.6))
+fig, axes = look.panels(1, 6, size=(1.5, 1.6))
 for ax, (name, logits) in zip(axes.flat, mistakes.items(), strict=True):
     wrong = int(((logits > 0) != truth).sum())
     ax.imshow(1 / (1 + np.exp(-logits)), vmin=0, vmax=1)
-    ax.contour(truth, [0.5], colors=figures.PALETTE["truth"], linewidths=0.8)
+    ax.contour(truth, [0.5], colors=look.PALETTE["truth"], linewidths=0.8)
     ax.set_title(f"{name}\n{wrong} wrong pixels", fontsize=8)
 
 # %% [markdown]
@@ -155,7 +164,7 @@ def distance_to_edge(mask: np.ndarray) -> np.ndarray:
 
 # %%
 def from_library(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """The same four terms from nseg_lib.losses."""
+    """The same four terms from nseg_lib.training.losses."""
     x, t = (torch.from_numpy(a.astype(np.float32))[None, None] for a in (logits, truth))
     terms = (
         torch.nn.functional.binary_cross_entropy_with_logits(x, t),
@@ -206,9 +215,9 @@ blurred = pd.DataFrame(
 
 fig, axes = plt.subplots(2, 4, figsize=(10, 4.2), layout="constrained")
 for column, term in enumerate(shifted):
-    axes[0, column].plot(shifted[term], color=figures.PALETTE["res"])
+    axes[0, column].plot(shifted[term], color=look.PALETTE["res"])
     axes[0, column].set(title=term, xlabel="edge shifted by (px)")
-    axes[1, column].plot(blurred[term], color=figures.PALETTE["attn"])
+    axes[1, column].plot(blurred[term], color=look.PALETTE["attn"])
     axes[1, column].set(xlabel="edge blurred by (px)")
 axes[0, 0].set_ylabel("loss")
 axes[1, 0].set_ylabel("loss")
@@ -267,7 +276,7 @@ settings = config.load(
 )
 with tempfile.TemporaryDirectory() as folder:
     training.train(settings, PHOTOS, Path(folder), workers=0, accelerator="cpu", say=print)
-    live = trained_runs.Run(settings.name, 0, Path(folder))
+    live = Run(settings.name, 0, Path(folder))
     log, steps, best = live.log(), live.steps(), live.best_epoch
 
 # %% [markdown]
@@ -288,15 +297,15 @@ identity = np.mean([iou(sample.stroke, sample.mask) for sample in strokes])
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 at = steps["step"] / log["steps"][0]
-left.plot(at, steps["train_loss"], ".", ms=2, color=figures.PALETTE["stroke"], label="one step")
-smooth = steps["train_loss"].rolling(plots.SMOOTHING, min_periods=1).mean()
-left.plot(at, smooth, color=figures.PALETTE["stroke"], label="mean of the last 80 logged")
-left.plot(log["epoch"] + 1, log["val_loss"], "o-", color=figures.PALETTE["res"], label="validation")
+left.plot(at, steps["train_loss"], ".", ms=2, color=look.PALETTE["stroke"], label="one step")
+smooth = steps["train_loss"].rolling(figures.SMOOTHING, min_periods=1).mean()
+left.plot(at, smooth, color=look.PALETTE["stroke"], label="mean of the last 80 logged")
+left.plot(log["epoch"] + 1, log["val_loss"], "o-", color=look.PALETTE["res"], label="validation")
 left.set(yscale="log", xlabel="epochs finished", ylabel="loss (log axis)")
-plots.plain_log_axis(left)
+figures.plain_log_axis(left)
 left.legend()
-right.plot(log["epoch"] + 1, log["val_iou"], "o-", color=figures.PALETTE["res"], label="network")
-right.axhline(identity, color=figures.PALETTE["identity"], ls="--", label="stroke unchanged")
+right.plot(log["epoch"] + 1, log["val_iou"], "o-", color=look.PALETTE["res"], label="network")
+right.axhline(identity, color=look.PALETTE["identity"], ls="--", label="stroke unchanged")
 right.set(xlabel="epochs finished", ylabel="validation IoU")
 right.legend()
 plt.show()
@@ -320,13 +329,13 @@ print(f"kept: epoch {best}; its IoU minus the stroke's: {log['val_iou'][best] - 
 # model was trained from several seeds, each has its curve, and a band spans their range.
 
 # %%
-shown, logs = paper.numbers()["figure5"], trained_runs.logged(RUNS)
-data5 = plots.figure5_data(shown, logs, paper.authors_logs())
-commands = {model: trained_runs.command(model, DATA, RUNS) for model in shown}
-figure5 = plots.figure5(data5, commands)
+shown, logs = paper.numbers()["figure5"], logged_runs(RUNS)
+data5 = figures.figure5_data(shown, logs, paper.authors_logs())
+commands = {model: missing_run_command(model, DATA, RUNS) for model in shown}
+figure5 = figures.figure5(data5, commands)
 inputs = [run.folder for model in shown for run in logs.get(model, [])]
 inputs.append(paper.REPORTS / "authors_logs.csv")
-figures.save(figure5, OUT / "figures" / "figure5", data5, profile=profile, inputs=inputs)
+save_figure(figure5, OUT / "figures" / "figure5", data5, profile=profile, inputs=inputs)
 plt.show()
 
 # %% [markdown]
@@ -360,10 +369,8 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained"
 for ax, (name, (bound, plain)) in zip(axes, pairs.items(), strict=True):
     for model, kind, colour in ((bound, "with", "res"), (plain, "without", "stroke")):
         values, kept = logs[logs["model"] == model], paper.numbers()["chosen_epochs"][model]
-        ax.plot(values["val_iou"], color=figures.PALETTE[colour], label=f"{kind} boundary term")
-        ax.plot(
-            kept, values["val_iou"][kept], "*", ms=13, color=figures.PALETTE[colour], mec="white"
-        )
+        ax.plot(values["val_iou"], color=look.PALETTE[colour], label=f"{kind} boundary term")
+        ax.plot(kept, values["val_iou"][kept], "*", ms=13, color=look.PALETTE[colour], mec="white")
     ax.set(title=f"{name}, the authors' logs", xlabel="epoch", ylabel="validation IoU")
     ax.legend(loc="lower right")
 plt.show()

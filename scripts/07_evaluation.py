@@ -31,19 +31,17 @@ import pandas as pd
 import torch
 from scipy.spatial.distance import cdist
 
-from nseg_lib import (
-    config,
-    course,
-    exercises,
-    figures,
-    metrics,
-    models,
-    paper,
-    paper_tables,
-    summaries,
-    tables,
-)
-from nseg_lib.notebooks import project_root
+from nseg_lib import config
+from nseg_lib import networks as models
+from nseg_lib.course import exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.evaluation import metrics
+from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.summary import paired_difference, read_folder, summarise
+from nseg_lib.evaluation.tables import LABELS
+from nseg_lib.provenance import project_root
+from reproduction import paper, table1
+from reproduction.artefacts import save_table
 
 ROOT = project_root()
 DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
@@ -65,8 +63,8 @@ predicted[5, 9:12] = True
 def draw(ax, predicted, target, title=""):
     """Both right in grey, missed in blue, added wrongly in magenta."""
     ax.imshow(np.where(predicted & target, 150, 255), vmin=0, vmax=255)
-    ax.imshow(figures.tint(target & ~predicted, "missed", 0.8))
-    ax.imshow(figures.tint(predicted & ~target, "extra", 0.8))
+    ax.imshow(look.tint(target & ~predicted, "missed", 0.8))
+    ax.imshow(look.tint(predicted & ~target, "extra", 0.8))
     ax.set(xticks=np.arange(-0.5, 14), yticks=np.arange(-0.5, 12), title=title)
     ax.tick_params(length=0, labelbottom=False, labelleft=False)
     ax.grid(color="white")
@@ -196,8 +194,8 @@ mistakes = {
     "empty": np.zeros((480, 640), bool),
 }
 seen = pd.DataFrame({k: metrics.evaluate_mask(m, disc()) for k, m in mistakes.items()}).T
-seen.rename(columns=tables.LABELS).style.format("{:.3f}").format(
-    "{:.1f}", subset=[tables.LABELS[name] for name in metrics.DISTANCES]
+seen.rename(columns=LABELS).style.format("{:.3f}").format(
+    "{:.1f}", subset=[LABELS[name] for name in metrics.DISTANCES]
 )
 
 # %% [markdown]
@@ -222,7 +220,7 @@ cases = {
     "both full": (full, full),
 }
 pd.DataFrame({k: metrics.evaluate_mask(*pair) for k, pair in cases.items()}).T.rename(
-    columns=tables.LABELS
+    columns=LABELS
 ).style.format("{:.2f}")
 
 # %% [markdown]
@@ -241,7 +239,7 @@ fig, ax = plt.subplots(figsize=(4, 2.6), layout="constrained")
 ax.plot(logits, 1 / (1 + np.exp(-logits)), color="black")
 for at, label, colour in ((0.0, "probability > .5", "res"), (0.5, "logit > .5", "stroke")):
     p = 1 / (1 + np.exp(-at))
-    ax.plot([at, at, -4], [0, p, p], color=figures.PALETTE[colour], label=f"{label}: p = {p:.3f}")
+    ax.plot([at, at, -4], [0, p, p], color=look.PALETTE[colour], label=f"{label}: p = {p:.3f}")
 ax.set(xlabel="logit", ylabel="probability", xlim=(-4, 4), ylim=(0, 1))
 ax.legend(loc="upper left")
 plt.show()
@@ -258,7 +256,7 @@ plt.show()
 # %%
 RUNS = course.trained(Path(ROOT, runs), DATA)
 ROWS = course.evaluated(Path(ROOT, rows), RUNS, DATA)
-results = tables.read_rows(ROWS)
+results = read_folder(ROWS)
 results.groupby(["method", "split"], sort=False)["iou"].agg(["count", "mean"]).round(4).unstack()
 
 # %% [markdown]
@@ -279,8 +277,8 @@ results.groupby(["method", "split"], sort=False)["iou"].agg(["count", "mean"]).r
 
 # %%
 printed = paper.numbers()
-table1 = paper_tables.table1(results, printed, paper.authors_logs(), profile)
-tables.save(
+table1 = table1.table1(results, printed, paper.authors_logs(), profile)
+save_table(
     table1, OUT / "tables" / "table1", profile=profile, inputs=[ROWS, paper.REPORTS / "paper.yml"]
 )
 
@@ -292,13 +290,13 @@ tables.save(
 
 # %%
 judging = "test" if "test" in set(results["split"]) else "val"
-summary = summaries.summarise(results, split=judging)
+summary = summarise(results, split=judging)
 for name in ("iou", "boundary_iou_1px", "hausdorff_region"):
     better = (
         summary[f"{name}_high"] < 0 if name in metrics.DISTANCES else summary[f"{name}_low"] > 0
     )
     worse = summary[f"{name}_low"] > 0 if name in metrics.DISTANCES else summary[f"{name}_high"] < 0
-    print(f"{tables.LABELS[name]}: of {len(summary) - 1} methods {better.sum()} better "
+    print(f"{LABELS[name]}: of {len(summary) - 1} methods {better.sum()} better "
           f"than the stroke and {worse.sum()} worse, by intervals without 0")  # fmt: skip
 
 # %% [markdown]
@@ -310,7 +308,7 @@ for name in ("iou", "boundary_iou_1px", "hausdorff_region"):
 # is known better than either mean.
 
 # %%
-networks = summary[~summary["method"].isin(tables.BASELINES)]
+networks = summary[~summary["method"].isin(BASELINES)]
 best = networks.loc[networks["iou"].idxmax(), "method"]
 judged = results[results["split"] == judging]
 wide = judged.groupby(["image_id", "method"])["iou"].mean().unstack()
@@ -321,14 +319,14 @@ means = [rng.choice(added, len(added)).mean() for _ in range(1000)]
 low, high = np.percentile(means, [2.5, 97.5])
 
 fig, ax = plt.subplots(figsize=(5, 2.4), layout="constrained")
-ax.hist(means, bins=25, color=figures.colour(best))
+ax.hist(means, bins=25, color=look.colour(best))
 for x in (low, high):
     ax.axvline(x, color="black", ls="--")
-ax.axvline(0, color=figures.PALETTE["identity"])
+ax.axvline(0, color=look.PALETTE["identity"])
 ax.set(xlabel=f"mean of {best} minus the stroke, in 1,000 draws", yticks=[])
 plt.show()
 
-library = summaries.paired_difference(judged, best)
+library = paired_difference(judged, best)
 print(f"by hand {added.mean():+.4f} [{low:+.4f}, {high:+.4f}], "
       f"the library's {library.mean:+.4f} [{library.low:+.4f}, {library.high:+.4f}]")  # fmt: skip
 apart = max(abs(low - library.low), abs(high - library.high)) / (library.high - library.low)
@@ -345,13 +343,13 @@ assert apart < 0.15 or len(added) < 20
 splits = [name for name in ("val", "test") if name in set(results["split"])]
 fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for shift, split, marker in zip((-0.12, 0.12), splits, "os", strict=False):
-    s = summaries.summarise(results, split=split).iloc[1:]
+    s = summarise(results, split=split).iloc[1:]
     for i, row in enumerate(s.to_dict("records")):
         bar = [[row["iou_difference"] - row["iou_low"]], [row["iou_high"] - row["iou_difference"]]]
-        colour = figures.colour(row["method"])
+        colour = look.colour(row["method"])
         fill = colour if split == "val" else "white"
         ax.errorbar(row["iou_difference"], i + shift, xerr=bar, fmt=marker, color=colour, mfc=fill)
-ax.axvline(0, color=figures.PALETTE["identity"], ls="--")
+ax.axvline(0, color=look.PALETTE["identity"], ls="--")
 ax.set_yticks(range(len(s)), s["method"])
 ax.invert_yaxis()
 ax.set_xlabel("IoU minus the stroke's IoU; filled: validation, open: test")
@@ -369,7 +367,7 @@ per_picture = results.groupby(["method", *key])["iou"].mean()
 gain = (per_picture[best] - per_picture["identity"]).sort_values()
 
 fig, ax = plt.subplots(figsize=(8, 2.6), layout="constrained")
-colours = np.where(gain < 0, figures.PALETTE["extra"], figures.PALETTE["tiny"])
+colours = np.where(gain < 0, look.PALETTE["extra"], look.PALETTE["tiny"])
 ax.bar(range(len(gain)), gain, width=1.0, color=colours)
 ax.axhline(gain.mean(), color="black", ls=":", label=f"mean {gain.mean():+.4f}")
 ax.axhline(gain.median(), color="black", ls="--", label=f"median {gain.median():+.4f}")
@@ -400,10 +398,8 @@ print(f"weights {weights / 2**20:.2f} MiB, checkpoint {file.tell() / 2**20:.2f} 
 
 # %%
 sizes = [models.size(name) for name in config.THE_EIGHT]
-table2 = paper_tables.table2(sizes, printed["table2"])
-tables.save(
-    table2, OUT / "tables" / "table2", profile=profile, inputs=[paper.REPORTS / "paper.yml"]
-)
+table2 = table1.table2(sizes, printed["table2"])
+save_table(table2, OUT / "tables" / "table2", profile=profile, inputs=[paper.REPORTS / "paper.yml"])
 
 # %% [markdown]
 # *What to look for:* the weights with Adam's moments agree with what the paper prints to the

@@ -1,3 +1,5 @@
+from reproduction import figures
+
 # %% [markdown]
 # # 08 · Qualitative results and errors
 #
@@ -29,23 +31,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from nseg_lib import (
-    Refiner,
-    config,
-    course,
-    exercises,
-    figures,
-    metrics,
-    paper,
-    plots,
-    probes,
-    tables,
-)
-from nseg_lib import runs as trained_runs
-from nseg_lib.coco import load_split
-from nseg_lib.datasets import EvaluationSamples
-from nseg_lib.notebooks import project_root
-from nseg_lib.summaries import bootstrap_interval
+from nseg_lib import Refiner, config
+from nseg_lib.course import exercises, look, probes
+from nseg_lib.course import standins as course
+from nseg_lib.data.coco import load_split
+from nseg_lib.data.frozen import EvaluationSamples
+from nseg_lib.evaluation import metrics
+from nseg_lib.evaluation.summary import bootstrap_interval, read_folder
+from nseg_lib.provenance import project_root
+from nseg_lib.training.runs import find_runs
+from reproduction import paper
+from reproduction.artefacts import save_figure
+from reproduction.figures import figure6, figure7
+from reproduction.kept import missing_run_command, nearest_run
 
 ROOT = project_root()
 DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
@@ -58,7 +56,7 @@ ROWS = course.evaluated(Path(ROOT, rows), RUNS, DATA)
 # All networks of the paper's that have been trained, the first seed of each:
 
 # %%
-trained = trained_runs.find(RUNS)
+trained = find_runs(RUNS)
 found = {name: trained[name] for name in config.THE_EIGHT if name in trained}
 refiners = {name: Refiner.load(of_model[0].weights) for name, of_model in found.items()}
 scale = next(iter(refiners.values())).config.data.scale
@@ -78,7 +76,7 @@ print(f"{len(refiners)} of the paper's {len(config.THE_EIGHT)} models trained in
 # Half of these pictures come out better than this one, half worse.
 
 # %%
-results = tables.read_rows(ROWS)
+results = read_folder(ROWS)
 known = results[results["method"].isin(refiners) & (results["split"] == "val")]
 showable = [split.credit(image_id) is not None for image_id in known["image_id"]]
 known = known[showable] if any(showable) else known
@@ -102,15 +100,15 @@ print(f"picture {typical_id} ({typical.category}): mean IoU {mean_iou[typical_id
 predictions = {
     name: refiners[name].logits(typical.image, typical.stroke) > 0
     if name in refiners
-    else trained_runs.command(name, DATA, Path(ROOT, runs))
+    else missing_run_command(name, DATA, Path(ROOT, runs))
     for name in config.THE_EIGHT
 }
-data6 = plots.figure6_data(results, list(refiners), typical_id)
+data6 = figures.figure6_data(results, list(refiners), typical_id)
 ious = data6.set_index("method")["iou"].to_dict()
-figure6 = figures.figure6(typical.image, typical.stroke, typical.mask, predictions, ious)
+figure6 = figure6(typical.image, typical.stroke, typical.mask, predictions, ious)
 weights = [of_model[0].weights for of_model in found.values()]
 credit = split.credit(typical_id) or "licence not stated: not to be passed on"
-figures.save(
+save_figure(
     figure6, OUT / "figures" / "figure6", data6, profile=profile, inputs=[DATA / "val", *weights],
     credit=credit,
 )  # fmt: skip
@@ -142,12 +140,12 @@ assert (small == too_small_by_hand(typical.mask, 0.3)).all()
 strokes = {"too small, 30 % of the object": small, "overshooting, twice its area": large}
 
 # %%
-run = trained_runs.nearest(found, paper.numbers()["figure7"])
+run = nearest_run(found, paper.numbers()["figure7"])
 model = refiners[run.model]
 papers = paper.numbers()["figure7"]
 also = "" if run.model == papers else f" (nearest in the table to the paper's {papers})"
 answers = {name: model.logits(typical.image, stroke) > 0 for name, stroke in strokes.items()}
-figure7 = figures.figure7(typical.image, typical.mask, strokes, answers)
+figure7 = figure7(typical.image, typical.mask, strokes, answers)
 figure7.suptitle(run.model + also, fontsize=10)
 data7 = pd.DataFrame(
     (
@@ -160,7 +158,7 @@ data7 = pd.DataFrame(
     for name, stroke in strokes.items()
 )
 data7.columns = ["image_id", "method", "stroke", "iou_before", "iou_after"]
-figures.save(
+save_figure(
     figure7, OUT / "figures" / "figure7", data7, profile=profile, inputs=[DATA / "val", run.weights],
     credit=credit,
 )  # fmt: skip
@@ -214,11 +212,11 @@ away = cv2.distanceTransform((~typical.mask).astype(np.uint8), cv2.DIST_L2, 5)
 ring = (away > 2) & (away <= 17)
 assert np.isclose(gradient[ring].mean(), probes.clutter(typical.image, typical.mask))
 
-fig, axes = figures.panels(1, 3)
-crop = figures.around(typical.mask)
-figures.show(axes[0, 0], typical.image, mask=typical.mask, crop=crop, title="picture")
-figures.show(axes[0, 1], gradient, crop=crop, title="gradient")
-figures.show(axes[0, 2], np.where(ring, gradient, 0), crop=crop, title="gradient in the ring")
+fig, axes = look.panels(1, 3)
+crop = look.around(typical.mask)
+look.show(axes[0, 0], typical.image, mask=typical.mask, crop=crop, title="picture")
+look.show(axes[0, 1], gradient, crop=crop, title="gradient")
+look.show(axes[0, 2], np.where(ring, gradient, 0), crop=crop, title="gradient in the ring")
 plt.show()
 
 # %% [markdown]
@@ -263,7 +261,7 @@ for column, mode in enumerate(MODES):
             bins[value],
             yerr=bars,
             fmt="o",
-            color=figures.PALETTE[colour],
+            color=look.PALETTE[colour],
             label=label,
         )
     bars = [
@@ -271,7 +269,7 @@ for column, mode in enumerate(MODES):
         bins["difference_high"] - bins["difference"],
     ]
     axes[1, column].errorbar(bins["bin"], bins["difference"], yerr=bars, fmt="o", color="black")
-    axes[1, column].axhline(0, color=figures.PALETTE["identity"], ls="--")
+    axes[1, column].axhline(0, color=look.PALETTE["identity"], ls="--")
     names = [f"{r.low:.2g} to {r.high:.2g}\nn = {r.n}" for r in bins.itertuples()]
     axes[0, column].set(title=mode, xticks=[])
     axes[1, column].set_xticks(bins["bin"], names)
@@ -359,17 +357,17 @@ loaded = {name: load_split(DATA, name) for name in splits}
 free = [loaded[r.split].credit(r.image_id) is not None for r in sliced.itertuples()]
 difference = sliced[free if any(free) else [True] * len(sliced)]["difference"]
 ends = [sliced.loc[difference.idxmax()], sliced.loc[difference.idxmin()]]
-fig, axes = figures.panels(2, 3, size=(3, 2.6))
+fig, axes = look.panels(2, 3, size=(3, 2.6))
 for line, title, row in zip(axes, ("adds most", "takes most away"), ends, strict=True):
     samples = EvaluationSamples(loaded[row["split"]], scale=scale)
     s = next(sample for sample in samples if sample.image_id == row["image_id"])
-    answer, crop = model.logits(s.image, s.stroke) > 0, figures.around(s.mask, s.stroke)
+    answer, crop = model.logits(s.image, s.stroke) > 0, look.around(s.mask, s.stroke)
     before = f"{title}: stroke {row['stroke quality']:.3f}"
-    figures.show(line[0], s.image, stroke=s.stroke, mask=s.mask, crop=crop, title=before)
-    figures.show(line[1], s.image, mask=s.mask, prediction=answer, crop=crop)
+    look.show(line[0], s.image, stroke=s.stroke, mask=s.mask, crop=crop, title=before)
+    look.show(line[1], s.image, mask=s.mask, prediction=answer, crop=crop)
     line[1].set_title(f"model {row['IoU']:.3f}")
-    figures.show_errors(line[2], s.image, s.mask, answer, crop=crop, title="what is wrong in it")
-figures.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
+    look.show_errors(line[2], s.image, s.mask, answer, crop=crop, title="what is wrong in it")
+look.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
 plt.show()
 for row in ends:
     print("photograph:", loaded[row["split"]].credit(row["image_id"]))

@@ -30,12 +30,16 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from nseg_lib import course, exercises, figures, metrics
-from nseg_lib.coco import DataError, read_image
-from nseg_lib.interactive.simulate import draw_prompt
-from nseg_lib.notebooks import project_root
-from nseg_lib.refine import PRETRAINED, Refiner
-from nseg_lib.strokes import rasterize
+from nseg_lib.course import exercises, look
+from nseg_lib.course import standins as course
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.images import read_image
+from nseg_lib.evaluation import metrics
+from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.provenance import project_root
+from nseg_lib.refine import Refiner
+from nseg_lib.strokes.drawing import rasterize
+from nseg_lib.strokes.people import draw_prompt
 from nseg_lib.widget import StrokeCanvas, results
 
 ROOT = project_root()
@@ -132,10 +136,10 @@ image = canvas.image  # a dropped one, perhaps
 drawn = rasterize(canvas.strokes, *image.shape[:2]).object
 assert drawn.any(), "nothing is drawn: brush over an object above, and run this cell again"
 answers = {title: refiner.refine(image, drawn) for title, refiner in refiners.items()}
-fig, axes = figures.panels(1, 3, size=(3.0, 2.3))
-figures.show(axes[0, 0], image, stroke=drawn, title="your stroke")
+fig, axes = look.panels(1, 3, size=(3.0, 2.3))
+look.show(axes[0, 0], image, stroke=drawn, title="your stroke")
 for ax, (title, answer) in zip(axes[0, 1:], answers.items(), strict=True):
-    figures.show(
+    look.show(
         ax,
         image,
         prediction=answer,
@@ -170,14 +174,12 @@ for factor in factors:
         rows.append((title, factor, stroke.mean(), moved[title, factor][1].mean()))
 
 shown = (0.25, 0.5, 1.0, 2.0)
-fig, axes = figures.panels(len(refiners), len(shown), size=(2.5, 1.9))
+fig, axes = look.panels(len(refiners), len(shown), size=(2.5, 1.9))
 for line, title in zip(axes, refiners, strict=True):
     for ax, factor in zip(line, shown, strict=True):
         stroke, answer = moved[title, factor]
-        figures.show(
-            ax, image, stroke=stroke, prediction=answer, title=f"{title}\nbrush × {factor}"
-        )
-figures.legend(fig, ["stroke", "prediction"])
+        look.show(ax, image, stroke=stroke, prediction=answer, title=f"{title}\nbrush × {factor}")
+look.legend(fig, ["stroke", "prediction"])
 plt.show()
 
 # %%

@@ -38,38 +38,31 @@ from IPython.display import display
 from matplotlib.patches import Rectangle
 from torch.nn import functional as F
 
-from nseg_lib import (
-    Refiner,
-    course,
-    exercises,
-    figures,
-    metrics,
-    paper,
-    probes,
-    summaries,
-    tables,
-)
-from nseg_lib import runs as trained_runs
-from nseg_lib.coco import load_split
-from nseg_lib.interactive import config as recipes
-from nseg_lib.interactive import (
-    crops,
-    edge,
-    habits,
-    inference,
-    network,
-    prompts,
-    protocol,
-    training,
-)
-from nseg_lib.interactive import figure as comparison_figure
-from nseg_lib.interactive.data import TrainingCrops, TrainingObjects
-from nseg_lib.interactive.methods import method
-from nseg_lib.interactive.scribbles import load_scribbles, stroke_statistics
-from nseg_lib.interactive.simulate import PROMPTS, draw_prompt
-from nseg_lib.notebooks import project_root
-from nseg_lib.refine import PRETRAINED
-from nseg_lib.strokes import Drawn
+from nseg_lib import Refiner
+from nseg_lib.course import exercises, look, probes
+from nseg_lib.course import standins as course
+from nseg_lib.data import frozen as prompts
+from nseg_lib.data.coco import load_split
+from nseg_lib.data.scribbles import load_scribbles, stroke_statistics
+from nseg_lib.evaluation import corrections as protocol
+from nseg_lib.evaluation import metrics
+from nseg_lib.evaluation import refiner_figure as comparison_figure
+from nseg_lib.evaluation import stroke_habits as habits
+from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.methods import method
+from nseg_lib.evaluation.summary import IOU_MARGIN, bootstrap_interval, read_folder, summarise
+from nseg_lib.networks import crops, edge
+from nseg_lib.networks import looks as inference
+from nseg_lib.networks import promptnet as network
+from nseg_lib.networks import recipe as recipes
+from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.provenance import project_root
+from nseg_lib.strokes.drawing import Drawn
+from nseg_lib.strokes.people import PROMPTS, draw_prompt
+from nseg_lib.training import refiner as training
+from nseg_lib.training.refiner_data import TrainingCrops, TrainingObjects
+from nseg_lib.training.runs import find_runs
+from reproduction import paper
 
 ROOT = project_root()
 DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
@@ -94,18 +87,18 @@ def committed(name, command):
 # pictures; it is judged on pictures that did not choose it, where there are some.
 
 # %%
-results = tables.read_rows(ROWS)
+results = read_folder(ROWS)
 judged_on = "test" if "test" in set(results["split"]) else "val"
-on_val = summaries.summarise(results, split="val").set_index("method")["iou"]
-chosen = on_val[on_val.index.isin(trained_runs.find(RUNS))].idxmax()
-summary = summaries.summarise(results, split=judged_on).set_index("method")
+on_val = summarise(results, split="val").set_index("method")["iou"]
+chosen = on_val[on_val.index.isin(find_runs(RUNS))].idxmax()
+summary = summarise(results, split=judged_on).set_index("method")
 stroke_iou = summary.loc["identity", "iou"]
 
 closed = pd.DataFrame({"IoU": summary["iou"]})
 for name, column in (("mean", "iou_difference"), ("low", "iou_low"), ("high", "iou_high")):
     closed[f"gap closed, {name}"] = summary[column] / (1 - stroke_iou)
 print(f"on {judged_on}, {summary['n'].iloc[0]} pictures; chosen on val: {chosen}")
-closed.loc[["identity", *tables.BASELINES, chosen]].drop_duplicates().style.format("{:.3f}").format(
+closed.loc[["identity", *BASELINES, chosen]].drop_duplicates().style.format("{:.3f}").format(
     "{:+.0%}", subset=[c for c in closed if c != "IoU"]
 ).set_caption(paper.setting_note(profile) or "")
 
@@ -151,16 +144,16 @@ def frozen(photo, kind):
 
 papers = method(PRETRAINED[-1])
 person = photograph("camera")
-fig, axes = figures.panels(2, 4, size=(2.3, 2.2))
+fig, axes = look.panels(2, 4, size=(2.3, 2.2))
 for column, kind in enumerate(("erode", "dist", "paintbrush", "line")):
     stroke = frozen(person, kind).object
     answer = papers.predict(person.image, stroke, np.zeros_like(stroke))
     before, after = metrics.iou(stroke, person.mask), metrics.iou(answer, person.mask)
     title = f"{kind}{' (trained on)' * (kind == 'erode')}: {before:.2f}"
-    figures.show(axes[0, column], person.image, stroke=stroke, title=title)
-    figures.show(axes[1, column], person.image, mask=person.mask, prediction=answer)
+    look.show(axes[0, column], person.image, stroke=stroke, title=title)
+    look.show(axes[1, column], person.image, mask=person.mask, prediction=answer)
     axes[1, column].set_title(f"{papers.name}: {after:.2f}", fontsize=7)
-figures.legend(fig, ("stroke", "truth", "prediction"))
+look.legend(fig, ("stroke", "truth", "prediction"))
 plt.show()
 print("photograph:", person.credit)
 
@@ -182,14 +175,14 @@ BACKGROUND = "#1747A6"
 
 def show_drawn(ax, image, drawn, **others):
     """Object strokes orange, background strokes dark blue."""
-    figures.show(ax, image, stroke=drawn.object, **others)
+    look.show(ax, image, stroke=drawn.object, **others)
     layer = np.zeros((*drawn.background.shape, 4))
     layer[drawn.background] = (*plt.matplotlib.colors.to_rgb(BACKGROUND), 0.85)
     crop = others.get("crop") or (slice(None), slice(None))
     ax.imshow(layer[crop])
 
 
-fig, axes = figures.panels(4, 4, size=(2.0, 2.1))
+fig, axes = look.panels(4, 4, size=(2.0, 2.1))
 for number, (ax, kind) in enumerate(zip(axes.flat, PROMPTS, strict=True)):
     drawn = draw_prompt(person.mask, kind, np.random.default_rng((3, number)))
     show_drawn(ax, person.image, drawn, title=kind)
@@ -201,7 +194,7 @@ plt.show()
 # are alike. Six hands that were asked for the same, a sparse prompt:
 
 # %%
-fig, axes = figures.panels(1, 6, size=(1.7, 1.8))
+fig, axes = look.panels(1, 6, size=(1.7, 1.8))
 for number, ax in enumerate(axes.flat):
     drawn = draw_prompt(person.mask, "sparse", np.random.default_rng((5, number)))
     cover = (drawn.object & person.mask).sum() / person.mask.sum()
@@ -230,14 +223,14 @@ share = {kind: weight / total for kind, weight in recipe.prompts.mix.items()}
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 for y, values in enumerate(reversed(quality.values())):
-    axes[0].plot(values, np.full(len(values), y), "|", color=figures.PALETTE["classical"], mew=1.5)
+    axes[0].plot(values, np.full(len(values), y), "|", color=look.PALETTE["classical"], mew=1.5)
 labels = [f"{kind}, {share[kind]:.0%}" for kind in reversed(quality)]
 axes[0].set_yticks(range(len(quality)), labels, fontsize=7)
 axes[0].set(xlabel="IoU of the prompt with its object", xlim=(-0.02, 1.02), title="by kind")
 weights = [share[kind] / len(masks) for kind in quality for _ in masks]
 axes[1].hist(
     np.concatenate(list(quality.values())), bins=np.linspace(0, 1, 11), weights=weights,
-    color=figures.PALETTE["classical"],
+    color=look.PALETTE["classical"],
 )  # fmt: skip
 axes[1].set(xlabel="IoU of the prompt with its object", ylabel="share", title="as the recipe mixes")
 plt.show()
@@ -251,12 +244,12 @@ plt.show()
 #
 # A set of strokes that people drew lies at hand, to look at and to measure with, never to train on
 # (`iseg_scribbles`; its pictures are not part of this project, and neither is any of its strokes).
-# Its numbers are: `python -m nseg_lib.interactive.habits` measured people's strokes, and beside
+# Its numbers are: `python -m nseg_lib.evaluation.stroke_habits` measured people's strokes, and beside
 # them simulated ones *on the same objects*. Lengths are in units of $\sqrt{\text{area}}$ of the
 # object, so that a coin and a cathedral compare.
 
 # %%
-numbers = committed("strokes.csv", "python -m nseg_lib.interactive.habits")
+numbers = committed("strokes.csv", "python -m nseg_lib.evaluation.stroke_habits")
 if numbers is not None:
     people = [name for name in numbers["strokes"].unique() if name not in habits.SIMULATED]
     shown = {
@@ -272,7 +265,7 @@ if numbers is not None:
     for ax, (column, title) in zip(axes, shown.items(), strict=True):
         for y, kind in enumerate(kinds):
             values = numbers.loc[numbers["strokes"] == kind, column].dropna()
-            colour = figures.PALETTE["prediction" if kind in people else "classical"]
+            colour = look.PALETTE["prediction" if kind in people else "classical"]
             ax.plot(values, y + jitter.uniform(-0.25, 0.25, len(values)), ".", ms=4, color=colour)
             ax.plot(values.median(), y, "k|", ms=16, mew=2)
         ax.set_title(title)
@@ -297,7 +290,7 @@ folder = os.environ.get(habits.SCRIBBLES)
 if not folder:
     print(f"people's strokes stand here where {habits.SCRIBBLES} names their folder")
 else:
-    fig, axes = figures.panels(3, 4, size=(2.6, 2.0))
+    fig, axes = look.panels(3, 4, size=(2.6, 2.0))
     for line, found in zip(axes, islice(load_scribbles(Path(folder)), 3), strict=False):
         (by, drawn), *_ = found.strokes.items()
         show_drawn(line[0], found.image, drawn, title=f"people ({by})")
@@ -380,7 +373,7 @@ assert np.allclose(look.logits, by_library, atol=1e-3)
 # The photograph on which the two looks differ most:
 
 # %%
-fig, axes = figures.panels(2, 5, size=(2.1, 1.9))
+fig, axes = look.panels(2, 5, size=(2.1, 1.9))
 show_drawn(axes[0, 0], photo.image, drawn, title="the picture, both looks")
 for crop, style in ((look.wide, "--"), (look.close, "-")):
     corner, sides = (crop.left, crop.top), (crop.right - crop.left, crop.bottom - crop.top)
@@ -432,17 +425,17 @@ for name, one in photos.items():
 
 most = max(steps, key=lambda name: (steps[name][1] ^ steps[name][2]).sum())
 one, (coarse, found, finished) = photos[most], steps[most]
-fig, axes = figures.panels(1, 4, size=(2.6, 2.2))
-crop = figures.around(one.mask, margin=0.05)
+fig, axes = look.panels(1, 4, size=(2.6, 2.2))
+crop = look.around(one.mask, margin=0.05)
 show_drawn(axes[0, 0], one.image, coarse, crop=crop, title="the mask: erode")
 for ax, (title, answer) in zip(
     axes[0, 1:], {"two looks": found, "finished": finished}.items(), strict=False
 ):
-    figures.show_errors(ax, one.image, one.mask, answer, crop=crop)
+    look.show_errors(ax, one.image, one.mask, answer, crop=crop)
     score = metrics.boundary_iou_1px(answer, one.mask)
     ax.set_title(f"{title}: 1-px boundary IoU {score:.2f}", fontsize=8)
-figures.show(axes[0, 3], found ^ finished, crop=crop, title="what the edge network changed")
-figures.legend(fig, ("stroke", "missed", "extra"))
+look.show(axes[0, 3], found ^ finished, crop=crop, title="what the edge network changed")
+look.legend(fig, ("stroke", "missed", "extra"))
 plt.show()
 print("photograph:", one.credit)
 
@@ -472,7 +465,7 @@ for share in covered[0].numpy():  # how much of each place the strokes cover
     by_hand.append(np.tensordot(prototype, unit, axes=1))
 assert np.allclose(by_hand, library, atol=1e-4)
 
-fig, axes = figures.panels(1, 3, size=(3.0, 2.4))
+fig, axes = look.panels(1, 3, size=(3.0, 2.4))
 show_drawn(axes[0, 0], photo.image, drawn, crop=look.wide.window, title="the wide look")
 height, width = crops.fitted(look.wide, settings.look)  # the rest is filled up
 for ax, plane, title in zip(axes[0, 1:], library, ("object", "background"), strict=True):
@@ -506,7 +499,7 @@ x, y, counts = (torch.stack(column) for column in zip(*items, strict=True))
 
 
 def show_batch(x, y, last=None):
-    _, axes = figures.panels(1, len(x), size=(1.35, 1.5))
+    _, axes = look.panels(1, len(x), size=(1.35, 1.5))
     for ax, planes, truth in zip(axes.flat, x.numpy(), y.numpy(), strict=True):
         strokes = Drawn(planes[3] > 0.5, planes[4] > 0.5)
         found = None if last is None else planes[5] > 0.5
@@ -551,7 +544,7 @@ assert steps[-1][0] < steps[0][0]
 log = committed("training.csv", "nseg train-refiner --data data/coco1000")
 fig, axes = plt.subplots(1, 2 if log is None else 4, figsize=(11, 2.6), layout="constrained")
 for ax, values, title in zip(axes, zip(*steps, strict=True), ("loss", "IoU"), strict=False):
-    ax.plot(values, color=figures.PALETTE["res"])
+    ax.plot(values, color=look.PALETTE["res"])
     ax.set(xlabel="step", title=f"eight crops by heart: {title}")
 if log is not None:
     names = {"loss": "loss", "train_iou": "IoU"}
@@ -580,7 +573,7 @@ plt.show()
 # left out of this network; for the paper's it was put in, see `reports/half/tables/ablations.md`.
 
 # %%
-ablation = committed("ablation/ablation.csv", "python -m nseg_lib.interactive.ablation")
+ablation = committed("ablation/ablation.csv", "python -m reproduction.refiner_ablation")
 if ablation is not None:
     shown = [v for v in ablation["variant"].unique() if v not in ("the recipe", "stroke unchanged")]
     left_out = shown[::-1]
@@ -592,7 +585,7 @@ if ablation is not None:
         part = ablation[ablation["kind"] == kind].set_index("variant").reindex(left_out)
         bars = [part["difference"] - part["low"], part["high"] - part["difference"]]
         ax.errorbar(part["difference"], left_out, xerr=bars, fmt="o", ms=4, color="black")
-        ax.axvline(0, color=figures.PALETTE["identity"], ls="--", lw=1)
+        ax.axvline(0, color=look.PALETTE["identity"], ls="--", lw=1)
         ax.set_title(kind)
     fig.supxlabel("IoU, less the whole recipe's", fontsize=9)
     plt.show()
@@ -673,14 +666,14 @@ means.style.format("{:.3f}").highlight_max(axis=0, props="font-weight: bold").se
 )
 
 # %%
-fig, axes = figures.panels(len(KINDS), 4, size=(2.5, 2.2))
+fig, axes = look.panels(len(KINDS), 4, size=(2.5, 2.2))
 for line, kind in zip(axes, KINDS, strict=True):
     show_drawn(line[0], person.image, frozen(person, kind), title=f"stroke: {kind}")
     for ax, who in zip(line[1:], list(methods)[1:], strict=True):
         answer = answers[person.name, kind, who]
-        figures.show(ax, person.image, mask=person.mask, prediction=answer)
+        look.show(ax, person.image, mask=person.mask, prediction=answer)
         ax.set_title(f"{who}: {metrics.iou(answer, person.mask):.2f}", fontsize=8)
-figures.legend(fig, ("stroke", "truth", "prediction"))
+look.legend(fig, ("stroke", "truth", "prediction"))
 plt.show()
 
 # %% [markdown]
@@ -694,10 +687,8 @@ def verdict(who, kind):
         index="photograph", columns="method", values="IoU"
     )
     difference = of_kind[who] - of_kind["identity"]
-    low, high = summaries.bootstrap_interval(
-        difference.to_numpy()[:, None], np.arange(len(difference))
-    )
-    worse = (difference < -summaries.IOU_MARGIN).mean()
+    low, high = bootstrap_interval(difference.to_numpy()[:, None], np.arange(len(difference)))
+    worse = (difference < -IOU_MARGIN).mean()
     change = f"{difference.mean():+.2f} [{low[0]:+.2f}, {high[0]:+.2f}]"
     return f"{of_kind[who].mean():.2f}: {change}, {worse:.0%} worse"
 
@@ -714,8 +705,8 @@ pd.DataFrame({kind: {who: verdict(who, kind) for who in list(methods)[1:]} for k
 # %%
 shares = np.array([0.02, 0.1, 0.3, 0.6, 0.9])
 fig, ax = plt.subplots(figsize=(4.8, 3.6), layout="constrained")
-ax.plot([0, 1], [0, 1], ls="--", color=figures.PALETTE["identity"], label="stroke unchanged")
-for who, colour in ((PRETRAINED[-1], figures.PALETTE["tiny"]), (PRETRAINED[0], "#E0399A")):
+ax.plot([0, 1], [0, 1], ls="--", color=look.PALETTE["identity"], label="stroke unchanged")
+for who, colour in ((PRETRAINED[-1], look.PALETTE["tiny"]), (PRETRAINED[0], "#E0399A")):
     curve = []
     for one in photos.values():
         strokes = [probes.too_small(one.mask, share) for share in shares]
@@ -723,7 +714,7 @@ for who, colour in ((PRETRAINED[-1], figures.PALETTE["tiny"]), (PRETRAINED[0], "
         curve.append(
             [metrics.iou(methods[who].predict(one.image, s, nothing), one.mask) for s in strokes]
         )
-    low, high = summaries.bootstrap_interval(np.array(curve), np.arange(len(curve)))
+    low, high = bootstrap_interval(np.array(curve), np.arange(len(curve)))
     ax.plot(shares, np.mean(curve, axis=0), "o-", color=colour, label=who)
     ax.fill_between(shares, low, high, color=colour, alpha=0.15)
 ax.set(xlabel="share of the object that the stroke covers", ylabel="IoU", ylim=(0, 1))
@@ -753,14 +744,14 @@ for name, one in photos.items():
 
 by_start = sorted(games, key=lambda name: games[name][0][2])
 middle, last = by_start[len(by_start) // 2], by_start[0]
-fig, axes = figures.panels(2, ROUNDS, size=(2.2, 2.0))
+fig, axes = look.panels(2, ROUNDS, size=(2.2, 2.0))
 for line, name in zip(axes, (middle, last), strict=True):
     one = photos[name]
-    crop = figures.around(one.mask, *(answer for _, answer, _ in games[name]), margin=0.1)
+    crop = look.around(one.mask, *(answer for _, answer, _ in games[name]), margin=0.1)
     for ax, (number, (drawn, answer, iou)) in zip(line, enumerate(games[name], 1), strict=False):
         show_drawn(ax, one.image, drawn, mask=one.mask, prediction=answer, crop=crop)
         ax.set_title(f"stroke {number}: IoU {iou:.2f}")
-figures.legend(fig, ("stroke", "truth", "prediction"))
+look.legend(fig, ("stroke", "truth", "prediction"))
 plt.show()
 print("photographs:", photos[middle].credit, "|", photos[last].credit)
 
@@ -787,18 +778,16 @@ if strokes_needed is not None:
 # %%
 mine = scores[scores["method"] == PRETRAINED[0]]
 lowest = mine.loc[mine.groupby("photograph")["IoU"].idxmin()].nsmallest(3, "IoU")
-fig, axes = figures.panels(len(lowest), 3, size=(3.0, 2.3))
+fig, axes = look.panels(len(lowest), 3, size=(3.0, 2.3))
 for line, row in zip(axes, lowest.itertuples(), strict=True):
     one, answer = photos[row.photograph], answers[row.photograph, row.kind, PRETRAINED[0]]
-    crop = figures.around(one.mask, answer, margin=0.1)
+    crop = look.around(one.mask, answer, margin=0.1)
     drawn = frozen(one, row.kind)
     show_drawn(line[0], one.image, drawn, crop=crop, title=f"{row.photograph}, {row.kind}")
-    figures.show(line[1], one.image, mask=one.mask, prediction=answer, crop=crop)
+    look.show(line[1], one.image, mask=one.mask, prediction=answer, crop=crop)
     line[1].set_title(f"IoU {row.IoU:.2f}")
-    figures.show_errors(
-        line[2], one.image, one.mask, answer, crop=crop, title="what is wrong in it"
-    )
-figures.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
+    look.show_errors(line[2], one.image, one.mask, answer, crop=crop, title="what is wrong in it")
+look.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
 plt.show()
 for row in lowest.itertuples():
     print("photograph:", photos[row.photograph].credit)

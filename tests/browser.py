@@ -33,7 +33,7 @@ import cv2
 import numpy as np
 import pytest
 from skimage import data
-from nseg_lib.coco import mask_to_rle
+from nseg_lib.data.coco import mask_to_rle
 from nseg_lib.widget import FolderSession, StrokeCanvas
 
 class Grower:  # answers with the stroke, 4 pixels wider

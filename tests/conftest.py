@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from nseg_lib import coco
+from nseg_lib.data import coco
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from nseg_lib import baselines
-from nseg_lib.baselines import BASELINES, SEEDED, Image, Mask
-from nseg_lib.metrics import iou
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.evaluation import baselines
+from nseg_lib.evaluation.baselines import BASELINES, SEEDED
+from nseg_lib.evaluation.metrics import iou
 
 NAMES = ["identity", "dilation", "grabcut", "watershed"]
 

@@ -12,11 +12,11 @@ import pytest
 from coco_builder import HEIGHT, WIDTH, document, picture, square, write_document, write_set
 from PIL import Image
 
-from nseg_lib import coco
-from nseg_lib.check import Report, check
-from nseg_lib.coco import DataError
-from nseg_lib.records import Finding
-from nseg_lib.reduce import reduce
+from nseg_lib.data import coco
+from nseg_lib.data.check import Report, check
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.records import Finding
+from nseg_lib.data.reduce import reduce
 
 
 @pytest.fixture

@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from nseg_lib import config, models
-from nseg_lib.checkpoints import save_weights, write_checksums
-from nseg_lib.ingredients import sources
-from nseg_lib.interactive import config as recipes
-from nseg_lib.interactive.network import build
+from nseg_lib import config
+from nseg_lib import networks as models
+from nseg_lib.networks import recipe as recipes
+from nseg_lib.networks.promptnet import build
+from nseg_lib.networks.weights import save_weights, write_checksums
 from nseg_lib.provenance import PROJECT
 from nseg_lib.refine import Refiner
+from reproduction.ingredients import sources
 
 TINY = config.load("tiny16-32_bce-dice", {"model.widths": [8]})
 
 
 def test_nothing_of_the_interactive_refiner_makes_a_network_of_the_paper_stale() -> None:
-    found = sources(PROJECT, ("nseg_lib.training",))
+    found = sources(PROJECT, ("nseg_lib.training.unet",))
     assert PROJECT / "nseg_lib" / "checkpoints.py" in found
     assert not [path for path in found if "interactive" in path.parts]
     assert PROJECT / "nseg_lib" / "refine.py" not in found

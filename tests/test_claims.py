@@ -9,23 +9,23 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nseg_lib import (
+from nseg_lib import config
+from nseg_lib.evaluation.summary import paired_difference
+from nseg_lib.provenance import PROJECT
+from nseg_lib.training.runs import Run
+from reproduction import (
     ablations,
     claims,
     comparisons,
-    config,
     effects,
     evidence,
     findings,
     listings,
-    measured,
-    runs,
+    measure,
     spread,
 )
-from nseg_lib.effects import DOES_NOT, HOLDS, UNKNOWN, WEAKER, Effect, decide
-from nseg_lib.evidence import Evidence
-from nseg_lib.provenance import PROJECT
-from nseg_lib.summaries import paired_difference
+from reproduction.effects import DOES_NOT, HOLDS, UNKNOWN, WEAKER, Effect, decide
+from reproduction.evidence import Evidence
 
 TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
 PATIENT = "tiny16-128_bce-dice-frozen"
@@ -328,7 +328,7 @@ def test_the_state_of_a_run_follows_from_its_log(
 ) -> None:
     lines = [f"{i},{loss}" for i, loss in enumerate(epochs)]
     (tmp_path / "log.csv").write_text("\n".join(["epoch,val_loss", *lines]) + "\n")
-    run = runs.Run(model, 42, tmp_path)
+    run = Run(model, 42, tmp_path)
     assert listings.run_state(half.profile, run, evaluated=evaluated) == state
     assert listings.run_state(half.profile, None, evaluated=False) == "not run"
 
@@ -343,7 +343,7 @@ def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evi
         assert (of_metric["moves"].dropna() >= 0).all()
         drawn = of_metric.loc["strokes drawn anew"].set_index("of")["moves"]
         assert "identity, draw 0" in drawn, "the draw of all tables"
-        assert len(drawn) == 3 * (1 + measured.DRAWS)
+        assert len(drawn) == 3 * (1 + measure.DRAWS)
     without = replace(half, results=half.results[half.results["method"] != TINY])
     for e, there in ((half, True), (without, False)):  # a log alone is of a run that goes on
         own = spread.data(e).query("source == 'an epoch earlier or later, ours'")["of"]
@@ -360,7 +360,7 @@ def test_redrawn_strokes_are_averaged_over_the_pictures_that_each_draw_has(tmp_p
         "draw,method,image_id,iou,boundary_iou_1px\n"
         "1,identity,7,0.5,0.1\n1,identity,8,0.9,0.3\n2,identity,7,0.7,0.2\n"
     )
-    means = measured.read_redraws(path).set_index("draw")
+    means = measure.read_redraws(path).set_index("draw")
     assert means["n"].tolist() == [2, 1]
     assert means["iou"].tolist() == [0.7, 0.7]
-    assert measured.read_redraws(tmp_path / "none.csv").empty
+    assert measure.read_redraws(tmp_path / "none.csv").empty

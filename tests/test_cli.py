@@ -22,10 +22,13 @@ import torch
 import typer
 from PIL import Image
 
-from nseg_lib import Refiner, cli, coco, pictures, records
-from nseg_lib.refine import checkpoint_file
-from nseg_lib.strokes import make_stroke
+from nseg_lib import Refiner
+from nseg_lib.data import coco, records
+from nseg_lib.data import images as pictures
+from nseg_lib.networks.weights import checkpoint_file
+from nseg_lib.strokes.recipes import make_stroke
 from nseg_lib.widget import app as widget_app
+from reproduction import commands as cli
 
 
 @dataclass
@@ -276,7 +279,7 @@ def test_a_shipped_network_goes_by_its_name(desk: Path) -> None:
     mask = pictures.read_mask(desk / "photo_mask.png")
     own = Refiner.from_pretrained("tiny16-32_bce-dice")
     stroke = pictures.read_stroke(desk / "stroke.png")
-    assert (mask == own.refine(coco.read_image(desk / "photo.jpg"), stroke)).all()
+    assert (mask == own.refine(pictures.read_image(desk / "photo.jpg"), stroke)).all()
     said = refused("refine", "photo.jpg", "stroke.png", "-c", "tiny")
     assert "tiny: no such checkpoint; a file, or one of lite0, res16-128_bce-dice" in said
 

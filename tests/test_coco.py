@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from nseg_lib import coco
-from nseg_lib.coco import DataError
-from nseg_lib.records import rle_problem, rle_runs, segmentation_problem
+from nseg_lib.data import coco
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.records import rle_problem, rle_runs, segmentation_problem
 
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from conftest import write_split
 
-from nseg_lib import config, course, runs, tables
-from nseg_lib.baselines import BASELINES
-from nseg_lib.checkpoints import save_weights
-from nseg_lib.coco import DataError
+from nseg_lib import config
+from nseg_lib.course import standins as course
+from nseg_lib.data.coco import DataError
+from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.summary import read_folder
+from nseg_lib.networks.weights import save_weights
+from nseg_lib.training.runs import find_runs
 
 
 def test_a_stand_in_is_trained_and_evaluated_once(
@@ -23,10 +26,10 @@ def test_a_stand_in_is_trained_and_evaluated_once(
     wanted, rows = tmp_path / "runs" / "sample", tmp_path / "reports" / "sample" / "rows"
 
     found = course.trained(wanted, data)
-    assert list(runs.find(found)) == [course.STAND_IN]
+    assert list(find_runs(found)) == [course.STAND_IN]
     assert "no trained network in sample: training" in capsys.readouterr().out
     results = course.evaluated(rows, found, data)
-    frame = tables.read_rows(results)
+    frame = read_folder(results)
     assert list(dict.fromkeys(frame["method"])) == [*BASELINES, course.STAND_IN]
     assert set(frame["split"]) == {"val", "test"}
     assert not wanted.exists()

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nseg_lib import coco
-from nseg_lib.datasets import EvaluationSamples, rescale, scaled_size
+from nseg_lib.data import coco
+from nseg_lib.data.frozen import EvaluationSamples
+from nseg_lib.data.images import rescale, scaled_size
 
 bad_scales = pytest.mark.parametrize("scale", [-1.0, 0.0, 1.5, float("nan"), float("inf")])
 

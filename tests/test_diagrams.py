@@ -10,9 +10,10 @@ from matplotlib.text import Text
 
 mpl.use("Agg")
 
-from nseg_lib import config, models
-from nseg_lib.diagrams import POINTS, WIDTH, architecture
-from nseg_lib.tracing import trace
+from nseg_lib import config
+from nseg_lib import networks as models
+from nseg_lib.course.diagrams import POINTS, WIDTH, architecture
+from nseg_lib.course.tracing import trace
 
 
 @pytest.mark.parametrize("name", config.names())

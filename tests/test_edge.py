@@ -11,18 +11,20 @@ from safetensors.torch import load_file
 from test_cli import nseg
 from torch.nn import functional as F
 
-from nseg_lib import coco
-from nseg_lib.checkpoints import save_weights
 from nseg_lib.config import ConfigError
-from nseg_lib.interactive import config as recipes
-from nseg_lib.interactive import data, edge, inference, training
-from nseg_lib.interactive.config import EdgeConfig, EdgeFitConfig
-from nseg_lib.interactive.data import EdgeWindows
-from nseg_lib.interactive.edge import EdgeNet, edge_input, finish, is_careful, surroundings
-from nseg_lib.interactive.network import PromptNet, build
-from nseg_lib.losses import SobelLoss
-from nseg_lib.models import UNet
+from nseg_lib.data import coco
+from nseg_lib.networks import UNet, edge
+from nseg_lib.networks import looks as inference
+from nseg_lib.networks import recipe as recipes
+from nseg_lib.networks.edge import EdgeNet, edge_input, finish, is_careful, surroundings
+from nseg_lib.networks.promptnet import PromptNet, build
+from nseg_lib.networks.recipe import EdgeConfig, EdgeFitConfig
+from nseg_lib.networks.weights import save_weights
 from nseg_lib.refine import Refiner
+from nseg_lib.training import refiner as training
+from nseg_lib.training import refiner_data as data
+from nseg_lib.training.losses import SobelLoss
+from nseg_lib.training.refiner_data import EdgeWindows
 
 WIDTHS = (8, 16)
 SMALL = {

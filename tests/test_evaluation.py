@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nseg_lib.datasets import Sample
-from nseg_lib.evaluation import COLUMNS, BaselineMethod, ModelMethod, evaluate, read_rows
-from nseg_lib.metrics import METRICS, evaluate_mask
+from nseg_lib.data.frozen import Sample
+from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
+from nseg_lib.evaluation.rows import COLUMNS, BaselineMethod, ModelMethod, evaluate, read_rows
 
 
 def make_sample(image_id: int, **changes: object) -> Sample:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from nseg_lib import exercises
-from nseg_lib.exercises import Case, check
+from nseg_lib.course import exercises
+from nseg_lib.course.exercises import Case, check
 
 PROJECT = Path(__file__).parent.parent
 SOLUTIONS = sorted((PROJECT / "solutions").glob("[0-9]*.py"))

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from coco_builder import document, picture, write_set
 
-from nseg_lib import coco
-from nseg_lib.check import check
-from nseg_lib.coco import DataError
-from nseg_lib.download import Client, DownloadError
-from nseg_lib.fetch import Fetched, fetch, picture_url
-from nseg_lib.reduce import reduce
+from nseg_lib.data import images
+from nseg_lib.data.check import check
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.download import Client, DownloadError
+from nseg_lib.data.fetch import Fetched, fetch, picture_url
+from nseg_lib.data.reduce import reduce
 
 ARCHIVE = "/annotations/annotations_trainval2014.zip"
 SPLITS = ("train", "val", "test")
@@ -455,7 +455,7 @@ def test_the_pause_a_server_asks_for_is_kept(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("nseg_lib.download.time.sleep", pauses.append)
+    monkeypatch.setattr("nseg_lib.data.download.time.sleep", pauses.append)
     server.faults[ARCHIVE] = ["500", "429", "500", "503", "500"]
     client = Client(retries=5, backoff=0.1)
     client.download(server.url + ARCHIVE, tmp_path / "x", accept)
@@ -477,7 +477,7 @@ def test_progress_is_reported(server: Server, tmp_path: Path) -> None:
 def test_an_interrupt_leaves_no_half_picture(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = coco.read_image
+    real = images.read_image
     count = iter(range(1000))
 
     def interrupted(path: Path, size: tuple[int, int] | None = None) -> object:
@@ -485,7 +485,7 @@ def test_an_interrupt_leaves_no_half_picture(
             raise KeyboardInterrupt
         return real(path, size)
 
-    monkeypatch.setattr("nseg_lib.fetch.read_image", interrupted)
+    monkeypatch.setattr("nseg_lib.data.fetch.read_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(server, tmp_path, workers=2)
     assert nothing_half_done(tmp_path)

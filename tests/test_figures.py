@@ -7,6 +7,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from nseg_lib.training.runs import logged_runs
+from reproduction import figures
+from reproduction.artefacts import save_figure
+from reproduction.figures import figure6, figure7
+
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -15,8 +20,10 @@ import pandas as pd
 import pytest
 from test_paper import make_run
 
-from nseg_lib import config, figures, paper, plots, runs
-from nseg_lib.provenance import sha256
+from nseg_lib import config
+from nseg_lib.course import look
+from nseg_lib.files import sha256
+from reproduction import paper
 
 
 @pytest.fixture
@@ -47,9 +54,9 @@ def test_a_figure_says_where_its_setting_is_not_the_papers(tmp_path: Path) -> No
         ("paper", "figure9", False),
         ("sample", "figure3", False),  # drawn from the modules, the same in every profile
     ):
-        fig, _ = figures.panels(1, 1)
+        fig, _ = look.panels(1, 1)
         for _ in range(2):  # saved again, it does not say it twice
-            png = figures.save(fig, tmp_path / profile / name, NUMBERS, profile=profile)
+            png = save_figure(fig, tmp_path / profile / name, NUMBERS, profile=profile)
         assert words(fig).count("Not the paper's setting") == says
         assert png.read_bytes().startswith(b"\x89PNG")
         assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
@@ -68,10 +75,10 @@ def test_a_figure_that_cannot_be_drawn_leaves_nothing(
     def fails(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    fig, _ = figures.panels(1, 1)
+    fig, _ = look.panels(1, 1)
     monkeypatch.setattr(fig, "savefig", fails)
     with pytest.raises(OSError, match="disk full"):
-        figures.save(fig, tmp_path / "figure9", NUMBERS, profile="paper")
+        save_figure(fig, tmp_path / "figure9", NUMBERS, profile="paper")
     assert not list(tmp_path.iterdir())
 
 
@@ -79,17 +86,17 @@ def test_around_holds_the_masks_and_stays_in_the_picture(
     scene: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     _, stroke, mask = scene
-    rows, columns = figures.around(stroke, mask, margin=0.1)
+    rows, columns = look.around(stroke, mask, margin=0.1)
     assert mask[rows, columns].sum() == mask.sum()
     assert (rows.start, columns.start) == (0, 8)
-    assert figures.around(np.zeros((5, 7), bool)) is not None
+    assert look.around(np.zeros((5, 7), bool)) is not None
 
 
 def test_families_have_a_colour_each() -> None:
-    assert figures.colour("identity") == figures.PALETTE["identity"]
-    assert figures.colour("grabcut") == figures.PALETTE["classical"]
-    assert figures.colour("attn32-256_bce-dice-bound") == figures.PALETTE["attn"]
-    families = {figures.colour(name) for name in config.names()}
+    assert look.colour("identity") == look.PALETTE["identity"]
+    assert look.colour("grabcut") == look.PALETTE["classical"]
+    assert look.colour("attn32-256_bce-dice-bound") == look.PALETTE["attn"]
+    families = {look.colour(name) for name in config.names()}
     assert len(families) == 4
 
 
@@ -98,9 +105,9 @@ def test_an_outline_follows_the_masks_edge(
 ) -> None:
     image, _, mask = scene
     full = np.ones_like(mask)
-    _, axes = figures.panels(1, 2)
-    figures.show(axes[0, 0], image, mask=mask)
-    figures.show(axes[0, 1], image, mask=full)
+    _, axes = look.panels(1, 2)
+    look.show(axes[0, 0], image, mask=mask)
+    look.show(axes[0, 1], image, mask=full)
     for ax, corners in (
         (axes[0, 0], (19.5, 9.5, 59.5, 49.5)),
         (axes[0, 1], (-0.5, -0.5, 79.5, 59.5)),
@@ -111,8 +118,8 @@ def test_an_outline_follows_the_masks_edge(
 
 
 def test_figure_1_sets_the_papers_numbers_beside_ours() -> None:
-    data = plots.figure1_data([(640, 480), (500, 427)])
-    fig = plots.figure1(data, paper.numbers()["figure1"])
+    data = figures.figure1_data([(640, 480), (500, 427)])
+    fig = figures.figure1(data, paper.numbers()["figure1"])
     labels = [text.get_text() for ax in fig.axes for text in ax.get_legend().get_texts()]
     assert "mean 570.0" in labels
     assert "paper: mean 579.4, median 640" in labels
@@ -122,8 +129,8 @@ def test_figure_1_sets_the_papers_numbers_beside_ours() -> None:
 def test_figure_5_marks_the_chosen_epoch_and_names_what_is_missing(tmp_path: Path) -> None:
     left, right = paper.numbers()["figure5"]
     make_run(tmp_path, right, 42)
-    data = plots.figure5_data([left, right], runs.logged(tmp_path), paper.authors_logs())
-    fig = plots.figure5(data, {model: f"nseg train {model}" for model in (left, right)})
+    data = figures.figure5_data([left, right], logged_runs(tmp_path), paper.authors_logs())
+    fig = figures.figure5(data, {model: f"nseg train {model}" for model in (left, right)})
     assert "nseg train attn32-256_bce-dice-bound" in words(fig)
     assert "nseg train res16-128_bce-dice" not in words(fig)
     assert all(ax.get_yscale() == "log" for ax in fig.axes)
@@ -140,9 +147,9 @@ def test_figure_5_has_a_curve_for_each_seed_and_their_band(tmp_path: Path) -> No
     for seed, lowest in ((1, "0.1"), (2, "0.15"), (3, "0.05")):
         log = make_run(tmp_path, model, seed) / "log.csv"
         log.write_text(log.read_text().replace("0.1\n", f"{lowest}\n"))
-    data = plots.figure5_data([model], runs.logged(tmp_path), paper.authors_logs())
+    data = figures.figure5_data([model], logged_runs(tmp_path), paper.authors_logs())
     assert set(data["who"]) == {"authors", "seed 1", "seed 2", "seed 3"}
-    (ax,) = plots.figure5(data, {}).axes
+    (ax,) = figures.figure5(data, {}).axes
     (band,) = ax.collections
     points = band.get_paths()[0].vertices
     assert {round(y, 4) for x, y in points if x == 2} == {0.05, 0.15}
@@ -153,7 +160,7 @@ def test_the_training_loss_of_figure_5_is_a_running_mean(tmp_path: Path) -> None
     steps = make_run(tmp_path, model, 1) / "steps.csv"
     lines = [f"0,{i},{i % 2}" for i in range(200)]
     steps.write_text("\n".join(["epoch,step,train_loss", *lines]) + "\n")
-    data = plots.figure5_data([model], runs.logged(tmp_path), paper.authors_logs())
+    data = figures.figure5_data([model], logged_runs(tmp_path), paper.authors_logs())
     training = data[data["curve"] == "training"]
     assert len(training) == 200 / 8
     assert np.allclose(training["loss"][training["epochs"] > 80 / 9], 0.5, atol=0.01)
@@ -166,7 +173,7 @@ def test_figure_6_shows_all_eight_or_says_which_command_makes_them(
     answers: dict[str, np.ndarray | str] = dict.fromkeys(config.THE_EIGHT, "nseg train it")
     answers["tiny16-32_bce-dice"] = mask
     ious = {"identity": 0.5625, "tiny16-32_bce-dice": 0.875}
-    said = words(figures.figure6(image, stroke, mask, answers, ious))
+    said = words(figure6(image, stroke, mask, answers, ious))
     assert "tiny16-32_bce-dice IoU 0.875" in said
     assert said.count("nseg train it") == 7
     assert "stroke unchanged: IoU 0.562" in said
@@ -177,7 +184,7 @@ def test_figure_7_has_a_row_for_each_stroke(
 ) -> None:
     image, stroke, mask = scene
     strokes = {"too small": stroke, "right": mask}
-    fig = figures.figure7(image, mask, strokes, {"too small": mask, "right": stroke})
+    fig = figure7(image, mask, strokes, {"too small": mask, "right": stroke})
     said = words(fig)
     for part in ("too small: IoU 0.562", "prediction: IoU 1.000", "right: IoU 1.000"):
         assert part in said
@@ -187,7 +194,7 @@ def test_a_logarithmic_axis_reads_in_plain_numbers() -> None:
     fig, ax = plt.subplots()
     ax.plot(pd.Series([0.06, 0.3]))
     ax.set_yscale("log")
-    plots.plain_log_axis(ax)
+    figures.plain_log_axis(ax)
     fig.canvas.draw()
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert "0.1" in labels

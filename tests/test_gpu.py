@@ -10,8 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from nseg_lib import config, graph, profiles, provenance
+from nseg_lib import config, provenance
 from nseg_lib.provenance import PROJECT
+from reproduction import graph, profiles
 
 
 def script(name: str) -> ModuleType:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nseg_lib.interactive import habits
-from nseg_lib.provenance import sha256
+from nseg_lib.evaluation import stroke_habits as habits
+from nseg_lib.files import sha256
 
 COMMITTED = Path(__file__).parent.parent / "reports" / "refiner" / "strokes.csv"
 
@@ -46,7 +46,7 @@ def test_every_drawing_has_a_row_and_people_come_first(folder: Path) -> None:
 
 def test_the_command_writes_numbers_or_asks_for_the_strokes(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "strokes.csv"
-    command = [sys.executable, "-m", "nseg_lib.interactive.habits", "--out", str(out)]
+    command = [sys.executable, "-m", "nseg_lib.evaluation.stroke_habits", "--out", str(out)]
     found = subprocess.run(
         [*command, "--scribbles", str(folder)], capture_output=True, text=True, check=True
     )

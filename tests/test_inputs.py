@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nseg_lib.inputs import network_input
+from nseg_lib.networks.inputs import network_input
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
 STROKE = np.zeros((12, 17), bool)

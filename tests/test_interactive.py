@@ -11,21 +11,22 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from nseg_lib import coco
-from nseg_lib.checkpoints import save_weights
 from nseg_lib.config import ConfigError
-from nseg_lib.interactive import config as recipes
-from nseg_lib.interactive import crops, training
-from nseg_lib.interactive.crops import Crop
-from nseg_lib.interactive.data import TrainingCrops
-from nseg_lib.interactive.network import (
+from nseg_lib.data import coco
+from nseg_lib.networks import crops
+from nseg_lib.networks import recipe as recipes
+from nseg_lib.networks.crops import Crop
+from nseg_lib.networks.promptnet import (
     PromptNet,
     build,
     load_imagenet,
     nearness,
     stroke_similarity,
 )
+from nseg_lib.networks.weights import save_weights
 from nseg_lib.refine import Refiner
+from nseg_lib.training import refiner as training
+from nseg_lib.training.refiner_data import TrainingCrops
 
 TINY = {
     "network.look": 64,

@@ -11,7 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nseg_lib.config import LossConfig
-from nseg_lib.losses import RefinementLoss, SobelLoss, dice_loss, kervadec_loss, signed_distance
+from nseg_lib.training.losses import (
+    RefinementLoss,
+    SobelLoss,
+    dice_loss,
+    kervadec_loss,
+    signed_distance,
+)
 
 
 def square(left: int = 10, size: int = 12) -> Tensor:

@@ -9,13 +9,12 @@ from faster_coco_eval.core import mask as coco_mask
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from monai.metrics import compute_hausdorff_distance
-from numpy.typing import NDArray
 from scipy.spatial.distance import directed_hausdorff
 
-from nseg_lib import metrics
-from nseg_lib.metrics import DISTANCES, METRICS, evaluate_mask
+from nseg_lib.arrays import Mask
+from nseg_lib.evaluation import metrics
+from nseg_lib.evaluation.metrics import DISTANCES, METRICS, evaluate_mask
 
-Mask = NDArray[np.bool_]
 OVERLAPS = [name for name in METRICS if name not in DISTANCES]
 
 

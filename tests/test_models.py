@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from nseg_lib import config, models
-from nseg_lib.checkpoints import save_weights
+from nseg_lib import config
+from nseg_lib import networks as models
 from nseg_lib.config import Config, ModelConfig
-from nseg_lib.inputs import CHANNELS, network_input
-from nseg_lib.models import UNet
-from nseg_lib.models.attention import AttentionGate
-from nseg_lib.models.catalog import FAMILIES
+from nseg_lib.networks import UNet
+from nseg_lib.networks.attention import AttentionGate
+from nseg_lib.networks.catalog import FAMILIES
+from nseg_lib.networks.inputs import CHANNELS, network_input
+from nseg_lib.networks.weights import save_weights
 from nseg_lib.refine import Refiner
 
 PARAMETERS = {

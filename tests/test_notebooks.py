@@ -9,8 +9,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from nseg_lib import notebooks
-from nseg_lib.notebooks import NotebookError, check_parameters, read_parameters, run
+from nseg_lib import provenance
+from reproduction import notebooks
+from reproduction.notebooks import NotebookError, check_parameters, read_parameters, run
 
 PARAMETERS = 'profile = "sample"\nsteps = 3\nrate = 0.5\nnote = None'
 
@@ -241,7 +242,7 @@ def test_check_refuses_computed_parameters(project):
 
 
 def test_the_root_is_found_from_within_and_missed_in_one_line(project, tmp_path_factory):
-    assert notebooks.project_root(project / "scripts") == project
+    assert provenance.project_root(project / "scripts") == project
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    with pytest.raises(NotebookError, match=r"no pyproject\.toml here or above"):
-        notebooks.project_root(elsewhere)
+    with pytest.raises(ValueError, match=r"no pyproject\.toml here or above"):
+        provenance.project_root(elsewhere)

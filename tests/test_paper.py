@@ -9,9 +9,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nseg_lib import config, models, paper, runs
-from nseg_lib.paper import around_the_best
+from nseg_lib import config
+from nseg_lib import networks as models
 from nseg_lib.provenance import PROJECT
+from nseg_lib.training.runs import Run, find_runs, logged_runs
+from reproduction import kept, paper
+from reproduction.kept import (
+    MAX_WEIGHT_BYTES,
+    keep_logs,
+    missing_run_command,
+    nearest_run,
+    ship_weights,
+)
+from reproduction.paper import around_the_best
 
 
 def test_the_logs_give_the_table_at_the_chosen_epochs() -> None:
@@ -102,11 +112,11 @@ def test_finished_runs_are_found_in_table_order(tmp_path: Path) -> None:
     make_run(tmp_path, "tiny16-32_bce-dice", 42)
     make_run(tmp_path, "tiny16-128_bce-dice", 42, finished=False)
     (tmp_path / "res16-128_bce-dice" / "seedling").mkdir()
-    found = runs.find(tmp_path)
+    found = find_runs(tmp_path)
     assert list(found) == ["tiny16-32_bce-dice", "res16-128_bce-dice"]
     assert [run.seed for run in found["res16-128_bce-dice"]] == [7, 43]
     assert found["tiny16-32_bce-dice"][0].best_epoch == 1
-    assert runs.find(tmp_path / "nothing") == {}
+    assert find_runs(tmp_path / "nothing") == {}
 
 
 def test_a_report_keeps_the_logs_of_finished_and_unfinished_runs(tmp_path: Path) -> None:
@@ -114,54 +124,53 @@ def test_a_report_keeps_the_logs_of_finished_and_unfinished_runs(tmp_path: Path)
     make_run(tmp_path / "runs", "res16-32_bce-dice", 42, finished=False)
     begun = make_run(tmp_path / "runs", "res16-32_bce-dice", 43, finished=False)
     (begun / "log.csv").write_text("epoch,steps,val_loss\n")
-    copies = runs.keep(tmp_path / "runs", tmp_path / "kept")
-    kept = runs.logged(tmp_path / "kept")
-    assert {name: [run.seed for run in found] for name, found in kept.items()} == {
+    copies = keep_logs(tmp_path / "runs", tmp_path / "kept")
+    copied = logged_runs(tmp_path / "kept")
+    assert {name: [run.seed for run in found] for name, found in copied.items()} == {
         "tiny16-32_bce-dice": [42],
         "res16-32_bce-dice": [42],
     }
     assert len(copies) == 4
-    assert runs.find(tmp_path / "kept") == {}, "no weights are kept"
+    assert find_runs(tmp_path / "kept") == {}, "no weights are kept"
 
 
 def test_weights_are_shipped_with_their_provenance_if_small(tmp_path: Path) -> None:
     folder = make_run(tmp_path, "tiny16-32_bce-dice", 42)
-    run = runs.Run("tiny16-32_bce-dice", 42, folder)
+    run = Run("tiny16-32_bce-dice", 42, folder)
     with pytest.raises(ValueError, match=r"weights\.safetensors\.json: no such file"):
-        runs.ship(run, tmp_path / "package")
+        ship_weights(run, tmp_path / "package")
     (folder / "weights.safetensors").write_bytes(b"w" * 100)
     (folder / "weights.safetensors.json").write_text("{}")
-    weights, sidecar = runs.ship(run, tmp_path / "package")
+    weights, sidecar = ship_weights(run, tmp_path / "package")
     assert weights.read_bytes() == b"w" * 100
     assert sidecar.name == "tiny16-32_bce-dice.json"
-    (folder / "weights.safetensors").write_bytes(b"w" * (runs.LARGEST + 1))
+    (folder / "weights.safetensors").write_bytes(b"w" * (MAX_WEIGHT_BYTES + 1))
     with pytest.raises(ValueError, match="at most 12,000,000 can be shipped"):
-        runs.ship(run, tmp_path / "package")
+        ship_weights(run, tmp_path / "package")
 
 
 def test_the_nearest_in_the_table_stands_in(tmp_path: Path) -> None:
     make_run(tmp_path, "tiny16-32_bce-dice", 1)
     make_run(tmp_path, "res16-128_bce-dice", 1)
-    found = runs.find(tmp_path)
+    found = find_runs(tmp_path)
     for wanted, shown in (
         ("res16-128_bce-dice-bound", "res16-128_bce-dice"),
         ("res16-32_bce-dice", "tiny16-32_bce-dice"),
         ("res16-128_bce-dice", "res16-128_bce-dice"),
     ):
-        nearest = runs.nearest(found, wanted)
+        nearest = nearest_run(found, wanted)
         assert nearest is not None
         assert nearest.model == shown
-    assert runs.nearest({}, "res16-32_bce-dice") is None
+    assert nearest_run({}, "res16-32_bce-dice") is None
 
 
 def test_the_command_for_what_is_missing_has_the_settings_of_what_is_there(tmp_path: Path) -> None:
     model = "attn32-256_bce-dice-bound"
-    assert runs.command(model, "data/half", tmp_path / "none").endswith(f"{model}/seed42")
-    assert (
-        runs.command(model, "data/sample", tmp_path / "sample") == "make reproduce PROFILE=sample"
-    )
+    assert missing_run_command(model, "data/half", tmp_path / "none").endswith(f"{model}/seed42")
+    command = missing_run_command(model, "data/sample", tmp_path / "sample")
+    assert command == "make reproduce PROFILE=sample"
     make_run(tmp_path, "tiny16-32_bce-dice", 7, epochs=3)
-    command = runs.command(model, "data/half", tmp_path)
+    command = missing_run_command(model, "data/half", tmp_path)
     assert command.startswith(f"nseg train {model} --data data/half --out ")
     assert command.endswith(f"/{model}/seed7 --set training.epochs=3 --set training.seed=7")
 
@@ -172,7 +181,7 @@ def test_in_a_profile_s_folder_the_command_is_the_profile_s(
     """A network's own settings there are not those of the runs beside it."""
     shutil.copytree(PROJECT / "workflow" / "profiles", tmp_path / "workflow" / "profiles")
     make_run(tmp_path / "runs" / "half", "tiny16-32_bce-dice", 42, epochs=25)
-    monkeypatch.setattr(runs, "PROJECT", tmp_path)
-    command = runs.command("attn32-256_bce-dice-bound", "data/x", tmp_path / "runs" / "half")
+    monkeypatch.setattr(kept, "PROJECT", tmp_path)
+    command = missing_run_command("attn32-256_bce-dice-bound", "data/x", tmp_path / "runs" / "half")
     assert command.endswith("--set training.precision=bf16-mixed")
     assert "--out runs/half/attn32-256_bce-dice-bound/seed42" in command

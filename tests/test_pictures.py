@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nseg_lib import coco, pictures
-from nseg_lib.coco import DataError
+from nseg_lib.data import coco
+from nseg_lib.data import images as pictures
+from nseg_lib.data.coco import DataError
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_modes_become_rgb(tmp_path: Path, colours: np.ndarray, kind: str, mode: 
     image = Image.fromarray(colours).convert(mode)
     path = tmp_path / f"picture.{kind}"
     image.save(path, **({"quality": 100, "subsampling": 0} if kind == "jpg" else {}))
-    rgb = coco.read_image(path)
+    rgb = pictures.read_image(path)
     assert rgb.dtype == np.uint8
     assert rgb.flags.c_contiguous
     expected = np.asarray(image.convert("RGB")).astype(int)
@@ -45,7 +46,7 @@ def test_16_bit_grey_is_scaled(tmp_path: Path, kind: str) -> None:
     values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
     path = tmp_path / f"deep.{kind}"
     Image.fromarray(values).save(path)
-    rgb = coco.read_image(path)
+    rgb = pictures.read_image(path)
     np.testing.assert_array_equal(rgb[0, :, 0], [0, 0, 1, 1, 128, 255])
     np.testing.assert_array_equal(rgb[..., 0], rgb[..., 2])
 
@@ -54,20 +55,20 @@ def test_16_bit_colour_is_scaled(tmp_path: Path, colours: np.ndarray) -> None:
     import cv2  # Pillow cannot write this kind
 
     cv2.imwrite(str(tmp_path / "deep.png"), colours[..., ::-1].astype(np.uint16) * 257)
-    np.testing.assert_array_equal(coco.read_image(tmp_path / "deep.png"), colours)
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "deep.png"), colours)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
 def test_pixels_without_a_known_range_are_refused(tmp_path: Path, kind: type) -> None:
     Image.fromarray(np.full((3, 3), 70_000, kind)).save(tmp_path / "a.tif")
     with pytest.raises(DataError, match="save it with 8 or 16 bits"):
-        coco.read_image(tmp_path / "a.tif")
+        pictures.read_image(tmp_path / "a.tif")
 
 
 def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)
     Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
-    assert coco.read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+    assert pictures.read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
 def rotated(path: Path, colours: np.ndarray, orientation: int) -> Path:
@@ -96,12 +97,12 @@ def test_exif_turns_a_photo_but_not_a_picture_of_its_record(
 ) -> None:
     path = rotated(tmp_path / "a.png", colours, orientation)
     upright = UPRIGHT[orientation](colours)
-    np.testing.assert_array_equal(coco.read_image(path), upright)
-    np.testing.assert_array_equal(coco.read_image(path, (HEIGHT, WIDTH)), colours)
+    np.testing.assert_array_equal(pictures.read_image(path), upright)
+    np.testing.assert_array_equal(pictures.read_image(path, (HEIGHT, WIDTH)), colours)
     if orientation >= 5:
-        np.testing.assert_array_equal(coco.read_image(path, (WIDTH, HEIGHT)), upright)
+        np.testing.assert_array_equal(pictures.read_image(path, (WIDTH, HEIGHT)), upright)
     with pytest.raises(DataError, match="the picture is 30x20, its record says 31x20"):
-        coco.read_image(path, (20, 31))
+        pictures.read_image(path, (20, 31))
 
 
 def test_a_truncated_picture_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_truncated_picture_is_refused_wherever_it_is_cut(tmp_path: Path) -> No
     for length in range(0, len(content), 7):
         (tmp_path / "cut.jpg").write_bytes(content[:length])
         with pytest.raises(DataError, match=r"cut\.jpg: not a readable picture"):
-            coco.read_image(tmp_path / "cut.jpg")
+            pictures.read_image(tmp_path / "cut.jpg")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged tags
@@ -130,7 +131,7 @@ def test_a_damaged_picture_is_read_or_refused(
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     try:
-        rgb = coco.read_image(path)
+        rgb = pictures.read_image(path)
     except DataError as refusal:
         said = str(refusal)
     else:
@@ -143,11 +144,11 @@ def test_a_damaged_picture_is_read_or_refused(
 def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(DataError, match="not a readable picture"):
-        coco.read_image(tmp_path / "a.jpg")
+        pictures.read_image(tmp_path / "a.jpg")
     with pytest.raises(DataError, match="is a folder, not a picture"):
-        coco.read_image(tmp_path)
+        pictures.read_image(tmp_path)
     with pytest.raises(DataError, match="no such picture"):
-        coco.read_image(tmp_path / "b.jpg")
+        pictures.read_image(tmp_path / "b.jpg")
 
 
 @pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
@@ -162,7 +163,7 @@ def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, side: int) -> None:
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"bomb\.png: too large: {side}x{side} pixels, at most"):
-        coco.read_image(path)
+        pictures.read_image(path)
 
 
 def test_a_split_reads_a_picture_in_its_records_size(tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ import nbformat
 import pytest
 from toy_project import make_project, nseg
 
-from nseg_lib import config, graph, notebooks, pipeline, profiles, steps
+from nseg_lib import config
 from nseg_lib.cli import overrides
 from nseg_lib.config import ConfigError
-from nseg_lib.ingredients import hash_file, sources
 from nseg_lib.provenance import PROJECT
+from reproduction import graph, notebooks, pipeline, profiles, steps
+from reproduction.ingredients import hash_file, sources
 
 TINY, RES = "train/tiny16-32_bce-dice_seed42", "train/res16-32_bce-dice_seed42"
 ALL = [
@@ -136,18 +137,18 @@ def test_a_changed_metric_is_evaluated_again_but_not_trained(project):
     found = to_do(project)
     assert [name for name in found if name.startswith("train") or name == "data"] == []
     for name in ALL[3:6]:
-        assert found[name] == "nseg_lib/metrics.py changed"
-    assert found["chapter/07_evaluation"] == "nseg_lib/metrics.py changed"
+        assert found[name] == "nseg_lib/evaluation/metrics.py changed"
+    assert found["chapter/07_evaluation"] == "nseg_lib/evaluation/metrics.py changed"
     assert "chapter/01_dataset_reduction" not in found
-    assert "nseg_lib/metrics.py changed" in states(project)["page"].why or found["page"].startswith(
-        COMPARED
-    )
+    assert "nseg_lib/evaluation/metrics.py changed" in states(project)["page"].why or found[
+        "page"
+    ].startswith(COMPARED)
 
 
 def test_a_changed_loss_is_trained_again(project):
     edit(project / "nseg_lib" / "losses.py", "import", "SHARPER = 1\nimport")
     found = to_do(project)
-    assert found[TINY] == found[RES] == "nseg_lib/losses.py changed"
+    assert found[TINY] == found[RES] == "nseg_lib/training/losses.py changed"
     assert found[ALL[4]].startswith(COMPARED)
     assert "evaluate/baselines" not in found
     assert "data" not in found
@@ -263,10 +264,10 @@ def test_trained_networks_are_kept_on_request_and_say_so(project):
     steps_ = graph.build(project, profiles.load(project, "toy"))
     lines: list[str] = []
     pipeline._keep_trained(project, steps_, lines.append)
-    assert lines == [f"kept {n} though nseg_lib/losses.py changed" for n in (TINY, RES)]
+    assert lines == [f"kept {n} though nseg_lib/training/losses.py changed" for n in (TINY, RES)]
     assert list(to_do(project)) == ["evidence", "page"], "the list of runs says so"
     record = graph.read_record(steps_[TINY])
-    assert record["kept_despite"] == ["nseg_lib/losses.py changed"]
+    assert record["kept_despite"] == ["nseg_lib/training/losses.py changed"]
     edit(project / "workflow" / "profiles" / "toy.yml", "epochs: 1", "epochs: 2")
     steps_ = graph.build(project, profiles.load(project, "toy"))
     pipeline._keep_trained(project, steps_, lines.append)
@@ -313,7 +314,7 @@ def test_data_are_made_before_networks_are_held_against_them(project):
     good = strokes.read_bytes()
     strokes.write_bytes(good + b" ")
     run = nseg(project, "reproduce", "--profile", "toy", "--keep-trained")
-    assert f"kept {TINY} though nseg_lib/losses.py changed" in run.stdout
+    assert f"kept {TINY} though nseg_lib/training/losses.py changed" in run.stdout
     assert strokes.read_bytes() == good
     assert not list(project.glob("runs/toy/*/seed42.replaced"))
     assert run.returncode == 0
@@ -342,10 +343,10 @@ def test_a_run_that_was_cut_short_is_taken_over_on_request_and_listed_so(project
 
 
 def test_only_what_is_imported_counts():
-    names = {p.name for p in sources(PROJECT, ["nseg_lib.training"])}
+    names = {p.name for p in sources(PROJECT, ["nseg_lib.training.unet"])}
     assert {"training.py", "losses.py", "strokes.py", "unet.py"} <= names
     assert names.isdisjoint({"metrics.py", "evaluation.py", "figures.py", "cli.py"})
-    assert PROJECT / "reports" / "paper.yml" in sources(PROJECT, ["nseg_lib.paper"])
+    assert PROJECT / "reports" / "paper.yml" in sources(PROJECT, ["reproduction.paper"])
     assert PROJECT / "nseg_lib" / "refine.py" in sources(PROJECT, ["nseg_lib.Refiner"])
 
 
@@ -384,7 +385,7 @@ def test_a_failing_chapter_is_named_and_spares_the_good_one(project):
 
 def test_a_killed_training_goes_on_where_it_was(project):
     edit(project / "workflow" / "profiles" / "toy.yml", "epochs: 1", "epochs: 6")
-    command = [sys.executable, "-m", "nseg_lib.steps", "toy", TINY]
+    command = [sys.executable, "-m", "reproduction.steps", "toy", TINY]
     first = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     assert any("epoch   1" in line for line in first.stdout)
@@ -593,7 +594,7 @@ def test_the_command_of_each_row_trains_just_that_row():
 
 
 def test_links_between_chapters_lead_to_their_pages():
-    from nseg_lib.webpages import _linked, with_mathml
+    from reproduction.webpages import _linked, with_mathml
 
     text = (
         "next: [01](01_dataset_reduction.ipynb), [02](../notebooks/02_x.ipynb#a-b), [no](x.ipynb)"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nseg_lib import probes
+from nseg_lib.course import probes
 
 
 @pytest.fixture

@@ -12,20 +12,22 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from nseg_lib import coco
+from nseg_lib.arrays import Mask
 from nseg_lib.cli import app
 from nseg_lib.config import ConfigError
-from nseg_lib.datasets import freeze_strokes
-from nseg_lib.interactive import comparison, measure, methods, plain, prompts, protocol
-from nseg_lib.metrics import iou
-from nseg_lib.provenance import sha256
-from nseg_lib.refine import shipped
-from nseg_lib.strokes import Drawn
-
-Mask = NDArray[np.bool_]
+from nseg_lib.data import coco
+from nseg_lib.data import frozen as prompts
+from nseg_lib.data.frozen import freeze_strokes
+from nseg_lib.evaluation import corrections as protocol
+from nseg_lib.evaluation import measure, methods
+from nseg_lib.evaluation import refiner_tables as comparison
+from nseg_lib.evaluation.metrics import iou
+from nseg_lib.files import sha256
+from nseg_lib.networks.weights import shipped
+from nseg_lib.strokes import plain
+from nseg_lib.strokes.drawing import Drawn
 
 
 def ring(height: int = 200, width: int = 260) -> Mask:

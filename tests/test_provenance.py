@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nseg_lib import provenance
-from nseg_lib.provenance import code_version, portable_path, sha256, write_atomic, write_sidecar
+from nseg_lib.files import sha256, write_atomic
+from nseg_lib.provenance import code_version, portable_path, write_sidecar
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from coco_builder import document, write_document, write_set
 
-from nseg_lib import coco, reduce
-from nseg_lib.coco import DataError
+from nseg_lib.data import coco, reduce
+from nseg_lib.data.coco import DataError
 
 SPLITS = ("train", "val", "test")
 

@@ -11,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nseg_lib import Refiner, coco, config, models
-from nseg_lib.checkpoints import save_weights
-from nseg_lib.datasets import EvaluationSamples, rescale
-from nseg_lib.inputs import CHANNELS, network_input
-from nseg_lib.metrics import iou
-from nseg_lib.refine import PRETRAINED, checkpoint_file
+from nseg_lib import Refiner, config
+from nseg_lib import networks as models
+from nseg_lib.data import coco
+from nseg_lib.data.frozen import EvaluationSamples
+from nseg_lib.data.images import rescale
+from nseg_lib.evaluation.metrics import iou
+from nseg_lib.networks.inputs import CHANNELS, network_input
+from nseg_lib.networks.weights import PRETRAINED, checkpoint_file, save_weights
 from nseg_lib.sample import make_sample
 
 rng = np.random.default_rng(0)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from nseg_lib import check, coco
-from nseg_lib.records import DataError
+from nseg_lib.data import check, coco
+from nseg_lib.data.records import DataError
 from nseg_lib.sample import build, make_sample, photograph
 from nseg_lib.sample.scene import MAX_AREA, MIN_AREA, Scene, compose
 from nseg_lib.sample.shapes import FAMILIES
 from nseg_lib.sample.sources import load_data
-from nseg_lib.strokes import MIN_STROKE_AREA, make_stroke
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA, make_stroke
 
 PICTURES = 24
 SPLITS = {"train": 18, "val": 3, "test": 3, "photos": 6}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nseg_lib.coco import DataError
-from nseg_lib.interactive.scribbles import load_scribbles
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.scribbles import load_scribbles
 
 
 def write(folder: Path, kind: str, name: str, pixels: np.ndarray) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nseg_lib.interactive.paths import Hand, Scene, hatching, level, path_length, runs, through
-from nseg_lib.interactive.scribbles import load_scribbles, stroke_statistics
-from nseg_lib.interactive.simulate import MIX, PROMPTS, STROKES, draw_correction, draw_prompt
-from nseg_lib.strokes import Drawn, rasterize
+from nseg_lib.data.scribbles import load_scribbles, stroke_statistics
+from nseg_lib.strokes.drawing import Drawn, rasterize
+from nseg_lib.strokes.hand import Hand, Scene, hatching, level, path_length, runs, through
+from nseg_lib.strokes.people import MIX, PROMPTS, STROKES, draw_correction, draw_prompt
 
 Y, X = np.mgrid[:120, :160]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from nseg_lib import coco, strokes
-from nseg_lib.datasets import EvaluationSamples, freeze_strokes
-from nseg_lib.strokes import RECIPES, make_stroke
+from nseg_lib.arrays import Mask
+from nseg_lib.data import coco
+from nseg_lib.data.frozen import EvaluationSamples, freeze_strokes
+from nseg_lib.strokes import recipes as strokes
+from nseg_lib.strokes.recipes import RECIPES, make_stroke
 
-Mask = NDArray[np.bool_]
 recipes = pytest.mark.parametrize("recipe", RECIPES)
 
 

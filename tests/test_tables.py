@@ -5,8 +5,8 @@ import io
 import pandas as pd
 import pytest
 
-from nseg_lib.metrics import METRICS
-from nseg_lib.tables import LABELS, decimals, to_csv, to_markdown
+from nseg_lib.evaluation.metrics import METRICS
+from nseg_lib.evaluation.tables import LABELS, decimals, to_csv, to_markdown
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from nseg_lib import coco, config, training
+from nseg_lib import config
 from nseg_lib.config import Config, ConfigError
-from nseg_lib.datasets import EpochBatches, FrozenPairs, TrainingPairs, collate
-from nseg_lib.training import train
+from nseg_lib.data import coco
+from nseg_lib.data.datasets import EpochBatches, FrozenPairs, TrainingPairs, collate
+from nseg_lib.training import unet as training
+from nseg_lib.training.unet import train
 
 
 def tiny_config(**overrides: object) -> Config:
@@ -146,7 +148,7 @@ def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
         raise RuntimeError("cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"nseg_lib.training.{cut}", killed)
+        patch.setattr(f"nseg_lib.training.unet.{cut}", killed)
         with pytest.raises(RuntimeError, match="cut"):
             train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
     assert len(rows(out / "log.csv")) == epochs
@@ -212,8 +214,8 @@ def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path
     train(more, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
     assert weights.read_bytes() == before
     assert int(np.argmin(losses)) == len(losses) - 2
-    from nseg_lib.losses import RefinementLoss
     from nseg_lib.refine import Refiner
+    from nseg_lib.training.losses import RefinementLoss
 
     network = Refiner.load(weights).network
     split = coco.load_split(tiny_data, "val")

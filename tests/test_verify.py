@@ -9,6 +9,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from reproduction.artefacts import save_figure, save_table
+
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -16,10 +18,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from nseg_lib import cli, evidence, figures, tables, verify
-from nseg_lib.interactive import ablation, comparison
-from nseg_lib.provenance import PROJECT, sha256
-from nseg_lib.refine import shipped
+from nseg_lib.evaluation import refiner_tables as comparison
+from nseg_lib.files import sha256
+from nseg_lib.networks.weights import shipped
+from nseg_lib.provenance import PROJECT
+from reproduction import commands as cli
+from reproduction import evidence, verify
+from reproduction import refiner_ablation as ablation
 
 HALF = PROJECT / "reports" / "half"
 
@@ -41,10 +46,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sidecar.write_text(json.dumps(record))
     e = evidence.load(root, "half")
     for name, table in verify.tables(e).items():
-        tables.save(table, out / "tables" / name, profile="half")
+        save_table(table, out / "tables" / name, profile="half")
     for name, numbers in verify.drawn(e).items():
         fig, _ = plt.subplots(figsize=(1, 1))
-        figures.save(fig, out / "figures" / name, numbers, profile="half")
+        save_figure(fig, out / "figures" / name, numbers, profile="half")
         plt.close(fig)
     return root
 
@@ -146,7 +151,7 @@ def test_what_is_missing_or_comes_from_nothing_is_named(root: Path) -> None:
 
 
 def test_the_command_fails_on_a_changed_digit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nseg_lib import notebooks
+    from reproduction import notebooks
 
     monkeypatch.setattr(notebooks, "project_root", lambda: root)
     fine = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])

@@ -8,8 +8,9 @@ import pytest
 
 import nseg_lib
 from nseg_lib.config import parse
-from nseg_lib.provenance import sha256
-from nseg_lib.refine import PRETRAINED, Refiner
+from nseg_lib.files import sha256
+from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.refine import Refiner
 
 WEIGHTS = Path(nseg_lib.__file__).parent / "weights"
 ROOT = Path(__file__).parents[1]

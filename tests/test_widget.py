@@ -19,8 +19,8 @@ from scipy.ndimage import binary_fill_holes
 from skimage import data as photographs
 
 from nseg_lib import widget
-from nseg_lib.coco import DataError, annotation_mask, load_split
-from nseg_lib.strokes import rasterize
+from nseg_lib.data.coco import DataError, annotation_mask, load_split
+from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.widget import StrokeCanvas, pictures, results
 from nseg_lib.widget.answers import mask_of
 

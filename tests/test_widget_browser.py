@@ -22,8 +22,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 from skimage import data as photographs
 
-from nseg_lib.coco import rle_to_mask
-from nseg_lib.strokes import rasterize
+from nseg_lib.data.coco import rle_to_mask
+from nseg_lib.strokes.drawing import rasterize
 
 pytestmark = browser.NEEDED
 

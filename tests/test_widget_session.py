@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from skimage import data as photographs
 
 from nseg_lib import provenance
-from nseg_lib.coco import DataError, annotation_mask, load_split
-from nseg_lib.strokes import rasterize
+from nseg_lib.data.coco import DataError, annotation_mask, load_split
+from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.widget import FolderSession, StrokeCanvas, results
 
 

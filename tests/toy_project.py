@@ -10,8 +10,8 @@ from pathlib import Path
 
 from conftest import write_split
 
-from nseg_lib.notebooks import sync
 from nseg_lib.provenance import PROJECT
+from reproduction.notebooks import sync
 
 PROFILE = """\
 data: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
@@ -33,7 +33,7 @@ greeting = "hello"
 
 # %%
 from pathlib import Path
-from nseg_lib.strokes import MIN_STROKE_AREA
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA
 print(greeting, MIN_STROKE_AREA, len(list(Path(data, "train").iterdir())))
 
 # %%
@@ -56,13 +56,13 @@ out = "reports/none"
 
 # %%
 from nseg_lib import models, paper, paper_tables, tables
-results = tables.read_rows(rows)
+results = read_folder(rows)
 numbers = paper.numbers()
-first = paper_tables.table1(results, numbers, paper.authors_logs(), profile)
+first = table1.table1(results, numbers, paper.authors_logs(), profile)
 sizes = [models.size(name) for name in numbers["table2"]]
-second = paper_tables.table2(sizes, numbers["table2"])
-_ = tables.save(first, f"{out}/tables/table1", profile=profile)
-_ = tables.save(second, f"{out}/tables/table2", profile=profile)
+second = table1.table2(sizes, numbers["table2"])
+_ = save_table(first, f"{out}/tables/table1", profile=profile)
+_ = save_table(second, f"{out}/tables/table2", profile=profile)
 """
 
 
@@ -91,7 +91,7 @@ def make_project(root: Path) -> Path:
 
 def nseg(root: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run the project's own command line in its folder."""
-    command = [sys.executable, "-m", "nseg_lib.cli", *arguments]
+    command = [sys.executable, "-m", "reproduction.commands", *arguments]
     return subprocess.run(
         command, cwd=root, capture_output=True, text=True, timeout=timeout, check=False
     )

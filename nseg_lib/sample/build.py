@@ -3,7 +3,7 @@
 Its splits `train`, `val` and `test` hold pictures composed from the photographs that the
 scikit-image package carries (`nseg_lib.sample.scene`). The split `photos` holds six of those
 photographs as they are, with outlines drawn by hand, within about 2 px of the edge: the pictures
-for demos and figures. The layout is COCO's, as `nseg_lib.reduce` writes it:
+for demos and figures. The layout is COCO's, as `nseg_lib.data.reduce` writes it:
 
     OUT/annotations/instances_{train,val,test,photos}.json
     OUT/{train,val,test,photos}/*.jpg
@@ -30,10 +30,10 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from nseg_lib.coco import annotation_mask, mask_to_rle, read_json
-from nseg_lib.provenance import write_atomic
-from nseg_lib.records import DataError, Record
-from nseg_lib.reduce import FINISHED, as_json
+from nseg_lib.data.coco import annotation_mask, mask_to_rle, read_json
+from nseg_lib.data.records import DataError, Record
+from nseg_lib.data.reduce import FINISHED, as_json
+from nseg_lib.files import write_atomic
 from nseg_lib.sample.scene import compose
 from nseg_lib.sample.shapes import FAMILIES
 from nseg_lib.sample.sources import load_data, photograph

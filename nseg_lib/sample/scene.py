@@ -14,11 +14,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nseg_lib.coco import annotation_mask
+from nseg_lib.arrays import Mask
+from nseg_lib.data.coco import annotation_mask
 from nseg_lib.sample.shapes import FAMILIES, Outline, Shape, turned
 from nseg_lib.sample.surfaces import Floats, Surfaces, to_rgb
-
-Mask = NDArray[np.bool_]
 
 MIN_AREA, MAX_AREA = 0.01, 0.6
 """Visible area of an object, as a share of the picture."""

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nseg_lib.coco import read_image
-from nseg_lib.records import DataError
+from nseg_lib.data.images import read_image
+from nseg_lib.data.records import DataError
 
 
 def load_data(name: str) -> Any:

@@ -8,13 +8,11 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from nseg_lib.strokes import Drawn, rasterize
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.strokes.drawing import Drawn, rasterize
 from nseg_lib.widget import pictures
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Stroke = Mapping[str, Any]
 
 MAX_REFINED = 1_200_000
@@ -81,7 +79,7 @@ def mask_of(
     Args:
         refiner: None takes what is brushed.
         image: uint8 H×W×3 RGB.
-        strokes: as :func:`nseg_lib.strokes.rasterize` takes them.
+        strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
         before: bool H×W, the mask that the drawing corrects; for models that take corrections.
 
     Returns:

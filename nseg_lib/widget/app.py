@@ -136,7 +136,8 @@ def annotate(
     """
     session = FolderSession(folder, out, category)
     if checkpoint is not None and model:
-        from nseg_lib.refine import Refiner, checkpoint_file
+        from nseg_lib.networks.weights import checkpoint_file
+        from nseg_lib.refine import Refiner
 
         checkpoint = checkpoint_file(checkpoint).resolve()
         Refiner.load(checkpoint)

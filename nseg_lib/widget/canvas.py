@@ -17,15 +17,14 @@ from IPython.display import Image as StillPicture
 from IPython.display import display
 from numpy.typing import NDArray
 
-from nseg_lib.coco import DataError, mask_to_rle, rle_to_mask
-from nseg_lib.provenance import write_atomic
-from nseg_lib.strokes import check_strokes, rasterize
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.data.coco import DataError, mask_to_rle, rle_to_mask
+from nseg_lib.files import write_atomic
+from nseg_lib.strokes.drawing import check_strokes, rasterize
 from nseg_lib.widget import pictures, results
 from nseg_lib.widget.answers import AnyRefiner, mask_of
 from nseg_lib.widget.session import FolderSession
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 HERE = Path(__file__).parent
 
 
@@ -42,9 +41,10 @@ class StrokeCanvas(anywidget.AnyWidget):
     >>> canvas  # draw, then go on in the next cell with  # doctest: +SKIP
     >>> canvas.mask, canvas.strokes  # doctest: +SKIP
 
-    ``strokes`` is the drawing as :func:`nseg_lib.strokes.rasterize` takes it; setting it paints it
-    in the browser and refines it. ``mask`` is bool H×W at the picture's full size, all False where
-    nothing is drawn, None without a picture. Both are traitlets: ``canvas.observe(act, "mask")``.
+    ``strokes`` is the drawing as :func:`nseg_lib.strokes.drawing.rasterize` takes it; setting it
+    paints it in the browser and refines it. ``mask`` is bool H×W at the picture's full size, all
+    False where nothing is drawn, None without a picture. Both are traitlets: ``canvas.observe(act,
+    "mask")``.
 
     Args:
         image: a path, a file's bytes or an array; None waits for a picture that is dropped on the
@@ -284,7 +284,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         Args:
             what: ``mask`` (PNG, 255 and 0), ``cutout`` (PNG with alpha), ``rle`` or ``polygon``
                 (a COCO file of one picture and its annotation, which lies on the picture as
-                :func:`nseg_lib.coco.turn` has it), ``strokes`` (JSON).
+                :func:`nseg_lib.data.images.turn` has it), ``strokes`` (JSON).
 
         Raises:
             DataError: no picture yet, an empty mask, or an unknown ``what``.

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL import Image as Pillow
 
-from nseg_lib.coco import DataError, as_rgb, open_picture
-
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.images import as_rgb, open_picture
 
 MAX_SHOWN = 4_000_000
 """Pixels that the browser is sent at most; larger pictures are shown scaled."""
@@ -87,7 +86,7 @@ _TURNED_BACK: dict[int, Callable[[Mask], Mask]] = {
 def as_readers_turn(mask: Mask, orientation: int) -> Mask:
     """The mask of an upright picture, laid on the picture as those have it who read it by a COCO
     record of this size: they leave it as it is stored where it has this size so (see
-    :func:`nseg_lib.coco.turn`).
+    :func:`nseg_lib.data.images.turn`).
 
     Args:
         mask: bool H×W.

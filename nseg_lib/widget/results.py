@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from nseg_lib.coco import DataError, mask_to_rle
-from nseg_lib.strokes import check_strokes
+from nseg_lib.arrays import Mask
+from nseg_lib.data.coco import DataError, mask_to_rle
+from nseg_lib.strokes.drawing import check_strokes
 
-Mask = NDArray[np.bool_]
 Stroke = Mapping[str, Any]
 
 FORMAT = "nseg strokes 1"

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nseg_lib.coco import DataError, as_rgb, open_picture, read_json, rle_to_mask
-from nseg_lib.provenance import write_atomic
-from nseg_lib.strokes import check_strokes
+from nseg_lib.data.coco import DataError, read_json, rle_to_mask
+from nseg_lib.data.images import as_rgb, open_picture
+from nseg_lib.files import write_atomic
+from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget import results
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -92,10 +93,10 @@ class FolderSession:
     def read_image(self) -> NDArray[np.uint8]:
         """The picture at hand, uint8 H×W×3 RGB, as every reader of the file has it.
 
-        It is turned as :func:`nseg_lib.coco.turn` does for the size in its record; one without a
-        record gets the size of the upright picture. So a photograph taken on its side comes
-        upright, but one upside down, mirrored or square stays as it is stored: turning does not
-        change its size, and a COCO record has no other field that could ask for it.
+        It is turned as :func:`nseg_lib.data.images.turn` does for the size in its record; one
+        without a record gets the size of the upright picture. So a photograph taken on its side
+        comes upright, but one upside down, mirrored or square stays as it is stored: turning does
+        not change its size, and a COCO record has no other field that could ask for it.
 
         Raises:
             DataError: no picture, a broken one, or one of another size than its record's.

@@ -12,6 +12,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from nseg_lib.data import frozen
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -41,11 +43,12 @@ def parts(files: Sequence[Path], limit: int = PART) -> list[list[Path]]:
 
 def freeze(folder: Path) -> None:
     """Draw the strokes that networks are judged on, where they are missing."""
-    from nseg_lib import coco, datasets, graph
+    from nseg_lib.data import coco
+    from reproduction import graph
 
     for name in coco.find_splits(folder):
         if name != "train":
-            datasets.freeze_strokes(coco.load_split(folder, name), graph.RECIPE)
+            frozen.freeze_strokes(coco.load_split(folder, name), graph.RECIPE)
 
 
 def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:

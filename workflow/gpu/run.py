@@ -1,7 +1,7 @@
 """Train and judge every network of a profile side by side on one machine, until time is up.
 
-Each step of the graph is a process of its own (``python -m nseg_lib.steps``), so a run that is cut
-goes on after its last epoch and what is done is not repeated. What is small goes to ``--out``:
+Each step of the graph is a process of its own (``python -m reproduction.steps``), so a run that is
+cut goes on after its last epoch and what is done is not repeated. What is small goes to ``--out``:
 rows, logs and provenance of all runs, weights below 1 MB of all seeds and below 8 MB of the first.
 
     python3 workflow/gpu/run.py --unpack
@@ -70,7 +70,7 @@ def order(names: Iterable[str]) -> list[str]:
 
 def work(profile: str, models: str, minutes: float, jobs: int) -> None:
     """Start steps while there is time; those still running at its end are stopped."""
-    from nseg_lib import graph, profiles
+    from reproduction import graph, profiles
 
     loaded = profiles.load(ROOT, profile, [m for m in models.split(",") if m] or None)
     steps = graph.build(ROOT, loaded)
@@ -98,7 +98,7 @@ def work(profile: str, models: str, minutes: float, jobs: int) -> None:
                 break
         while waiting and len(running) < jobs:
             name = waiting.pop(0)
-            command = [sys.executable, "-m", "nseg_lib.steps", profile, name, models]
+            command = [sys.executable, "-m", "reproduction.steps", profile, name, models]
             running[name] = subprocess.Popen(command, cwd=ROOT, env=environment)
         time.sleep(0.5)
     for name, process in running.items():

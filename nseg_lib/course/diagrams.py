@@ -1,0 +1,391 @@
+"""Figures 2, 3 and 4: the networks as layered blocks, drawn from what they do.
+
+Every block, number and arrow comes from :func:`nseg_lib.course.tracing.trace`, which runs the
+network: change the module and the figure changes. One row a size, the encoder going down on the
+left, the decoder coming up on the right. Made for a text column of 7 inches, with letters of 8
+points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, Polygon
+from torch import nn
+
+from nseg_lib import networks as models
+from nseg_lib.config import ModelConfig
+from nseg_lib.course.tracing import Layer, Stage, trace
+
+WIDTH = 7.0
+"""Of the figure, in inches: the text width of an article on A4 or letter paper."""
+
+POINTS = 8
+"""Size of the smallest letters."""
+
+COLOURS = {
+    "input": "#BBBBBB",
+    "convolution": "#7FB2D8",
+    "norm": "#F2E394",
+    "relu": "#E8A33D",
+    "pooling": "#C8553D",
+    "upsampling": "#4C9F70",
+    "copy": "#FFFFFF",
+    "head": "#8E6BAE",
+}
+LEGEND = {
+    "convolution": "3×3 convolution",
+    "norm": "group normalisation",
+    "relu": "ReLU",
+    "pooling": "2×2 max pooling",
+    "upsampling": "2×2 transposed convolution",
+    "copy": "features from the encoder",
+    "head": "1×1 convolution to one logit",
+}
+
+_TOP, _SHRINK, _ROW_GAP = 0.86, 0.74, 0.34
+"""Height of the first row's blocks, each further row's share of it, and the gap below a row."""
+_STRIPE, _GAP, _CIRCLE = 0.035, 0.06, 0.09
+_LINE: dict[str, Any] = {"linewidth": 0.8, "color": "#333333"}
+
+
+PAPERS: dict[str, dict[str, ModelConfig]] = {
+    "figure2": {
+        "U-Net (tiny16-128)": ModelConfig(architecture="tiny", widths=[16, 32, 64, 128]),
+    },
+    "figure3": {
+        "(a) as trained: the stroke is added to the logits": ModelConfig(
+            architecture="res", widths=[16, 32, 64, 128]
+        ),
+        "(b) as the text says: shortcuts within the blocks": ModelConfig(
+            architecture="blockres", widths=[16, 32, 64, 128]
+        ),
+    },
+    "figure4": {
+        "U-Net with attention (attn32-256)": ModelConfig(
+            architecture="attn", widths=[32, 64, 128, 256]
+        ),
+    },
+}
+"""The paper's figures: what stands above each panel, and the network in it."""
+
+
+@dataclass(frozen=True)
+class _Box:
+    """One slab: where it stands, in inches from the panel's upper left corner."""
+
+    kind: str
+    channels: int
+    row: int
+    x: float
+    width: float
+
+
+@dataclass
+class _Layout:
+    """Where everything of one network stands."""
+
+    stages: list[Stage]
+    rows: list[tuple[int, int]]
+    """Height and width in pixels of each row, from full size down."""
+    boxes: dict[int, list[_Box]] = field(default_factory=dict)
+    """Stage → its slabs, from left to right."""
+    copies: dict[int, _Box] = field(default_factory=dict)
+    """Concatenation → the slab of what came over the skip."""
+    circles: dict[int, float] = field(default_factory=dict)
+    """Gate or addition → x of its centre."""
+    end: float = 0.0
+
+    @property
+    def head(self) -> float:
+        """Inches above the first row: for the heading, and for what is added at the end."""
+        steps = {stage.kind for stage in self.stages}
+        within = {layer.kind for s in self.stages if s.kind == "block" for layer in s.layers}
+        return 0.55 if "add" in steps | within else 0.4
+
+    def row_of(self, stage: int) -> int:
+        return self.rows.index(self.stages[stage].shape[1:])
+
+    def top(self, row: int) -> float:
+        return -sum(self.height(r) + _ROW_GAP for r in range(row))
+
+    def height(self, row: int) -> float:
+        return _TOP * _SHRINK**row
+
+    def middle(self, row: int) -> float:
+        return self.top(row) - self.height(row) / 2
+
+
+def of_the_paper(figure: str) -> dict[str, nn.Module]:
+    """The networks of ``figure2``, ``figure3`` or ``figure4``, by what stands above them."""
+    with torch.device("meta"):
+        return {heading: models.build(config) for heading, config in PAPERS[figure].items()}
+
+
+def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> pd.DataFrame:
+    """What :func:`architecture` draws, as a table: a row per stage of each network.
+
+    Columns: ``network`` (its heading), ``stage``, ``kind``, ``channels``, ``height``, ``width``,
+    ``sources`` (places of the stages that go in), ``layers``, ``parameters``.
+    """
+    rows = []
+    for heading, network in networks.items():
+        for stage in trace(network, height, width):
+            layers = " ".join(f"{layer.kind}:{layer.channels}" for layer in stage.layers)
+            sources = " ".join(map(str, stage.sources))
+            rows.append(
+                (heading, stage.name, stage.kind, *stage.shape, sources, layers, stage.parameters)
+            )
+    shape = ("channels", "height", "width")
+    columns = ["network", "stage", "kind", *shape, "sources", "layers", "parameters"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def architecture(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> Figure:
+    """Draw networks as layered blocks, one panel below the other.
+
+    Args:
+        networks: heading → network, such as ``{"tiny16-32": UNet([16, 32])}``.
+        height, width: of the picture whose sizes are written beside the rows, in pixels.
+
+    Returns:
+        A figure 7 inches wide with letters of at least 8 points, for print as PDF.
+    """
+    layouts = [_fit(trace(network, height, width)) for network in networks.values()]
+    tall = [layout.head - layout.top(len(layout.rows)) for layout in layouts]
+    figure = plt.figure(figsize=(WIDTH, sum(tall)))
+    bottom = 1.0
+    for heading, layout, inches in zip(networks, layouts, tall, strict=True):
+        bottom -= inches / sum(tall)
+        place = (0, bottom, 1, inches / sum(tall))
+        axes = figure.add_axes(place, xlim=(0, WIDTH), ylim=(layout.head - inches, layout.head))
+        axes.set_axis_off()
+        _draw(axes, layout, heading)
+    _legend(axes, [stage for layout in layouts for stage in layout.stages])
+    return figure
+
+
+# --- layout ---------------------------------------------------------------------------------------
+
+
+def _fit(stages: list[Stage]) -> _Layout:
+    """Stretch the slabs so that the network fills the figure's width."""
+    narrow, wide = _lay_out(stages, 1.0).end, _lay_out(stages, 2.0).end
+    room = WIDTH - 0.35
+    return _lay_out(stages, min(2.5, 1 + (room - narrow) / (wide - narrow)))
+
+
+def _lay_out(stages: list[Stage], stretch: float) -> _Layout:
+    layout = _Layout(stages, sorted({s.shape[1:] for s in stages}, reverse=True))
+    x = 0.6
+    for index, stage in enumerate(stages):
+        row = layout.row_of(index)
+        if stage.kind == "upsampling":
+            x = _lay_out_skip(layout, index, row, x + _GAP / 2, stretch)
+        if stage.kind == "add":
+            layout.circles[index] = x + 0.12
+            x += 0.24
+        if stage.kind in {"gate", "concat", "add"}:
+            continue
+        boxes = []
+        for layer in stage.layers or (Layer(stage.kind, stage.shape[0]),):
+            kind = stage.kind if stage.kind in {"input", "head"} else layer.kind
+            if kind == "add" or (layer.kernel == 1 and kind == "convolution"):
+                continue  # a shortcut: drawn as an arc
+            thick = kind in {"convolution", "upsampling"}
+            width = stretch * _thickness(layer.channels) if thick else _STRIPE
+            boxes.append(_Box(kind, layer.channels, row, x, width))
+            x += width
+        layout.boxes[index] = boxes
+        x += _GAP
+    layout.end = x
+    return layout
+
+
+def _lay_out_skip(layout: _Layout, upsampling: int, row: int, x: float, stretch: float) -> float:
+    """Room for the gate, if there is one, and the slab that comes over the skip."""
+    stages = layout.stages
+    concat = next(i for i, s in enumerate(stages) if s.kind == "concat" and upsampling in s.sources)
+    skip = next(s for s in stages[concat].sources if s != upsampling)
+    if stages[skip].kind == "gate":
+        layout.circles[skip] = x + _CIRCLE
+        x += 2 * _CIRCLE + 0.12
+    channels = stages[skip].shape[0]
+    layout.copies[concat] = _Box("copy", channels, row, x, stretch * _thickness(channels))
+    return x + layout.copies[concat].width
+
+
+def _thickness(channels: int) -> float:
+    """Inches of a slab: a tenth for 16 channels and a little more for every doubling."""
+    return 0.10 + 0.022 * math.log2(max(channels, 1) / 16)
+
+
+# --- drawing --------------------------------------------------------------------------------------
+
+
+def _draw(axes: Axes, layout: _Layout, heading: str) -> None:
+    for index, copy in layout.copies.items():
+        _slab(axes, layout, copy)
+        _skip(axes, layout, index)
+    for index, boxes in layout.boxes.items():
+        stage = layout.stages[index]
+        for box in boxes:
+            _slab(axes, layout, box)
+        if stage.kind in {"input", "block", "head"}:
+            _number(axes, layout, boxes, stage.shape[0])
+        if any(layer.kind == "add" for layer in stage.layers):
+            _shortcut(axes, layout, boxes)
+    for index, copy in layout.copies.items():
+        upsampling = layout.boxes[_upsampling(layout, index)]
+        _number(axes, layout, [copy, *upsampling], layout.stages[index].shape[0])
+    _between_rows(axes, layout)
+    _sizes(axes, layout)
+    _additions(axes, layout)
+    size = f"{sum(stage.parameters for stage in layout.stages):,} parameters"
+    title = f"{heading}, {size}"
+    axes.text(0.05, layout.head - 0.03, title, size=POINTS + 1, weight="bold", va="top")
+
+
+def _upsampling(layout: _Layout, concat: int) -> int:
+    """Which of the two sources of a concatenation came from the row below."""
+    sources = layout.stages[concat].sources
+    return next(s for s in sources if layout.stages[s].kind == "upsampling")
+
+
+def _slab(axes: Axes, layout: _Layout, box: _Box) -> None:
+    """A front, a lid and a right side, seen from above and the right."""
+    top, height = layout.top(box.row), layout.height(box.row)
+    left, right, bottom = box.x, box.x + box.width, top - height
+    back = 0.11 * height
+    colour = to_rgb(COLOURS[box.kind])
+    dark = tuple(0.8 * c for c in colour)
+    front = [(left, bottom), (right, bottom), (right, top), (left, top)]
+    lid = [(left, top), (right, top), (right + back, top + back), (left + back, top + back)]
+    side = [(right, bottom), (right + back, bottom + back), (right + back, top + back)]
+    for corners, face in ((front, colour), (lid, dark), ([*side, (right, top)], dark)):
+        axes.add_patch(Polygon(corners, facecolor=face, edgecolor="#333333", linewidth=0.4))
+
+
+def _number(axes: Axes, layout: _Layout, boxes: Sequence[_Box], channels: int) -> None:
+    """The channels of a stage, written once below it."""
+    first, last = boxes[0], boxes[-1]
+    y = layout.top(first.row) - layout.height(first.row) - 0.03
+    centre = (first.x + last.x + last.width) / 2
+    axes.text(centre, y, str(channels), size=POINTS, ha="center", va="top")
+
+
+def _arrow(
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], bend: float = 0.0
+) -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            start, end, arrowstyle="-|>", mutation_scale=6, shrinkA=0, shrinkB=0, zorder=3,
+            connectionstyle=f"arc3,rad={bend}", **_LINE,
+        )
+    )  # fmt: skip
+
+
+def _skip(axes: Axes, layout: _Layout, concat: int) -> None:
+    """The way from the encoder to the decoder, through the gate where there is one."""
+    copy, upsampling = layout.copies[concat], _upsampling(layout, concat)
+    source = next(s for s in layout.stages[concat].sources if s != upsampling)
+    y, end = layout.middle(copy.row), copy.x
+    if source in layout.circles:
+        centre = layout.circles[source]
+        _arrow(axes, (centre + _CIRCLE, y), (end, y))
+        _circle(axes, centre, y, "α")
+        signal = layout.boxes[upsampling][0]
+        bottom = y - 0.36 * layout.height(copy.row)
+        axes.plot([centre, centre, signal.x], [y, bottom, bottom], zorder=3, **_LINE)
+        _arrow(axes, (centre, bottom), (centre, y - _CIRCLE))
+        source = next(s for s in layout.stages[source].sources if s != upsampling)
+        end = centre - _CIRCLE
+    last = layout.boxes[source][-1]
+    _arrow(axes, (last.x + last.width, y), (end, y))
+
+
+def _circle(axes: Axes, x: float, y: float, text: str) -> None:
+    axes.add_patch(
+        Circle((x, y), _CIRCLE, facecolor="white", edgecolor="#333333", linewidth=0.8, zorder=4)
+    )
+    axes.text(x, y, text, size=POINTS, ha="center", va="center_baseline", zorder=5)
+
+
+def _shortcut(axes: Axes, layout: _Layout, boxes: list[_Box]) -> None:
+    """An arc over a residual block, from its input to the addition before its last ReLU."""
+    top = layout.top(boxes[0].row) + 0.11 * layout.height(boxes[0].row)
+    _arrow(axes, (boxes[0].x, top), (boxes[-1].x + _STRIPE, top), bend=-0.55)
+
+
+def _between_rows(axes: Axes, layout: _Layout) -> None:
+    """Arrows down into each pooling and up into each transposed convolution."""
+    for index, stage in enumerate(layout.stages):
+        if stage.kind not in {"pooling", "upsampling"}:
+            continue
+        box, before = layout.boxes[index][0], layout.boxes[stage.sources[0]][-1]
+        x = box.x + box.width / 2
+        if stage.kind == "pooling":
+            start = layout.top(before.row) - layout.height(before.row) / 2
+            corner = before.x + before.width
+            axes.plot([corner, x], [start, start], zorder=0, **_LINE)
+            _arrow(axes, (x, start), (x, layout.top(box.row) + 0.03))
+        else:
+            start = layout.middle(before.row)
+            bottom = layout.top(box.row) - layout.height(box.row)
+            axes.plot([before.x, x], [start, start], zorder=0, **_LINE)
+            _arrow(axes, (x, start), (x, bottom - 0.17))
+
+
+def _sizes(axes: Axes, layout: _Layout) -> None:
+    """Width and height in pixels, at the left of each row."""
+    for row, (height, width) in enumerate(layout.rows):
+        left = min(box.x for boxes in layout.boxes.values() for box in boxes if box.row == row)
+        y = layout.middle(row)
+        axes.text(left - 0.06, y, f"{width}×{height}", size=POINTS, ha="right", va="center")
+
+
+def _additions(axes: Axes, layout: _Layout) -> None:
+    """What is added at the end, on its way from the input along the top."""
+    y, lid = layout.middle(0), 0.22
+    for index, x in layout.circles.items():
+        if layout.stages[index].kind != "add":
+            continue
+        first, head = layout.boxes[0][0], layout.boxes[index - 1][-1]
+        axes.plot([first.x, first.x, x], [0.0, lid, lid], zorder=3, **_LINE)
+        _arrow(axes, (x, lid), (x, y + _CIRCLE))
+        _arrow(axes, (head.x + head.width, y), (x - _CIRCLE, y))
+        _circle(axes, x, y, "+")
+        text = "the stroke, channel 0 of the input (0 or 1)"
+        axes.text(WIDTH / 2, lid - 0.04, text, size=POINTS, ha="center", va="top")
+
+
+def _legend(axes: Axes, stages: Sequence[Stage]) -> None:
+    """What colours and signs mean, in the lower right corner; only those that occur."""
+    layers = {layer.kind for stage in stages for layer in stage.layers}
+    kinds = {stage.kind for stage in stages}
+    signs = {"16": "channels"}
+    if "add" in {layer.kind for s in stages if s.kind == "block" for layer in s.layers}:
+        signs["arc"] = "shortcut"
+    if "gate" in kinds:
+        signs["α"] = "attention gate"
+    x, y = WIDTH - 1.95, axes.get_ylim()[0] + 0.1
+    for sign, text in signs.items():
+        axes.text(x + 0.06, y + 0.05, sign, size=POINTS, va="center_baseline", ha="center")
+        axes.text(x + 0.2, y + 0.05, text, size=POINTS, va="center_baseline")
+        y += 0.15
+    used = layers | kinds | {"copy"}
+    for kind in reversed([kind for kind in LEGEND if kind in used]):
+        swatch = [(x, y), (x + 0.12, y), (x + 0.12, y + 0.1), (x, y + 0.1)]
+        face = COLOURS[kind]
+        axes.add_patch(Polygon(swatch, facecolor=face, edgecolor="#333333", linewidth=0.4))
+        axes.text(x + 0.2, y + 0.05, LEGEND[kind], size=POINTS, va="center_baseline")
+        y += 0.15

@@ -1,0 +1,206 @@
+"""Figures 6 and 7, and what all figures share: one palette, one look, one way to save.
+
+Importing this module sets matplotlib's defaults to the project's look. Figures 2 to 4, the
+architectures, are drawn by :mod:`nseg_lib.course.diagrams`, 1 and 5 by :mod:`reproduction.plots`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from nseg_lib.arrays import Image, Mask
+
+PALETTE = {
+    "stroke": "#E69F00",
+    "truth": "#29B6F6",
+    "prediction": "#E0399A",
+    "missed": "#29B6F6",
+    "extra": "#E0399A",
+    "identity": "#404040",
+    "classical": "#9A9A9A",
+    "tiny": "#009E73",
+    "res": "#0072B2",
+    "attn": "#B45CC4",
+    "blockres": "#8C6D31",
+    "paper": "#808080",
+}
+"""What each colour means, in every figure. Told apart with any of the usual colour blindnesses:
+stroke, truth and prediction differ in lightness too (after Okabe and Ito 2008)."""
+
+NAMES = {
+    "stroke": "stroke",
+    "truth": "ground truth",
+    "prediction": "prediction",
+    "missed": "missed",
+    "extra": "added wrongly",
+}
+
+_BEGAN = time.perf_counter()
+
+mpl.rcParams.update(
+    {
+        "figure.dpi": 100,
+        "savefig.dpi": 150,
+        "pdf.fonttype": 42,
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.labelsize": 9,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "image.cmap": "gray",
+    }
+)
+
+
+def colour(method: str) -> str:
+    """The palette's colour of a model, by its family, or of a baseline."""
+    if method == "identity":
+        return PALETTE["identity"]
+    families = ("blockres", "tiny", "res", "attn")
+    return PALETTE[next((f for f in families if method.startswith(f)), "classical")]
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def panels(
+    rows: int, columns: int, *, size: tuple[float, float] = (2.4, 2.1)
+) -> tuple[Figure, Any]:
+    """A figure of rows×columns panels for pictures, without axes; ``size`` in inches a panel."""
+    fig, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(size[0] * columns, size[1] * rows),
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    return fig, axes
+
+
+def show(
+    ax: Axes,
+    image: NDArray[Any],
+    *,
+    stroke: Mask | None = None,
+    mask: Mask | None = None,
+    prediction: Mask | None = None,
+    crop: tuple[slice, slice] | None = None,
+    title: str = "",
+) -> Axes:
+    """A picture with a stroke (orange, filled), a mask and a prediction (outlines) over it.
+
+    Args:
+        image: uint8 H×W×3, RGB, or any H×W array, shown grey.
+        stroke, mask, prediction: bool H×W.
+        crop: rows and columns to show, as :func:`around` gives them.
+    """
+    crop = crop or (slice(None), slice(None))
+    ax.imshow(image[crop])
+    ax.set_axis_off()
+    ax.set_title(title)
+    if stroke is not None:
+        ax.imshow(tint(stroke[crop], "stroke", 0.45))
+        _outline(ax, stroke[crop], "stroke", 0.8)
+    if mask is not None:
+        _outline(ax, mask[crop], "truth", 1.4)
+    if prediction is not None:
+        _outline(ax, prediction[crop], "prediction", 1.2)
+    return ax
+
+
+def show_errors(
+    ax: Axes,
+    image: Image,
+    mask: Mask,
+    prediction: Mask,
+    *,
+    crop: tuple[slice, slice] | None = None,
+    title: str = "",
+) -> Axes:
+    """A pale picture with what a prediction missed (blue) and what it added wrongly (magenta)."""
+    crop = crop or (slice(None), slice(None))
+    ax.imshow((255 - (255 - image[crop].astype(np.float32)) * 0.55).astype(np.uint8))
+    ax.imshow(tint((mask & ~prediction)[crop], "missed", 0.9))
+    ax.imshow(tint((prediction & ~mask)[crop], "extra", 0.9))
+    ax.set_axis_off()
+    ax.set_title(title)
+    return ax
+
+
+def tint(mask: Mask, what: str, alpha: float) -> NDArray[np.float64]:
+    """A mask as an RGBA layer, float64 H×W×4 in [0, 1], in the palette's colour of ``what``."""
+    return mask[..., None] * np.array(to_rgba(PALETTE[what], alpha))
+
+
+def _outline(ax: Axes, mask: Mask, what: str, width: float) -> None:
+    """The mask's edge; where the mask meets the picture's border, the border is drawn too."""
+    if not mask.any():
+        return
+    height, columns = mask.shape
+    ax.contour(
+        np.arange(-1, columns + 1).clip(-0.5, columns - 0.5),
+        np.arange(-1, height + 1).clip(-0.5, height - 0.5),
+        np.pad(mask, 1).astype(np.float32),
+        levels=[0.5],
+        colors=[PALETTE[what]],
+        linewidths=width,
+    )
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def around(*masks: Mask, margin: float = 0.25) -> tuple[slice, slice]:
+    """Rows and columns that hold all the masks and ``margin`` times their extent around them."""
+    union = np.logical_or.reduce(masks)
+    spans = []
+    for axis in (1, 0):
+        indices = np.flatnonzero(union.any(axis=axis))
+        first, last = (int(indices[0]), int(indices[-1])) if len(indices) else (0, union.shape[0])
+        extra = round(margin * (last - first)) + 8
+        spans.append(slice(max(0, first - extra), last + 1 + extra))
+    return spans[0], spans[1]
+
+
+def legend(fig: Figure, what: Sequence[str]) -> None:
+    """Below the panels: what stroke, truth, prediction, missed and extra look like."""
+    filled = {"stroke", "missed", "extra"}
+    handles = [
+        Patch(color=PALETTE[w], label=NAMES[w], alpha=0.7)
+        if w in filled
+        else Line2D([], [], color=PALETTE[w], label=NAMES[w])
+        for w in what
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def absent(ax: Axes, message: str) -> None:
+    """An empty panel that says what is not here and which command makes it."""
+    ax.set_axis_on()
+    ax.set(xticks=[], yticks=[])
+    ax.set_facecolor("#f2f2f2")
+    ax.spines[:].set_visible(False)
+    text = "\n".join(textwrap.fill(line, 34) for line in message.splitlines())
+    ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=6.5, transform=ax.transAxes)
+
+
+# --- the paper's figures --------------------------------------------------------------------------
+
+
+# --- saving ---------------------------------------------------------------------------------------

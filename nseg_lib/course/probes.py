@@ -1,0 +1,144 @@
+"""Where does a refiner fail? Strokes that training never drew, and what makes a picture hard.
+
+The simulated strokes of :mod:`nseg_lib.strokes.recipes` all come from one world: most of the
+object, with bites missing. The strokes here do not. Chapter ``08_qualitative_and_errors`` builds
+them in the open; chapter ``10_beyond_the_paper`` measures with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from skimage.morphology import skeletonize
+
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.evaluation.summary import bootstrap_interval
+
+
+def too_small(mask: Mask, share: float) -> Mask:
+    """A stroke that covers only the object's core: its deepest pixels, ``share`` of all.
+
+    Args:
+        mask: bool H×W, the object.
+        share: of the object's pixels, in (0, 1]; where pixels are equally deep, the first in
+            reading order count.
+
+    Returns:
+        bool H×W, within the mask, at least one pixel where the mask has one.
+    """
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    count = max(1, round(share * int(mask.sum()))) if mask.any() else 0
+    return _first(depth, count)
+
+
+def overshooting(mask: Mask, factor: float) -> Mask:
+    """A stroke that spills over the edge on all sides, up to ``factor`` times the object's area.
+
+    Args:
+        mask: bool H×W, the object, not empty.
+        factor: area of the stroke over that of the object, at least 1; cut at the picture's size.
+
+    Returns:
+        bool H×W, holding the mask and the pixels nearest to it.
+    """
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return _first(-away, min(mask.size, round(factor * int(mask.sum()))))
+
+
+def _first(order: NDArray[np.float32], count: int) -> Mask:
+    """The ``count`` pixels of highest ``order``."""
+    chosen = np.zeros(order.size, bool)
+    chosen[np.argsort(-order, axis=None, kind="stable")[:count]] = True
+    return chosen.reshape(order.shape)
+
+
+def thin_scribble(mask: Mask, radius: int = 2) -> Mask:
+    """One thin line along the object's middle, as people draw: its skeleton, some pixels wide.
+
+    Args:
+        mask: bool H×W, the object.
+        radius: of the pen, in pixels.
+
+    Returns:
+        bool H×W, within the mask.
+
+    Source: the skeleton of Zhang and Suen 1984, as in scikit-image.
+    """
+    pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    line = cv2.dilate(skeletonize(mask).astype(np.uint8), pen) > 0
+    return line & mask
+
+
+def clutter(image: Image, mask: Mask, width: int = 15) -> float:
+    """How busy the surroundings are: mean gradient in a ring round the object.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        mask: bool H×W, the object; its own edge is left out by a gap of 2 px.
+        width: of the ring, in pixels.
+
+    Returns:
+        Mean 3x3 Sobel magnitude of the luma, in grey levels per pixel; 0 where there is no ring.
+    """
+    luma = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
+    dx, dy = (cv2.Sobel(luma, cv2.CV_32F, x, 1 - x) / 8 for x in (1, 0))
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    ring = (away > 2) & (away <= 2 + width)
+    return float(np.sqrt(dx * dx + dy * dy)[ring].mean()) if ring.any() else 0.0
+
+
+def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[int]) -> int:
+    """The picture of Figures 6 and 7, by a rule that was fixed before any prediction was drawn.
+
+    Of the validation pictures whose object covers from 5 to 50 % of the picture and which a report
+    may show, the one on which the models' mean IoU is the median; a condition that no picture
+    meets is dropped.
+
+    Args:
+        results: rows of :mod:`nseg_lib.evaluation.rows`.
+        models: whose IoU is averaged.
+        showable: ids of the pictures that a report may show.
+
+    Returns:
+        Its id.
+    """
+    known = results[results["method"].isin(models) & (results["split"] == "val")]
+    share = known["object_area"] / (known["width"] * known["height"])
+    for wanted in (known["image_id"].isin(list(showable)), share.between(0.05, 0.5)):
+        still = wanted.reindex(known.index)
+        known = known[still] if still.any() else known
+    mean_iou = known.groupby("image_id")["iou"].mean().sort_values()
+    return int(mean_iou.index[(len(mean_iou) - 1) // 2])
+
+
+def binned(
+    frame: pd.DataFrame, by: str, values: list[str], bins: int = 3, picture: str = "image_id"
+) -> pd.DataFrame:
+    """Means of some columns in bins of equal count along another, with 95 % intervals.
+
+    Args:
+        frame: one row per picture.
+        by: the column that is cut at its quantiles.
+        values: the columns that are averaged.
+        picture: column of picture ids, which the bootstrap resamples.
+
+    Returns:
+        A row per bin: ``bin`` (from 1), ``low`` and ``high`` (range of ``by`` in it), ``n``,
+        and for each value ``<value>``, ``<value>_low`` and ``<value>_high``.
+    """
+    rank = frame[by].rank(method="first").to_numpy()
+    place = np.minimum((rank - 1) * bins // len(frame), bins - 1).astype(int)
+    rows = []
+    for number in range(bins):
+        part = frame[place == number]
+        row = {"bin": number + 1, "low": part[by].min(), "high": part[by].max(), "n": len(part)}
+        table = part[values].to_numpy(np.float64)
+        low, high = bootstrap_interval(table, part[picture].to_numpy(), replicates=2000)
+        for i, value in enumerate(values):
+            row |= {value: table[:, i].mean(), f"{value}_low": low[i], f"{value}_high": high[i]}
+        rows.append(row)
+    return pd.DataFrame(rows)

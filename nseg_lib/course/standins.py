@@ -1,0 +1,158 @@
+"""What a chapter needs and does not find: made on the spot, small, and never in the way.
+
+A student opens any chapter with nothing made yet. Then the built-in data are made, one small
+network is trained for a few epochs and everything found is evaluated, into folders named
+``stand-in``, so that a proper run, whose settings differ, never meets them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from nseg_lib import config
+from nseg_lib.data import coco
+from nseg_lib.data.datasets import fingerprint
+from nseg_lib.data.frozen import EvaluationSamples, Sample
+from nseg_lib.evaluation import rows as evaluation
+from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.files import sha256
+from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.provenance import portable_path
+from nseg_lib.refine import Refiner
+from nseg_lib.training.runs import find_runs
+
+STAND_IN = "tiny16-32_bce-dice"
+"""The model that stands in where none was trained: the paper's smallest."""
+
+EPOCHS = 3
+
+BRIEF_STEPS = 240
+"""Pictures that :func:`refiner` shows a network, about half a minute for the smallest."""
+
+
+def data_set(path: str | Path) -> Path:
+    """``path``, where the built-in sample is made first if its name says that it is one.
+
+    Raises:
+        coco.DataError: another data set, which is not there.
+    """
+    path = Path(path)
+    if not (path / "annotations").is_dir():
+        if path.name not in {"sample", "smoke"}:
+            raise coco.DataError(f"{path}: no data set here; 'nseg data reduce' makes one")
+        from nseg_lib.sample import make_sample
+
+        print(f"no data in {path}: making the built-in sample")
+        make_sample(path)
+    return path
+
+
+def photographs(folder: str | Path) -> EvaluationSamples:
+    """Real photographs with an outlined object and its frozen ``erode`` stroke each.
+
+    They are the split ``photos`` of the built-in sample or, in a data set without one, ``val``.
+    """
+    split = "photos" if "photos" in coco.find_splits(Path(folder)) else "val"
+    return EvaluationSamples(coco.load_split(Path(folder), split))
+
+
+def photograph(samples: EvaluationSamples, name: str) -> Sample:
+    """The photograph of this file name, such as ``camera``; without one, of the largest object."""
+    every = list(samples)
+    for sample in every:
+        if samples.split.image_path(sample.image_id).stem == name:
+            return sample
+    return max(every, key=lambda sample: sample.mask.mean())
+
+
+def trained(found: str | Path, data: str | Path) -> Path:
+    """A folder of runs with at least one trained network: ``found``, or a stand-in beside it.
+
+    Prints a line where it trains, and one for every epoch.
+    """
+    found = Path(found)
+    if find_runs(found):
+        return found
+    from nseg_lib.training import unet as training
+
+    settings = config.load(STAND_IN, {"training.epochs": EPOCHS, "data.scale": 0.5})
+    folder = found.parent / "stand-in" / _content(data, settings=settings) / "runs"
+    print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {EPOCHS} epochs")
+    training.train(settings, Path(data), folder / STAND_IN / "seed42", workers=0, say=print)
+    return folder
+
+
+def refiner(
+    found: str | Path, model: str, data: str | Path, widths: Sequence[int] | None = None
+) -> Refiner:
+    """The trained network of this name; if there is none, one trained for moments.
+
+    The latter has seen about :data:`BRIEF_STEPS` pictures at half size: it shows what such a
+    network does and is no result. Where the package ships the model, that one is taken instead.
+    Prints which of these it is.
+
+    Args:
+        found: a folder of runs.
+        model: a name of :func:`nseg_lib.config.names`.
+        data: a data set with splits ``train`` and ``val``.
+        widths: of the briefly trained network, where the model's own would take too long.
+    """
+    ready = find_runs(found).get(model)
+    if ready:
+        print(f"{model}: trained, found in {portable_path(ready[0].folder)}")
+        return Refiner.load(ready[0].weights)
+    if model in PRETRAINED:
+        print(f"{model}: not trained here; the one that comes with nseg")
+        return Refiner.from_pretrained(model)
+    from nseg_lib.training import unet as training
+
+    data = Path(data)
+    pictures = len(coco.load_split(data, "train").images)
+    epochs = max(1, round(BRIEF_STEPS / pictures))
+    changes: dict[str, object] = {
+        "training.epochs": epochs,
+        "training.patience": epochs,
+        "data.scale": 0.5,
+    }
+    settings = config.load(model, changes)
+    if widths is not None:
+        name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
+        changes |= {"name": name, "model.widths": list(widths)}
+        settings = config.load(model, changes)
+    folder = Path(found).parent / "stand-in" / _content(data, settings=settings)
+    print(f"{model}: not trained here; training {settings.name} on {epochs * pictures} pictures")
+    return Refiner.load(training.train(settings, data, folder, say=print))
+
+
+def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
+    """A folder of results with the baselines: ``rows``, or a stand-in beside it.
+
+    Prints a line where it evaluates.
+    """
+    rows = Path(rows)
+    if (rows / "baselines.csv").is_file():
+        return rows
+    every = [run for of_model in find_runs(found).values() for run in of_model]
+    content = _content(data, *(run.weights for run in every))
+    folder = rows.parent.parent / "stand-in" / content / "rows"
+    print(f"no results in {portable_path(rows)}: evaluating the baselines and what is trained")
+    refiners = {run: Refiner.load(run.weights) for run in every}
+    scale = next((refiner.scale for refiner in refiners.values()), 1.0)
+    for name in (name for name in coco.find_splits(Path(data)) if name in {"val", "test"}):
+        samples = EvaluationSamples(coco.load_split(Path(data), name), scale=scale)
+        baselines = [evaluation.BaselineMethod(method, scale) for method in BASELINES]
+        evaluation.evaluate(baselines, samples, folder / "baselines.csv", progress=False)
+        for run, refiner in refiners.items():
+            method = evaluation.ModelMethod(refiner, run.model, run.seed)
+            path = folder / f"{run.model}_seed{run.seed}.csv"
+            evaluation.evaluate([method], samples, path, progress=False)
+    return folder
+
+
+def _content(data: str | Path, *files: Path, settings: config.Config | None = None) -> str:
+    """A folder's name that changes with the data set, the files and the settings."""
+    hashes = [*fingerprint(Path(data), ("train", "val")).values(), *map(sha256, files)]
+    hashes += [settings.model_dump_json()] if settings else []
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]

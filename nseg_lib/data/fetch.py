@@ -1,0 +1,250 @@
+"""Fetch a seeded sample of COCO: the annotations archive, then the chosen pictures only.
+
+The pictures are the ones that `nseg_lib.data.reduce` would choose from the full COCO, and the
+result has the same layout. Nothing complete is fetched twice: a part of the archive is continued,
+and a picture that is there and can be decoded stays.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from nseg_lib.data.coco import Split, find_splits, load_split, parse_split, refuse
+from nseg_lib.data.download import Client, DownloadError
+from nseg_lib.data.images import read_image
+from nseg_lib.data.records import DataError
+from nseg_lib.data.reduce import Plan, Request, begin, choose, is_finished
+
+COCO_URL = "http://images.cocodataset.org"
+SPLITS = ("train2014", "val2014", "train2017", "val2017")
+GIVE_UP = 4
+"""So many failures in a row per worker, and the server counts as down."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What became of a fetch."""
+
+    out: Path
+    fetched: int
+    """Pictures fetched this time."""
+    present: int
+    """Pictures that were there before, complete."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """File name → why it could not be fetched."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the data set is complete; if not, the same call goes on from here."""
+        return not self.failed
+
+    def lines(self) -> list[str]:
+        """The summary as text, a line per failure first."""
+        lines = [f"{name}: {reason}" for name, reason in sorted(self.failed.items())]
+        numbers = f"{self.fetched} fetched, {self.present} already there, {len(self.failed)} failed"
+        end = "complete" if self.ok else "incomplete; run the same command again to go on"
+        return [*lines, f"{self.out}: {numbers}: {end}"]
+
+
+def fetch(
+    out: Path,
+    images: int = 1000,
+    seed: int = 42,
+    split: str = "train2014",
+    *,
+    test_images: int = 500,
+    base_url: str = COCO_URL,
+    workers: int = 8,
+    client: Client | None = None,
+    progress: bool = False,
+) -> Fetched:
+    """Make a reduced data set of `images` pictures of COCO in `out`, from the network.
+
+    Args:
+        out: a new or empty folder, or one where this fetch was begun or finished. The annotations
+            archive (some 250 MB) stays in `out/archive`; once all is complete it may be deleted.
+        images: pictures in train and val together.
+        seed: of the sample.
+        split: one of `SPLITS`; the paper's is train2014.
+        test_images: pictures in the test split, at most.
+        base_url: COCO's server, or a mirror of it.
+        workers: pictures fetched at a time.
+        client: time-outs and retries; by default those of `Client()`.
+        progress: show bars on the error stream.
+
+    Returns:
+        How many pictures were fetched, were there, and failed and why. After failures the pictures
+        that arrived stay, and the same call goes on from there.
+
+    Raises:
+        DataError: the archive cannot be fetched or read, it has too few pictures, or `out` holds
+            something else.
+    """
+    if split not in SPLITS:
+        raise DataError(f"split is {split!r}; one of: {', '.join(SPLITS)}")
+    out, client, base_url = Path(out), client or Client(), base_url.rstrip("/")
+    request = Request(split, images, test_images, seed)
+    if is_finished(out, request) and (present := _count_readable(out)):
+        return Fetched(out, 0, present)
+    begin(out, request)
+    archive = _fetch_archive(client, base_url, split, out / "archive", progress)
+    source = read_archive(archive, split)
+    plan = Plan.make(source, request, choose(source, request), [])
+    plan.check_against(out)
+    job = _Job(client, base_url, source, out)
+    result = _fetch_pictures(job, plan.chosen, workers, progress)
+    if result.ok:
+        plan.finish(out)
+    return result
+
+
+def _count_readable(out: Path) -> int:
+    """Number of pictures of a finished data set, or 0 if one of them cannot be read."""
+    number = 0
+    try:
+        for name in find_splits(out):
+            split = load_split(out, name)
+            for image_id in split.images:
+                split.read_image(image_id)
+                number += 1
+    except DataError:
+        return 0
+    return number
+
+
+# --- the annotations ------------------------------------------------------------------------------
+
+
+def _fetch_archive(client: Client, base_url: str, split: str, folder: Path, progress: bool) -> Path:
+    name = f"annotations_trainval{split[-4:]}.zip"
+    path = folder / name
+    if path.exists():
+        return path
+    with _bars(progress, DownloadColumn()) as bars:
+        bar = bars.add_task(name, total=None)
+        try:
+            client.download(
+                f"{base_url}/annotations/{name}",
+                path,
+                _check_archive,
+                resume=True,
+                report=lambda done, total: bars.update(bar, completed=done, total=total),
+            )
+        except DownloadError as error:
+            raise DataError(f"{name}: {error}; run the same command again to go on") from error
+    return path
+
+
+def _check_archive(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: not a zip archive")
+
+
+def read_archive(path: Path, split: str) -> Split:
+    """A split's records out of COCO's annotations archive; its `root` is the archive.
+
+    Raises:
+        DataError: the archive is damaged (it is deleted then) or does not hold the split.
+    """
+    name = f"annotations/instances_{split}.json"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            document = json.loads(archive.read(name))
+    except KeyError as error:
+        raise DataError(f"{path}: no {name} in this archive") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        path.unlink()
+        raise DataError(f"{path}: damaged and deleted, fetch it again: {error}") from error
+    source, findings = parse_split(document, path, split)
+    refuse(findings, path)
+    return source
+
+
+# --- the pictures ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Job:
+    client: Client
+    base_url: str
+    source: Split
+    out: Path
+
+    def fetch(self, name: str, image_id: int) -> bool:
+        """Fetch one picture of the new split `name`; false if it was there."""
+        record = self.source.images[image_id]
+        path = self.out / name / record["file_name"]
+
+        def check(file: Path) -> None:
+            read_image(file, (record["height"], record["width"]))
+
+        try:
+            check(path)
+            return False
+        except DataError:
+            url = picture_url(record, self.base_url, self.source.name)
+            self.client.download(url, path, check)
+            return True
+
+
+def picture_url(record: Mapping[str, Any], base_url: str, split: str) -> str:
+    """Where a picture is: its record's coco_url, at `base_url` if that is a mirror of COCO's
+    server; without one, its flickr_url; without either, COCO's usual place."""
+    usual = f"{COCO_URL}/{split}/{record['file_name']}"
+    url = str(record.get("coco_url") or record.get("flickr_url") or usual)
+    return base_url + url.removeprefix(COCO_URL) if url.startswith(f"{COCO_URL}/") else url
+
+
+def _fetch_pictures(
+    job: _Job, chosen: Mapping[str, list[int]], workers: int, progress: bool
+) -> Fetched:
+    number = {True: 0, False: 0}
+    failed: dict[str, str] = {}
+    in_a_row = 0
+    pool = ThreadPoolExecutor(workers)
+    try:
+        names = {
+            pool.submit(job.fetch, name, image_id): job.source.images[image_id]["file_name"]
+            for name, ids in chosen.items()
+            for image_id in ids
+        }
+        with _bars(progress, MofNCompleteColumn()) as bars:
+            for future in bars.track(as_completed(names), len(names), description="pictures"):
+                try:
+                    number[future.result()] += 1
+                    in_a_row = 0
+                except CancelledError:
+                    failed[names[future]] = "not tried, for too many failed in a row"
+                except (DownloadError, OSError) as error:
+                    failed[names[future]] = str(error)
+                    in_a_row += 1
+                if in_a_row == GIVE_UP * workers:
+                    for waiting in names:
+                        waiting.cancel()
+    finally:  # an interrupt waits for the pictures under way, no more
+        pool.shutdown(cancel_futures=True)
+    return Fetched(job.out, number[True], number[False], failed)
+
+
+def _bars(progress: bool, *columns: ProgressColumn) -> Progress:
+    text, bar, left = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    return Progress(text, bar, *columns, left, console=console, disable=not progress)

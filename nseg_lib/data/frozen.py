@@ -1,0 +1,383 @@
+"""Prompts to measure with: drawn once per split, kind and seed, and kept beside the data.
+
+Every method sees the same strokes on the same pictures: those of the paper's released recipes,
+those of the simulator that training uses, plain ones that no training uses (:mod:`.plain`), and
+those that people drew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.data import coco
+from nseg_lib.data.coco import scaled_mask
+from nseg_lib.data.images import rescale, scaled_size
+from nseg_lib.data.scribbles import SETS, Scribbled, load_scribbles
+from nseg_lib.files import write_atomic
+from nseg_lib.strokes import plain
+from nseg_lib.strokes.drawing import Drawn
+from nseg_lib.strokes.people import PROMPTS, draw_prompt
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA, RECIPES, make_stroke
+
+EVALUATION_SEED = 0
+"""Seed of the frozen strokes that every validation loss and every table uses."""
+
+
+Targets = dict[int, dict[str, Any]]
+"""Picture id → the annotation of its largest object."""
+
+PLAIN: dict[str, Callable[[Mask, Generator], Drawn]] = {
+    "plain_sparse": plain.plain_sparse,
+    "plain_object": plain.plain_object,
+}
+"""Kinds that no network is trained on."""
+
+KINDS = (*RECIPES, *(kind for kind in PROMPTS if kind not in RECIPES), *PLAIN)
+"""Every kind of prompt that can be drawn from a mask: released, simulated, plain."""
+
+HUMAN = (*(f"{name}{tail}" for name in SETS for tail in ("", "_object")), "boxes")
+"""What people drew: sets of strokes, with and without those on the background; and boxes, which
+are taken as a brush would fill them, a coarse mask that covers too much."""
+
+HUMAN_SPLIT = "iseg_scribbles"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture, one object in it, one stroke over that object."""
+
+    split: str
+    recipe: str
+    image_id: int
+    annotation_id: int
+    category: str
+    supercategory: str
+    image: Image
+    """uint8 H×W×3, RGB."""
+    mask: Mask
+    stroke: Mask
+
+
+@dataclass(frozen=True)
+class FrozenStrokes:
+    """The strokes of a split, drawn once, and the objects whose stroke came out too small."""
+
+    strokes: dict[int, tuple[int, dict[str, Any]]]
+    """Picture id → (annotation id, compressed RLE at native size)."""
+    dropped: tuple[int, ...]
+    """Ids of pictures whose stroke has fewer than ``MIN_STROKE_AREA`` pixels."""
+
+
+def freeze_strokes(
+    split: coco.Split, recipe: str = "erode", seed: int = EVALUATION_SEED
+) -> FrozenStrokes:
+    """The evaluation strokes of a split, from ``<root>/strokes/``, drawn first where missing.
+
+    Raises:
+        coco.DataError: the file is unreadable or was drawn for other annotations.
+    """
+    path = split.root / "strokes" / f"{split.name}_{recipe}_seed{seed}.json"
+
+    def draw(targets: Targets) -> dict[str, Any]:
+        return _draw_strokes(split, targets, recipe, seed)
+
+    return FrozenStrokes(*draw_once(split, path, draw, "strokes", ("rle",)))
+
+
+def draw_once(
+    split: coco.Split,
+    path: Path,
+    draw: Callable[[Targets], dict[str, Any]],
+    rows: str,
+    fields: Sequence[str],
+) -> tuple[dict[int, Any], tuple[int, ...]]:
+    """What was drawn once over the largest object of each picture, drawn first where missing.
+
+    The file keeps a hash of the objects' outlines: an object that was outlined anew keeps its id,
+    but not its stroke.
+
+    Args:
+        path: the file.
+        draw: its content, for a file that is missing.
+        rows: the content's list of what was drawn; the others are in the list ``dropped``.
+        fields: of a row, what to return.
+
+    Returns:
+        Picture id → (annotation id, and the fields), and the ids of the dropped pictures.
+
+    Raises:
+        coco.DataError: the file is unreadable or was drawn for other annotations.
+    """
+    targets = {i: coco.largest_annotation(a) for i, a in sorted(split.annotations.items()) if a}
+    outlines = json.dumps([[i, t["id"], t["segmentation"]] for i, t in targets.items()])
+    now = hashlib.sha256(outlines.encode()).hexdigest()
+    if not path.exists():
+        write_atomic(path, json.dumps({**draw(targets), "outlines": now}))
+    try:
+        stored = json.loads(path.read_bytes())
+        drawn = {r["image_id"]: (r["annotation_id"], *(r[f] for f in fields)) for r in stored[rows]}
+        dropped = {r["image_id"]: r["annotation_id"] for r in stored["dropped"]}
+        then = stored.get("outlines", now)
+    except (ValueError, KeyError, TypeError):
+        raise coco.DataError(
+            f"{path}: not a file of frozen {rows}; delete it to draw them anew"
+        ) from None
+    ids = {i: row[0] for i, row in drawn.items()} | dropped
+    if then != now or ids != {i: t["id"] for i, t in targets.items()}:
+        raise coco.DataError(
+            f"{path}: drawn for other annotations than {split.name} has now; "
+            "delete it to draw them anew"
+        )
+    return drawn, tuple(dropped)
+
+
+def _draw_strokes(split: coco.Split, targets: Targets, recipe: str, seed: int) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = []
+    dropped: list[dict[str, Any]] = []
+    for image_id, target in targets.items():
+        stroke = make_stroke(
+            scaled_mask(split, image_id, target),
+            recipe,
+            seed=seed,
+            image_id=image_id,
+            annotation_id=target["id"],
+        )
+        row = {"image_id": image_id, "annotation_id": target["id"]}
+        if stroke.sum() < MIN_STROKE_AREA:
+            dropped.append({**row, "area": int(stroke.sum())})
+        else:
+            rows.append({**row, "rle": coco.mask_to_rle(stroke)})
+    return {"recipe": recipe, "seed": seed, "strokes": rows, "dropped": dropped}
+
+
+class EvaluationSamples(Sequence[Sample]):
+    """The samples of a split with their frozen strokes, read lazily, in order of picture id.
+
+    Args:
+        scale: 1 for native size; below 1 everything is shrunk by :func:`rescale`.
+
+    Raises:
+        ValueError: a scale that is not above 0 and at most 1.
+        coco.DataError: as :func:`freeze_strokes`.
+    """
+
+    def __init__(
+        self,
+        split: coco.Split,
+        recipe: str = "erode",
+        scale: float = 1.0,
+        seed: int = EVALUATION_SEED,
+    ) -> None:
+        scaled_size(1, 1, scale)  # refuses a bad scale before anything is drawn or written
+        self.split, self.recipe, self.scale = split, recipe, scale
+        frozen = freeze_strokes(split, recipe, seed)
+        self.dropped = frozen.dropped
+        self._strokes = sorted(frozen.strokes.items())
+
+    def __len__(self) -> int:
+        return len(self._strokes)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        image_id, (annotation_id, rle) = self._strokes[index]
+        annotation = next(a for a in self.split.annotations[image_id] if a["id"] == annotation_id)
+        category = self.split.categories.get(annotation["category_id"], {})
+        image, mask, stroke = rescale(
+            self.split.read_image(image_id),
+            scaled_mask(self.split, image_id, annotation),
+            coco.rle_to_mask(rle),
+            self.scale,
+        )
+        return Sample(
+            split=self.split.name,
+            recipe=self.recipe,
+            image_id=image_id,
+            annotation_id=annotation_id,
+            category=category.get("name", ""),
+            supercategory=category.get("supercategory", ""),
+            image=image,
+            mask=mask,
+            stroke=stroke,
+        )
+
+
+@dataclass(frozen=True)
+class FrozenPrompts:
+    """The prompts of one kind for a split, and the pictures that got none."""
+
+    kind: str
+    prompts: dict[int, tuple[int, dict[str, Any], dict[str, Any] | None]]
+    """Picture id → (annotation id, RLE of the object strokes, of the background strokes)."""
+    dropped: tuple[int, ...]
+    """Ids of pictures whose object stroke came out too small, or empty."""
+    path: Path
+    """The file that holds them."""
+
+    def drawn(self, image_id: int) -> Drawn:
+        """A picture's prompt as masks, at native size."""
+        _, stroke, background = self.prompts[image_id]
+        brushed = coco.rle_to_mask(stroke)
+        if background is None:
+            return Drawn(brushed, np.zeros_like(brushed))
+        return Drawn(brushed, coco.rle_to_mask(background))
+
+
+@dataclass(frozen=True)
+class PromptSample(Sample):
+    """A sample with strokes on the background too; what :mod:`nseg_lib.evaluation.rows` reads."""
+
+    background: Mask
+    ignore: Mask | None = None
+    """Undecided pixels, that no metric counts."""
+
+
+def freeze_prompts(split: coco.Split, kind: str, seed: int = EVALUATION_SEED) -> FrozenPrompts:
+    """The prompts of a split, one for the largest object of each picture; drawn where missing.
+
+    The recipes' are the very strokes of :func:`nseg_lib.data.frozen.freeze_strokes`. All others
+    are kept in ``<root>/prompts/<split>_<kind>_seed<seed>.json``. Randomness comes from the seed,
+    the picture's and the annotation's id and the kind alone; ``plain_object`` has the object
+    strokes of ``plain_sparse``.
+
+    Raises:
+        ValueError: an unknown kind.
+        coco.DataError: the file is unreadable or was drawn for other annotations.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(KINDS)}")
+    if kind in RECIPES:
+        same = freeze_strokes(split, kind, seed)
+        strokes = {i: (annotation, rle, None) for i, (annotation, rle) in same.strokes.items()}
+        path = split.root / "strokes" / f"{split.name}_{kind}_seed{seed}.json"
+        return FrozenPrompts(kind, dict(strokes), same.dropped, path)
+    path = split.root / "prompts" / f"{split.name}_{kind}_seed{seed}.json"
+
+    def draw_all(targets: Targets) -> dict[str, Any]:
+        return _draw(split, targets, kind, seed)
+
+    fields = ("object", "background")
+    return FrozenPrompts(kind, *draw_once(split, path, draw_all, "prompts", fields), path)
+
+
+def prompt_samples(
+    split: coco.Split,
+    kinds: Sequence[str],
+    seed: int = EVALUATION_SEED,
+    pictures: int | None = None,
+) -> Iterator[PromptSample]:
+    """The samples of a split, picture by picture (each read once), kind by kind.
+
+    Args:
+        pictures: only so many, the first by id.
+
+    Raises:
+        As :func:`freeze_prompts`.
+    """
+    of_kinds = [freeze_prompts(split, kind, seed) for kind in kinds]
+    ids = sorted({i for prompts in of_kinds for i in prompts.prompts})[:pictures]
+    for image_id in ids:
+        image = split.read_image(image_id)
+        target = coco.largest_annotation(split.annotations[image_id])
+        category = split.categories.get(target["category_id"], {})
+        for prompts in of_kinds:
+            if image_id not in prompts.prompts:
+                continue
+            drawn = prompts.drawn(image_id)
+            yield PromptSample(
+                split=split.name,
+                recipe=prompts.kind,
+                image_id=image_id,
+                annotation_id=target["id"],
+                category=category.get("name", ""),
+                supercategory=category.get("supercategory", ""),
+                image=image,
+                mask=object_mask(split, image_id),
+                stroke=drawn.object,
+                background=drawn.background,
+            )
+
+
+def human_samples(folder: Path, pictures: int | None = None) -> Iterator[PromptSample]:
+    """The samples of what people drew, picture by picture; ids count from 1 by name.
+
+    Args:
+        folder: see :mod:`nseg_lib.data.scribbles`.
+        pictures: only so many.
+
+    Raises:
+        coco.DataError: as :func:`nseg_lib.data.scribbles.load_scribbles`.
+    """
+    for number, picture in enumerate(load_scribbles(folder), 1):
+        if pictures is not None and number > pictures:
+            return
+        for kind, drawn in _human_prompts(picture):
+            yield PromptSample(
+                split=HUMAN_SPLIT,
+                recipe=kind,
+                image_id=number,
+                annotation_id=number,
+                category="object",
+                supercategory="object",
+                image=picture.image,
+                mask=picture.mask,
+                stroke=drawn.object,
+                background=drawn.background,
+                ignore=picture.ignore,
+            )
+
+
+def _human_prompts(picture: Scribbled) -> Iterator[tuple[str, Drawn]]:
+    nothing = np.zeros_like(picture.mask)
+    for name, drawn in picture.strokes.items():
+        yield name, drawn
+        yield f"{name}_object", Drawn(drawn.object, nothing)
+    for box in picture.boxes.values():
+        yield "boxes", Drawn(box, nothing)
+
+
+def object_mask(split: coco.Split, image_id: int) -> Mask:
+    """The largest object of a picture, bool H×W."""
+    record = split.images[image_id]
+    target = coco.largest_annotation(split.annotations[image_id])
+    return coco.annotation_mask(target, record["height"], record["width"])
+
+
+def draw(mask: Mask, kind: str, rng: Generator) -> Drawn:
+    """One prompt of a kind in :data:`KINDS`."""
+    return PLAIN[kind](mask, rng) if kind in PLAIN else draw_prompt(mask, kind, rng)
+
+
+def generator(kind: str, seed: int, *numbers: int) -> Generator:
+    """A random generator that depends on these values alone."""
+    key = "plain" if kind in PLAIN else kind
+    return np.random.default_rng((seed, *numbers, zlib.crc32(key.encode())))
+
+
+def _draw(split: coco.Split, targets: Targets, kind: str, seed: int) -> dict[str, Any]:
+    """The content of a file of prompts."""
+    prompts: list[dict[str, Any]] = []
+    dropped: list[dict[str, Any]] = []
+    for image_id, target in targets.items():
+        mask = object_mask(split, image_id)
+        row = {"image_id": image_id, "annotation_id": target["id"]}
+        if not mask.any():
+            dropped.append(row)
+            continue
+        drawn = draw(mask, kind, generator(kind, seed, image_id, target["id"]))
+        if drawn.object.any():
+            strokes = {name: coco.mask_to_rle(m) for name, m in drawn._asdict().items()}
+            prompts.append(row | strokes)
+        else:
+            dropped.append(row)
+    return {"kind": kind, "seed": seed, "prompts": prompts, "dropped": dropped}

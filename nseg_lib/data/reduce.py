@@ -1,0 +1,269 @@
+"""Reduce COCO to a seeded sample of pictures, split as in the paper.
+
+The sample depends neither on the order of the records nor on any random generator: candidates are
+ranked by the SHA-256 of seed and id, and the first that can be read are taken. So reducing the full
+COCO and fetching from it (`nseg_lib.data.fetch`) give the same pictures, in the same layout:
+
+    OUT/annotations/instances_{train,val,test}.json
+    OUT/{train,val,test}/*.jpg
+    OUT/reduction.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nseg_lib.data.coco import Split, load_split, read_json
+from nseg_lib.data.records import DataError
+from nseg_lib.files import write_atomic
+
+VAL_SHARE = 0.1
+"""The paper's: 900 pictures to train on and 100 to validate."""
+
+FINISHED = "reduction.json"
+UNFINISHED = "reduction.unfinished.json"
+"""Marks a folder as ours while it is being filled, and says what with."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What tells one reduction from another."""
+
+    split: str
+    """Name of the source split."""
+    images: int = 1000
+    """Pictures in train and val together, at least 2."""
+    test_images: int = 500
+    """At most so many of the pictures left over make the test split."""
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.images < 2:
+            raise DataError(f"images is {self.images}; at least 2: one to train, one to validate")
+        if self.test_images < 0:
+            raise DataError(f"test_images is {self.test_images}; it must be 0 or more")
+
+    def sizes(self) -> dict[str, int]:
+        """Split name → pictures wanted."""
+        val = max(1, round(self.images * VAL_SHARE))
+        return {"train": self.images - val, "val": val, "test": self.test_images}
+
+
+def reduce(
+    coco: Path,
+    out: Path,
+    images: int = 1000,
+    seed: int = 42,
+    split: str | None = None,
+    *,
+    test_images: int = 500,
+    copy: bool = False,
+) -> dict[str, Any]:
+    """Make a reduced data set of `images` pictures of `coco` in the folder `out`.
+
+    A picture is a candidate if it has a usable annotation and can be read. A tenth of `images` is
+    for validation; of the candidates left over, up to `test_images` make an untouched test split,
+    where there are any. All usable annotations, the categories, licences and URLs are kept. The
+    same source, numbers and seed give the same bytes. Run again, it finds the result finished, or
+    finishes it.
+
+    Args:
+        coco: a folder in COCO's layout.
+        out: a new or empty folder, or one where this reduction was begun or finished.
+        images: pictures in train and val together.
+        seed: of the sample.
+        split: of `coco`; by default its only one, or the only one named train….
+        test_images: pictures in the test split, at most.
+        copy: copy the pictures; otherwise they are hard links wherever the disk allows.
+
+    Returns:
+        What reduction.json holds: request, numbers, what was left out and why, the chosen ids.
+
+    Raises:
+        DataError: too few candidates, a source that cannot be read, or an `out` that holds
+            something else.
+    """
+    source = load_split(Path(coco), split)
+    out = Path(out)
+    request = Request(source.name, images, test_images, seed)
+    is_finished(out, request)  # refuses a folder of something else
+    unreadable: list[str] = []
+
+    def usable(image_id: int) -> bool:
+        try:
+            source.read_image(image_id)
+        except DataError as error:
+            # Without the folder, so that the result does not depend on where the source lies.
+            reason = str(error).replace(f"{source.image_dir}{os.sep}", "")
+            unreadable.append(f"image {image_id}: {reason}")
+            return False
+        return True
+
+    plan = Plan.make(source, request, choose(source, request, usable), unreadable)
+    plan.check_against(out)
+    begin(out, request)
+    for name, ids in plan.chosen.items():
+        for image_id in ids:
+            target = out / name / source.images[image_id]["file_name"]
+            _place(source.image_path(image_id), target, copy)
+    plan.finish(out)
+    return plan.reduction
+
+
+# --- shared with fetch ----------------------------------------------------------------------------
+
+
+def rank(image_ids: Iterable[int], seed: int) -> list[int]:
+    """The ids in a seeded order that depends on nothing but the seed and the ids themselves."""
+    return sorted(image_ids, key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
+
+
+def choose(
+    source: Split, request: Request, usable: Callable[[int], bool] = lambda image_id: True
+) -> dict[str, list[int]]:
+    """Split name → ids of the chosen pictures, ascending; a test split only if pictures are left.
+
+    Args:
+        source: the split to choose from; pictures without usable annotations are no candidates.
+        request: how many, and the seed.
+        usable: asked in rank order, until there are enough.
+
+    Raises:
+        DataError: there are too few for train and val.
+    """
+    wanted = request.sizes()
+    taken: list[int] = []
+    for image_id in rank((i for i, found in source.annotations.items() if found), request.seed):
+        if len(taken) == sum(wanted.values()):
+            break
+        if usable(image_id):
+            taken.append(image_id)
+    if len(taken) < request.images:
+        raise DataError(
+            f"{source.root}: split {source.name} has {len(taken)} pictures with a usable "
+            f"annotation and a readable file; images is {request.images}"
+        )
+    chosen: dict[str, list[int]] = {}
+    for name, number in wanted.items():
+        chosen[name], taken = sorted(taken[:number]), taken[number:]
+    return {name: ids for name, ids in chosen.items() if ids}
+
+
+def is_finished(out: Path, request: Request) -> bool:
+    """Whether this reduction is finished in `out`; false if it is begun there, or can be.
+
+    Raises:
+        DataError: the folder holds another reduction, or anything else.
+    """
+    for path in (out / FINISHED, out / UNFINISHED):
+        if path.exists():
+            held = read_json(path)
+            found = held.get("request") if isinstance(held, Mapping) else held
+            if found != asdict(request):
+                raise DataError(
+                    f"{out}: holds another reduction, {found}; "
+                    f"choose a new folder for {asdict(request)}"
+                )
+            return path.name == FINISHED
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: neither an empty folder nor a reduction; choose a new folder")
+    return False
+
+
+def begin(out: Path, request: Request) -> None:
+    """Mark `out` as this reduction's folder."""
+    if not (out / FINISHED).exists():
+        write_atomic(out / UNFINISHED, as_json({"request": asdict(request)}))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a reduction writes beside the pictures."""
+
+    chosen: dict[str, list[int]]
+    documents: dict[str, bytes]
+    """Split name → its annotation file."""
+    reduction: dict[str, Any]
+    """What reduction.json will hold."""
+
+    @classmethod
+    def make(
+        cls, source: Split, request: Request, chosen: dict[str, list[int]], unreadable: list[str]
+    ) -> Plan:
+        """Work the files out. `unreadable`: why candidates were passed over, one line each."""
+        documents = {name: split_document(source, ids) for name, ids in chosen.items()}
+        annotated = sum(1 for found in source.annotations.values() if found)
+        pictures = {name: len(ids) for name, ids in chosen.items()}
+        reduction = {
+            "request": asdict(request),
+            "pictures": pictures,
+            "annotations": {
+                name: sum(len(source.annotations[i]) for i in ids) for name, ids in chosen.items()
+            },
+            "left_out": {
+                "pictures_without_usable_annotation": len(source.images) - annotated,
+                "pictures_not_chosen": annotated - sum(pictures.values()) - len(unreadable),
+                "unreadable_pictures": sorted(unreadable),
+                "unusable_annotations": dict(Counter(f.problem for f in source.left_out)),
+            },
+            "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in documents.items()},
+            "chosen": chosen,
+        }
+        return cls(chosen, documents, reduction)
+
+    def check_against(self, out: Path) -> None:
+        """Raise DataError if `out` holds a reduction that was made from other annotations."""
+        path = out / FINISHED
+        if path.exists() and read_json(path).get("sha256") != self.reduction["sha256"]:
+            raise DataError(f"{out}: its source has changed since; choose a new folder")
+
+    def finish(self, out: Path) -> None:
+        """Write the annotation files, and last the file whose presence says that all is there."""
+        for name, text in self.documents.items():
+            write_atomic(out / "annotations" / f"instances_{name}.json", text)
+        write_atomic(out / FINISHED, as_json(self.reduction))
+        (out / UNFINISHED).unlink(missing_ok=True)
+
+
+def split_document(source: Split, image_ids: Iterable[int]) -> bytes:
+    """An annotation file of some of a split's pictures, with all their usable annotations."""
+    ids = sorted(image_ids)
+    annotations = [annotation for i in ids for annotation in source.annotations[i]]
+    return as_json(
+        source.header
+        | {
+            "categories": list(source.categories.values()),
+            "images": [source.images[i] for i in ids],
+            "annotations": sorted(annotations, key=lambda record: record["id"]),
+        }
+    )
+
+
+def as_json(value: Any) -> bytes:
+    """JSON whose bytes depend on the value alone."""
+    return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode()
+
+
+def _place(source: Path, target: Path, copy: bool) -> None:
+    """Link or copy one picture, where it is not there yet."""
+    source = source.resolve()
+    if target.exists() and target.stat().st_size == source.stat().st_size:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        if copy:
+            raise OSError("no link is wanted")
+        os.link(source, part)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, part)
+    os.replace(part, target)

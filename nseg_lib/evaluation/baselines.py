@@ -1,0 +1,308 @@
+"""What a network has to beat: the stroke itself, and classical ways to refine it.
+
+Every baseline is a function (image uint8 H×W×3 RGB, stroke bool H×W) → mask bool H×W, without a
+trained weight. Their few parameters were fixed before anything was measured and are the same for
+every picture and every table. They are in pixels of a picture at native size; ``scale`` says
+how much smaller the picture at hand is (.5 at half resolution), and they shrink with it.
+
+The seeded ones, at the end of the file, know strokes on the background too, and lines from
+coarse masks. How GrabCut starts was chosen on the validation split.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.segmentation import random_walker as walk
+from skimage.segmentation import watershed as flood
+
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.networks.inputs import check_image_and_stroke
+
+DILATION_RADIUS = 4
+"""Pixels that :func:`dilation` adds on every side."""
+
+RING = 15
+"""Width in pixels of the ring round the stroke in which the object's edge is looked for."""
+
+CORE_DEPTH = 3
+"""Pixels that the stroke is eroded by before it is taken as surely inside the object."""
+
+GRABCUT_ITERATIONS = 5
+
+
+class Baseline(Protocol):
+    """What every baseline is.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        stroke: bool H×W, with at least one pixel.
+        scale: size of the picture relative to its native size.
+
+    Returns:
+        bool H×W, the refined mask; a new array.
+
+    Raises:
+        TypeError: a wrong dtype or something that is no array.
+        ValueError: a wrong shape, or an empty stroke.
+    """
+
+    def __call__(self, image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask: ...
+
+
+def identity(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
+    """The stroke, unchanged: what every method is judged against.
+
+    The paper reports no such row. ``scale`` has no effect.
+    """
+    check_image_and_stroke(image, stroke)
+    return stroke.copy()
+
+
+def dilation(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
+    """The stroke grown by a disc of 4 px: what is gained by knowing that strokes fall short."""
+    check_image_and_stroke(image, stroke)
+    return _grown(stroke, DILATION_RADIUS * scale)
+
+
+def grabcut(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
+    """GrabCut in a ring of 15 px round the stroke.
+
+    Two mixtures of Gaussians model the colours of object and background, a graph cut separates
+    them, and both are refitted, five times. The stroke less 3 px is surely object and the rest of
+    it probably; the ring is probably background and what is beyond it surely. Where that leaves
+    the mixtures nothing to be fitted to, as with a stroke over the whole picture, the stroke
+    comes back unchanged.
+
+    Source: Rother et al., "GrabCut", SIGGRAPH 2004, as in OpenCV. Seeded, hence deterministic.
+    """
+    check_image_and_stroke(image, stroke)
+    trimap = np.full(stroke.shape, cv2.GC_BGD, np.uint8)
+    trimap[_grown(stroke, RING * scale)] = cv2.GC_PR_BGD
+    trimap[stroke] = cv2.GC_PR_FGD
+    trimap[_core(stroke, scale)] = cv2.GC_FGD
+    cut = _cut(image, trimap)
+    return stroke.copy() if cut is None else cut
+
+
+def watershed(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
+    """Watershed of the picture's gradient between the stroke and the outside of a 15 px ring.
+
+    The stroke less 3 px and everything beyond the ring are flooded from; they meet on the
+    strongest edges in between. Where the ring leaves no outside, the stroke comes back unchanged.
+
+    Source: Beucher and Meyer, "The morphological approach to segmentation", 1993, as in
+    scikit-image; the gradient is the 3x3 Sobel magnitude of the luma.
+    """
+    check_image_and_stroke(image, stroke)
+    outside = ~_grown(stroke, RING * scale)
+    if not outside.any():
+        return stroke.copy()
+    return _flooded(image, _core(stroke, scale), outside)
+
+
+BASELINES: dict[str, Baseline] = {
+    "identity": identity,
+    "dilation": dilation,
+    "grabcut": grabcut,
+    "watershed": watershed,
+}
+"""The baselines by name, in the order of every table."""
+
+
+def _grown(stroke: Mask, radius: float) -> Mask:
+    """Dilated by a disc of ``radius`` px, at least 1."""
+    return cv2.dilate(stroke.astype(np.uint8), _disc(radius)) > 0
+
+
+def _core(stroke: Mask, scale: float) -> Mask:
+    """What surely is object: the stroke less 3 px, or all of it where it is thinner than that."""
+    core = cv2.erode(stroke.astype(np.uint8), _disc(CORE_DEPTH * scale)) > 0
+    return core if core.any() else stroke
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    size = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+
+
+def _cut(image: Image, trimap: NDArray[np.uint8]) -> Mask | None:
+    """OpenCV's GrabCut from a trimap; None where it has fewer pixels to fit than Gaussians."""
+    cv2.setRNGSeed(0)  # its k-means draws from OpenCV's global generator
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    trimap = np.ascontiguousarray(trimap)  # a mask decoded from RLE is stored column by column
+    try:
+        cv2.grabCut(image, trimap, None, *models, GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    except cv2.error:
+        return None
+    return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
+
+
+def _flooded(image: Image, inside: Mask, outside: Mask) -> Mask:
+    """Watershed of the luma's Sobel magnitude from two sets of markers."""
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gradient = cv2.magnitude(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
+    return np.asarray(flood(gradient, inside + 2 * outside.astype(np.int32)) == 1)
+
+
+# --- from strokes on the object and on the background ---------------------------------------------
+
+COARSE_DEPTH = 0.2
+"""A stroke is a coarse mask, not a line, where its deepest pixel is at least so far from its edge,
+in units of the square root of its area, and it fills :data:`COARSE_FILL` of its bounding box. A
+disc has a depth of .56, a square .5, a line six times as long as it is wide .2."""
+
+COARSE_FILL = 0.2
+
+WALKER_SIDE = 256
+"""Longest side of the picture that the random walker walks on; its cost grows faster than the
+number of pixels."""
+
+WALKER_BETA = 130.0
+"""Penalty of the random walker on steps between different colours: scikit-image's default."""
+
+
+class SeededBaseline(Protocol):
+    """What every seeded baseline is.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        stroke: bool H×W, the strokes on the object, with at least one pixel.
+        background: bool H×W, the strokes on the background, perhaps none.
+        mask: bool H×W, the answer before the last stroke.
+
+    Returns:
+        bool H×W, a new array.
+
+    Raises:
+        TypeError, ValueError: as for :class:`Baseline`.
+    """
+
+    def __call__(
+        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
+    ) -> Mask: ...
+
+
+def is_coarse_mask(stroke: Mask) -> bool:
+    """Whether a stroke nearly is the mask, as the paper's, and not a line; see COARSE_DEPTH."""
+    padded = np.pad(stroke, 1).astype(np.uint8)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max()
+    area = np.count_nonzero(stroke)
+    _, _, width, height = cv2.boundingRect(padded)
+    return bool(depth >= COARSE_DEPTH * np.sqrt(area) and area >= COARSE_FILL * width * height)
+
+
+def seeded_identity(image: Image, stroke: Mask, background: Mask, mask: Mask | None = None) -> Mask:
+    """The strokes on the object, unchanged."""
+    return identity(image, stroke)
+
+
+def seeded_grabcut(image: Image, stroke: Mask, background: Mask, mask: Mask | None = None) -> Mask:
+    """GrabCut with the strokes as its sure pixels.
+
+    Elsewhere the last answer says what is probable. Without one a pixel is probably object where
+    it is nearer to an object stroke than to a background stroke and within the object strokes'
+    box, grown by half its size on each side. A coarse mask without strokes on the background is
+    refined in its ring, by :func:`grabcut`.
+    """
+    check_image_and_stroke(image, stroke)
+    if mask is None and not background.any() and is_coarse_mask(stroke):
+        return grabcut(image, stroke)
+    probable = _near(stroke, background) if mask is None else mask
+    trimap = np.where(probable, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[background] = cv2.GC_BGD
+    trimap[stroke] = cv2.GC_FGD
+    cut = _cut(image, trimap)
+    return stroke.copy() if cut is None else cut
+
+
+def seeded_watershed(
+    image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
+) -> Mask:
+    """Watershed from the strokes; without any on the background, from the picture's border too.
+
+    A coarse mask without strokes on the background is refined by :func:`watershed`. The last
+    answer has no part in it.
+    """
+    check_image_and_stroke(image, stroke)
+    if not background.any() and is_coarse_mask(stroke):
+        return watershed(image, stroke)
+    outside = background if background.any() else _border(stroke)
+    return _flooded(image, stroke, outside) if outside.any() else stroke.copy()
+
+
+def seeded_random_walker(
+    image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
+) -> Mask:
+    """The label whose strokes a random walker, shy of edges in colour, reaches first.
+
+    On the picture shrunk to :data:`WALKER_SIDE`; the probability is enlarged again and cut at .5.
+    Without strokes on the background it is the picture's border, and for a coarse mask its core
+    and all beyond its ring are the seeds. The last answer has no part in it. In a picture of one
+    colour the stroke comes back unchanged.
+
+    Source: Grady, "Random walks for image segmentation", PAMI 2006, as in scikit-image.
+    """
+    check_image_and_stroke(image, stroke)
+    inside, outside = stroke, background
+    if not background.any():
+        coarse = is_coarse_mask(stroke)
+        inside = _core(stroke, 1.0) if coarse else stroke
+        outside = ~_grown(stroke, RING) if coarse else _border(stroke)
+    height, width = stroke.shape
+    scale = min(1.0, WALKER_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    labels = np.zeros(size[::-1], np.int32)
+    labels[_shrunk(outside, size)] = 2
+    labels[_shrunk(inside, size)] = 1
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if not (labels == 2).any() or not small.std():
+        return stroke.copy()
+    reached = walk(
+        *(small, labels, WALKER_BETA),
+        mode="cg_j",
+        return_full_prob=True,
+        channel_axis=-1,
+        prob_tol=np.inf,  # the solver's rounding errors below 0 and above 1 do no harm
+    )
+    object_first = cv2.resize(reached[0].astype(np.float32), (width, height))
+    return (object_first > 0.5) & ~background | stroke
+
+
+def _near(stroke: Mask, background: Mask) -> Mask:
+    """What may be object: nearer to it than to background, within the strokes' grown box."""
+    x, y, width, height = cv2.boundingRect(stroke.astype(np.uint8))
+    near = np.zeros_like(stroke)
+    rows = slice(max(0, y - height // 2), y + height + height // 2)
+    near[rows, max(0, x - width // 2) : x + width + width // 2] = True
+    if not background.any():
+        return near
+    to_object, to_background = (
+        cv2.distanceTransform((~m).astype(np.uint8), cv2.DIST_L2, 3) for m in (stroke, background)
+    )
+    return near & (to_object < to_background)
+
+
+def _border(stroke: Mask) -> Mask:
+    """The picture's outermost pixels, less those that the stroke and 15 px round it cover."""
+    border = np.ones_like(stroke)
+    border[1:-1, 1:-1] = False
+    return border & ~_grown(stroke, RING)
+
+
+def _shrunk(seeds: Mask, size: tuple[int, int]) -> Mask:
+    """Seeds on a smaller picture: pixels half covered, or the most covered where none is."""
+    share = cv2.resize(seeds.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return (share > 0) & (share >= min(0.5, float(share.max())))
+
+
+SEEDED: dict[str, SeededBaseline] = {
+    "identity": seeded_identity,
+    "grabcut": seeded_grabcut,
+    "watershed": seeded_watershed,
+    "random_walker": seeded_random_walker,
+}
+"""The seeded baselines by name, in the order of every table."""

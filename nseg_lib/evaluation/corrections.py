@@ -1,0 +1,266 @@
+"""How interactive refiners are measured: one answer to a frozen prompt, or stroke after stroke.
+
+``one_answer``
+    Every kind of prompt in :mod:`.prompts`, one prediction each, all metrics: rows as in
+    :mod:`nseg_lib.evaluation.rows`, with the kind as their ``recipe``.
+``corrections``
+    The first stroke is drawn where the empty mask is wrong, each further one where the last
+    answer is. IoU after every stroke; its summary is NoC@q, the number of strokes until the IoU
+    first reaches q, :data:`MAX_STROKES` where it never does, as in the field's benchmarks.
+
+Source: Sofiiuk et al., "Reviving iterative training with mask guidance for interactive
+segmentation", 2021 (RITM), section 5, with strokes in place of clicks.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator
+from numpy.typing import NDArray
+from rich.progress import track
+
+from nseg_lib import files, provenance
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.data import coco
+from nseg_lib.data import frozen as prompts
+from nseg_lib.data.frozen import EVALUATION_SEED
+from nseg_lib.evaluation.methods import InteractiveMethod
+from nseg_lib.evaluation.metrics import boundary_iou, iou
+from nseg_lib.evaluation.rows import evaluate
+from nseg_lib.strokes import plain
+from nseg_lib.strokes.drawing import Drawn
+from nseg_lib.strokes.people import draw_correction
+
+MAX_STROKES = 20
+"""Strokes after which a picture counts as failed, as in the field's benchmarks."""
+
+TARGETS = (0.85, 0.90)
+"""The IoU that NoC asks for."""
+
+CURVE = 6
+"""Strokes that are drawn even where the highest target is reached sooner, for the curve of IoU
+against strokes; beyond them a picture is left as soon as it has reached it."""
+
+CORRECTION_COLUMNS = (
+    "method",
+    "seed",
+    "split",
+    "strokes",
+    "image_id",
+    "annotation_id",
+    "round",
+    "kind",
+    "object_area",
+    "stroke_area",
+    "iou",
+    "boundary_iou",
+    "seconds",
+)
+"""Columns of a file of corrections, one row per stroke. ``strokes`` is the way they are drawn,
+``round`` counts from 1, ``kind`` is what the stroke was drawn on, ``stroke_area`` its pixels."""
+
+_ORDER = ["method", "seed", "split", "strokes", "image_id", "annotation_id", "round"]
+
+Correction = Callable[[Mask, Mask, Generator], Drawn]
+
+
+CORRECTIONS: dict[str, Correction] = {
+    "plain": plain.plain_correction,
+    "simulated": draw_correction,
+}
+"""The ways to draw a correction: straight lines that no training uses, or the trainer's own."""
+
+
+@dataclass(frozen=True)
+class _OneAnswer:
+    """An interactive method as :func:`nseg_lib.evaluation.rows.evaluate` asks for it."""
+
+    method: InteractiveMethod
+
+    @property
+    def name(self) -> str:
+        return self.method.name
+
+    @property
+    def seed(self) -> int | None:
+        return self.method.seed
+
+    def predict(
+        self, image: Image, stroke: Mask, background: Mask | None = None
+    ) -> Mapping[str, Mask]:
+        drawn = np.zeros_like(stroke) if background is None else background
+        return {"mask": self.method.predict(image, stroke, drawn)}
+
+
+def one_answer(
+    method: InteractiveMethod,
+    samples: Iterator[prompts.PromptSample],
+    rows_csv: Path,
+    *,
+    total: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Judge one answer to each prompt; resumable, see :func:`nseg_lib.evaluation.rows.evaluate`."""
+    return evaluate([_OneAnswer(method)], samples, rows_csv, total=total, progress=progress)
+
+
+def correct(
+    method: InteractiveMethod,
+    image: Image,
+    mask: Mask,
+    correction: Correction,
+    generator: Callable[[int], Generator],
+    rounds: int = MAX_STROKES,
+) -> Iterator[tuple[Drawn, Mask, float]]:
+    """Draw strokes one by one, each where the last answer is wrong.
+
+    A later stroke covers earlier ones. It ends after :data:`CURVE` strokes or more, where the
+    highest of :data:`TARGETS` is reached; where nothing is left to correct; or after ``rounds``.
+
+    Args:
+        generator: round (from 1) → the random generator of its stroke.
+
+    Yields:
+        The stroke just drawn, the answer to all strokes so far, and seconds that it took.
+    """
+    answer: Mask | None = None
+    brushed, background = np.zeros_like(mask), np.zeros_like(mask)
+    for number in range(1, rounds + 1):
+        last = np.zeros_like(mask) if answer is None else answer
+        drawn = correction(mask, last, generator(number))
+        if not (drawn.object.any() or drawn.background.any()):
+            return
+        brushed = (brushed & ~drawn.background) | drawn.object
+        background = (background & ~drawn.object) | drawn.background
+        start = time.perf_counter()
+        answer = method.predict(image, brushed, background, answer)
+        yield drawn, answer, time.perf_counter() - start
+        if number >= CURVE and iou(answer, mask) >= max(TARGETS):
+            return
+
+
+def corrections(
+    method: InteractiveMethod,
+    split: coco.Split,
+    rows_csv: Path,
+    *,
+    strokes: Sequence[str] = tuple(CORRECTIONS),
+    pictures: int | None = None,
+    seed: int = EVALUATION_SEED,
+    progress: bool = True,
+) -> Path:
+    """Draw corrections on a split's pictures; adds to ``rows_csv`` what it does not hold yet.
+
+    The file is complete for every picture it names: all rows of one are written at once.
+
+    Args:
+        strokes: of :data:`CORRECTIONS`.
+        pictures: only so many, the first by id.
+
+    Raises:
+        ValueError: an unknown way to draw, or a file of other columns.
+    """
+    unknown = sorted(set(strokes) - CORRECTIONS.keys())
+    if unknown:
+        raise ValueError(f"strokes must be of {', '.join(CORRECTIONS)}, got '{unknown[0]}'")
+    rows: list[Any] = read_corrections(rows_csv).to_dict("records") if rows_csv.exists() else []
+    done = {(row["strokes"], row["image_id"]) for row in rows if row["split"] == split.name}
+    ids = [i for i in sorted(split.annotations) if split.annotations[i]][:pictures]
+    wanted = [(i, way) for i in ids for way in strokes if (way, i) not in done]
+    for image_id, way in track(wanted, "correcting", disable=not progress):
+        mask = prompts.object_mask(split, image_id)
+        if mask.any():
+            rows += _rounds(method, split, image_id, mask, way, seed)
+            _write(rows_csv, rows)
+    return rows_csv
+
+
+def _rounds(
+    method: InteractiveMethod, split: coco.Split, image_id: int, mask: Mask, way: str, seed: int
+) -> list[dict[str, Any]]:
+    """The rows of one picture."""
+
+    def generator(number: int) -> Generator:
+        return prompts.generator(f"correction {way}", seed, image_id, number)
+
+    session = correct(method, split.read_image(image_id), mask, CORRECTIONS[way], generator)
+    return [
+        {
+            "method": method.name,
+            "seed": method.seed,
+            "split": split.name,
+            "strokes": way,
+            "image_id": image_id,
+            "annotation_id": coco.largest_annotation(split.annotations[image_id])["id"],
+            "round": number,
+            "kind": "object" if drawn.object.any() else "background",
+            "object_area": int(mask.sum()),
+            "stroke_area": int(drawn.object.sum() + drawn.background.sum()),
+            "iou": iou(answer, mask),
+            "boundary_iou": boundary_iou(answer, mask),
+            "seconds": round(seconds, 6),
+        }
+        for number, (drawn, answer, seconds) in enumerate(session, 1)
+    ]
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    frame = pd.DataFrame(rows, columns=list(CORRECTION_COLUMNS)).sort_values(_ORDER)
+    buffer = io.StringIO(newline="")
+    frame.to_csv(buffer, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    files.write_atomic(path, buffer.getvalue())
+
+
+def note(
+    rows_csv: Path, config: Any, inputs: Sequence[str | Path], seconds: float, **extra: Any
+) -> None:
+    """Write the sidecar of a file of rows, with the file's hash among its ``products``.
+
+    A sidecar that holds this hash already is of these very rows, and stays as it is.
+    """
+    digest = files.sha256(rows_csv)
+    sidecar = rows_csv.with_name(f"{rows_csv.name}.json")
+    known = json.loads(sidecar.read_bytes()).get("products", {}) if sidecar.exists() else {}
+    if digest not in known.values():
+        products = {provenance.portable_path(rows_csv): digest}
+        provenance.write_sidecar(rows_csv, config, inputs, seconds, products=products, **extra)
+
+
+def read_corrections(rows_csv: str | Path) -> pd.DataFrame:
+    """A file that :func:`corrections` wrote.
+
+    Raises:
+        ValueError: no such file, other columns, or no IoU in [0, 1] in some row.
+    """
+    path = Path(rows_csv)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of corrections")
+    try:
+        frame = pd.read_csv(path).astype({"seed": "Int64"})
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: not a file of corrections ({error})") from None
+    if tuple(frame.columns) != CORRECTION_COLUMNS:
+        raise ValueError(f"{path}: not a file of corrections, or of another version")
+    if not frame["iou"].between(0, 1).all():
+        raise ValueError(f"{path}: iou must be a number from 0 to 1 in every row")
+    return frame
+
+
+def strokes_needed(ious: NDArray[np.float64], target: float, most: int = MAX_STROKES) -> int:
+    """NoC of one picture: strokes until the IoU first is at least ``target``, else ``most``.
+
+    Args:
+        ious: float64, IoU after stroke 1, 2, …
+    """
+    reached = np.flatnonzero(ious[:most] >= target)
+    return int(reached[0]) + 1 if len(reached) else most

@@ -1,0 +1,100 @@
+"""The figure of the comparison: IoU by kind of prompt, and against the number of strokes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nseg_lib import provenance
+from nseg_lib.data.frozen import HUMAN
+from nseg_lib.evaluation.baselines import SEEDED
+
+COLOURS = ("#E0399A", "#0072B2", "#009E73", "#E69F00", "#B45CC4", "#8C6D31")
+"""Of the methods that are not classical, in their order."""
+
+CLASSICAL = {
+    "identity": ("#404040", "o"),
+    "grabcut": ("#7A7A7A", "s"),
+    "watershed": ("#9A9A9A", "^"),
+    "random_walker": ("#B5B5B5", "D"),
+}
+
+_BEGAN = time.perf_counter()
+
+
+def write(folder: Path, overview: pd.DataFrame, curves: pd.DataFrame) -> Path:
+    """Draw and save ``refiner.png``, ``.pdf``, and the sidecar; returns the PNG's path.
+
+    Args:
+        overview, curves: of :mod:`.comparison`; ``curves`` perhaps empty.
+    """
+    fig = draw(overview, curves)
+    stem = folder / "refiner"
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        fig.savefig(stem.with_suffix(suffix), dpi=150, bbox_inches="tight", metadata=metadata)
+    plt.close(fig)
+    inputs = [f for f in (folder / "overview.csv", folder / "curve.csv") if f.exists()]
+    provenance.write_sidecar(stem, None, inputs, time.perf_counter() - _BEGAN)
+    return stem.with_suffix(".png")
+
+
+def draw(overview: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """Kinds of prompt above; below, one panel for each way of drawing corrections."""
+    ways = list(curves["strokes"].unique()) if len(curves) else []
+    looks = _looks(list(overview["method"].unique()))
+    fig = plt.figure(figsize=(9.5, 3.6 + 3.4 * bool(ways)), layout="constrained")
+    grid = fig.add_gridspec(
+        1 + bool(ways), max(1, len(ways)), height_ratios=[1.1, 1][: 1 + bool(ways)]
+    )
+    above = fig.add_subplot(grid[0, :])
+    _kinds(above, overview, looks)
+    for i, way in enumerate(ways):
+        _curve(fig.add_subplot(grid[1, i]), curves[curves["strokes"] == way], looks, str(way))
+    handles, labels = above.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8)
+    return fig
+
+
+def _looks(methods: list[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each method."""
+    learned = [m for m in methods if m not in SEEDED]
+    looks = {m: (COLOURS[i % len(COLOURS)], "o") for i, m in enumerate(reversed(learned))}
+    return {m: CLASSICAL.get(m) or looks[m] for m in methods}
+
+
+def _kinds(ax: Axes, overview: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+    kinds = list(dict.fromkeys(zip(overview["split"], overview["recipe"], strict=True)))
+    place = {kind: i for i, kind in enumerate(kinds)}
+    for i, (method, (colour, marker)) in enumerate(looks.items()):
+        rows = overview[overview["method"] == method]
+        x = [place[k] for k in zip(rows["split"], rows["recipe"], strict=True)]
+        offset = 0.7 * ((i + 0.5) / len(looks) - 0.5)
+        ax.errorbar(
+            np.array(x) + offset,
+            rows["iou"],
+            yerr=[rows["iou"] - rows["low"], rows["high"] - rows["iou"]],
+            fmt=marker, color=colour, ms=4, lw=1, label=method,
+        )  # fmt: skip
+    for i in range(1, len(kinds)):
+        ax.axvline(i - 0.5, color="#dddddd", lw=0.6)
+    shown = [f"{kind}\n(people)" if kind in HUMAN else kind for _, kind in kinds]
+    ax.set_xticks(range(len(kinds)), [s.replace("_", "\n") for s in shown], fontsize=8)
+    ax.set(ylabel="mean IoU", ylim=(0, 1), xlim=(-0.5, len(kinds) - 0.5))
+
+
+def _curve(ax: Axes, curves: pd.DataFrame, looks: dict[str, tuple[str, str]], way: str) -> None:
+    for method, (colour, _) in looks.items():
+        rows = curves[curves["method"] == method]
+        if len(rows):
+            ax.plot(rows["round"], rows["iou"], color=colour, lw=1.4)
+            ax.fill_between(
+                rows["round"], rows["low"], rows["high"], color=colour, alpha=0.15, lw=0
+            )
+    ax.set(xlabel=f"strokes ({way})", ylabel="mean IoU", ylim=(0, 1), xlim=(1, 20))
+    ax.set_xticks([1, 5, 10, 15, 20])

@@ -1,0 +1,316 @@
+"""From ``results.csv`` to what a method adds to the stroke it was given.
+
+A mean hides whether a method helps everywhere a little or some pictures much and others not at
+all. So each method is compared with a reference (by default the stroke unchanged) on the same
+pictures: the mean of the per-picture differences, an interval for it, and the share of pictures
+that came out worse. No summary drops a picture: a method's failures have a value (see
+:mod:`nseg_lib.evaluation.metrics`), and NaN, infinity or a missing row stops at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nseg_lib.config import names
+from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.metrics import DISTANCES, METRICS
+from nseg_lib.evaluation.rows import COLUMNS, RULES, read_rows
+
+Array = NDArray[np.float64]
+
+IOU_MARGIN = 0.005
+"""A picture counts as made worse where its IoU falls by more than this."""
+
+REPLICATES = 10_000
+"""Bootstrap resamples; the ends of a 95 % interval then move by a few percent of its width."""
+
+_TEXT = ("method", "split", "recipe", "category", "supercategory")
+_FLAGS = tuple("empty_prediction" + suffix for suffix in RULES.values())
+_PICTURE = ["image_id", "annotation_id"]
+
+
+def read_results(results_csv: str | Path) -> pd.DataFrame:
+    """Read and check a file that :func:`nseg_lib.evaluation.rows.evaluate` wrote.
+
+    Returns:
+        One row per method, seed and picture. ``seed`` is ``Int64`` and ``<NA>`` for a method
+        without one, ``empty_prediction*`` are bool, metrics and ``seconds`` float64.
+
+    Raises:
+        ValueError: no such file, other columns, a broken or repeated line, no row at all, or a
+            value that is no finite number.
+    """
+    rows = read_rows(results_csv)
+    if not rows:
+        raise ValueError(f"{results_csv}: has no results yet")
+    text = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = text.drop(columns=["seed", *_TEXT]).apply(pd.to_numeric, errors="coerce")
+    bad = np.argwhere(~np.isfinite(numbers.to_numpy(np.float64)))
+    if len(bad):
+        line, column = bad[0, 0], numbers.columns[bad[0, 1]]
+        raise ValueError(
+            f"{results_csv}: line {line + 2}: {column} must be a finite number, "
+            f"got '{text[column].iloc[line]}'"
+        )
+    seeds = pd.array([int(seed) if seed else None for seed in text["seed"]], dtype="Int64")
+    results = text.assign(**{name: numbers[name] for name in numbers}, seed=seeds)
+    return results.astype(dict.fromkeys(_FLAGS, "bool"))
+
+
+def summarise(
+    results: pd.DataFrame,
+    *,
+    split: str | None = None,
+    recipe: str | None = None,
+    rule: str = "probability",
+    reference: str = "identity",
+    margin: float = IOU_MARGIN,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per method, the reference first, over the pictures of one split and recipe.
+
+    Args:
+        results: from :func:`read_results`.
+        split, recipe: needed where ``results`` hold more than one.
+        rule: threshold of the masks that are judged, a key of :data:`RULES`.
+        reference: the method that all others are compared with.
+        margin: of IoU, for ``made_worse``.
+        replicates, seed: of the bootstrap, see :func:`bootstrap_interval`.
+
+    Returns:
+        Columns ``method``, ``n`` (objects, the same for all), ``seeds``; for each metric its
+        mean over pictures and seeds under its own name, ``<metric>_std`` (standard deviation
+        over seeds of the per-seed means, with n - 1; NaN where there is one seed only),
+        ``<metric>_difference`` (mean of method - reference per picture, averaged over seeds
+        first), ``<metric>_low`` and ``<metric>_high`` (its 95 % interval);
+        ``made_worse`` and ``made_worse_at_all`` (share of predictions whose IoU is below the
+        reference's by more than ``margin``, and by anything); ``empty_predictions`` (their
+        number over all seeds) and ``seconds`` (mean per picture).
+
+    Raises:
+        ValueError: an ambiguous or unknown split, recipe, rule or reference; methods or seeds
+            evaluated on different pictures; a value that is not finite.
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}, got '{rule}'")
+    columns = [name + RULES[rule] for name in METRICS]
+    empty = "empty_prediction" + RULES[rule]
+    pictures, values = _stacked(_select(results, split, recipe), [*columns, empty, "seconds"])
+    base = _pick(values, reference)[..., : len(METRICS)].mean(axis=0)
+    methods = [reference, *(name for name in values if name != reference)]
+    differences = [values[m][..., : len(METRICS)].mean(axis=0) - base for m in methods]
+    low, high = bootstrap_interval(
+        np.concatenate(differences, axis=1), pictures, replicates=replicates, seed=seed
+    )
+    rows = []
+    for i, method in enumerate(methods):
+        ends = slice(i * len(METRICS), (i + 1) * len(METRICS))
+        row = {"method": method, "n": len(pictures), "seeds": len(values[method])}
+        row |= _metric_columns(values[method], differences[i], low[ends], high[ends])
+        at = METRICS.index("iou")
+        row["made_worse"] = _share_worse(values[method][..., at], base[:, at], "iou", margin)
+        row["made_worse_at_all"] = _share_worse(values[method][..., at], base[:, at], "iou", 0)
+        row["empty_predictions"] = int(values[method][..., -2].sum())
+        row["seconds"] = values[method][..., -1].mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """What a method adds to a reference on the same pictures, in one metric."""
+
+    method: str
+    reference: str
+    metric: str
+    n: int
+    """Objects compared."""
+    mean: float
+    """Of method - reference per picture; for a distance, negative is better."""
+    low: float
+    high: float
+    """Ends of the mean's 95 % bootstrap interval."""
+    worse: float
+    """Share of the method's predictions that are worse by more than the margin."""
+
+
+def paired_difference(
+    results: pd.DataFrame,
+    method: str,
+    reference: str = "identity",
+    metric: str = "iou",
+    *,
+    split: str | None = None,
+    recipe: str | None = None,
+    margin: float = 0.0,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> PairedDifference:
+    """Compare two methods picture by picture, each averaged over its seeds first.
+
+    Args:
+        metric: a metric's column, with or without the suffix ``_logit05``.
+        margin: in the metric's unit; by how much a prediction must be worse to be counted.
+
+    All else, and the errors, as in :func:`summarise`.
+    """
+    allowed = [name + suffix for suffix in RULES.values() for name in METRICS]
+    if metric not in allowed:
+        raise ValueError(f"metric must be one of {', '.join(allowed)}, got '{metric}'")
+    selected = _select(results, split, recipe)
+    pictures, values = _stacked(selected[selected["method"].isin([method, reference])], [metric])
+    base = _pick(values, reference)[..., 0].mean(axis=0)
+    judged = _pick(values, method)[..., 0]
+    difference = judged.mean(axis=0) - base
+    low, high = bootstrap_interval(difference[:, None], pictures, replicates=replicates, seed=seed)
+    return PairedDifference(
+        method=method,
+        reference=reference,
+        metric=metric,
+        n=len(pictures),
+        mean=float(difference.mean()),
+        low=float(low[0]),
+        high=float(high[0]),
+        worse=_share_worse(judged, base, metric, margin),
+    )
+
+
+def bootstrap_interval(
+    values: Array,
+    pictures: Sequence[int] | NDArray[np.int64],
+    *,
+    level: float = 0.95,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> tuple[Array, Array]:
+    """Percentile bootstrap intervals of the means of several columns.
+
+    Pictures are resampled, not rows: two objects in one picture are not independent. Own code in
+    place of ``scipy.stats.bootstrap``, which resamples rows, and each column anew: here one draw
+    of pictures serves all columns, as counts of how often each was drawn, so that the resampled
+    means of every method and metric are a single matrix product.
+
+    The interval covers the choice of pictures. It does not cover the choice of training seeds,
+    which ``<metric>_std`` in :func:`summarise` shows.
+
+    Args:
+        values: float64 n×k, k columns to average.
+        pictures: n ids; rows with the same id are drawn together.
+        seed: the same seed gives the same interval.
+
+    Returns:
+        Lower and upper ends, float64 k each.
+
+    Raises:
+        ValueError: no rows.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    if not len(values):
+        raise ValueError("no rows to average")
+    rng = np.random.default_rng(seed)
+    ids, owner = np.unique(np.asarray(pictures), return_inverse=True)
+    sums = np.zeros((len(ids), values.shape[1] + 1))
+    np.add.at(sums, owner, np.column_stack((values, np.ones(len(values)))))
+    means = np.empty((replicates, values.shape[1]))
+    step = max(1, 2_000_000 // len(ids))  # bounds the memory: 16 MB of counts at a time
+    for start in range(0, replicates, step):
+        count = min(step, replicates - start)
+        drawn = rng.integers(len(ids), size=(count, len(ids)))
+        drawn += np.arange(count)[:, None] * len(ids)
+        weights = np.bincount(drawn.ravel(), minlength=count * len(ids))
+        totals = weights.reshape(count, len(ids)).astype(np.float64) @ sums
+        means[start : start + count] = totals[:, :-1] / totals[:, -1:]
+    tail = 50 * (1 - level)
+    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
+    return low, high
+
+
+def _select(results: pd.DataFrame, split: str | None, recipe: str | None) -> pd.DataFrame:
+    """The rows of one split and one recipe."""
+    for column, wanted in (("split", split), ("recipe", recipe)):
+        present = sorted(results[column].unique())
+        if wanted is None and len(present) == 1:
+            continue
+        if wanted not in present:
+            got = "none was chosen" if wanted is None else f"got '{wanted}'"
+            raise ValueError(f"{column} must be one of {', '.join(present)}; {got}")
+        results = results[results[column] == wanted]
+    return results
+
+
+def _stacked(
+    results: pd.DataFrame, columns: Sequence[str]
+) -> tuple[NDArray[np.int64], dict[str, Array]]:
+    """Each object's picture id, and method → float64 seeds×objects×columns, in the same order."""
+    first: pd.Index | None = None
+    stacks: dict[str, list[Array]] = {}
+    named = results.assign(seed=results["seed"].astype("string").fillna(""))
+    for key, rows in named.groupby(["method", "seed"], sort=False):
+        method, seed = key
+        label = f"{method} (seed {seed})" if seed else method
+        table = rows.set_index(_PICTURE)[list(columns)].sort_index()
+        values = table.to_numpy(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{label}: a value is not finite; it would vanish from the mean")
+        first = table.index if first is None else first
+        if not table.index.equals(first):
+            odd = len(table.index.symmetric_difference(first)) or "repeated"
+            raise ValueError(
+                f"{label} was not evaluated on the same pictures as the method before it "
+                f"({odd} objects differ); evaluate again to fill the gaps"
+            )
+        stacks.setdefault(str(method), []).append(values)
+    if first is None:
+        raise ValueError("there are no results to summarise")
+    pictures = first.get_level_values("image_id").to_numpy(np.int64)
+    return pictures, {method: np.stack(stack) for method, stack in stacks.items()}
+
+
+def _pick(values: dict[str, Array], method: str) -> Array:
+    if method not in values:
+        raise ValueError(f"'{method}' is not in the results; there are {', '.join(values)}")
+    return values[method]
+
+
+def _metric_columns(values: Array, difference: Array, low: Array, high: Array) -> dict[str, float]:
+    """A method's part of a row of :func:`summarise`, metric by metric."""
+    row: dict[str, float] = {}
+    for i, name in enumerate(METRICS):
+        per_seed = values[..., i].mean(axis=1)
+        row[name] = per_seed.mean()
+        row[f"{name}_std"] = per_seed.std(ddof=1) if len(per_seed) > 1 else float("nan")
+        row[f"{name}_difference"] = difference[:, i].mean()
+        row[f"{name}_low"], row[f"{name}_high"] = low[i], high[i]
+    return row
+
+
+def _share_worse(values: Array, base: Array, metric: str, margin: float) -> float:
+    """Share of seeds×objects ``values`` worse than ``base`` by more than ``margin``."""
+    loss = values - base if metric.startswith(DISTANCES) else base - values
+    return float((loss > margin).mean())
+
+
+def read_folder(folder: str | Path) -> pd.DataFrame:
+    """All results of a folder: ``baselines.csv`` and a file for each model and seed.
+
+    Methods come in the order of the tables: baselines, the paper's eight, others.
+
+    Raises:
+        ValueError: no ``baselines.csv``, without which no table can show the identity row, or a
+            file that is none of results.
+    """
+    files = sorted(Path(folder).glob("*.csv"))
+    if Path(folder) / "baselines.csv" not in files:
+        raise ValueError(f"{folder}: no baselines.csv; 'make reproduce' evaluates into this folder")
+    results = pd.concat([read_results(path) for path in files], ignore_index=True)
+    order = {name: place for place, name in enumerate((*BASELINES, *names()))}
+    place = results["method"].map(lambda name: order.get(name, len(order)))
+    return results.iloc[place.argsort(kind="stable")].reset_index(drop=True)

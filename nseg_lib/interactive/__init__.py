@@ -1,1 +1,0 @@
-"""A refiner for strokes that people really draw: simulation, network, training, inference."""

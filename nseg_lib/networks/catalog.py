@@ -1,0 +1,65 @@
+"""From a configuration to a network, and what each network costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nseg_lib import config
+from nseg_lib.config import ModelConfig
+from nseg_lib.networks.attention import AttentionUNet
+from nseg_lib.networks.inputs import CHANNELS
+from nseg_lib.networks.residual import BlockResidualUNet, MaskResidualUNet
+from nseg_lib.networks.unet import UNet
+
+FAMILIES: dict[str, type[UNet]] = {
+    "tiny": UNet,
+    "res": MaskResidualUNet,
+    "attn": AttentionUNet,
+    "blockres": BlockResidualUNet,
+}
+
+
+def build(model: ModelConfig) -> UNet:
+    """The network of a configuration, freshly initialised from torch's global generator."""
+    return FAMILIES[model.architecture](model.widths, CHANNELS[model.inputs])
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What a network costs, in the terms of the paper's Table 2 and beyond it."""
+
+    name: str
+    architecture: str
+    widths: tuple[int, ...]
+    inputs: str
+    parameters: int
+    weight_bytes: int
+    """Weights alone, as float32."""
+    checkpoint_bytes: int
+    """Weights and Adam's two moments: what the paper's Table 2 gives in MiB, less overhead."""
+    gflop: float
+    """10⁹ floating-point operations of one 640x480 forward pass, a multiply-add counted as two."""
+
+
+def size(name: str) -> ModelSize:
+    """Count parameters and operations of a named configuration, without allocating weights."""
+    model = config.load(name).model
+    with torch.device("meta"):
+        network = build(model).eval()
+        picture = torch.empty(1, CHANNELS[model.inputs], 480, 640)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(picture)
+    parameters = sum(p.numel() for p in network.parameters())
+    return ModelSize(
+        name=name,
+        architecture=model.architecture,
+        widths=tuple(model.widths),
+        inputs=model.inputs,
+        parameters=parameters,
+        weight_bytes=4 * parameters,
+        checkpoint_bytes=12 * parameters,
+        gflop=counter.get_total_flops() / 1e9,
+    )

@@ -1,0 +1,151 @@
+"""Where to look: a crop of the picture round the strokes, at the network's working size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nseg_lib.arrays import Image, Mask
+
+Floats = NDArray[np.float32]
+
+LOOK = 1.4
+"""The first look reaches this many times the strokes' longer side beyond their box's middle…"""
+
+LOOK_LEAST = 0.3
+"""… and at least this share of the picture's longer side."""
+
+BESIDE = 4.0
+"""Background strokes up to this many times the object strokes' longer side away from their middle
+are in the first look too: they are drawn round the object, and tell how far it may reach.
+A recipe can have another number (``network.beside``)."""
+
+ZOOM_MARGIN = 0.2
+"""Margin of the second look round the object found, as a share of its longer side."""
+
+MARGIN_LEAST = 12
+"""Pixels of margin at least."""
+
+GREY = 127.0 / 255.0
+"""What fills the frame beyond the picture: the encoder's zero."""
+
+
+class Crop(NamedTuple):
+    """A rectangle of a picture: rows ``top`` to ``bottom``, columns ``left`` to ``right``."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """To index a picture with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def longer(self) -> int:
+        """Its longer side, in pixels."""
+        return max(self.bottom - self.top, self.right - self.left)
+
+    def overlap(self, other: Crop) -> float:
+        """Intersection over union of two crops."""
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        width = min(self.right, other.right) - max(self.left, other.left)
+        both = max(0, height) * max(0, width)
+        areas = sum((c.bottom - c.top) * (c.right - c.left) for c in (self, other))
+        return both / (areas - both)
+
+
+def bounding_box(mask: Mask) -> Crop:
+    """The smallest crop that holds every true pixel of a mask that has one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Crop(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+
+
+def around(box: Crop, half: tuple[float, float], shape: tuple[int, ...]) -> Crop:
+    """The crop that reaches ``half`` (rows, columns) from a box's middle, cut at the picture."""
+    y, x = (box.top + box.bottom) / 2, (box.left + box.right) / 2
+    return Crop(
+        max(0, round(y - half[0])),
+        min(shape[0], max(round(y + half[0]), round(y - half[0]) + 1)),
+        max(0, round(x - half[1])),
+        min(shape[1], max(round(x + half[1]), round(x - half[1]) + 1)),
+    )
+
+
+def look(strokes: Mask, background: Mask, scale: float = 1.0, beside: float = BESIDE) -> Crop:
+    """The first look: wide, as strokes may cover little of their object.
+
+    Args:
+        strokes, background: bool H×W; ``strokes`` has a pixel.
+        scale: of the reach that the object strokes ask for.
+        beside: see :data:`BESIDE`; 0 leaves background strokes out of account.
+    """
+    box = bounding_box(strokes)
+    reach = scale * max(LOOK * box.longer, LOOK_LEAST * max(strokes.shape), MARGIN_LEAST)
+    crop = around(box, (reach, reach), strokes.shape)
+    far = around(box, (beside * box.longer, beside * box.longer), strokes.shape)
+    if not beside or not background[far.window].any():
+        return crop
+    marked = bounding_box(background[far.window])
+    return Crop(
+        min(crop.top, far.top + marked.top),
+        max(crop.bottom, far.top + marked.bottom),
+        min(crop.left, far.left + marked.left),
+        max(crop.right, far.left + marked.right),
+    )
+
+
+def zoom(found: Mask, margin: float = ZOOM_MARGIN, least: float = MARGIN_LEAST) -> Crop:
+    """The second look: the object that the first one found, and a margin, at least so many px."""
+    box = bounding_box(found)
+    more = max(margin * box.longer, least)
+    half = (box.bottom - box.top) / 2 + more, (box.right - box.left) / 2 + more
+    return around(box, half, found.shape)
+
+
+def fitted(crop: Crop, size: int) -> tuple[int, int]:
+    """Height and width of a crop once its longer side is ``size`` pixels."""
+    height, width = crop.bottom - crop.top, crop.right - crop.left
+    scale = size / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(plane: NDArray[np.uint8] | Floats, height: int, width: int) -> Floats:
+    """Area averages where a picture shrinks, bilinear where it grows; float32."""
+    shrinks = height * width < plane.shape[0] * plane.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(plane, (width, height), interpolation=how).astype(np.float32, copy=False)
+
+
+def network_input(
+    image: Image, prompts: tuple[Mask, ...], crop: Crop, size: int, multiple: int = 32
+) -> tuple[Floats, tuple[int, int]]:
+    """What the network sees of a crop.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        prompts: bool H×W each: object strokes, background strokes, last mask.
+        crop: where to look.
+        size: pixels of the longer side.
+        multiple: both sides are filled up, below and at the right, to multiples of this.
+
+    Returns:
+        float32 (3 + prompts)×h×w in [0, 1], and the height and width that the crop takes of it.
+        A thin stroke keeps a share of the pixels that it covers in part.
+    """
+    height, width = fitted(crop, size)
+    full = -(-height // multiple) * multiple, -(-width // multiple) * multiple
+    channels = np.zeros((3 + len(prompts), *full), np.float32)
+    channels[:3] = GREY
+    colours = resize(image[crop.window], height, width)
+    channels[:3, :height, :width] = np.moveaxis(colours, -1, 0) / 255
+    for plane, prompt in zip(channels[3:], prompts, strict=True):
+        part = prompt[crop.window]
+        if part.any():
+            plane[:height, :width] = resize(part.astype(np.uint8) * 255, height, width) / 255
+    return channels, (height, width)

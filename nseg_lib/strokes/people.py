@@ -1,0 +1,316 @@
+"""Prompts as people draw them, simulated from an object's mask: strokes, coarse masks, corrections.
+
+A kind of prompt is a short function of an object and a hand (:mod:`nseg_lib.strokes.hand`).
+Variety is the aim: nobody knows how the next person draws. Sizes scale with the object, s being
+the square root of its area. Ranges are chosen wide around what 32 pictures of ``iseg_scribbles``
+show (:func:`nseg_lib.data.scribbles.stroke_statistics`, 10th to 90th percentile): strokes
+.012 to .03 s wide, together 9 to 16 s long, covering 14 to 30 % of the object, up to 5 % of them
+beyond it, in wavy hatching and a line along the edge. Thin strokes, which no such set holds, are a
+guess at how little one would like to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from nseg_lib.arrays import Mask
+from nseg_lib.strokes import hand as paths
+from nseg_lib.strokes.background import hatched_background, lines_beside
+from nseg_lib.strokes.coarse import COARSE
+from nseg_lib.strokes.drawing import Drawn, rasterize
+from nseg_lib.strokes.hand import (
+    Hand,
+    Scene,
+    Stroke,
+    Track,
+    log_uniform,
+    lookup,
+    path_length,
+    runs,
+    shortened,
+)
+
+LEAST_DEPTH = 1.5
+"""Pixels: an error region nowhere deeper than this is not worth a stroke."""
+
+
+# --- strokes on the object ------------------------------------------------------------------------
+
+
+def _single(scene: Scene, hand: Hand) -> Track:
+    """One of the ways in which people mark an object with a single line."""
+    rng, way = hand.rng, hand.rng.random()
+    if way < 0.35:
+        path = paths.through(scene, rng, 2, rng.uniform(0.7, 2.5), spine=True)
+    elif way < 0.6:
+        anchors = int(rng.choice([2, 3, 4], p=[0.6, 0.3, 0.1]))
+        path = paths.through(scene, rng, anchors, rng.uniform(0.3, 2.5))
+    elif way < 0.8:
+        path = paths.chord(scene, rng)
+    elif way < 0.87:
+        path = paths.corners(scene, rng)
+    else:
+        path = paths.doodle(scene, rng, scene.size * log_uniform(rng, 0.3, 2.0))
+    path = hand.follow(path, scene)
+    if hand.careless:
+        return path
+    kept = paths.longest(path, lookup(scene.inside, path) > 0.5)
+    return kept if len(kept) else scene.deepest()
+
+
+def _thin(scene: Scene, hand: Hand) -> tuple[list[Stroke], float]:
+    """One to three lines of .5 to 6 % of the object's area, more where it is small; and their
+    radius."""
+    rng = hand.rng
+    area = log_uniform(rng, 0.005, 0.06) * scene.size**2
+    lines = [_single(scene, hand) for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))]
+    narrowest = max(rng.uniform(1, 3), scene.size * log_uniform(rng, 0.008, 0.025))
+    length = sum(path_length(path) for path in lines)
+    if length * narrowest > area:
+        share = max(area / (length * narrowest), min(1.0, 0.3 * scene.size / length))
+        lines = [shortened(path, share, rng) for path in lines]
+        length = sum(path_length(path) for path in lines)
+    radius = float(np.clip(area / max(length, 1.0), narrowest, max(0.1 * scene.size, 3))) / 2
+    room = None if hand.careless else scene.inside
+    return [hand.trace("object", path, radius, room) for path in lines], radius
+
+
+def _dots(scene: Scene, hand: Hand) -> tuple[list[Stroke], float]:
+    """One to four dots or ticks, and their radius."""
+    rng, radius = hand.rng, hand.radius(scene) * hand.rng.uniform(1, 2)
+    dots = []
+    for _ in range(rng.integers(1, 5)):
+        path = paths.through(scene, rng, 2, 1.0)
+        length = radius * rng.choice([0.0, rng.uniform(0, 6)])
+        dots.append(shortened(path, length / max(path_length(path), 1.0), rng))
+        dots[-1] = dots[-1][: 1 if length == 0 else None]
+    return [hand.trace("object", path, radius, scene.inside) for path in dots], radius
+
+
+def _hatch(scene: Scene, hand: Hand, radius: float, cover: float) -> list[Stroke]:
+    """Wavy parallel lines over the object, each a stroke of its own, some left out."""
+    rng = hand.rng
+    floor = -rng.uniform(0, 0.03) * scene.size if hand.careless else radius + 0.5
+    spacing = float(np.clip(2 * radius / cover, scene.size / 20, scene.size / 3))
+    lines = paths.hatching(
+        lambda path: lookup(scene.signed, path) > floor, scene.box, rng, spacing, rng.uniform(0, 1)
+    )
+    left_out = rng.choice([0.0, 0.1, 0.4])
+    kept = [path for path in lines if rng.random() >= left_out] or lines[:1]
+    if not kept:
+        return _thin(scene, hand)[0]
+    return [hand.trace("object", path, radius) for path in kept[:40]]
+
+
+def _outline(scene: Scene, hand: Hand, radius: float) -> list[Stroke]:
+    """Along the inside of the edge, all round or a part; now and then half outside."""
+    rng = hand.rng
+    depth = 0.0 if rng.random() < 0.2 else radius + rng.uniform(0.0, 0.06) * scene.size
+    depth = min(depth, 0.7 * float(scene.inside.max()))
+    ring = paths.level(scene.signed, depth, rng, rng.choice([rng.uniform(0.3, 1), 1.0]))
+    path = hand.follow(ring, scene, 120, share=0.15)
+    return [hand.trace("object", path, radius)] if len(path) > 1 else _thin(scene, hand)[0]
+
+
+def _zigzag(scene: Scene, hand: Hand) -> list[Stroke]:
+    """One line to and fro that fills most of the object, now and then over its edge."""
+    rng = hand.rng
+    radius = scene.size * log_uniform(rng, 0.03, 0.12)
+    over = rng.uniform(-0.5, 0.6) * radius
+    lines = paths.hatching(
+        lambda path: lookup(scene.signed, path) > radius - over - 0.5,
+        scene.box, rng, 2 * radius * rng.uniform(0.6, 1.6), 0.1,
+    )  # fmt: skip
+    lines = [path[:: -1 if number % 2 else 1] for number, path in enumerate(lines)]
+    if len(lines) > 3 and rng.random() < 0.4:
+        lines = lines[rng.integers(len(lines) // 2) :]
+    if not lines:
+        return _thin(scene, hand)[0]
+    path = hand.follow(np.vstack(lines), scene, 200, share=0.1)
+    on_way = lookup(scene.signed, path) > -0.05 * scene.size
+    return [hand.trace("object", part, radius) for part in runs(path, on_way)]
+
+
+def _across_edge(scene: Scene, hand: Hand) -> list[Stroke]:
+    """A short stroke over the edge, 5 to 45 % of it outside."""
+    rng, path = hand.rng, scene.deepest()
+    length = scene.size * log_uniform(rng, 0.15, 0.8)
+    ring = paths.level(scene.inside, 1.0, rng, 1.0)
+    for _ in range(15 if len(ring) else 0):
+        angle, outside = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.45)
+        tried = paths.line(ring[rng.integers(len(ring))], angle, length, rng.normal(0, 0.5))
+        tried = tried - (tried[round(24 * (1 - outside))] - tried[0])
+        if 0.55 < np.mean(lookup(scene.inside, tried) > 0) < 0.95:
+            path = hand.follow(tried, scene)
+            break
+        length *= 0.93
+    return [hand.trace("object", path, scene.size * log_uniform(rng, 0.01, 0.05))]
+
+
+# --- kinds of prompt ------------------------------------------------------------------------------
+
+
+def _sparse(scene: Scene, hand: Hand, background: bool = True) -> list[Stroke]:
+    """Thin object strokes and up to five on the background, mostly two to four."""
+    rng = hand.rng
+    strokes, radius = (_dots if rng.random() < 0.07 else _thin)(scene, hand)
+    if background:
+        if rng.random() < 0.4:
+            radius = hand.radius(scene)
+        count = int(rng.choice(6, p=[0.06, 0.1, 0.18, 0.28, 0.24, 0.14]))
+        strokes += lines_beside(scene, hand, count, radius)
+    return strokes
+
+
+def _dense(scene: Scene, hand: Hand) -> list[Stroke]:
+    """Several strokes, or hatching with an outline, covering 10 to 45 % of the object."""
+    rng, strokes = hand.rng, list[Stroke]()
+    cover, radius = rng.uniform(0.1, 0.45), scene.size * log_uniform(rng, 0.006, 0.05)
+    if rng.random() < 0.5:
+        outline = _outline(scene, hand, radius) if rng.random() < 0.7 else []
+        strokes = _hatch(scene, hand, radius, cover) + outline
+    else:
+        left = cover * scene.size**2
+        for _ in range(10):
+            path = _single(scene, hand)
+            strokes.append(hand.trace("object", path, radius, scene.inside))
+            left -= 2 * radius * path_length(path)
+            if left < 0:
+                break
+    return strokes + _some_background(scene, hand)
+
+
+def _some_background(scene: Scene, hand: Hand) -> list[Stroke]:
+    """None, a few thin strokes or hatching."""
+    way, radius = hand.rng.random(), hand.radius(scene)
+    if way < 0.3:
+        return []
+    if way < 0.65:
+        return lines_beside(scene, hand, int(hand.rng.integers(1, 7)), radius)
+    return hatched_background(scene, hand, radius)
+
+
+def _few(scene: Scene, hand: Hand) -> list[Stroke]:
+    """In half of the cases one to four thin strokes on the background."""
+    count = int(hand.rng.integers(1, 5)) if hand.rng.random() < 0.5 else 0
+    return lines_beside(scene, hand, count, hand.radius(scene))
+
+
+def _hatched(scene: Scene, hand: Hand) -> list[Stroke]:
+    cover = log_uniform(hand.rng, 0.05, 0.4)
+    return _hatch(scene, hand, hand.radius(scene), cover) + _some_background(scene, hand)
+
+
+def _outlined(scene: Scene, hand: Hand) -> list[Stroke]:
+    return _outline(scene, hand, hand.radius(scene)) + _some_background(scene, hand)
+
+
+STROKES: dict[str, Callable[[Scene, Hand], list[Stroke]]] = {
+    "sparse": _sparse,
+    "sparse_object": lambda scene, hand: _sparse(scene, hand, background=False),
+    "dense": _dense,
+    "hatch": _hatched,
+    "outline": _outlined,
+    "fill": lambda scene, hand: _zigzag(scene, hand) + _few(scene, hand),
+    "beside": lambda scene, hand: _across_edge(scene, hand) + _few(scene, hand),
+}
+"""Kinds of prompt that are brushed, by name."""
+
+PROMPTS = (*STROKES, *COARSE)
+"""Every kind of prompt."""
+
+MIX: dict[str, float] = {
+    "sparse": 0.31, "sparse_object": 0.16, "dense": 0.10, "hatch": 0.05, "outline": 0.04,
+    "fill": 0.06, "beside": 0.05, "shift": 0.02, "polygon": 0.02, "blocks": 0.02,
+    "overpaint": 0.03, "box": 0.03, "erode": 0.05, "v1": 0.02, "paintbrush": 0.02, "dist": 0.02,
+}  # fmt: skip
+"""How often training draws each kind: thin strokes half of the time, for they are the hardest and
+the commonest."""
+
+
+def draw_prompt(mask: Mask, kind: str, rng: Generator) -> Drawn:
+    """Simulate the strokes that somebody might draw for an object.
+
+    Args:
+        mask: bool H×W, the object.
+        kind: one of :data:`PROMPTS`.
+        rng: the only source of chance.
+
+    Returns:
+        Object and background strokes, bool H×W each, without a common pixel. The object stroke
+        meets the object wherever there is one; both are empty for an empty mask. A coarse mask is
+        an object stroke; a quarter of them come with strokes on the background.
+
+    Raises:
+        ValueError: an unknown kind, or a mask that is not bool H×W.
+    """
+    if kind not in PROMPTS:
+        raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(PROMPTS)}")
+    if mask.dtype != np.bool_ or mask.ndim != 2:
+        raise ValueError(f"mask must be bool H×W, got {mask.dtype} of shape {mask.shape}")
+    if not mask.any():
+        return Drawn(np.zeros_like(mask), np.zeros_like(mask))
+    scene, hand = Scene(np.ascontiguousarray(mask)), Hand(rng)
+    if kind in STROKES:
+        return _rasterize(STROKES[kind](scene, hand), scene)
+    coarse = COARSE[kind](scene, rng)
+    beside = _few(scene, hand) if rng.random() < 0.5 else []
+    if not (coarse & mask).any():
+        return _rasterize(beside, scene)
+    return Drawn(coarse, rasterize(beside, *mask.shape).background & ~coarse)
+
+
+def _rasterize(strokes: list[Stroke], scene: Scene) -> Drawn:
+    """Object strokes over those of the background; a dot on the deepest pixel if they miss it."""
+    strokes = sorted(strokes, key=lambda stroke: stroke["kind"])
+    drawn = rasterize(strokes, *scene.mask.shape)
+    if (drawn.object & scene.mask).any():
+        return drawn
+    dot = {"kind": "object", "points": np.column_stack([scene.deepest(), [[1.0]]])}
+    return rasterize([*strokes, dot], *scene.mask.shape)
+
+
+# --- corrections ----------------------------------------------------------------------------------
+
+
+def draw_correction(
+    mask: Mask, prediction: Mask, rng: Generator, ignore: Mask | None = None
+) -> Drawn:
+    """Simulate one further stroke, along the middle of the largest error.
+
+    The error region is that with the deepest pixel, a miss or a false alarm, as RITM chooses its
+    next click (Sofiiuk et al. 2021). A miss gets an object stroke, a false alarm one of background.
+
+    Args:
+        mask: bool H×W, the object.
+        prediction: bool H×W, the answer to correct.
+        rng: the only source of chance.
+        ignore: bool H×W, pixels that are no error whatever the answer; none without it.
+
+    Returns:
+        One stroke, the other mask empty; both empty where no error is deeper than
+        :data:`LEAST_DEPTH` pixels.
+    """
+    counts = np.ones_like(mask) if ignore is None else ~ignore
+    errors = {"object": mask & ~prediction & counts, "background": prediction & ~mask & counts}
+    scenes = {kind: Scene(error) for kind, error in errors.items() if error.any()}
+    kind = max(scenes, key=lambda kind: float(scenes[kind].inside.max()), default="")
+    if not kind or scenes[kind].inside.max() <= LEAST_DEPTH:
+        return Drawn(np.zeros_like(mask), np.zeros_like(mask))
+    error, hand = scenes[kind], Hand(rng)
+    labels = cv2.connectedComponents(error.mask.view(np.uint8), connectivity=8)[1]
+    region = Scene(labels == labels.flat[int(np.argmax(error.inside))])
+    if rng.random() < 0.7:
+        path = paths.through(region, rng, 2, rng.uniform(1, 2.5), spine=rng.random() < 0.4)
+    else:
+        path = paths.chord(region, rng)
+    path = hand.follow(path, region)
+    path = paths.longest(path, lookup(region.inside, path) > 0.5)
+    path = shortened(path, rng.uniform(0.4, 1), rng) if len(path) > 1 else region.deepest()
+    whole = float(np.sqrt(np.count_nonzero(mask | prediction)))
+    radius = max(0.8, whole * log_uniform(rng, 0.008, 0.05))
+    return rasterize([hand.trace(kind, path, radius, region.inside)], *mask.shape)

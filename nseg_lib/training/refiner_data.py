@@ -1,0 +1,275 @@
+"""Crops to train on: any object of a picture, brushed as somebody might, seen from near or far."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.config import ConfigError
+from nseg_lib.data import coco
+from nseg_lib.networks import crops, edge
+from nseg_lib.networks.crops import Crop
+from nseg_lib.networks.recipe import EdgeConfig, FitConfig, PromptConfig
+from nseg_lib.strokes.drawing import Drawn
+from nseg_lib.strokes.people import MIX, draw_prompt
+
+LEAST_AREA = 400
+"""Pixels; smaller objects are not trained on."""
+
+LEVELS = 30
+"""Steps to a logit in which the looks' answers are kept."""
+
+TRIES = 200
+"""Prompts that are drawn for one carefully painted object before it is given up."""
+
+NEAR, FAR = 0.45, 0.4
+"""Shares of samples seen as by the second look and as by the first; the rest see more still."""
+
+
+class TrainingObjects:
+    """The objects of a split that are trained on, each with a prompt drawn for it.
+
+    Raises:
+        coco.DataError: there is none.
+    """
+
+    def __init__(self, split: coco.Split, prompts: PromptConfig) -> None:
+        self.largest = prompts.largest
+        early = prompts.mix or MIX
+        self.mixes = [_shares(early), _shares(prompts.late or early)]
+        usable = {
+            i: [a for a in found if not a.get("iscrowd") and a["area"] >= LEAST_AREA]
+            for i, found in sorted(split.annotations.items())
+        }
+        self.objects = [(i, found) for i, found in usable.items() if found]
+        if not self.objects:
+            raise coco.DataError(
+                f"{split.root}: no object of {LEAST_AREA} px or more in the split '{split.name}'"
+            )
+        self.read = lru_cache(maxsize=2000)(split.read_image)
+
+    def __len__(self) -> int:
+        return sum(len(found) for _, found in self.objects)
+
+    def draw(self, rng: Generator, late: bool) -> tuple[Image, Mask, Drawn]:
+        """A picture, an object in it and a prompt; ``late`` chooses the recipe's late mix."""
+        return self.draw_of(rng, late)[1:]
+
+    def draw_of(self, rng: Generator, late: bool) -> tuple[int, Image, Mask, Drawn]:
+        """As :meth:`draw`, with the picture's id before the rest."""
+        while True:
+            image_id, found = self.objects[rng.integers(len(self.objects))]
+            annotation = self._choose(found, rng)
+            image = self.read(image_id)
+            mask = coco.annotation_mask(annotation, *image.shape[:2])
+            if mask.any():
+                kinds, shares = self.mixes[late]
+                drawn = draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
+                return image_id, image, mask, drawn
+
+    def _choose(self, found: list[dict[str, Any]], rng: Generator) -> dict[str, Any]:
+        """The largest object, or any, the larger ones more often."""
+        if rng.random() < self.largest:
+            return max(found, key=lambda a: float(a["area"]))
+        weights = np.sqrt([a["area"] for a in found])
+        return found[rng.choice(len(found), p=weights / weights.sum())]
+
+
+class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """One crop with its prompts, its truth and the pixels that count, by (step, slot, size).
+
+    Everything is drawn from ``(seed, step, slot)``, so a sample depends neither on workers nor on
+    where a run was resumed.
+
+    Each item is (float32 6×S×S in [0, 1]: colours, object strokes, background strokes, an empty
+    last mask; float32 1×S×S of 0 and 1: the object; float32 1×S×S: 0 beyond the picture).
+    """
+
+    def __init__(self, split: coco.Split, prompts: PromptConfig, fit: FitConfig) -> None:
+        self.objects = TrainingObjects(split, prompts)
+        self.seed, self.half = fit.seed, fit.steps / 2
+        self.augment, self.scales = fit.augment, fit.scales
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
+        step, slot, size = key
+        rng = np.random.default_rng((self.seed, step, slot))
+        image, mask, drawn = self.objects.draw(rng, late=step >= self.half)
+        crop = _crop(mask, drawn, rng) if self.scales else _looked_at(mask, drawn, rng)
+        truth = mask.astype(np.uint8) * 255
+        channels, (height, width) = crops.network_input(
+            image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
+        )
+        target, counts = np.zeros((2, 1, size, size), np.float32)
+        target[0, :height, :width] = crops.resize(truth[crop.window], height, width) > 127
+        counts[0, :height, :width] = 1
+        if self.augment:
+            channels[:3, :height, :width] = _recolour(channels[:3, :height, :width], rng)
+        return _tensors((channels, target, counts), self.augment and rng.random() < 0.5)
+
+
+class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Windows on carefully painted objects at the picture's own size, for the edge network.
+
+    A number of objects are painted and shown to the refiner's looks, each when it is first asked
+    for, and kept, packed (in each process anew). A window is near the object's edge or where the
+    paint is wrong. Each depends on the seed and its key alone.
+
+    Items by (step, slot, size): float32 7×S×S as of :func:`edge.edge_input`, float32 1×S×S of 0
+    and 1: the object, float32 1×S×S: 0 beyond the picture.
+
+    Args:
+        looks: (image, paint) → logits, float32 H×W.
+
+    Raises:
+        ConfigError: when asked for an item, if the mix hardly ever paints with care.
+    """
+
+    def __init__(
+        self,
+        split: coco.Split,
+        config: EdgeConfig,
+        looks: Callable[[Image, Mask], crops.Floats],
+    ) -> None:
+        self.drawn = TrainingObjects(split, PromptConfig(mix=config.mix, largest=config.largest))
+        self.count, self.seed, self.looks = config.objects, config.training.seed, looks
+        self.augment = config.training.augment
+        self.painted: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
+        step, slot, size = key
+        rng = np.random.default_rng((self.seed, step, slot))
+        image, mask, paint, logits = self._object(int(rng.integers(self.count)))
+        window = _window_near(_where(mask, paint, rng), mask.shape, size, rng)
+        height, width = mask[window].shape
+        channels = np.zeros((edge.CHANNELS, size, size), np.float32)
+        target, counts = np.zeros((2, 1, size, size), np.float32)
+        channels[-4] = -1  # the logits: beyond the picture, the looks are sure
+        if self.augment:
+            colours = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
+            shown = np.moveaxis(_recolour(colours, rng) * 255, 0, -1).round().astype(np.uint8)
+            image = np.ascontiguousarray(shown)
+        part = edge.edge_input(image, paint, logits)
+        channels[:, :height, :width] = part[:, *window]
+        target[0, :height, :width] = mask[window]
+        counts[0, :height, :width] = 1
+        return _tensors((channels, target, counts), self.augment and rng.random() < 0.5)
+
+    def _object(self, index: int) -> tuple[Image, Mask, Mask, crops.Floats]:
+        """What the network would see of a picture: image, object, paint and logits."""
+        if index not in self.painted:
+            self.painted[index] = self._paint(np.random.default_rng((self.seed, index, 0, 1)))
+        image_id, crop, shape, *bits, levels = pickle.loads(zlib.decompress(self.painted[index]))
+        mask, paint = (
+            np.unpackbits(plane, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+            for plane in bits
+        )
+        image = self.drawn.read(image_id)[crop.window]
+        if image.shape[:2] != shape:
+            image = crops.resize(image, *shape).round().astype(np.uint8)
+        return image, mask, paint, levels.astype(np.float32) / LEVELS
+
+    def _paint(self, rng: Generator) -> bytes:
+        for _ in range(TRIES):
+            image_id, image, mask, drawn = self.drawn.draw_of(rng, late=False)
+            if not edge.is_careful(drawn.object, drawn.object):
+                continue  # whatever the looks would say
+            logits = self.looks(image, drawn.object)
+            if not edge.is_careful(drawn.object, logits > 0):
+                continue
+            crop = edge.surroundings(drawn.object, logits)
+            _, paint, answer = edge.seen(image, drawn.object, logits, crop)
+            _, truth, _ = edge.seen(image, mask, logits, crop)
+            levels = (np.clip(answer, -edge.SURE, edge.SURE) * LEVELS).round().astype(np.int8)
+            packed = (np.packbits(plane) for plane in (truth, paint))
+            return zlib.compress(pickle.dumps((image_id, crop, paint.shape, *packed, levels)), 1)
+        raise ConfigError(
+            f"'edge.mix': {TRIES} prompts drawn, and the looks agree with no smooth mask among them"
+        )
+
+
+def _tensors(planes: tuple[crops.Floats, ...], mirrored: bool) -> tuple[Tensor, Tensor, Tensor]:
+    step = -1 if mirrored else 1
+    x, y, w = (torch.from_numpy(np.ascontiguousarray(p[..., ::step])) for p in planes)
+    return x, y, w
+
+
+def _where(mask: Mask, paint: Mask, rng: Generator) -> NDArray[np.intp]:
+    """A pixel where the paint is wrong, or, in half of the cases or if there is none, of the edge;
+    (row, column)."""
+    wrong = np.flatnonzero(mask != paint)
+    if len(wrong) == 0 or rng.random() < 0.5:
+        plane = mask.astype(np.uint8)
+        rim = np.flatnonzero(plane - cv2.erode(plane, np.ones((3, 3), np.uint8)))
+        wrong = rim if len(rim) else np.arange(mask.size)
+    return np.array(np.unravel_index(wrong[rng.integers(len(wrong))], mask.shape))
+
+
+def _window_near(
+    point: NDArray[np.intp], shape: tuple[int, ...], size: int, rng: Generator
+) -> tuple[slice, slice]:
+    """``size`` pixels to a side, or all there is, with the point in the middle half."""
+    room = np.maximum(np.array(shape[:2]) - size, 0)
+    top, left = np.clip(point - rng.integers(size // 4, 3 * size // 4 + 1, 2), 0, room)
+    return slice(int(top), int(top) + size), slice(int(left), int(left) + size)
+
+
+def _shares(mix: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    """Kinds of prompt, and the share of each."""
+    total = sum(mix.values())
+    return list(mix), [weight / total for weight in mix.values()]
+
+
+def _crop(mask: Mask, drawn: Drawn, rng: Generator) -> Crop:
+    """Near, as round the object that was found; far, as round the strokes; or farther."""
+    kind = rng.random()
+    if kind < NEAR + FAR and kind >= NEAR:
+        return crops.look(*drawn, scale=rng.uniform(0.6, 1.6))
+    box = crops.bounding_box(mask | drawn.object)
+    most = 0.5 if kind < NEAR else 2.0
+    margins = np.maximum(rng.uniform(0.03, most, 4) * box.longer, 4).astype(int)
+    height, width = mask.shape
+    return Crop(
+        max(0, box.top - int(margins[0])),
+        min(height, box.bottom + int(margins[1])),
+        max(0, box.left - int(margins[2])),
+        min(width, box.right + int(margins[3])),
+    )
+
+
+def _looked_at(mask: Mask, drawn: Drawn, rng: Generator) -> Crop:
+    """As the second look round the object, or as the first round the strokes."""
+    if rng.random() < NEAR / (NEAR + FAR):
+        return crops.zoom(mask | drawn.object)
+    return crops.look(*drawn)
+
+
+def _recolour(colours: crops.Floats, rng: Generator) -> crops.Floats:
+    """Exposure, contrast, saturation and white balance, a little; sometimes grey or blurred."""
+    luma = colours.mean(axis=0, keepdims=True)
+    saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.4)
+    tinted = luma + saturation * (colours - luma)
+    tinted = tinted * rng.uniform(0.92, 1.08, (3, 1, 1))
+    contrast, shift = rng.uniform(0.7, 1.3), rng.uniform(-0.12, 0.12)
+    shown = np.clip((tinted - 0.5) * contrast + 0.5 + shift, 0, 1) ** rng.uniform(0.8, 1.25)
+    if rng.random() < 0.15:
+        sigma = rng.uniform(0.5, 1.5)
+        shown = np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in shown])
+    return shown.astype(np.float32)

@@ -1,0 +1,169 @@
+"""The command ``nseg``: the library's commands, and those that make and check reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from nseg_lib import cli, provenance
+from nseg_lib.cli import app
+from nseg_lib.console import say
+
+
+def checkout() -> Path:
+    """The root of the checkout of nseg that the working folder is in.
+
+    Raises:
+        ValueError: it is in none.
+    """
+    from reproduction import profiles
+
+    try:
+        root = provenance.project_root()
+    except ValueError:
+        root = Path.cwd()
+    if not (root / profiles.FOLDER).is_dir():
+        raise ValueError(
+            f"{root}: has no {profiles.FOLDER.as_posix()}; run this inside a checkout of nseg"
+        )
+    return root
+
+
+Profile = Annotated[str, typer.Option(help="smoke, sample, half or paper: workflow/profiles.")]
+Models = Annotated[
+    str | None, typer.Option(help="Only these, with commas, in place of the profile's.")
+]
+
+
+@app.command()
+def reproduce(
+    profile: Profile = "sample",
+    coco: Annotated[Path | None, typer.Option(help="Real COCO, for half and paper.")] = None,
+    models: Models = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="Default: all there are.")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="On a cluster: workflow/slurm.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    keep_trained: Annotated[
+        bool, typer.Option("--keep-trained", help="Keep networks though the library changed.")
+    ] = False,
+) -> None:
+    """Make every table and figure of the paper, from data to page; only what is not done yet.
+
+    Example: nseg reproduce --profile half --coco coco --models tiny16-32_bce-dice
+    """
+    from reproduction import pipeline
+
+    done = pipeline.reproduce(
+        checkout(), profile, models=_names(models), coco=coco, cores=cores,
+        slurm=slurm, dry_run=dry_run, keep_trained=keep_trained, say=say,
+    )  # fmt: skip
+    if not done:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(profile: Profile = "sample", models: Models = None) -> None:
+    """Say what of a profile is done, stale or missing, and why.
+
+    Example: nseg status --profile sample
+    """
+    from reproduction import pipeline
+
+    states = pipeline.status(checkout(), profile, _names(models))
+    colours = {"done": "green", "stale": "yellow", "missing": "red"}
+    width = max(len(name) for name, _ in states)
+    for name, state in states:
+        kind = f"[{colours[state.kind]}]{state.kind:<8}[/]"
+        say(f"{kind} {name:<{width}}  {escape('; '.join(state.why))}".rstrip(), markup=True)
+    counts = Counter(state.kind for _, state in states)
+    say(", ".join(f"{counts[kind]} {kind}" for kind in colours))
+
+
+@app.command()
+def verify(profile: Profile = "half") -> None:
+    """Make every table and all figures' numbers but Figure 7's again from the rows, and compare.
+
+    Needs no pictures and trains nothing. Example: nseg verify --profile half
+    """
+    from reproduction import verify as verification
+
+    root = checkout()
+    outcomes = {profile: verification.verify(root, profile)}
+    if (root / "reports" / "refiner" / "rows").is_dir():
+        outcomes["refiner"] = verification.refiner(root)
+    for report, found in outcomes.items():
+        for line in found.problems[:20]:
+            say(f"[red]{escape(line)}[/]", markup=True)
+        if len(found.problems) > 20:
+            say(f"and {len(found.problems) - 20} more")
+        for line in found.left:
+            say(f"not made again: {line}")
+        verdict = f"{len(found.checked)} files of reports/{report} are what their rows make"
+        say(f"{verdict}; {len(found.problems)} differences" if found.problems else verdict)
+    if any(found.problems for found in outcomes.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def evidence(profile: Profile = "half") -> None:
+    """Write all tables and figures that rows make, and the page, from what the report holds.
+
+    For rows that were made on another machine: no network needs to be here.
+    Example: nseg evidence --profile paper
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from reproduction import page as report
+    from reproduction import profiles
+    from reproduction import verify as verification
+
+    root = checkout()
+    for path in verification.write(root, profile):
+        say(str(path.relative_to(root)))
+    say(str(report.write_page(root, profiles.load(root, profile))))
+
+
+@app.command()
+def ship(
+    model: Annotated[str, typer.Argument(help="A network that the package ships.")],
+    profile: Profile = "half",
+    seed: Annotated[int, typer.Option(min=0)] = 42,
+) -> None:
+    """Copy a trained network, its provenance and its checksum into the package.
+
+    Example: nseg ship tiny16-32_bce-dice --profile half
+    """
+    from nseg_lib.networks.weights import PRETRAINED, write_checksums
+    from nseg_lib.training.runs import Run
+    from reproduction.kept import ship_weights
+
+    if model not in PRETRAINED:
+        raise ValueError(
+            f"'{model}' is not one of {', '.join(PRETRAINED)}; to ship it, first add it to "
+            "PRETRAINED in nseg_lib/networks/weights.py, and a card to nseg_lib/weights/README.md"
+        )
+    root = checkout()
+    run = Run(model, seed, root / "runs" / profile / model / f"seed{seed}")
+    folder = root / "nseg_lib" / "weights"
+    for path in (*ship_weights(run, folder), write_checksums(folder)):
+        say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def _names(listed: str | None) -> list[str] | None:
+    return [name.strip() for name in listed.split(",")] if listed else None
+
+
+def main() -> None:
+    """Run the command line, see :func:`nseg_lib.cli.main`."""
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What the committed part of a report holds, read once: rows, logs, measurements, the paper's.
+
+Every table, claim and curve is a function of an :class:`Evidence` and of nothing else. So
+``nseg verify`` can make them all again without a picture, a network or a training.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nseg_lib import config
+from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.summary import read_folder
+from nseg_lib.training.runs import Run, logged_runs
+from reproduction import measure, paper, profiles
+from reproduction.profiles import Profile
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One profile's rows and logs, beside the paper's numbers and its authors' logs."""
+
+    profile: Profile
+    folder: Path
+    """``reports/<profile>``."""
+    results: pd.DataFrame
+    """From :func:`nseg_lib.evaluation.summary.read_folder`."""
+    logs: dict[str, list[Run]]
+    """Model → its runs by seed, as the report keeps them."""
+    redraws: pd.DataFrame
+    """From :func:`reproduction.measure.read_redraws`."""
+    pictures: pd.DataFrame
+    """From :func:`reproduction.measure.read_pictures`."""
+    authors: pd.DataFrame
+    printed: dict[str, Any]
+    latency: dict[str, Any]
+    """Empty where it was not measured."""
+
+    @property
+    def models(self) -> list[str]:
+        """The paper's eight, then others that the profile plans or that have rows or logs."""
+        there = {*self.profile.models, *self.results["method"], *self.logs}
+        there -= {*BASELINES, *config.THE_EIGHT}
+        return [*config.THE_EIGHT, *(name for name in config.names() if name in there)]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Those of the paper's eight that have rows."""
+        there = set(self.results["method"])
+        return [name for name in config.THE_EIGHT if name in there]
+
+    @property
+    def splits(self) -> list[str]:
+        """``val``, ``test``: those that have rows."""
+        there = set(self.results["split"])
+        return [name for name in ("val", "test") if name in there]
+
+    def seeds(self, model: str) -> list[int]:
+        """Seeds that the profile wants of a model, and those that it has besides."""
+        rows = self.results[self.results["method"] == model]["seed"].dropna()
+        logged = (run.seed for run in self.logs.get(model, []))
+        planned = (*config.THE_EIGHT, *self.profile.models)
+        wanted = self.profile.seeds if model in planned else []
+        return sorted({*wanted, *map(int, rows), *logged})
+
+    def record(self, name: str) -> dict[str, Any]:
+        """The provenance of a file of rows, such as ``baselines``; empty where there is none."""
+        return read_json(self.folder / "rows" / f"{name}.csv.json")
+
+
+def load(root: Path, profile: str) -> Evidence:
+    """Read the evidence of a profile from a project's folder.
+
+    Raises:
+        ValueError: no such profile, no rows, or a file that is not as it should be.
+    """
+    loaded = profiles.load(root, profile)
+    folder = root / "reports" / profile
+    return Evidence(
+        loaded,
+        folder,
+        read_folder(folder / "rows"),
+        logged_runs(folder / "training"),
+        measure.read_redraws(folder / "measured" / "redraws.csv"),
+        measure.read_pictures(folder / "measured" / "pictures.csv"),
+        paper.authors_logs(root / "reports" / "authors_logs.csv"),
+        paper.numbers(root / "reports" / "paper.yml"),
+        read_json(root / paper.LATENCY),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object; empty where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,148 @@
+"""Beside the paper's tables: every run with its state and command, and kinds of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from nseg_lib import config
+from nseg_lib.evaluation.summary import bootstrap_interval
+from nseg_lib.evaluation.tables import number
+from nseg_lib.training.runs import Run
+from reproduction.artefacts import Table, grouped
+from reproduction.evidence import Evidence, read_json
+from reproduction.profiles import Profile, reproduce_command, train_command
+from reproduction.table1 import NOT_RUN
+
+FEWEST = 10
+"""Pictures that a supercategory must have for an interval."""
+
+
+def runs_table(e: Evidence) -> Table:
+    """Every run that the profile plans or has, done or not, with its command."""
+    rows = [_baselines_row(e)]
+    for model in e.models:
+        for seed in e.seeds(model):
+            logged = [run for run in e.logs.get(model, []) if run.seed == seed]
+            rows.append(_run_row(e, model, seed, logged[0] if logged else None))
+    done = sum(row["state"] == "done" for row in rows[1:])
+    note = (
+        f"{done} of {len(rows) - 1} trainings are done. Kept is the epoch of lowest validation "
+        "loss; the first is 0. Minutes are of training (of evaluating, for the baselines), on a "
+        "machine that other work may have shared. A training may be cut and go on: the commit is "
+        "that of its last start; a “+” after it: with changes not in it. The mean IoUs are of "
+        f"reports/{e.profile.name}/rows, where each file of rows has its evaluation's commit and "
+        "time beside it; the command that makes them, what is trained and all tables: "
+        f"{reproduce_command(e.profile)}."
+    )
+    text = [{("", key): value for key, value in row.items()} for row in rows]
+    return Table("Every run.", grouped(text), pd.DataFrame(rows), (note,))
+
+
+def _baselines_row(e: Evidence) -> dict[str, str]:
+    record = e.record("baselines")
+    command = f"nseg evaluate --data {e.profile.data.folder.as_posix()} --scale {e.profile.scale}"
+    command += f" --out reports/{e.profile.name}/baselines"
+    row = {"run": "baselines, identity first", "state": "done", "epochs": "–", "kept": "–"}
+    row |= {f"{split} IoU": _mean_iou(e, split, "identity") for split in e.splits}
+    return row | _provenance(record) | {"command": command}
+
+
+def _run_row(e: Evidence, model: str, seed: int, run: Run | None) -> dict[str, str]:
+    row = {"run": f"{model}, seed {seed}", "state": NOT_RUN, "epochs": "–", "kept": "–"}
+    record: dict[str, Any] = {}
+    if run is not None:
+        record = read_json(run.folder / "weights.safetensors.json")
+        row |= {"epochs": str(len(run.log())), "kept": str(run.best_epoch)}
+    means = {f"{split} IoU": _mean_iou(e, split, model, seed) for split in e.splits}
+    row["state"] = run_state(e.profile, run, evaluated=any(m != "–" for m in means.values()))
+    return row | means | _provenance(record) | {"command": train_command(e.profile, model, seed)}
+
+
+def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:
+    """``not run``, ``unfinished, …``, ``cut short, …`` or ``done``.
+
+    A run is at its end after the profile's epochs, or where early stopping ends it; one that was
+    ended before and evaluated all the same is cut short.
+    """
+    if run is None:
+        return "done, its log is not kept" if evaluated else NOT_RUN
+    training = config.load(run.model, profile.settings_of(run.model)).training
+    taken = len(run.log())
+    if taken >= training.epochs or run.waited >= training.patience:
+        return "done" if evaluated else "trained, not evaluated"
+    return f"{'cut short' if evaluated else 'unfinished'}, {taken} of {training.epochs} epochs"
+
+
+def _mean_iou(e: Evidence, split: str, method: str, seed: int | None = None) -> str:
+    rows = e.results[(e.results["method"] == method) & (e.results["split"] == split)]
+    rows = rows if seed is None else rows[rows["seed"] == seed]
+    return number(rows["iou"].mean(), "iou") if len(rows) else "–"
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
+    if not record:
+        return dict.fromkeys(("minutes", "finished", "where", "commit"), "–")
+    commit = (record["commit"] or "–")[:8] + (" +" if record["dirty"] else "")
+    return {
+        "minutes": f"{record['seconds'] / 60:.1f}",
+        "finished": record.get("finished", "–").replace("T", " ")[:16],
+        "where": record["device"],
+        "commit": commit,
+    }
+
+
+def categories(results: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """What the models add to the stroke in each supercategory, validation and test together.
+
+    Args:
+        results: from :func:`nseg_lib.evaluation.summary.read_folder`.
+        models: whose mean is taken, per picture first.
+
+    Returns:
+        Rows by falling ``n``: ``supercategory``, ``n`` (pictures), ``identity`` and ``models``
+        (mean IoU), ``difference``, and ``low`` and ``high``, its 95 % interval over pictures.
+    """
+    key = ["supercategory", "split", "image_id", "annotation_id"]
+    wide = results.groupby([*key, "method"])["iou"].mean().unstack()
+    added = pd.DataFrame({"identity": wide["identity"], "models": wide[list(models)].mean(axis=1)})
+    rows = []
+    for name, part in added.groupby("supercategory"):
+        difference = (part["models"] - part["identity"]).to_numpy()
+        pictures = part.index.get_level_values("image_id").to_numpy()
+        low, high = bootstrap_interval(difference[:, None], pictures)
+        means = {"identity": part["identity"].mean(), "models": part["models"].mean()}
+        row = {"supercategory": name, "n": len(part), **means, "difference": difference.mean()}
+        rows.append(row | {"low": low[0], "high": high[0]})
+    columns = ["supercategory", "n", "identity", "models", "difference", "low", "high"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.sort_values(["n", "supercategory"], ascending=[False, True], ignore_index=True)
+
+
+def categories_table(e: Evidence) -> Table:
+    """:func:`categories` of the paper's models that have rows, as a table."""
+    found = categories(e.results, e.evaluated)
+    rows = [
+        {
+            ("", "supercategory"): str(row["supercategory"]),
+            ("", "pictures"): str(row["n"]),
+            ("IoU", "stroke unchanged"): number(row["identity"], "iou"),
+            ("IoU", "models"): number(row["models"], "iou"),
+            ("IoU", "difference [95 %]"): _category_cell(row),
+        }
+        for row in found.to_dict("records")
+    ]
+    note = (
+        f"No interval for fewer than {FEWEST} pictures. "
+        f"Mean over {', '.join(e.evaluated) or 'no model'}; validation and test pictures together; "
+        "the largest object of each picture. Training had pictures of all of these categories: "
+        "this is no test on categories never seen."
+    )
+    return Table("What the models add, by supercategory.", grouped(rows), found.round(6), (note,))
+
+
+def _category_cell(row: Mapping[Any, Any]) -> str:
+    mean, low, high = (number(row[k], "iou", "+") for k in ("difference", "low", "high"))
+    return f"{mean} [{low}, {high}]" if row["n"] >= FEWEST else mean

@@ -1,0 +1,192 @@
+"""What each ingredient of the refiner adds: the recipe, and the recipe without it, side by side.
+
+Every variant is trained alike, shorter and at a smaller size than the network that is shipped, and
+judged on the validation split, for the recipe was chosen there. A difference is that of the same
+pictures and strokes. ``python -m reproduction.refiner_ablation --data data/coco1000`` trains
+what is not trained yet and goes on where it stopped; ``--table`` only writes the table anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nseg_lib.data import coco
+from nseg_lib.data.frozen import freeze_prompts, prompt_samples
+from nseg_lib.evaluation.corrections import note, one_answer
+from nseg_lib.evaluation.methods import InteractiveMethod, RefinerMethod, SeededMethod
+from nseg_lib.evaluation.summary import bootstrap_interval
+from nseg_lib.files import write_atomic
+from nseg_lib.networks import recipe as recipes
+from nseg_lib.refine import Refiner
+from nseg_lib.training import refiner as training
+
+SHORT: dict[str, Any] = {
+    "training.steps": 250, "training.size": [160], "training.warmup": 25, "training.cycles": 1,
+    "network.look": 192, "network.zoom": 224, "edge": None,
+}  # fmt: skip
+"""What sets the trainings compared here apart from the shipped network's: they are short and small,
+and so are their looks; none has an edge network but the variants that are about it."""
+
+SHORT_EDGE: dict[str, Any] = {"objects": 400, "training": {"steps": 500, "warmup": 50, "cycles": 1}}
+"""Likewise of the edge network's training."""
+
+
+def _short_edge(**changes: Any) -> dict[str, Any]:
+    edge = recipes.load().edge
+    assert edge is not None
+    values = edge.model_dump(mode="json")
+    values["training"] |= SHORT_EDGE["training"]
+    return {"edge": values | {"objects": SHORT_EDGE["objects"]} | changes}
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "the recipe": {},
+    "encoder not pretrained": {"training.pretrained": False},
+    "released strokes alone": {"prompts.mix": {"erode": 1.0}, "prompts.late": None},
+    "no predictions fed back": {"prompts.feedback": 0.0},
+    "no stroke similarity": {"network.similarity": False},
+    "strokes as distances": {"network.distance": True},
+    "edge weighted": {"training.edge": 2.0},
+    "focal loss": {"training.focal": 2.0},
+    "no soft IoU in the loss": {"training.overlap": 0.0},
+    "learning rate not lowered": {"training.cosine": False},
+    "weights not averaged": {"training.average": 0.0},
+    "neither mirrored nor recoloured": {"training.augment": False},
+    "crops as the looks cut them": {"training.scales": False},
+    "batches of one": {"training.batch_size": 1, "training.steps": 2000, "training.warmup": 200},
+    "largest objects alone": {"prompts.largest": 1.0},
+    "one look": {"network.zoom": None},
+    "background strokes do not widen the first look": {"network.beside": 0.0},
+    "an edge network": _short_edge(),
+    "an edge network from random weights": _short_edge(start=None),
+}
+"""Name → settings that leave one ingredient out, or bring one in."""
+
+ASKED = {
+    "one look",
+    "background strokes do not widen the first look",
+    "an edge network",
+    "an edge network from random weights",
+}
+"""Variants that ask the recipe's own network otherwise, or go on from it."""
+
+IDENTITY = "stroke unchanged"
+"""What doing nothing gives, beside the variants."""
+
+KINDS = ("erode", "sparse", "sparse_object", "dense", "plain_sparse")
+"""Kinds of prompt that are judged."""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _folder(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str]) -> Path:
+    """Train and judge the variants; the table, as Markdown, beside its rows."""
+    split = coco.load_split(data, "val")
+    prompts = (freeze_prompts(split, kind).path for kind in KINDS)
+    of = [coco.find_splits(data)["val"], *prompts]
+
+    def judge(method: InteractiveMethod, name: str, config: Any, *inputs: Path) -> None:
+        began, file = time.monotonic(), out / f"{_folder(name)}.csv"
+        one_answer(method, prompt_samples(split, KINDS, pictures=pictures), file)
+        note(file, config, [*of, *inputs], time.monotonic() - began)
+
+    judge(SeededMethod("identity"), IDENTITY, None)
+    if "the recipe" not in names and not (out / f"{_folder('the recipe')}.csv").exists():
+        names = ["the recipe", *names]  # what the others are compared with
+    for name in names:
+        trained = "the recipe" if name in ASKED else name
+        config = recipes.load(overrides=SHORT | VARIANTS[trained])
+        weights = training.train(config, data, runs / _folder(trained), workers=0, say=_say)
+        assert weights is not None
+        asked = recipes.load(overrides=SHORT | VARIANTS[name])
+        if asked.edge is not None:
+            weights = training.train_edge(
+                asked.edge, weights, data, runs / _folder(name), workers=0, say=_say
+            )
+            assert weights is not None
+        refiner = Refiner(Refiner.load(weights).network, asked)
+        judge(RefinerMethod(refiner, name), name, asked, weights)
+    return write_table(out)
+
+
+def write_table(out: Path) -> Path:
+    """Write :func:`tables_of` beside the rows; the Markdown's path."""
+    for name, text in tables_of(out).items():
+        write_atomic(out / name, text)
+    return out / "ablation.md"
+
+
+def tables_of(out: Path) -> dict[str, str]:
+    """``ablation.csv`` and ``ablation.md`` from the variants' rows, as text."""
+    found = {name: out / f"{_folder(name)}.csv" for name in (IDENTITY, *VARIANTS)}
+    rows = {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
+    lines: list[tuple[str, ...]] = [("variant", "kind", "n", "iou", "difference", "low", "high")]
+    for name, table in rows.items():
+        for kind in KINDS:
+            iou, whole = (
+                t[t["recipe"] == kind].set_index("image_id")["iou"]
+                for t in (table, rows["the recipe"])
+            )
+            change = (iou - whole).dropna()
+            low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
+            numbers = (iou.mean(), change.mean(), low[0], high[0])
+            lines.append((name, kind, str(len(change)), *(f"{v:.4f}" for v in numbers)))
+    text = "".join(",".join(line) + "\n" for line in lines)
+    return {"ablation.csv": text, "ablation.md": _markdown(lines[1:])}
+
+
+def _markdown(lines: list[tuple[str, ...]]) -> str:
+    cells: dict[str, dict[str, str]] = {}
+    for name, kind, _, iou, change, low, high in lines:
+        text = f"{float(iou):.3f}"
+        if name != "the recipe":
+            text += f" ({float(change):+.3f} [{float(low):+.3f}, {float(high):+.3f}])"
+        cells.setdefault(name, {})[kind] = text
+    rows = [["variant", *KINDS], ["---"] * (1 + len(KINDS))]
+    rows += [[name, *(found[kind] for kind in KINDS)] for name, found in cells.items()]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    n = {kind: max(int(line[2]) for line in lines if line[1] == kind) for kind in KINDS}
+    counts = ", ".join(f"{kind} {number}" for kind, number in n.items())
+    settings = ", ".join(f"{key}={value}" for key, value in SHORT.items())
+    edge = SHORT_EDGE["training"] | {"objects": SHORT_EDGE["objects"]}
+    edges = ", ".join(f"{key}={value}" for key, value in edge.items())
+    many = VARIANTS["batches of one"]["training.steps"]
+    return (
+        f"IoU on validation pictures ({counts}), and the difference to the whole recipe [95 %]. "
+        f"These are short trainings, of {SHORT['training.steps']} steps ({many} in batches of "
+        "one), one seed: compare a row with the other rows, not with the shipped refiner. Set "
+        f"apart from the recipe: {settings}; where there is an edge network, it goes on from the "
+        f"recipe's looks, with {edges}.\n\n{table}\n"
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/coco1000"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/refiner/ablation"))
+    parser.add_argument("--out", type=Path, default=Path("reports/refiner/ablation"))
+    parser.add_argument("--pictures", type=int, help="only so many, for a rehearsal")
+    parser.add_argument("--only", nargs="*", choices=list(VARIANTS), help="some variants")
+    parser.add_argument("--table", action="store_true", help="only write the table anew")
+    args = parser.parse_args()
+    if args.table:
+        print(write_table(args.out))
+    else:
+        names = args.only or list(VARIANTS)
+        print(run(args.data, args.runs, args.out, args.pictures, names))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Web pages that need nothing but themselves: executed notebooks, and the frame of all pages."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nseg_lib.files import write_atomic
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_CODE = re.compile(r"(^```.*?^```|^~~~.*?^~~~|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
+_MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\w)", re.DOTALL)
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: str(name).endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of ``nseg_lib/templates``; a name it misses is an error."""
+    text: str = _environment().get_template(template).render(**values)
+    return text
+
+
+def export_html(executed: Path, target: Path, *, home: str = "../index.html") -> Path:
+    """Write an executed notebook as one HTML file without scripts or anything from elsewhere.
+
+    Formulas become MathML, which browsers draw by themselves; pictures are in the file.
+
+    Args:
+        executed: the notebook.
+        home: where its link to the report leads.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    notebook = nbformat.read(executed, as_version=4)
+    title = executed.stem.replace("_", " ")
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_mathml(_linked(cell.source))
+    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    colours = HtmlFormatter(style="default").get_style_defs(".highlight")
+    night = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    page = render(
+        "notebook.html", title=title, body=body, colours=colours, night=night, home=home,
+        minutes=_minutes(notebook),
+    )  # fmt: skip
+    write_atomic(target, page)
+    return target
+
+
+def _linked(markdown: str) -> str:
+    """Links between chapters lead to their pages, as the executed notebooks lie beside them."""
+    return re.sub(
+        r"\]\((?:\.\./notebooks/|\./)?(\d\d_\w+)\.ipynb(#[\w-]+)?\)", r"](\1.html\2)", markdown
+    )
+
+
+def _minutes(notebook: Any) -> str:
+    seconds = notebook.metadata.get("papermill", {}).get("duration")
+    return "" if seconds is None else f"ran for {seconds:.0f} s"
+
+
+def with_mathml(markdown: str) -> str:
+    """Replace ``$…$`` and ``$$…$$`` outside code by MathML; what cannot be read stays as it is."""
+    from latex2mathml.converter import convert
+
+    def replace(found: re.Match[str]) -> str:
+        display = found[1] is not None
+        try:
+            return convert(found[1] or found[2], display="block" if display else "inline")
+        except Exception:  # the converter has no error of its own; the formula stays readable
+            return found[0]
+
+    pieces = _CODE.split(markdown)
+    return "".join(p if i % 2 else _MATH.sub(replace, p) for i, p in enumerate(pieces))

@@ -1,0 +1,246 @@
+"""Means, paired differences and their intervals, against SciPy and by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from nseg_lib.evaluation.metrics import DISTANCES, METRICS
+from nseg_lib.evaluation.rows import COLUMNS
+from nseg_lib.evaluation.summary import (
+    bootstrap_interval,
+    paired_difference,
+    read_results,
+    summarise,
+)
+
+Values = list[float]
+
+
+def results_of(methods: dict[tuple[str, int | None], Values], **columns: object) -> pd.DataFrame:
+    """Results in which each method's metrics all take the given value, picture by picture."""
+    frames = []
+    for (method, seed), values in methods.items():
+        frame = pd.DataFrame({"image_id": range(len(values))})
+        frame = frame.assign(method=method, annotation_id=frame["image_id"] + 100, split="val")
+        frame = frame.assign(recipe="erode", category="cat", supercategory="animal")
+        frame = frame.assign(width=4, height=3, object_area=5, stroke_area=4, seconds=0.25)
+        for suffix in ("", "_logit05"):
+            frame = frame.assign(**{name + suffix: values for name in METRICS})
+            frame["empty_prediction" + suffix] = False
+        frame["seed"] = pd.array([seed] * len(values), dtype="Int64")
+        frames.append(frame.assign(**columns))
+    return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
+
+
+@pytest.fixture
+def results() -> pd.DataFrame:
+    """Two seeds of a net that helps twice, harms once a lot and once a little."""
+    return results_of(
+        {
+            ("identity", None): [0.80, 0.60, 0.70, 0.50],
+            ("net", 1): [0.90, 0.80, 0.50, 0.496],
+            ("net", 2): [0.86, 0.80, 0.50, 0.498],
+        }
+    )
+
+
+def test_means_spread_and_differences_by_hand(results: pd.DataFrame) -> None:
+    summary = summarise(results).set_index("method")
+    net = summary.loc["net"]
+    assert (net["n"], net["seeds"]) == (4, 2)
+    assert net["iou"] == pytest.approx((2.696 + 2.658) / 8)
+    assert net["iou_std"] == pytest.approx(abs(2.696 - 2.658) / 4 / np.sqrt(2))
+    assert net["iou_difference"] == pytest.approx(net["iou"] - 0.65)
+    assert net["made_worse"] == 2 / 8
+    assert net["made_worse_at_all"] == 4 / 8
+    assert net["seconds"] == 0.25
+    identity = summary.loc["identity"]
+    assert (identity["seeds"], identity["made_worse_at_all"]) == (1, 0)
+    assert identity["iou_difference"] == identity["iou_low"] == identity["iou_high"] == 0
+    assert np.isnan(identity["iou_std"])
+
+
+def test_the_reference_is_the_first_row(results: pd.DataFrame) -> None:
+    assert list(summarise(results[::-1])["method"]) == ["identity", "net"]
+    assert list(summarise(results, reference="net")["method"]) == ["net", "identity"]
+
+
+def test_the_margin_of_made_worse_is_a_parameter(results: pd.DataFrame) -> None:
+    shares = [summarise(results, margin=m)["made_worse"][1] for m in (0.003, 0.1, 0.3)]
+    assert shares == [3 / 8, 2 / 8, 0]
+
+
+def test_each_rule_has_its_own_columns(results: pd.DataFrame) -> None:
+    logit = results.assign(
+        iou_logit05=results["iou"] / 2, empty_prediction_logit05=results["method"] == "net"
+    )
+    summary = summarise(logit, rule="logit")
+    assert summary["iou"].tolist() == pytest.approx([0.325, 2.677 / 8])
+    assert summary["empty_predictions"].tolist() == [0, 8]
+    assert summarise(logit)["empty_predictions"].tolist() == [0, 0]
+
+
+def test_paired_difference_agrees_with_the_summary(results: pd.DataFrame) -> None:
+    net = summarise(results).set_index("method").loc["net"]
+    for metric in METRICS:
+        paired = paired_difference(results, "net", "identity", metric)
+        assert (paired.n, paired.metric) == (4, metric)
+        ends = [net[f"{metric}_{end}"] for end in ("difference", "low", "high")]
+        assert [paired.mean, paired.low, paired.high] == pytest.approx(ends)
+    assert paired_difference(results, "net", margin=0.005).worse == net["made_worse"]
+
+
+def test_a_longer_distance_is_worse(results: pd.DataFrame) -> None:
+    """In the fixture the net raises half the values, which is bad news for a distance."""
+    for metric in METRICS:
+        worse = paired_difference(results, "net", metric=metric, margin=0.05).worse
+        assert worse == (0.5 if metric in DISTANCES else 0.25)
+        assert (
+            paired_difference(results, "net", metric=metric + "_logit05", margin=0.05).worse
+            == worse
+        )
+
+
+# --- intervals ---------------------------------------------------------------------------------
+
+
+def test_the_interval_agrees_with_scipys_percentile_bootstrap() -> None:
+    values = np.random.default_rng(0).exponential(size=(80, 2))
+    ours = bootstrap_interval(values, np.arange(80), replicates=20_000)
+    for column in range(2):
+        oracle = stats.bootstrap(
+            (values[:, column],), np.mean, method="percentile", n_resamples=20_000, rng=1
+        ).confidence_interval
+        width = oracle.high - oracle.low
+        assert ours[0][column] == pytest.approx(oracle.low, abs=0.015 * width)
+        assert ours[1][column] == pytest.approx(oracle.high, abs=0.015 * width)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    samples = rng.normal(0.3, 1, size=(60, 400))
+    low, high = bootstrap_interval(samples, np.arange(60), replicates=1000)
+    assert 0.91 < np.mean((low < 0.3) & (high > 0.3)) < 0.97
+
+
+def test_objects_of_one_picture_are_drawn_together() -> None:
+    """Ten copies of each value are no more evidence than one."""
+    values = np.random.default_rng(0).normal(size=(40, 1))
+    once = bootstrap_interval(values, np.arange(40))
+    tenfold = bootstrap_interval(np.repeat(values, 10, axis=0), np.repeat(np.arange(40), 10))
+    assert np.allclose(once, tenfold)
+
+
+def test_no_rows_have_no_interval() -> None:
+    with pytest.raises(ValueError, match="no rows to average"):
+        bootstrap_interval(np.empty((0, 1)), np.empty(0))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.integers(0, 5))
+@settings(deadline=None, max_examples=50)
+def test_an_interval_holds_between_the_extremes(values: list[float], seed: int) -> None:
+    column = np.array(values)[:, None]
+    first = bootstrap_interval(column, np.arange(len(values)), replicates=200, seed=seed)
+    again = bootstrap_interval(column, np.arange(len(values)), replicates=200, seed=seed)
+    assert first == again
+    assert min(values) - 1e-9 <= first[0][0] <= first[1][0] <= max(values) + 1e-9
+    mirrored = bootstrap_interval(-column, np.arange(len(values)), replicates=200, seed=seed)
+    assert np.allclose(mirrored, (-first[1], -first[0]))
+
+
+def test_many_pictures_do_not_change_the_draw_at_a_block_boundary() -> None:
+    """More pictures than fit one block of counts: every replicate is filled."""
+    values = np.ones((3000, 1))
+    low, high = bootstrap_interval(values, np.arange(3000), replicates=1500)
+    assert (low[0], high[0]) == (1, 1)
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("method", ["identity", "net"])
+def test_no_value_vanishes_from_a_mean(results: pd.DataFrame, value: float, method: str) -> None:
+    results.loc[results.index[results["method"] == method][1], "iou"] = value
+    for call in (summarise, lambda r: paired_difference(r, "net")):
+        with pytest.raises(ValueError, match=f"{method}.* is not finite"):
+            call(results)
+
+
+def test_methods_on_different_pictures_are_not_compared(results: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"net \(seed 2\) was not evaluated on the same.*1 obj"):
+        summarise(results[:-1])
+    moved = results.assign(image_id=results["image_id"] + (results["seed"] == 1).fillna(False))
+    with pytest.raises(ValueError, match=r"net \(seed 1\) was not evaluated on the same"):
+        summarise(moved)
+    with pytest.raises(ValueError, match="same pictures"):
+        summarise(pd.concat([results, results[:1]]))
+
+
+def test_one_split_and_recipe_at_a_time(results: pd.DataFrame) -> None:
+    both = pd.concat([results, results.assign(split="test", iou=0.5)])
+    with pytest.raises(ValueError, match="split must be one of test, val; none was chosen"):
+        summarise(both)
+    assert summarise(both, split="test")["iou"].tolist() == [0.5, 0.5]
+    assert summarise(both, split="val")["iou"][0] == pytest.approx(0.65)
+    with pytest.raises(ValueError, match="split must be one of test, val; got 'train'"):
+        summarise(both, split="train")
+    recipes = pd.concat([results, results.assign(recipe="dist")])
+    with pytest.raises(ValueError, match="recipe must be one of dist, erode; none"):
+        paired_difference(recipes, "net")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"reference": "none"}, "'none' is not in the results; there are identity, net"),
+        ({"rule": "argmax"}, "rule must be one of probability, logit, got 'argmax'"),
+    ],
+)
+def test_unknown_names_say_what_there_is(
+    results: pd.DataFrame, arguments: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        summarise(results, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"metric must be one of .*got 'dice'"):
+        paired_difference(results, "net", metric="dice")
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def write(path: Path, results: pd.DataFrame) -> Path:
+    flags = [c for c in COLUMNS if c.startswith("empty")]
+    results.astype(dict.fromkeys(flags, int)).to_csv(path, index=False, lineterminator="\n")
+    return path
+
+
+def test_a_file_reads_back_as_it_was(results: pd.DataFrame, tmp_path: Path) -> None:
+    awkward = results.assign(category="NA", supercategory="null", hd95=1 / 3)
+    back = read_results(write(tmp_path / "r.csv", awkward))
+    pd.testing.assert_frame_equal(back, awkward, check_dtype=False)
+    assert back["seed"].dtype == "Int64"
+    assert back["seed"].isna().sum() == 4
+    assert back["empty_prediction"].dtype == bool
+    assert summarise(back)["iou"].tolist() == summarise(results)["iou"].tolist()
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "", "much"])
+def test_a_cell_that_is_no_number_is_named(
+    results: pd.DataFrame, tmp_path: Path, text: str
+) -> None:
+    cells = results.astype({"hd95": object})
+    cells.loc[2, "hd95"] = text
+    path = write(tmp_path / "r.csv", cells)
+    with pytest.raises(ValueError, match=f"line 4: hd95 must be a finite number, got '{text}'"):
+        read_results(path)
+
+
+def test_a_file_without_rows_is_no_result(results: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no results yet"):
+        read_results(write(tmp_path / "r.csv", results[:0]))
