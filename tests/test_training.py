@@ -78,7 +78,8 @@ def test_a_killed_run_ends_in_the_same_weights(
     script = (
         "import sys, time, torch, cv2\n"
         "from pathlib import Path\n"
-        "from nseg_lib import config, training\n"
+        "from nseg_lib import config\n"
+        "from nseg_lib.training import unet as training\n"
         "torch.set_num_threads(1); cv2.setNumThreads(1)\n"
         "at, data, out = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])\n"
         "step = training.RefinementModule.training_step\n"
