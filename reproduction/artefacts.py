@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from nseg_lib.course.look import styled
 from nseg_lib.files import write_atomic
 from nseg_lib.provenance import write_sidecar
 from reproduction import paper
@@ -146,6 +147,7 @@ def _tex(text: str) -> str:
     return text.replace("\0", "{}")  # two hyphens of an option would become a dash
 
 
+@styled
 def save_figure(
     fig: Figure,
     stem: str | Path,

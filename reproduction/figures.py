@@ -18,11 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.course.look import PALETTE, absent, around, legend, panels, show, show_errors
+from nseg_lib.course.look import absent, around, legend, panels, show, show_errors, styled
 from nseg_lib.evaluation import metrics
+from nseg_lib.palette import PALETTE
 from nseg_lib.training.runs import Run
 
 
+@styled
 def figure6(
     image: Image,
     stroke: Mask,
@@ -59,6 +61,7 @@ def figure6(
     return fig
 
 
+@styled
 def figure7(
     image: Image, mask: Mask, strokes: Mapping[str, Mask], predictions: Mapping[str, Mask]
 ) -> Figure:
@@ -107,6 +110,7 @@ def figure1_data(sizes: Iterable[tuple[int, int]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["side", "pixels", "pictures"])
 
 
+@styled
 def figure1(data: pd.DataFrame, facts: Mapping[str, Mapping[str, float]]) -> Figure:
     """Histograms of the pictures' sizes, with our mean and median and the paper's beside them.
 
@@ -119,10 +123,10 @@ def figure1(data: pd.DataFrame, facts: Mapping[str, Mapping[str, float]]) -> Fig
         of_side = data[data["side"] == name]
         values = pd.Series(np.repeat(of_side["pixels"].to_numpy(), of_side["pictures"].to_numpy()))
         top = max(640, int(values.max()))
-        ax.hist(values, bins=np.linspace(0, top, 33), color="#b8cfe0", edgecolor="white")
+        ax.hist(values, bins=np.linspace(0, top, 33), color=PALETTE["counts"], edgecolor="white")
         printed = facts[name]
-        ax.axvline(values.mean(), color="#C62828", ls="--", label=f"mean {values.mean():.1f}")
-        ax.axvline(values.median(), color="#2E7D32", label=f"median {values.median():.0f}")
+        ax.axvline(values.mean(), color=PALETTE["mean"], ls="--", label=f"mean {values.mean():.1f}")
+        ax.axvline(values.median(), color=PALETTE["median"], label=f"median {values.median():.0f}")
         # Marks on the axis: lines would cover ours where the two agree.
         label = f"paper: mean {printed['mean']}, median {printed['median']}"
         marks = [printed["mean"], printed["median"]]
@@ -172,6 +176,7 @@ def _curve(
     return frame.assign(kept=np.asarray(kept).astype(int)).round(6)
 
 
+@styled
 def figure5(data: pd.DataFrame, missing: Mapping[str, str]) -> Figure:
     """Training and validation loss of two models side by side, on one logarithmic axis.
 

@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nseg_lib.course.look import PALETTE
+from nseg_lib.course.look import styled
 from nseg_lib.evaluation.tables import LABELS
+from nseg_lib.palette import PALETTE
 from reproduction import comparisons
 from reproduction.effects import areas
 from reproduction.evidence import Evidence
@@ -174,6 +175,7 @@ def _printed(e: Evidence, metric: str) -> Found:
 # --- the figure -----------------------------------------------------------------------------------
 
 
+@styled
 def figure(moves: pd.DataFrame) -> Figure:
     """One row a source, a dot a move, a bar at the median; the paper's differences below.
 

@@ -36,6 +36,7 @@ from nseg_lib.evaluation import metrics
 from nseg_lib.provenance import project_root
 from nseg_lib.training.runs import find_runs
 
+look.use_style()
 ROOT = project_root()
 DATA = course.data_set(ROOT / data)
 PHOTOS = course.photographs(course.data_set(ROOT / photos))

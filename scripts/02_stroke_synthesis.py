@@ -35,6 +35,7 @@ from nseg_lib.provenance import project_root
 from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.strokes.recipes import RECIPES, make_stroke
 
+look.use_style()
 ROOT = project_root()
 DATA = course.data_set(ROOT / data)
 PHOTOS = course.photographs(course.data_set(ROOT / photos))

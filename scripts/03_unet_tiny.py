@@ -36,6 +36,7 @@ from nseg_lib.networks.inputs import network_input
 from nseg_lib.provenance import project_root
 from reproduction.artefacts import save_figure
 
+look.use_style()
 ROOT = project_root()
 PHOTOS = course.photographs(course.data_set(ROOT / photos))
 OUT = ROOT / out

@@ -39,6 +39,7 @@ from nseg_lib.training.losses import RefinementLoss
 from reproduction import paper
 from reproduction.artefacts import save_figure
 
+look.use_style()
 ROOT = project_root()
 PHOTOS = course.photographs(course.data_set(ROOT / photos))
 OUT = ROOT / out

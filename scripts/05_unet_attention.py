@@ -37,6 +37,7 @@ from nseg_lib.provenance import project_root
 from reproduction import paper
 from reproduction.artefacts import save_figure
 
+look.use_style()
 ROOT = project_root()
 DATA = course.data_set(ROOT / data)
 PHOTOS = course.photographs(course.data_set(ROOT / photos))

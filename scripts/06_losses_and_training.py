@@ -47,6 +47,7 @@ from reproduction import paper
 from reproduction.artefacts import save_figure
 from reproduction.kept import missing_run_command
 
+look.use_style()
 ROOT = project_root()
 DATA, RUNS, OUT = Path(ROOT, data), Path(ROOT, runs), Path(ROOT, out)
 PHOTOS = course.data_set(Path(ROOT, photos))

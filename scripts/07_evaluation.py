@@ -43,6 +43,7 @@ from nseg_lib.provenance import project_root
 from reproduction import paper, table1
 from reproduction.artefacts import save_table
 
+look.use_style()
 ROOT = project_root()
 DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
 

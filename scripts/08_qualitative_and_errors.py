@@ -45,6 +45,7 @@ from reproduction.artefacts import save_figure
 from reproduction.figures import figure6, figure7
 from reproduction.kept import missing_run_command, nearest_run
 
+look.use_style()
 ROOT = project_root()
 DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
 RUNS = course.trained(Path(ROOT, runs), DATA)

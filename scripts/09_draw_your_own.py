@@ -42,6 +42,7 @@ from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.strokes.people import draw_prompt
 from nseg_lib.widget import StrokeCanvas, results
 
+look.use_style()
 ROOT = project_root()
 PHOTOS = course.photographs(course.data_set(ROOT / photos))
 STROKES = ROOT / out / "strokes"

@@ -64,6 +64,7 @@ from nseg_lib.training.refiner_data import TrainingCrops, TrainingObjects
 from nseg_lib.training.runs import find_runs
 from reproduction import paper
 
+look.use_style()
 ROOT = project_root()
 DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
 RUNS = course.trained(Path(ROOT, runs), DATA)
@@ -169,17 +170,13 @@ print("photograph:", person.credit)
 # from the hand that carries it out: where it starts, how far it gets, how hard it presses, how it
 # trembles and cuts corners. Sizes scale with the object.
 
+
 # %%
-BACKGROUND = "#1747A6"
-
-
 def show_drawn(ax, image, drawn, **others):
     """Object strokes orange, background strokes dark blue."""
     look.show(ax, image, stroke=drawn.object, **others)
-    layer = np.zeros((*drawn.background.shape, 4))
-    layer[drawn.background] = (*plt.matplotlib.colors.to_rgb(BACKGROUND), 0.85)
     crop = others.get("crop") or (slice(None), slice(None))
-    ax.imshow(layer[crop])
+    ax.imshow(look.tint(drawn.background[crop], "background stroke", 0.85))
 
 
 fig, axes = look.panels(4, 4, size=(2.0, 2.1))
@@ -706,7 +703,7 @@ pd.DataFrame({kind: {who: verdict(who, kind) for who in list(methods)[1:]} for k
 shares = np.array([0.02, 0.1, 0.3, 0.6, 0.9])
 fig, ax = plt.subplots(figsize=(4.8, 3.6), layout="constrained")
 ax.plot([0, 1], [0, 1], ls="--", color=look.PALETTE["identity"], label="stroke unchanged")
-for who, colour in ((PRETRAINED[-1], look.PALETTE["tiny"]), (PRETRAINED[0], "#E0399A")):
+for who, colour in ((PRETRAINED[-1], "tiny"), (PRETRAINED[0], "prediction")):
     curve = []
     for one in photos.values():
         strokes = [probes.too_small(one.mask, share) for share in shares]
@@ -715,8 +712,8 @@ for who, colour in ((PRETRAINED[-1], look.PALETTE["tiny"]), (PRETRAINED[0], "#E0
             [metrics.iou(methods[who].predict(one.image, s, nothing), one.mask) for s in strokes]
         )
     low, high = bootstrap_interval(np.array(curve), np.arange(len(curve)))
-    ax.plot(shares, np.mean(curve, axis=0), "o-", color=colour, label=who)
-    ax.fill_between(shares, low, high, color=colour, alpha=0.15)
+    ax.plot(shares, np.mean(curve, axis=0), "o-", color=look.PALETTE[colour], label=who)
+    ax.fill_between(shares, low, high, color=look.PALETTE[colour], alpha=0.15)
 ax.set(xlabel="share of the object that the stroke covers", ylabel="IoU", ylim=(0, 1))
 ax.legend(loc="lower right")
 plt.show()

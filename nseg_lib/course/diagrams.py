@@ -25,6 +25,7 @@ from torch import nn
 from nseg_lib import networks as models
 from nseg_lib.config import ModelConfig
 from nseg_lib.course.tracing import Layer, Stage, trace
+from nseg_lib.palette import LAYERS
 
 WIDTH = 7.0
 """Of the figure, in inches: the text width of an article on A4 or letter paper."""
@@ -32,16 +33,6 @@ WIDTH = 7.0
 POINTS = 8
 """Size of the smallest letters."""
 
-COLOURS = {
-    "input": "#BBBBBB",
-    "convolution": "#7FB2D8",
-    "norm": "#F2E394",
-    "relu": "#E8A33D",
-    "pooling": "#C8553D",
-    "upsampling": "#4C9F70",
-    "copy": "#FFFFFF",
-    "head": "#8E6BAE",
-}
 LEGEND = {
     "convolution": "3×3 convolution",
     "norm": "group normalisation",
@@ -266,7 +257,7 @@ def _slab(axes: Axes, layout: _Layout, box: _Box) -> None:
     top, height = layout.top(box.row), layout.height(box.row)
     left, right, bottom = box.x, box.x + box.width, top - height
     back = 0.11 * height
-    colour = to_rgb(COLOURS[box.kind])
+    colour = to_rgb(LAYERS[box.kind])
     dark = tuple(0.8 * c for c in colour)
     front = [(left, bottom), (right, bottom), (right, top), (left, top)]
     lid = [(left, top), (right, top), (right + back, top + back), (left + back, top + back)]
@@ -385,7 +376,7 @@ def _legend(axes: Axes, stages: Sequence[Stage]) -> None:
     used = layers | kinds | {"copy"}
     for kind in reversed([kind for kind in LEGEND if kind in used]):
         swatch = [(x, y), (x + 0.12, y), (x + 0.12, y + 0.1), (x, y + 0.1)]
-        face = COLOURS[kind]
+        face = LAYERS[kind]
         axes.add_patch(Polygon(swatch, facecolor=face, edgecolor="#333333", linewidth=0.4))
         axes.text(x + 0.2, y + 0.05, LEGEND[kind], size=POINTS, va="center_baseline")
         y += 0.15

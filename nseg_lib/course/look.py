@@ -1,15 +1,14 @@
-"""Figures 6 and 7, and what all figures share: one palette, one look, one way to save.
+"""How figures look: one style, and a picture with its stroke, mask, prediction and errors over it.
 
-Importing this module sets matplotlib's defaults to the project's look. Figures 2 to 4, the
-architectures, are drawn by :mod:`nseg_lib.course.diagrams`, 1 and 5 by :mod:`reproduction.plots`.
+The colours are those of :mod:`nseg_lib.palette`.
 """
 
 from __future__ import annotations
 
+import functools
 import textwrap
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -22,23 +21,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
-
-PALETTE = {
-    "stroke": "#E69F00",
-    "truth": "#29B6F6",
-    "prediction": "#E0399A",
-    "missed": "#29B6F6",
-    "extra": "#E0399A",
-    "identity": "#404040",
-    "classical": "#9A9A9A",
-    "tiny": "#009E73",
-    "res": "#0072B2",
-    "attn": "#B45CC4",
-    "blockres": "#8C6D31",
-    "paper": "#808080",
-}
-"""What each colour means, in every figure. Told apart with any of the usual colour blindnesses:
-stroke, truth and prediction differ in lightness too (after Okabe and Ito 2008)."""
+from nseg_lib.palette import PALETTE
 
 NAMES = {
     "stroke": "stroke",
@@ -48,24 +31,41 @@ NAMES = {
     "extra": "added wrongly",
 }
 
-_BEGAN = time.perf_counter()
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    "pdf.fonttype": 42,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "image.cmap": "gray",
+}
+"""Matplotlib's settings for every figure of the project."""
 
-mpl.rcParams.update(
-    {
-        "figure.dpi": 100,
-        "savefig.dpi": 150,
-        "pdf.fonttype": 42,
-        "font.size": 9,
-        "axes.titlesize": 9,
-        "axes.labelsize": 9,
-        "legend.fontsize": 8,
-        "legend.frameon": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": False,
-        "image.cmap": "gray",
-    }
-)
+
+def use_style() -> None:
+    """Draw all further figures of this process in the project's style, as a chapter does."""
+    mpl.rcParams.update(STYLE)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function that makes or saves figures: it alone works in the project's style."""
+
+    @functools.wraps(draw)
+    def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> T:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return draw_in_style
 
 
 def colour(method: str) -> str:
@@ -79,10 +79,11 @@ def colour(method: str) -> str:
 # --- pictures -------------------------------------------------------------------------------------
 
 
+@styled
 def panels(
     rows: int, columns: int, *, size: tuple[float, float] = (2.4, 2.1)
 ) -> tuple[Figure, Any]:
-    """A figure of rows×columns panels for pictures, without axes; ``size`` in inches a panel."""
+    """A figure of rows×columns panels without axes, for pictures; ``size`` in inches per panel."""
     fig, axes = plt.subplots(
         rows,
         columns,
@@ -198,9 +199,3 @@ def absent(ax: Axes, message: str) -> None:
     ax.spines[:].set_visible(False)
     text = "\n".join(textwrap.fill(line, 34) for line in message.splitlines())
     ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=6.5, transform=ax.transAxes)
-
-
-# --- the paper's figures --------------------------------------------------------------------------
-
-
-# --- saving ---------------------------------------------------------------------------------------

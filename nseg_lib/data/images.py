@@ -17,10 +17,10 @@ from nseg_lib.data.records import (
     DataError,
 )
 from nseg_lib.files import write_atomic
+from nseg_lib.palette import PALETTE, rgb
 
-STROKE_COLOUR = (230, 159, 0)
-MASK_COLOUR = (0, 114, 178)
-"""Orange and blue of Okabe and Ito's palette, told apart by colour-blind readers too."""
+STROKE_COLOUR, MASK_COLOUR = rgb(PALETTE["stroke"]), rgb(PALETTE["refined mask"])
+"""Of :func:`overlay`."""
 
 
 Like = tuple[Path, NDArray[np.uint8]]

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from nseg_lib import provenance
 from nseg_lib.data.frozen import HUMAN
 from nseg_lib.evaluation.baselines import SEEDED
+from nseg_lib.palette import PALETTE
 
-COLOURS = ("#E0399A", "#0072B2", "#009E73", "#E69F00", "#B45CC4", "#8C6D31")
+COLOURS = [PALETTE[k] for k in ("prediction", "res", "tiny", "stroke", "attn", "blockres")]
 """Of the methods that are not classical, in their order."""
 
 CLASSICAL = {

@@ -16,12 +16,10 @@ from PIL import Image as Pillow
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import as_rgb, open_picture
+from nseg_lib.palette import CANVAS, rgb
 
 MAX_SHOWN = 4_000_000
 """Pixels that the browser is sent at most; larger pictures are shown scaled."""
-
-COLOURS = {"object": (38, 139, 255), "background": (255, 92, 51), "mask": (183, 240, 26)}
-"""RGB as in canvas.js."""
 
 
 class _Upload(io.BytesIO):
@@ -148,13 +146,14 @@ def still(image: Image, drawn: tuple[Mask, Mask], mask: Mask | None, most: float
     def small(area: Mask) -> Mask:
         return cv2.resize(area.astype(np.uint8), (width, height)) > 0
 
-    for area, name, opacity in zip((*drawn, mask), COLOURS, (0.4, 0.4, 0.3), strict=True):
+    layers = (("object", drawn[0], 0.4), ("background", drawn[1], 0.4), ("mask", mask, 0.3))
+    for name, area, opacity in layers:
         if area is not None:
             inside = small(area)
-            canvas[inside] += opacity * (np.array(COLOURS[name], np.float32) - canvas[inside])
+            canvas[inside] += opacity * (np.array(rgb(CANVAS[name]), np.float32) - canvas[inside])
     if mask is not None:
         outline, _ = cv2.findContours(
             small(mask).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
         )
-        cv2.drawContours(canvas, outline, -1, COLOURS["mask"], 1)
+        cv2.drawContours(canvas, outline, -1, rgb(CANVAS["mask"]), 1)
     return canvas.round().astype(np.uint8)
