@@ -35,7 +35,7 @@ check: setup  ## lint, formatting, types, layers, notebooks in step with their s
 	$(BIN)/python -m reproduction.notebooks check
 
 draw: setup  ## brush over a picture in the browser
-	$(BIN)/python -m nseg_lib.widget.app notebooks/09_draw_your_own.ipynb
+	$(BIN)/nseg draw
 
 clean:  ## remove the environment and what the built-in profiles made
 	rm -rf .venv data/sample data/smoke runs/sample runs/smoke reports/sample reports/smoke .snakemake

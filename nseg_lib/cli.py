@@ -1,4 +1,4 @@
-"""The command line: parse, call, print."""
+"""The commands that train, evaluate, refine and draw: each parses, calls the library, prints."""
 
 from __future__ import annotations
 
@@ -107,9 +107,8 @@ def train_refiner(
         Path | None, typer.Option(help="A .yml file; default: the package's own network.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
-    looks: Annotated[
-        Path | None,
-        typer.Option(help="A refiner's weights: train only an edge network, for these."),
+    edge_for: Annotated[
+        Path | None, typer.Option(help="Weights of a refiner: train only its edge network.")
     ] = None,
     settings: Annotated[
         list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
@@ -132,14 +131,16 @@ def train_refiner(
     config = recipes.load(recipe or recipes.RECIPE, changed)
     folder = out or Path("runs") / "refiner" / config.name
     options: Any = {"workers": workers, "device": device, "minutes": minutes, "say": say}
-    if looks is None:
+    if edge_for is None:
         weights = training.train(config, data, folder, **options)
     else:
         others = [key for key in changed if not key.startswith("edge.")]
         if config.edge is None or others:
             wrong = f"--set {others[0]}" if others else f"{config.name} without 'edge'"
-            raise configuration.ConfigError(f"--looks trains the edge network alone (got {wrong})")
-        weights = training.train_edge(config.edge, looks, data, folder / "edge", **options)
+            raise configuration.ConfigError(
+                f"--edge-for trains the edge network alone (got {wrong})"
+            )
+        weights = training.train_edge(config.edge, edge_for, data, folder / "edge", **options)
     say(f"weights: {weights}" if weights else f"stopped; the same command goes on ({folder})")
 
 
@@ -292,6 +293,26 @@ def annotate(
         folder, checkpoint, out=out, category=category, model=model, port=port, browser=browser,
         say=say,
     )  # fmt: skip
+    if status:
+        raise typer.Exit(status)
+
+
+@app.command()
+def draw(
+    notebook: Annotated[Path, typer.Argument(help="Shown as a page, without its code.")] = Path(
+        "notebooks/09_draw_your_own.ipynb"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Brush over pictures in the browser and see the mask follow: chapter 09 as an app.
+
+    Example: nseg draw
+    """
+    from nseg_lib.widget import app as widget_app
+
+    # The chapter takes its time, so each cell is shown as soon as it has run.
+    status = widget_app.serve(notebook, port=port, browser=browser, say=say, gradual=True)
     if status:
         raise typer.Exit(status)
 

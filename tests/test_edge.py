@@ -418,12 +418,12 @@ def test_the_command_trains_one_for_looks_that_are_there(tiny_data, tmp_path):
     save_weights(build(config), config, looks)
     sets = [f"--set={k}={json.dumps(v)}" for k, v in SMALL.items() if k.startswith("edge")]
     common = ("train-refiner", "--data", tiny_data, "--out", tmp_path / "run", "--workers", 0)
-    said = nseg(*common, "--looks", looks, *sets).stdout.replace("\n", "")
+    said = nseg(*common, "--edge-for", looks, *sets).stdout.replace("\n", "")
     assert said.endswith("run/edge/weights.safetensors")
     assert Refiner.load(tmp_path / "run" / "edge" / "weights.safetensors").network.edge is not None
-    other = nseg(*common, "--looks", looks, "--set=network.look=96", status=2)
-    assert "--looks trains the edge network alone (got --set network.look)" in other.stderr
-    gone = nseg(*common, "--looks", tmp_path / "gone", status=2)
+    other = nseg(*common, "--edge-for", looks, "--set=network.look=96", status=2)
+    assert "--edge-for trains the edge network alone (got --set network.look)" in other.stderr
+    gone = nseg(*common, "--edge-for", tmp_path / "gone", status=2)
     assert "gone: no such checkpoint" in gone.stderr
 
 

@@ -81,7 +81,7 @@ def visit(page, address):
 def test_voila_draws_and_refines_without_showing_code(visitor, folder):
     page = visitor
     notebook = browser.write_notebook(folder / "app.ipynb", SET_UP, "canvas")
-    command = [sys.executable, "-m", "nseg_lib.widget.app", str(notebook), "--no-browser"]
+    command = [sys.executable, "-m", "nseg_lib.cli", "draw", str(notebook), "--no-browser"]
     with app(command, folder) as address:
         page.goto(address.split("?")[0])
         assert page.locator(".nseg").count() == 0  # not without the token

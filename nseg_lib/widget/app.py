@@ -1,11 +1,7 @@
-"""A notebook as an app: Voilà on the loopback, behind a token, with no code shown.
-
-``python -m nseg_lib.widget.app NOTEBOOK [--no-browser] [--port PORT]``
-"""
+"""A notebook as an app in the browser: served by Voilà to this machine only, with no code shown."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import secrets
 import socket
@@ -39,16 +35,12 @@ StrokeCanvas(refiner=refiner, session=FolderSession({folder!r}, {out!r}, {catego
 """
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 def serve(
     notebook: str | Path,
     *,
     port: int = 0,
     browser: bool = True,
-    say: Callable[[str], None] = _say,
+    say: Callable[[str], None] = print,
     gradual: bool = False,
 ) -> int:
     """Show a notebook's outputs as a page until interrupted; return Voilà's exit status.
@@ -67,6 +59,7 @@ def serve(
     path = Path(notebook)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such notebook")
+    # Take a free port, or see that the wanted one is free: Voilà would end in a traceback.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
@@ -93,8 +86,9 @@ def serve(
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> None:
-    """Until the server answers, be it with a refusal."""
+    """Wait until the server answers, be it with a refusal."""
     deadline = time.monotonic() + limit
+    # A proxy of the user's must not be asked for this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while server.poll() is None and time.monotonic() < deadline:
         try:
@@ -117,7 +111,7 @@ def annotate(
     model: bool = True,
     port: int = 0,
     browser: bool = True,
-    say: Callable[[str], None] = _say,
+    say: Callable[[str], None] = print,
 ) -> int:
     """Draw masks over a folder's pictures, object by object, into a COCO file that grows.
 
@@ -158,21 +152,3 @@ def annotate(
         path = Path(place) / "annotate.ipynb"
         nbformat.write(notebook, path)
         return serve(path, port=port, browser=browser, say=say)
-
-
-def main() -> int:
-    """``python -m nseg_lib.widget.app``; a known mistake is one line and exit status 2."""
-    parser = argparse.ArgumentParser(description="Show a notebook as an app on this machine.")
-    parser.add_argument("notebook", type=Path)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--no-browser", action="store_true")
-    given = parser.parse_args()
-    try:
-        return serve(given.notebook, port=given.port, browser=not given.no_browser, gradual=True)
-    except OSError as error:
-        print(f"nseg: {error}", file=sys.stderr)
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())
