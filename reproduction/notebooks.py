@@ -17,8 +17,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 
 
 HEADLESS = "NSEG_HEADLESS"
-"""Environment variable that is ``1`` while :func:`run` runs a notebook: nobody is there to draw."""
+"""Environment variable, ``1`` in a notebook that :func:`run` runs: nobody is there to draw."""
 
 
 class NotebookError(ValueError):
@@ -132,49 +131,56 @@ def run(
     """
     import nbformat
     import papermill
+    from papermill.engines import papermill_engines
 
     source, target = Path(source), Path(target)
     name, given = source.stem, dict(parameters or {})
+
+    # Refuse, before anything runs, what papermill would let pass.
     if not source.is_file():
         raise NotebookError(f"{source}: no such notebook")
     notebook = nbformat.read(source, as_version=4)
     check_parameters(given, read_parameters(notebook.cells, name), name)
     _check_kernel(notebook, name)
+
+    # Run into a file beside the target, so that a good notebook stays until a better one is whole.
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{target.stem}.{os.getpid()}.part.ipynb")
-    broken = Path(failed or target.parent / "failed") / target.name
+    papermill_engines.register("nseg", _engine(limit, say))
     stopped, raised, began = None, None, time.monotonic()
     try:
-        with _engine(name, limit, say) as engine, _environment(HEADLESS, "1"):
-            papermill.execute_notebook(
-                str(source), str(unfinished), given, engine_name=engine, kernel_name=KERNEL["name"],
-                cwd=str(cwd), progress_bar=False, store_widget_state=False,
-            )  # fmt: skip
+        papermill.execute_notebook(
+            str(source), str(unfinished), given, engine_name="nseg", kernel_name=KERNEL["name"],
+            cwd=str(cwd), progress_bar=False, store_widget_state=False,
+        )  # fmt: skip
     except NotebookError as error:
         stopped = str(error)
     except Exception as error:
         raised = f"{type(error).__name__}: {_first_line(str(error))}"
+
+    broken = Path(failed or target.parent / "failed") / target.name
     try:
         executed = nbformat.read(unfinished, as_version=4) if unfinished.exists() else notebook
-        _tidy(executed)
+        # Views of widgets would show nothing, as their state is not kept.
+        executed.metadata.pop("widgets", None)
+        for output in (o for cell in executed.cells for o in cell.get("outputs", [])):
+            output.get("data", {}).pop(_WIDGET_VIEW, None)
+            output.get("metadata", {}).pop(_WIDGET_VIEW, None)
+        # What a cell says of its failure is nearer to the cause than what papermill raised.
         problem = stopped or _first_problem(executed) or raised
-        if problem is None:
-            nbformat.write(executed, unfinished)
-            os.replace(unfinished, target)
-            broken.unlink(missing_ok=True)
-            say(f"done in {time.monotonic() - began:.1f} s")
-            return target
-        broken.parent.mkdir(parents=True, exist_ok=True)
+        place = broken if problem else target
+        place.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(executed, unfinished)
-        os.replace(unfinished, broken)
+        os.replace(unfinished, place)
     finally:
         unfinished.unlink(missing_ok=True)
-    raise NotebookError(f"{name}: {problem}; see {_shown(broken)}")
-
-
-def _shown(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path)
+    if problem:
+        here = Path.cwd()
+        shown = broken.relative_to(here) if broken.is_relative_to(here) else broken
+        raise NotebookError(f"{name}: {problem}; see {shown}")
+    broken.unlink(missing_ok=True)
+    say(f"done in {time.monotonic() - began:.1f} s")
+    return target
 
 
 def _check_kernel(notebook: Any, name: str) -> None:
@@ -196,25 +202,11 @@ def _check_kernel(notebook: Any, name: str) -> None:
         )
 
 
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-@contextmanager
-def _engine(name: str, limit: float, say: Callable[[str], None]) -> Iterator[str]:
-    """A papermill engine that says what it does and keeps one time limit for all cells."""
+def _engine(limit: float, say: Callable[[str], None]) -> Any:
+    """A papermill engine that tells its progress and keeps one time limit for all cells."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.engines import NBClientEngine
 
     class Client(PapermillNotebookClient):
         def papermill_execute_cells(self) -> None:
@@ -224,15 +216,16 @@ def _engine(name: str, limit: float, say: Callable[[str], None]) -> Iterator[str
         def execute_cell(self, cell: Any, cell_index: int, **options: Any) -> Any:
             if cell.cell_type != "code" or not cell.source.strip():
                 return super().execute_cell(cell, cell_index, **options)
-            where = f"cell {cell_index + 1}/{len(self.nb.cells)}"
-            began = time.monotonic()
-            say(f"{where} starts: {_gist(cell.source)}")
+            where, began = f"cell {cell_index + 1}/{len(self.nb.cells)}", time.monotonic()
+            if began >= self.deadline:
+                raise NotebookError(f"{where}: not reached within {limit:.0f} s")
+            lines = [line.strip() for line in cell.source.splitlines()]
+            first = next((line for line in lines if line and not line.startswith("%")), "")
+            say(f"{where} starts: {first if len(first) <= 60 else first[:57] + '…'}")
             self.on_cell_executed = partial(_refuse_exit, where)
-            # nbclient takes whole seconds, and 0 for no limit.
+            # What is left is the cell's limit; nbclient takes whole seconds, and 0 for no limit.
             self.timeout = max(1, round(self.deadline - began))
             try:
-                if began >= self.deadline:
-                    raise NotebookError(f"{where}: not reached within {limit:.0f} s")
                 done = super().execute_cell(cell, cell_index, **options)
             except CellTimeoutError:
                 raise NotebookError(
@@ -247,14 +240,10 @@ def _engine(name: str, limit: float, say: Callable[[str], None]) -> Iterator[str
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
             kept = {k: v for k, v in options.items() if k == "store_widget_state"}
-            return Client(nb_man, kernel_name=kernel_name, startup_timeout=120, **kept).execute()
+            client = Client(nb_man, kernel_name=kernel_name, startup_timeout=120, **kept)
+            return client.execute(env={**os.environ, HEADLESS: "1"})
 
-    key = f"nseg-{name}"
-    papermill_engines.register(key, Engine)
-    try:
-        yield key
-    finally:
-        del papermill_engines._engines[key]
+    return Engine
 
 
 def _refuse_exit(where: str, execute_reply: Any, **_: Any) -> None:
@@ -264,20 +253,16 @@ def _refuse_exit(where: str, execute_reply: Any, **_: Any) -> None:
         raise NotebookError(f"{where} failed: it calls exit() or quit()")
 
 
-def _gist(source: str) -> str:
-    """The first line of a cell that is neither blank nor magic, at most 60 characters."""
-    lines = (line.strip() for line in source.splitlines())
-    first = next((line for line in lines if line and not line.startswith("%")), "")
-    return first if len(first) <= 60 else first[:57] + "…"
-
-
 def _first_line(text: str) -> str:
     return next((line.strip() for line in _ANSI.sub("", text).splitlines() if line.strip()), "")
 
 
 def _first_problem(notebook: Any) -> str | None:
-    """The first cell that raised, exited or was never run; papermill lets the last two pass."""
-    # Papermill marks a failure with cells of its own; numbers are those without them.
+    """What is wrong with the first cell that raised, exited or was never run; None if none did.
+
+    Papermill lets the last two pass.
+    """
+    # Papermill marks a failure with cells of its own; a user counts without them.
     marker = "papermill-error-cell-tag"
     cells = [c for c in notebook.cells if marker not in c.metadata.get("tags", [])]
     for number, cell in enumerate(cells, 1):
@@ -291,15 +276,6 @@ def _first_problem(notebook: Any) -> str | None:
         if cell.execution_count is None:
             return f"{where} was not run"
     return None
-
-
-def _tidy(notebook: Any) -> None:
-    """Take out widget state, and views that would show nothing without it."""
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(_WIDGET_VIEW, None)
-            output.get("metadata", {}).pop(_WIDGET_VIEW, None)
 
 
 def render_pair(script: str | Path) -> str:
