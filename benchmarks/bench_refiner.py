@@ -55,20 +55,24 @@ def child(wanted: str, sam: str | None) -> dict[str, Any]:
     from skimage import data
 
     from nseg_lib.evaluation import methods
+    from nseg_lib.prompt import Predictor, Prompt
+    from nseg_lib.refine import Refiner
     from nseg_lib.strokes import plain
     from nseg_lib.strokes.recipes import make_stroke
 
     cv2.setNumThreads(THREADS)
     photo = cv2.resize(data.coffee(), (640, 480), interpolation=cv2.INTER_AREA)
-    method: Any
+    predictor: Predictor
     if sam:
         from minisam import MiniSam
 
-        method = MiniSam(sam, THREADS)
+        predictor = MiniSam(sam, THREADS)
     else:
-        method = methods.method(wanted)
-        if wanted == PEER:  # at the full picture, not at the scale it was trained at
-            method = methods.RefinerMethod(method.refiner, PEER)
+        predictor = methods.method(wanted).predictor
+        if (
+            isinstance(predictor, Refiner) and wanted == PEER
+        ):  # at the full picture, not at the scale it was trained at
+            predictor = predictor.predictor
     loaded = resident_mb()
     rows, columns = np.mgrid[:480, :640]
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
@@ -77,14 +81,16 @@ def child(wanted: str, sam: str | None) -> dict[str, Any]:
         radius = np.sqrt(share * 640 * 480 / np.pi / 1.3)
         mask = np.hypot((columns - 300) / 1.3, rows - 230) < radius
         drawn = plain.plain_sparse(mask, np.random.default_rng(0))
-        strokes = drawn.object, drawn.background
-        careful = make_stroke(mask), np.zeros_like(mask)
-        prompts = {"first": (*strokes, None), "correction": (*strokes, mask), "careful": careful}
+        prompts = {
+            "first": Prompt(*drawn),
+            "correction": Prompt(*drawn, mask),
+            "careful": Prompt(make_stroke(mask)),
+        }
         for kind in KINDS:
             for call in range(CALLS + 1):
                 image = photo.copy()  # a new picture each time: nothing is remembered
                 start = time.perf_counter()
-                method.predict(image, *prompts[kind])
+                predictor.logits(image, prompts[kind])
                 if call:
                     times[kind].append(1000 * (time.perf_counter() - start))
                 if time.perf_counter() > until and times[kind]:

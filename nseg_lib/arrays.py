@@ -1,6 +1,8 @@
-"""The two kinds of array that travel through the library."""
+"""The arrays that travel through the library, and the one check of those that a user gives."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,3 +12,40 @@ Image = NDArray[np.uint8]
 
 Mask = NDArray[np.bool_]
 """bool H×W: a stroke, the object, or an answer."""
+
+Logits = NDArray[np.float32]
+"""float32 H×W: an answer before any threshold; above 0, probability above .5, is object."""
+
+
+def check(image: object, **masks: object) -> None:
+    """Raise, in one line, unless ``image`` is a picture and each of ``masks`` a mask of its size.
+
+    Args:
+        image: must be uint8 H×W×3 with at least one pixel.
+        masks: what a message calls each mask, and the mask, which must be bool H×W.
+
+    Raises:
+        TypeError: a wrong dtype, or something that is no array.
+        ValueError: a wrong shape.
+    """
+    image = _array("image", image, np.dtype(np.uint8), "uint8 in 0..255")
+    found = {
+        name: _array(name, mask, np.dtype(bool), f"bool (try {name} > 0)")
+        for name, mask in masks.items()
+    }
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image must have shape (height, width, 3), got {image.shape}")
+    for name, mask in found.items():
+        if mask.shape != image.shape[:2]:
+            raise ValueError(
+                f"{name} must have the picture's height and width {image.shape[:2]}, "
+                f"got {mask.shape}"
+            )
+
+
+def _array(name: str, value: object, dtype: np.dtype[Any], wanted: str) -> NDArray[Any]:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} must be {wanted}, got {value.dtype}")
+    return value

@@ -195,13 +195,13 @@ def evaluate_refiner(
     NSEG_SCRIBBLES names their folder.
     Example: nseg evaluate-refiner identity grabcut --data data/coco1000 --pictures 5
     """
-    from nseg_lib.evaluation import measure, methods
+    from nseg_lib.evaluation import judge, methods
 
-    plan = measure.plan(
+    plan = judge.plan(
         data, out, split, kinds=kinds, strokes=strokes, pictures=pictures, corrected=corrections
     )
     chosen = [methods.method(name) for name in wanted or methods.names()]
-    for path in measure.measure_all(chosen, plan):
+    for path in judge.measure_all(chosen, plan):
         say(f"{path}")
 
 
@@ -266,7 +266,7 @@ def refine(
             f"{photo}: {brushed.size:,} pixels, at most {records.MAX_PIXELS:,} for "
             f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
         )
-    mask = refiner.refine(image, brushed, **given)
+    mask = refiner.refine(image, brushed, given.get("background"), given.get("mask"))
     pictures.write_png(out, mask)
     pictures.write_png(overlay, pictures.overlay(image, brushed, mask))
     say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {overlay}")

@@ -7,25 +7,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from nseg_lib.arrays import Mask
-from nseg_lib.config import Config
+from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.data.images import scaled_size
-from nseg_lib.networks.inputs import check_image_and_stroke, network_input
-from nseg_lib.networks.looks import answer
-from nseg_lib.networks.promptnet import PromptNet
-from nseg_lib.networks.recipe import RefinerConfig
 from nseg_lib.networks.weights import (
     PRETRAINED,
     AnyConfig,
-    build_network,
     checkpoint_file,
-    parse_config,
+    load_weights,
+    predictor,
     shipped,
     usable_device,
 )
+from nseg_lib.prompt import Prompt
 
 
 class Refiner:
@@ -34,22 +28,32 @@ class Refiner:
     >>> refiner = Refiner.from_pretrained()  # doctest: +SKIP
     >>> mask = refiner.refine(image, stroke)  # doctest: +SKIP
     >>> mask = refiner.refine(image, stroke, background=not_this, mask=mask)  # doctest: +SKIP
+
+    Args:
+        network: of the kind that ``config`` describes.
+        config: of a network of the paper, or of an interactive refiner.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ValueError: no such device.
+        TypeError: a network of another kind.
     """
 
     def __init__(self, network: torch.nn.Module, config: AnyConfig, device: str = "cpu") -> None:
-        self.device = usable_device(device)
-        self.network = network.eval().to(self.device)
+        self.network = network.eval().to(usable_device(device))
         self.config = config
+        self.predictor = predictor(self.network, config)
+        """Answers to a picture as it is, whatever the scale of training."""
 
     @property
     def corrects(self) -> bool:
         """Whether it sees background strokes and the mask to correct; the paper's do not."""
-        return isinstance(self.config, RefinerConfig)
+        return self.predictor.corrects
 
     @property
     def scale(self) -> float:
         """Size of the pictures it was trained on, relative to the files'."""
-        return self.config.data.scale if isinstance(self.config, Config) else 1.0
+        return self.predictor.scale
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str = "cpu") -> Refiner:
@@ -63,28 +67,7 @@ class Refiner:
         Raises:
             ValueError: no such file or name, not safetensors, not one of nseg's, or no such device.
         """
-        path = checkpoint_file(checkpoint)
-        if path.is_dir():
-            raise ValueError(f"{path}: is a folder, not a checkpoint")
-        if not path.is_file():
-            names = ", ".join(PRETRAINED)
-            raise ValueError(f"{path}: no such checkpoint; a file, or one of {names}, is needed")
-        try:
-            with safe_open(str(path), framework="pt") as stored:
-                metadata = stored.metadata() or {}
-                weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path}: not a safetensors file ({error})") from None
-        if "nseg_config" not in metadata:
-            raise ValueError(f"{path}: has no 'nseg_config' in its metadata; not written by nseg")
-        config = parse_config(metadata["nseg_config"], f"{path}: 'nseg_config'")
-        network = build_network(config)
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip()
-            raise ValueError(f"{path}: weights do not fit {config.name}: {first}") from None
-        return cls(network, config, device)
+        return cls(*load_weights(checkpoint_file(checkpoint)), device)
 
     @classmethod
     def from_pretrained(cls, name: str = PRETRAINED[0], device: str = "cpu") -> Refiner:
@@ -101,90 +84,16 @@ class Refiner:
             raise ValueError(f"no pretrained '{name}'; there are: {', '.join(PRETRAINED)}")
         return cls.load(shipped(name), device)
 
-    def logits(
-        self,
-        image: NDArray[np.uint8],
-        stroke: Mask,
-        background: Mask | None = None,
-        mask: Mask | None = None,
-    ) -> NDArray[np.float32]:
-        """The network's answer before any threshold, float32 H×W; above 0 means object.
-
-        Args and errors: as :meth:`refine`.
-        """
-        if mask is not None and isinstance(stroke, np.ndarray) and not stroke.any():
-            raise ValueError(
-                "stroke is empty: an object stroke is always needed, also to take a part of a mask "
-                "away"
-            )
-        check_image_and_stroke(image, stroke)
-        for name, value in (("background", background), ("mask", mask)):
-            if value is not None and not self.corrects:
-                raise ValueError(
-                    f"{self.config.name} sees object strokes alone: give neither background nor "
-                    f"mask, or use '{PRETRAINED[0]}'"
-                )
-            if value is not None:
-                _check_plane(name, value, stroke)
-        if isinstance(self.config, RefinerConfig):
-            assert isinstance(self.network, PromptNet)
-            seen = np.zeros_like(stroke) if background is None else background
-            last = mask if mask is not None and mask.any() else None
-            logits = answer(self.network, self.config.network, image, stroke, seen, last)
-        else:
-            logits = self._of_the_paper(self.config, image, stroke)
-        if not np.isfinite(logits).all():
-            raise ValueError(
-                f"{self.config.name}: its answer is not finite; its weights are broken, perhaps "
-                "from a training that diverged"
-            )
-        return logits
-
-    def _of_the_paper(
-        self, config: Config, image: NDArray[np.uint8], stroke: Mask
-    ) -> NDArray[np.float32]:
-        height, width = stroke.shape
-        least = 2 ** len(config.model.widths)  # what its poolings leave a pixel of
-        down, right = max(0, least - height), max(0, least - width)
-        if down or right:
-            image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
-            stroke = np.pad(stroke, ((0, down), (0, right)))
-        channels = network_input(image, stroke, config.model.inputs)
-        with torch.inference_mode():
-            logits = self.network(torch.from_numpy(channels)[None].to(self.device))
-        return logits[0, 0, :height, :width].float().cpu().numpy()
-
-    def enlarged_logits(
-        self, image: NDArray[np.uint8], stroke: Mask, scale: float | None = None
-    ) -> NDArray[np.float32]:
-        """:meth:`logits` asked at the scale of training, or another, and brought back to size.
-
-        Raises:
-            TypeError, ValueError: as :meth:`refine`, or a scale that is not above 0 and at most 1.
-        """
-        check_image_and_stroke(image, stroke)
-        scale = self.scale if scale is None else scale
-        if scale == 1:
-            return self.logits(image, stroke)
-        height, width = stroke.shape
-        size = scaled_size(height, width, scale)[::-1]
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        share = cv2.resize(stroke.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        # A line thinner than a pixel would vanish at one half.
-        logits = self.logits(small, share >= min(0.5, float(share.max())))
-        return cv2.resize(logits, (width, height))
-
     def refine(
         self,
-        image: NDArray[np.uint8],
+        image: Image,
         stroke: Mask,
         background: Mask | None = None,
         mask: Mask | None = None,
+        *,
+        scale: float | None = None,
     ) -> Mask:
         """Refine a stroke into a mask: every pixel of probability above .5.
-
-        A network of the paper sees the picture at the scale that it was trained at, and its answer
-        is brought back to size; for a picture that is at that scale already, take ``logits > 0``.
 
         Args:
             image: uint8 H×W×3, RGB, any size.
@@ -192,6 +101,8 @@ class Refiner:
                 where something is to be taken away from ``mask``.
             background: bool H×W, where the user brushed over what is not the object.
             mask: bool H×W, the mask to correct: an earlier answer, or one from elsewhere.
+            scale: at which the network sees the picture; by default :attr:`scale`. Give 1 for a
+                picture that has been scaled already.
 
         Returns:
             bool H×W.
@@ -199,17 +110,35 @@ class Refiner:
         Raises:
             TypeError: a wrong dtype or something that is no array.
             ValueError: a wrong shape, a stroke with no pixel in it, ``background`` or ``mask``
-                given to a network that does not correct (see :attr:`corrects`), or an answer that
-                is not finite, from broken weights.
+                given to a network that does not correct (see :attr:`corrects`), a scale that is
+                not above 0 and at most 1, or an answer that is not finite, from broken weights.
         """
-        if self.corrects or background is not None or mask is not None:
-            return self.logits(image, stroke, background, mask) > 0
-        return self.enlarged_logits(image, stroke) > 0
+        if not self.corrects and not (background is None and mask is None):
+            raise ValueError(
+                f"{self.config.name} sees object strokes alone: give neither background nor mask, "
+                f"or use '{PRETRAINED[0]}'"
+            )
+        return self.logits(image, Prompt(stroke, background, mask), scale) > 0
 
+    def logits(self, image: Image, prompt: Prompt, scale: float | None = None) -> Logits:
+        """The answer before any threshold, as of every :class:`nseg_lib.prompt.Predictor`.
 
-def _check_plane(name: str, value: object, stroke: Mask) -> None:
-    if not isinstance(value, np.ndarray) or value.dtype != np.bool_:
-        got = getattr(value, "dtype", type(value).__name__)
-        raise TypeError(f"{name} must be a bool array (try {name} > 0), got {got}")
-    if value.shape != stroke.shape:
-        raise ValueError(f"{name} must have the stroke's shape {stroke.shape}, got {value.shape}")
+        Args and errors: as of :meth:`refine`; what the network does not see is passed over.
+        """
+        prompt.check(image)
+        scale = self.scale if scale is None else scale
+        if scale == 1:
+            logits = self.predictor.logits(image, prompt)
+        else:
+            # The network sees the picture at the scale it knows, and its answer is enlarged.
+            height, width = prompt.object.shape
+            size = scaled_size(height, width, scale)[::-1]
+            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            logits = self.predictor.logits(small, prompt.shrunk(size))
+            logits = cv2.resize(logits, (width, height)).astype(np.float32, copy=False)
+        if not np.isfinite(logits).all():
+            raise ValueError(
+                f"{self.config.name}: its answer is not finite; its weights are broken, perhaps "
+                "from a training that diverged"
+            )
+        return logits

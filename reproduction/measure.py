@@ -45,7 +45,7 @@ def measure_redraws(
     """Write how the same networks do on the same pictures under other draws of the strokes.
 
     Args:
-        networks: name → anything with ``logits(image, stroke)``; identity is added.
+        networks: name → refiner, asked about pictures as they are; identity is added.
         split: its strokes are drawn with the seeds 1 to ``draws``; 0 is that of all tables.
         target: CSV with the columns ``draw``, ``method``, ``image_id`` and :data:`REDRAWN`. A
             stroke that came out too small has no row.
@@ -54,7 +54,10 @@ def measure_redraws(
     for draw in range(1, draws + 1):
         for sample in EvaluationSamples(split, scale=scale, seed=draw):
             answers = {"identity": sample.stroke}
-            answers |= {n: r.logits(sample.image, sample.stroke) > 0 for n, r in networks.items()}
+            answers |= {
+                name: refiner.refine(sample.image, sample.stroke, scale=1)
+                for name, refiner in networks.items()
+            }
             for name, answer in answers.items():
                 values = [getattr(metrics, metric)(answer, sample.mask) for metric in REDRAWN]
                 lines.append((draw, name, sample.image_id, *(f"{v:.6f}" for v in values)))

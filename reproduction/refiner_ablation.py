@@ -17,8 +17,8 @@ import pandas as pd
 
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import freeze_prompts, prompt_samples
-from nseg_lib.evaluation.corrections import note, one_answer
-from nseg_lib.evaluation.methods import InteractiveMethod, RefinerMethod, SeededMethod
+from nseg_lib.evaluation.methods import Method, method
+from nseg_lib.evaluation.rows import evaluate, note
 from nseg_lib.evaluation.summary import bootstrap_interval
 from nseg_lib.files import write_atomic
 from nseg_lib.networks import recipe as recipes
@@ -96,12 +96,13 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
     prompts = (freeze_prompts(split, kind).path for kind in KINDS)
     of = [coco.find_splits(data)["val"], *prompts]
 
-    def judge(method: InteractiveMethod, name: str, config: Any, *inputs: Path) -> None:
+    def judge(judged: Method, name: str, config: Any, *inputs: Path) -> None:
         began, file = time.monotonic(), out / f"{_folder(name)}.csv"
-        one_answer(method, prompt_samples(split, KINDS, pictures=pictures), file)
+        samples = prompt_samples(split, KINDS, pictures=pictures)
+        evaluate([judged], samples, file, released_rule=False)
         note(file, config, [*of, *inputs], time.monotonic() - began)
 
-    judge(SeededMethod("identity"), IDENTITY, None)
+    judge(method("identity"), IDENTITY, None)
     if "the recipe" not in names and not (out / f"{_folder('the recipe')}.csv").exists():
         names = ["the recipe", *names]  # what the others are compared with
     for name in names:
@@ -116,7 +117,7 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
             )
             assert weights is not None
         refiner = Refiner(Refiner.load(weights).network, asked)
-        judge(RefinerMethod(refiner, name), name, asked, weights)
+        judge(Method(name, refiner), name, asked, weights)
     return write_table(out)
 
 

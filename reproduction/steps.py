@@ -257,27 +257,20 @@ def _choose_gpu(job: Job) -> None:
 def _evaluate(job: Job) -> None:
     from nseg_lib.data import coco
     from nseg_lib.data.frozen import EvaluationSamples
-    from nseg_lib.evaluation.baselines import BASELINES
-    from nseg_lib.evaluation.rows import BaselineMethod, Method, evaluate
+    from nseg_lib.evaluation import methods
+    from nseg_lib.evaluation.rows import evaluate
 
     profile, rows = job.profile, job.step.artefact
     if not job.resumes:
         rows.unlink(missing_ok=True)
-    methods: list[Method] = [BaselineMethod(name, profile.scale) for name in BASELINES]
+    judged = methods.baselines(profile.scale)
     if job.step.name != "evaluate/baselines":
-        methods = [_trained_method(job)]
+        judged = [methods.trained(_refiner(job, job.step.needs[-1]))]
     folder = job.root / profile.data.folder
     for name in (name for name in coco.find_splits(folder) if name in {"val", "test"}):
         samples = EvaluationSamples(coco.load_split(folder, name), graph.RECIPE, profile.scale)
-        evaluate(methods, samples, rows, progress=False)
+        evaluate(judged, samples, rows, progress=False)
         job.note(f"{name}: {len(samples)} pictures")
-
-
-def _trained_method(job: Job) -> Any:
-    from nseg_lib.evaluation.rows import ModelMethod
-
-    refiner = _refiner(job, job.step.needs[-1])
-    return ModelMethod(refiner, refiner.config.name, refiner.config.training.seed)
 
 
 def _refiner(job: Job, trained: str) -> Any:

@@ -150,7 +150,7 @@ def remember(gate, inputs, _result):
 
 
 hooks = [gate.register_forward_hook(remember) for gate in network.gates]
-prediction = refiner.logits(image, stroke) > 0
+prediction = refiner.refine(image, stroke, scale=1)
 for hook in hooks:
     hook.remove()
 
@@ -262,7 +262,8 @@ scores = {"stroke unchanged": [metrics.iou(stroke, mask) for _, _, mask, stroke 
 for how in ("as trained", "mean", "open"):
     hooks = [] if how == "as trained" else break_gates(how)
     scores[f"gates: {how}"] = [
-        metrics.iou(refiner.logits(image, stroke) > 0, mask) for _, image, mask, stroke in shrunk
+        metrics.iou(refiner.refine(image, stroke, scale=1), mask)
+        for _, image, mask, stroke in shrunk
     ]
     for hook in hooks:
         hook.remove()

@@ -99,7 +99,7 @@ print(f"picture {typical_id} ({typical.category}): mean IoU {mean_iou[typical_id
 
 # %%
 predictions = {
-    name: refiners[name].logits(typical.image, typical.stroke) > 0
+    name: refiners[name].refine(typical.image, typical.stroke, scale=1)
     if name in refiners
     else missing_run_command(name, DATA, Path(ROOT, runs))
     for name in config.THE_EIGHT
@@ -145,7 +145,7 @@ run = nearest_run(found, paper.numbers()["figure7"])
 model = refiners[run.model]
 papers = paper.numbers()["figure7"]
 also = "" if run.model == papers else f" (nearest in the table to the paper's {papers})"
-answers = {name: model.logits(typical.image, stroke) > 0 for name, stroke in strokes.items()}
+answers = {name: model.refine(typical.image, stroke, scale=1) for name, stroke in strokes.items()}
 figure7 = figure7(typical.image, typical.mask, strokes, answers)
 figure7.suptitle(run.model + also, fontsize=10)
 data7 = pd.DataFrame(
@@ -183,7 +183,7 @@ for name, make in (
     pairs = [(make(s), s) for s in thirty]
     before = np.array([metrics.iou(stroke, s.mask) for stroke, s in pairs])
     after = np.array(
-        [metrics.iou(model.logits(s.image, stroke) > 0, s.mask) for stroke, s in pairs]
+        [metrics.iou(model.refine(s.image, stroke, scale=1), s.mask) for stroke, s in pairs]
     )
     low, high = bootstrap_interval((after - before)[:, None], [s.image_id for s in thirty])
     table.append((name, before.mean(), after.mean(), (after - before).mean(), low[0], high[0]))
@@ -230,7 +230,7 @@ splits = [name for name in ("val", "test") if name in set(results["split"])]
 sliced = []
 for split in splits:
     for s in EvaluationSamples(load_split(DATA, split), scale=scale):
-        answer = model.logits(s.image, s.stroke) > 0
+        answer = model.refine(s.image, s.stroke, scale=1)
         both = (answer & s.mask).sum()
         sliced.append(
             {
@@ -362,7 +362,7 @@ fig, axes = look.panels(2, 3, size=(3, 2.6))
 for line, title, row in zip(axes, ("adds most", "takes most away"), ends, strict=True):
     samples = EvaluationSamples(loaded[row["split"]], scale=scale)
     s = next(sample for sample in samples if sample.image_id == row["image_id"])
-    answer, crop = model.logits(s.image, s.stroke) > 0, look.around(s.mask, s.stroke)
+    answer, crop = model.refine(s.image, s.stroke, scale=1), look.around(s.mask, s.stroke)
     before = f"{title}: stroke {row['stroke quality']:.3f}"
     look.show(line[0], s.image, stroke=s.stroke, mask=s.mask, crop=crop, title=before)
     look.show(line[1], s.image, mask=s.mask, prediction=answer, crop=crop)

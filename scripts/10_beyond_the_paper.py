@@ -56,6 +56,7 @@ from nseg_lib.networks import looks as inference
 from nseg_lib.networks import promptnet as network
 from nseg_lib.networks import recipe as recipes
 from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.prompt import Prompt
 from nseg_lib.provenance import project_root
 from nseg_lib.strokes.drawing import Drawn
 from nseg_lib.strokes.people import PROMPTS, draw_prompt
@@ -143,12 +144,12 @@ def frozen(photo, kind):
     return prompts.draw(photo.mask, kind, prompts.generator(kind, 0, photo.id))
 
 
-papers = method(PRETRAINED[-1])
+papers = method(PRETRAINED[-1]).predictor
 person = photograph("camera")
 fig, axes = look.panels(2, 4, size=(2.3, 2.2))
 for column, kind in enumerate(("erode", "dist", "paintbrush", "line")):
     stroke = frozen(person, kind).object
-    answer = papers.predict(person.image, stroke, np.zeros_like(stroke))
+    answer = papers.logits(person.image, Prompt(stroke)) > 0
     before, after = metrics.iou(stroke, person.mask), metrics.iou(answer, person.mask)
     title = f"{kind}{' (trained on)' * (kind == 'erode')}: {before:.2f}"
     look.show(axes[0, column], person.image, stroke=stroke, title=title)
@@ -363,7 +364,7 @@ def two_looks(image, drawn):
 looks = {name: two_looks(one.image, strokes[name]) for name, one in photos.items()}
 small = min(looks, key=lambda name: looks[name].close.overlap(looks[name].wide))
 photo, drawn, look = photos[small], strokes[small], looks[small]
-by_library = inference.two_looks(refiner.network, settings, photo.image, *drawn, None)
+by_library = inference.two_looks(refiner.network, settings, photo.image, Prompt(*drawn))
 assert np.allclose(look.logits, by_library, atol=1e-3)
 
 # %% [markdown]
@@ -411,7 +412,7 @@ print("photograph:", photo.credit)
 steps = {}
 for name, one in photos.items():
     coarse = frozen(one, "erode")
-    finished = logits = inference.two_looks(refiner.network, settings, one.image, *coarse, None)
+    finished = logits = inference.two_looks(refiner.network, settings, one.image, Prompt(*coarse))
     alone = refiner.network.edge is not None and not coarse.background.any()
     careful = alone and edge.is_careful(coarse.object, logits > 0)
     if careful:
@@ -647,13 +648,14 @@ if overview is not None:
 
 # %%
 KINDS = ("erode", "sparse", "line")
-methods = {name: method(name) for name in ("identity", "grabcut", PRETRAINED[-1], PRETRAINED[0])}
+names = ("identity", "grabcut", PRETRAINED[-1], PRETRAINED[0])
+methods = {name: method(name).predictor for name in names}
 answers, scores = {}, []
 for name, one in photos.items():
     for kind in KINDS:
         drawn = frozen(one, kind)
         for who, each in methods.items():
-            answer = each.predict(one.image, drawn.object, drawn.background)
+            answer = each.logits(one.image, Prompt(*drawn)) > 0
             answers[name, kind, who] = answer
             scores.append((name, kind, who, metrics.iou(answer, one.mask)))
 scores = pd.DataFrame(scores, columns=["photograph", "kind", "method", "IoU"])
@@ -707,9 +709,8 @@ for who, colour in ((PRETRAINED[-1], "tiny"), (PRETRAINED[0], "prediction")):
     curve = []
     for one in photos.values():
         strokes = [probes.too_small(one.mask, share) for share in shares]
-        nothing = np.zeros_like(one.mask)
         curve.append(
-            [metrics.iou(methods[who].predict(one.image, s, nothing), one.mask) for s in strokes]
+            [metrics.iou(methods[who].logits(one.image, Prompt(s)) > 0, one.mask) for s in strokes]
         )
     low, high = bootstrap_interval(np.array(curve), np.arange(len(curve)))
     ax.plot(shares, np.mean(curve, axis=0), "o-", color=look.PALETTE[colour], label=who)

@@ -9,10 +9,19 @@ from skimage import data
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.evaluation import baselines
-from nseg_lib.evaluation.baselines import BASELINES, SEEDED
+from nseg_lib.evaluation.baselines import BASELINES, SEEDED, Baseline
 from nseg_lib.evaluation.metrics import iou
+from nseg_lib.prompt import Prompt
 
 NAMES = ["identity", "dilation", "grabcut", "watershed"]
+
+
+def refined(name: str, image: Image, stroke: Mask, scale: float = 1.0) -> Mask:
+    return Baseline(BASELINES[name], scale).logits(image, Prompt(stroke)) > 0
+
+
+def seeded(name: str, image: Image, *prompt: Mask | None) -> Mask:
+    return Baseline(SEEDED[name]).logits(image, Prompt(*prompt)) > 0  # type: ignore[arg-type]
 
 
 def disc(height: int, width: int, radius: float) -> Mask:
@@ -54,7 +63,7 @@ def test_the_table_lists_identity_first() -> None:
 def test_an_easy_object_is_found_from_a_stroke_within_it(name: str) -> None:
     target = disc(160, 200, 50)
     stroke = disc(160, 200, 40)
-    predicted = BASELINES[name](noisy_picture(target), stroke)
+    predicted = refined(name, noisy_picture(target), stroke)
     assert iou(stroke, target) < 0.7
     assert iou(predicted, target) > 0.98
 
@@ -64,17 +73,16 @@ def test_the_ring_is_as_far_as_a_baseline_looks(name: str) -> None:
     """An object's edge is found up to 15 px beyond the stroke, and 8 px at half scale."""
     target, stroke = disc(160, 200, 45), disc(160, 200, 30)
     image = np.where(target[..., None], (190, 70, 60), (60, 80, 170)).astype(np.uint8)
-    predicted = BASELINES[name](image, stroke)
+    predicted = refined(name, image, stroke)
     assert (predicted & ~dilated(stroke, 14)).any()
     assert not (predicted & ~dilated(stroke, 15)).any()
-    assert not (BASELINES[name](image, stroke, scale=0.5) & ~dilated(stroke, 8)).any()
+    assert not (refined(name, image, stroke, 0.5) & ~dilated(stroke, 8)).any()
 
 
 def test_identity_is_a_copy() -> None:
     stroke = disc(20, 30, 5)
-    predicted = baselines.identity(noisy_picture(stroke), stroke)
+    predicted = baselines.identity(noisy_picture(stroke), Prompt(stroke))
     assert (predicted == stroke).all()
-    assert predicted is not stroke
     assert not np.shares_memory(predicted, stroke)
 
 
@@ -82,9 +90,9 @@ def test_dilation_grows_by_4_px_at_native_scale() -> None:
     stroke = np.zeros((40, 40), bool)
     stroke[20, 20] = True
     image = noisy_picture(stroke)
-    assert np.array_equal(baselines.dilation(image, stroke), dilated(stroke, 4))
-    assert np.array_equal(baselines.dilation(image, stroke, scale=0.5), dilated(stroke, 2))
-    assert baselines.dilation(image, stroke, scale=0.01).sum() == 5  # never less than 1 px
+    assert np.array_equal(refined("dilation", image, stroke), dilated(stroke, 4))
+    assert np.array_equal(refined("dilation", image, stroke, 0.5), dilated(stroke, 2))
+    assert refined("dilation", image, stroke, 0.01).sum() == 5  # never less than 1 px
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,7 +104,7 @@ def test_the_same_input_gives_the_same_mask(name: str) -> None:
     masks = []
     for state in range(6):
         cv2.setRNGSeed(state)
-        masks.append(BASELINES[name](image, stroke))
+        masks.append(refined(name, image, stroke))
     assert all(np.array_equal(mask, masks[0]) for mask in masks)
     assert np.array_equal(image, before[0])
     assert np.array_equal(stroke, before[1])
@@ -110,7 +118,7 @@ def test_any_picture_and_stroke_will_do(
 ) -> None:
     """The mask keeps the stroke's core and stays within the ring."""
     image, stroke = picture
-    predicted = BASELINES[name](image, stroke, scale=scale)
+    predicted = refined(name, image, stroke, scale)
     assert predicted.dtype == np.bool_
     assert predicted.shape == stroke.shape
     assert predicted.any()
@@ -124,19 +132,26 @@ def test_any_picture_and_stroke_will_do(
 def test_a_stroke_over_almost_everything_comes_back(name: str, spared: int) -> None:
     stroke = np.ones((20, 30), bool)
     stroke[0, :spared] = False
-    predicted = BASELINES[name](noisy_picture(stroke), stroke)
+    predicted = refined(name, noisy_picture(stroke), stroke)
     assert np.array_equal(predicted, stroke) or (name == "dilation" and predicted.all())
+
+
+def test_every_threshold_in_use_gives_the_same_mask() -> None:
+    stroke = disc(20, 30, 5)
+    logits = Baseline(BASELINES["identity"]).logits(noisy_picture(stroke), Prompt(stroke))
+    assert logits.dtype == np.float32
+    assert all(np.array_equal(logits > threshold, stroke) for threshold in (0, 0.5))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_input_is_refused(name: str) -> None:
     image, stroke = noisy_picture(disc(20, 30, 5)), disc(20, 30, 5)
     with pytest.raises(ValueError, match="stroke is empty"):
-        BASELINES[name](image, np.zeros_like(stroke))
+        refined(name, image, np.zeros_like(stroke))
     with pytest.raises(TypeError, match="stroke must be bool"):
-        BASELINES[name](image, stroke.astype(np.uint8))  # type: ignore[arg-type]
+        refined(name, image, stroke.astype(np.uint8))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="stroke must have the picture's height and width"):
-        BASELINES[name](image, stroke.T)
+        refined(name, image, stroke.T)
 
 
 # --- seeded ---------------------------------------------------------------------------------------
@@ -161,9 +176,8 @@ def test_an_easy_object_is_found_from_lines_on_both(name: str) -> None:
     stroke = bar(160, 200, 80, slice(70, 130))
     background = bar(160, 200, 8, slice(10, 190)) | bar(160, 200, 152, slice(10, 190))
     # Stored column by column, as a mask that comes from COCO's RLE.
-    predicted = SEEDED[name](
-        noisy_picture(target), np.asfortranarray(stroke), np.asfortranarray(background)
-    )
+    strokes = np.asfortranarray(stroke), np.asfortranarray(background)
+    predicted = seeded(name, noisy_picture(target), *strokes)
     assert iou(stroke, target) < 0.1
     assert iou(predicted, target) > 0.97
 
@@ -176,7 +190,7 @@ def test_a_line_on_the_background_keeps_a_twin_out(name: str) -> None:
     twin = one[:, ::-1]
     stroke = bar(160, 320, 80, slice(50, 110))
     background = bar(160, 320, 80, slice(210, 270)) | bar(160, 320, 8, slice(10, 310))
-    predicted = SEEDED[name](noisy_picture(one | twin), stroke, background)
+    predicted = seeded(name, noisy_picture(one | twin), stroke, background)
     assert (predicted & one).sum() > 0.9 * one.sum()
     assert (predicted & twin).sum() < 0.1 * twin.sum()
 
@@ -186,8 +200,8 @@ def test_a_coarse_mask_is_refined_in_its_ring(name: str) -> None:
     image, stroke = noisy_picture(disc(160, 200, 45)), disc(160, 200, 35)
     assert baselines.is_coarse_mask(stroke)
     assert not baselines.is_coarse_mask(bar(160, 200, 80, slice(70, 130)))
-    nothing = np.zeros_like(stroke)
-    assert np.array_equal(SEEDED[name](image, stroke, nothing), BASELINES[name](image, stroke))
+    for nothing in (None, np.zeros_like(stroke)):
+        assert np.array_equal(seeded(name, image, stroke, nothing), refined(name, image, stroke))
 
 
 def test_grabcut_goes_on_from_the_last_answer() -> None:
@@ -197,7 +211,7 @@ def test_grabcut_goes_on_from_the_last_answer() -> None:
     image[:80][target[:80]] = (60, 170, 60)
     stroke = bar(160, 200, 110, slice(80, 120))
     background = bar(160, 200, 8, slice(10, 190))
-    predicted = baselines.seeded_grabcut(image, stroke, background, target)
+    predicted = seeded("grabcut", image, stroke, background, target)
     assert iou(predicted, target) > 0.97
 
 
@@ -211,7 +225,6 @@ def test_any_strokes_will_do(
     rng = np.random.default_rng(seed)
     background = (rng.random(stroke.shape) < 0.1 * drawn) & ~stroke
     for mask in (None, rng.random(stroke.shape) < 0.5):
-        predicted = SEEDED[name](image, stroke, background, mask)
+        predicted = seeded(name, image, stroke, background, mask)
         assert predicted.dtype == np.bool_
         assert predicted.shape == stroke.shape
-        assert not np.shares_memory(predicted, stroke)

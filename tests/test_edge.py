@@ -14,12 +14,13 @@ from torch.nn import functional as F
 from nseg_lib.config import ConfigError
 from nseg_lib.data import coco
 from nseg_lib.networks import UNet, edge
-from nseg_lib.networks import looks as inference
 from nseg_lib.networks import recipe as recipes
 from nseg_lib.networks.edge import EdgeNet, edge_input, finish, is_careful, surroundings
+from nseg_lib.networks.looks import TwoLooks, two_looks
 from nseg_lib.networks.promptnet import PromptNet, build
 from nseg_lib.networks.recipe import EdgeConfig, EdgeFitConfig
 from nseg_lib.networks.weights import save_weights
+from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
 from nseg_lib.training import refiner_data as data
@@ -150,32 +151,6 @@ def test_it_has_its_say_round_the_paint_alone():
     assert (logits == before).all()
 
 
-@pytest.fixture
-def refiner():
-    config = recipes.load(overrides=SMALL)
-    return Refiner(build(config), config)
-
-
-def test_only_a_careful_mask_alone_is_finished(refiner, monkeypatch):
-    asked = []
-
-    def finish(network, image, paint, logits):
-        asked.append(paint)
-        return np.full_like(logits, -7)
-
-    monkeypatch.setattr(edge, "finish", finish)
-    found = disc(80)
-    monkeypatch.setattr(inference, "two_looks", lambda *_: np.where(disc(90), 1, -1))
-    assert (refiner.logits(photo(found), found) == -7).all()
-    refiner.logits(photo(found), found, background=~disc(120))
-    refiner.logits(photo(found), found, mask=found)
-    line = np.zeros_like(found)
-    line[145:150, 125:275] = True
-    refiner.logits(photo(found), line)
-    refiner.logits(photo(found), disc(110))
-    assert len(asked) == 1
-
-
 class Paint(EdgeNet):
     """Answers what was painted, and remembers what it was given."""
 
@@ -198,6 +173,33 @@ class Same(EdgeNet):
 
     def forward(self, x):
         return torch.full_like(x[:, :1], self.logit)
+
+
+class Finds(torch.nn.Module):
+    """Looks that find what was brushed, and an edge network that finds nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.edge = Same(WIDTHS)
+        self.edge.logit = -7
+
+    def forward(self, x):
+        return 2 * x[:, 3:4] - 1
+
+
+def test_only_a_careful_mask_alone_is_finished():
+    found, line = disc(80), np.zeros((300, 400), bool)
+    line[145:150, 125:275] = True
+    predictor = TwoLooks(Finds(), recipes.NetworkConfig(zoom=None))
+    for prompt, finished in (
+        (Prompt(found), True),
+        (Prompt(found, np.zeros_like(found), np.zeros_like(found)), True),
+        (Prompt(found, ~disc(120)), False),
+        (Prompt(found, mask=found), False),
+        (Prompt(line), False),
+    ):
+        logits = predictor.logits(photo(found), prompt)
+        assert (logits[150, 200] < -6) == finished
 
 
 @pytest.mark.parametrize(
@@ -236,10 +238,9 @@ def test_a_narrow_picture_is_finished_too(shape):
 def test_without_an_edge_network_the_looks_are_all(tmp_path):
     config = recipes.load(overrides=SMALL | {"edge": None})
     refiner = Refiner(build(config), config)
-    found = disc(80)
-    nothing = np.zeros_like(found)
-    looks = inference.two_looks(refiner.network, config.network, photo(found), found, nothing, None)
-    assert (refiner.logits(photo(found), found) == looks).all()
+    image, prompt = photo(disc(80)), Prompt(disc(80))
+    looks = two_looks(refiner.network, config.network, image, prompt)
+    assert (refiner.logits(image, prompt) == looks).all()
 
 
 def test_the_paper_s_boundary_loss_can_be_added():
@@ -332,7 +333,7 @@ def test_a_window_s_planes_belong_together(tiny_data, monkeypatch):
 def sure_looks(monkeypatch):
     """Looks that find what was painted, for a network of random weights finds anything."""
     monkeypatch.setattr(
-        training, "two_looks", lambda n, c, image, paint, *_: np.where(paint, 2.5, -2.5)
+        training, "two_looks", lambda n, c, image, prompt: np.where(prompt.object, 2.5, -2.5)
     )
 
 

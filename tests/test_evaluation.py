@@ -1,5 +1,7 @@
 """From methods and samples to ``results.csv``: complete, resumable, and never silently wrong."""
 
+from __future__ import annotations
+
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 
 from nseg_lib.data.frozen import Sample
+from nseg_lib.evaluation.methods import Method, baselines
 from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
-from nseg_lib.evaluation.rows import COLUMNS, BaselineMethod, ModelMethod, evaluate, read_rows
+from nseg_lib.evaluation.rows import COLUMNS, evaluate, read_rows
+from nseg_lib.prompt import Prompt
 
 
 def make_sample(image_id: int, **changes: object) -> Sample:
@@ -46,9 +50,10 @@ def test_two_evaluations_into_one_file_keep_each_other_s_rows(tmp_path: Path) ->
 
 @dataclass
 class Recorder:
-    """A method that returns the stroke, remembers what it was asked, and may be killed.
+    """A method and its own predictor: it answers with the stroke, and may be killed.
 
-    Where ``watch`` names the results file, ``lines`` is what it held at each call.
+    It remembers what it was asked. Where ``watch`` names the results file, ``lines`` is what the
+    file held at each call.
     """
 
     name: str = "recorder"
@@ -58,22 +63,27 @@ class Recorder:
     watch: Path | None = None
     lines: list[int] = field(default_factory=list)
 
-    def predict(self, image: np.ndarray, stroke: np.ndarray) -> dict[str, np.ndarray]:
+    @property
+    def predictor(self) -> Recorder:
+        return self
+
+    def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
         if len(self.calls) == self.fail_on:
             raise KeyboardInterrupt
-        self.calls.append(int(stroke.sum()))
+        self.calls.append(int(prompt.object.sum()))
         if self.watch is not None:
             self.lines.append(self.watch.read_bytes().count(b"\n"))
-        return {"mask": stroke}
+        return np.where(prompt.object, 9, -9).astype(np.float32)
 
 
-class StubRefiner:
+class Stub:
     """Logits of .3 on the stroke's left part, 1 on its right part, -1 elsewhere."""
 
     def __init__(self, fill: float = -1.0) -> None:
         self.fill = fill
 
-    def logits(self, image: np.ndarray, stroke: np.ndarray) -> np.ndarray:
+    def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
+        stroke = prompt.object
         logits = np.full(stroke.shape, self.fill, np.float32)
         logits[stroke] = 1
         logits[stroke & (np.arange(stroke.shape[1]) < 15)] = 0.3
@@ -87,7 +97,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_one_row_per_method_and_picture_with_every_column(tmp_path: Path) -> None:
     samples = [make_sample(1), make_sample(2)]
-    methods = [BaselineMethod("identity"), ModelMethod(StubRefiner(), "stub", 7)]
+    methods = [baselines()[0], Method("stub", Stub(), 7)]
     path = evaluate(methods, samples, tmp_path / "new" / "results.csv", progress=False)
     rows = rows_of(path)
     assert [(r["method"], r["seed"], r["image_id"]) for r in rows] == [
@@ -111,16 +121,21 @@ def test_one_row_per_method_and_picture_with_every_column(tmp_path: Path) -> Non
 
 def test_a_models_two_thresholds_give_two_masks(tmp_path: Path) -> None:
     sample = make_sample(1)
-    path = evaluate([ModelMethod(StubRefiner(), "stub", 0)], [sample], tmp_path / "r.csv")
+    path = evaluate([Method("stub", Stub(), 0)], [sample], tmp_path / "r.csv")
     (row,) = rows_of(path)
     right = sample.stroke & (np.arange(40) >= 15)
-    assert float(row["iou"]) == evaluate_mask(sample.stroke, sample.mask)["iou"]
+    whole = evaluate_mask(sample.stroke, sample.mask)["iou"]
+    assert float(row["iou"]) == whole
     assert float(row["iou_logit05"]) == evaluate_mask(right, sample.mask)["iou"]
+    path = tmp_path / "one_rule.csv"
+    evaluate([Method("stub", Stub())], [sample], path, released_rule=False)
+    (row,) = rows_of(path)
+    assert float(row["iou"]) == float(row["iou_logit05"]) == whole
 
 
 def test_an_empty_prediction_is_counted_per_threshold(tmp_path: Path) -> None:
     sample = make_sample(1, stroke=np.arange(40)[None] * np.ones((30, 1)) < 8)  # logits .3 only
-    path = evaluate([ModelMethod(StubRefiner(), "stub", 0)], [sample], tmp_path / "r.csv")
+    path = evaluate([Method("stub", Stub(), 0)], [sample], tmp_path / "r.csv")
     (row,) = rows_of(path)
     assert (row["empty_prediction"], row["empty_prediction_logit05"]) == ("0", "1")
     assert float(row["hd95_logit05"]) == 50.0  # the diagonal
@@ -134,10 +149,10 @@ def test_undecided_pixels_are_not_counted(tmp_path: Path) -> None:
 
     plain = make_sample(1)
     sample = Trimap(**vars(plain), ignore=plain.mask & ~plain.stroke)
-    (row,) = rows_of(evaluate([BaselineMethod("identity")], [sample], tmp_path / "r.csv"))
+    (row,) = rows_of(evaluate([baselines()[0]], [sample], tmp_path / "r.csv"))
     assert float(row["iou"]) == 1
     sample = Trimap(**vars(plain), ignore=plain.stroke)
-    (row,) = rows_of(evaluate([BaselineMethod("identity")], [sample], tmp_path / "s.csv"))
+    (row,) = rows_of(evaluate([baselines()[0]], [sample], tmp_path / "s.csv"))
     assert row["empty_prediction"] == "1"  # all of it lies on undecided pixels
 
 
@@ -281,26 +296,41 @@ def test_two_methods_or_samples_that_cannot_be_told_apart(tmp_path: Path) -> Non
 
 def test_a_prediction_that_cannot_be_judged_names_method_and_picture(tmp_path: Path) -> None:
     class Wrong(Recorder):
-        def predict(self, image: np.ndarray, stroke: np.ndarray) -> dict[str, np.ndarray]:
-            return {"mask": stroke.T}
+        answer: object = np.zeros((40, 30), np.float32)
+
+        def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
+            return self.answer  # type: ignore[return-value]
 
     with pytest.raises(ValueError, match=r"recorder, picture 1, annotation 101: predicted must"):
         evaluate([Wrong()], [make_sample(1)], tmp_path / "r.csv", progress=False)
-    broken = ModelMethod(StubRefiner(fill=float("nan")), "stub", 0)
+    Wrong.answer = np.ones((30, 40), bool)
+    with pytest.raises(ValueError, match=r"picture 1.*logits must be a float32 array, got bool"):
+        evaluate([Wrong()], [make_sample(1)], tmp_path / "r.csv", progress=False)
+    broken = Method("stub", Stub(fill=float("nan")), 0)
     with pytest.raises(ValueError, match=r"stub, picture 1.*logits are not all finite"):
         evaluate([broken], [make_sample(1)], tmp_path / "r.csv", progress=False)
     assert rows_of(tmp_path / "r.csv") == []
 
 
-def test_an_unknown_baseline_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="unknown baseline 'crf'; one of: identity, dilation"):
-        BaselineMethod("crf")
+def test_background_strokes_reach_the_method(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Drawn(Sample):
+        background: np.ndarray
+
+    class Asked(Recorder):
+        def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
+            assert prompt.background is not None
+            return np.where(prompt.background, 1, -1).astype(np.float32)
+
+    plain = make_sample(1)
+    sample = Drawn(**vars(plain), background=plain.mask)
+    (row,) = rows_of(evaluate([Asked()], [sample], tmp_path / "r.csv"))
+    assert float(row["iou"]) == 1
 
 
 def test_a_baselines_scale_reaches_it() -> None:
-    sample = make_sample(1)
+    sample, prompt = make_sample(1), Prompt(make_sample(1).stroke)
     native, half = (
-        BaselineMethod("dilation", scale).predict(sample.image, sample.stroke)["mask"].sum()
-        for scale in (1.0, 0.5)
+        (baselines(scale)[1].predictor.logits(sample.image, prompt) > 0).sum() for scale in (1, 0.5)
     )
     assert sample.stroke.sum() < half < native

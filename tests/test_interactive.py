@@ -24,6 +24,7 @@ from nseg_lib.networks.promptnet import (
     stroke_similarity,
 )
 from nseg_lib.networks.weights import save_weights
+from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
 from nseg_lib.training.refiner_data import TrainingCrops
@@ -362,7 +363,7 @@ def test_any_picture_and_any_number_of_prompts(refiner, shape):
     stroke = np.zeros(shape, bool)
     stroke[shape[0] // 2, shape[1] // 2] = True
     for more in ({}, {"background": ~stroke}, {"mask": stroke}, {"mask": np.zeros_like(stroke)}):
-        logits = refiner.logits(image, stroke, **more)
+        logits = refiner.logits(image, Prompt(stroke, **more))
         assert logits.shape == shape
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
@@ -385,9 +386,9 @@ def test_prompts_of_a_wrong_kind_are_refused(refiner):
     image, stroke = np.zeros((20, 30, 3), np.uint8), square(20, 30, 5, 5, 5)
     with pytest.raises(ValueError, match="stroke is empty"):
         refiner.refine(image, np.zeros_like(stroke), background=stroke)
-    with pytest.raises(TypeError, match="background must be a bool array"):
+    with pytest.raises(TypeError, match="background must be bool"):
         refiner.refine(image, stroke, background=stroke.astype(np.uint8))
-    with pytest.raises(ValueError, match="mask must have the stroke's shape"):
+    with pytest.raises(ValueError, match="mask must have the picture's height and width"):
         refiner.refine(image, stroke, mask=np.zeros((5, 5), bool))
 
 

@@ -17,6 +17,7 @@ from nseg_lib.networks.attention import AttentionGate
 from nseg_lib.networks.catalog import FAMILIES
 from nseg_lib.networks.inputs import CHANNELS, network_input
 from nseg_lib.networks.weights import save_weights
+from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
 
 PARAMETERS = {
@@ -126,7 +127,7 @@ def test_a_saved_network_loads_as_it_was(model: ModelConfig, tmp_path: Path) -> 
     stroke = rng.random((31, 45)) > 0.7
     x = torch.from_numpy(network_input(image, stroke, model.inputs))[None]
     with torch.no_grad():
-        assert np.array_equal(refiner.logits(image, stroke), network(x)[0, 0].numpy())
+        assert np.array_equal(refiner.logits(image, Prompt(stroke)), network(x)[0, 0].numpy())
     assert tree_leaves(list(tmp_path.iterdir())) == [tmp_path / "w.safetensors"]
 
 

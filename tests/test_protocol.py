@@ -6,7 +6,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,18 +13,20 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from nseg_lib.arrays import Mask
+from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.cli import app
 from nseg_lib.config import ConfigError
 from nseg_lib.data import coco
 from nseg_lib.data import frozen as prompts
 from nseg_lib.data.frozen import freeze_strokes
 from nseg_lib.evaluation import corrections as protocol
-from nseg_lib.evaluation import measure, methods
+from nseg_lib.evaluation import judge, methods
 from nseg_lib.evaluation import refiner_tables as comparison
+from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import iou
 from nseg_lib.files import sha256
 from nseg_lib.networks.weights import shipped
+from nseg_lib.prompt import Prompt
 from nseg_lib.strokes import plain
 from nseg_lib.strokes.drawing import Drawn
 
@@ -148,50 +149,51 @@ def test_what_people_drew(real_scribbles: Path) -> None:
 
 
 class Growing:
-    """Answers with the object strokes, grown more with every call; notes what it was given."""
+    """Answers with the object strokes, grown more with every call; notes what it was given.
 
-    name, seed = "growing", None
+    It is stopped before it has answered more than ``answers`` times.
+    """
 
-    def __init__(self, step: int = 8) -> None:
-        self.step = step
-        self.given: list[tuple[Mask, Mask, Mask | None]] = []
+    def __init__(self, answers: int = 99) -> None:
+        self.answers = answers
+        self.given: list[Prompt] = []
 
-    def predict(
-        self, image: methods.Image, stroke: Mask, background: Mask, mask: Mask | None = None
-    ) -> Mask:
-        self.given.append((stroke, background, mask))
-        size = 2 * self.step * len(self.given) + 1
-        grown = cv2.dilate(stroke.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
-        return np.asarray(grown & ~background)
+    def logits(self, image: Image, prompt: Prompt) -> Logits:
+        if len(self.given) == self.answers:
+            raise KeyboardInterrupt
+        self.given.append(prompt)
+        size = 16 * len(self.given) + 1
+        grown = cv2.dilate(prompt.object.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+        return np.where(grown & ~prompt.planes[1], 1, -1).astype(np.float32)
 
 
 def test_each_round_sees_all_strokes_and_the_last_answer() -> None:
-    mask, method = ring(), Growing()
+    mask, asked = ring(), Growing()
     image = np.zeros((*mask.shape, 3), np.uint8)
     rounds = list(
-        protocol.correct(method, image, mask, plain.plain_correction, np.random.default_rng, 5)
+        protocol.correct(asked, image, mask, plain.plain_correction, np.random.default_rng, 5)
     )
     assert len(rounds) == 5
-    assert method.given[0][2] is None
+    assert asked.given[0].mask is None
     for number in range(1, 5):
-        stroke, background, last = method.given[number]
-        assert last is rounds[number - 1][1]
-        assert not (method.given[number - 1][0] & ~stroke & ~background).any()
-        assert not (stroke & background).any()
+        before, now = asked.given[number - 1 : number + 1]
+        assert now.mask is rounds[number - 1][1]
+        assert not (before.object & ~now.object & ~now.background).any()
+        assert not (now.object & now.background).any()
         drawn = rounds[number][0]
-        assert not (drawn.object & ~stroke).any()
-        assert not (drawn.background & ~background).any()
+        assert not (drawn.object & ~now.object).any()
+        assert not (drawn.background & ~now.background).any()
 
 
 def test_a_later_stroke_covers_an_earlier_one() -> None:
-    mask, method = ring(), Growing()
+    mask, asked = ring(), Growing()
     turns = iter([Drawn(mask, ~mask & False), Drawn(mask & False, mask)])
     list(protocol.correct(
-        method, np.zeros((*mask.shape, 3), np.uint8), mask,
+        asked, np.zeros((*mask.shape, 3), np.uint8), mask,
         lambda *_: next(turns), np.random.default_rng, 2,
     ))  # fmt: skip
-    assert not method.given[1][0].any()
-    assert np.array_equal(method.given[1][1], mask)
+    assert not asked.given[1].object.any()
+    assert np.array_equal(asked.given[1].background, mask)
 
 
 @pytest.mark.parametrize(("errors", "rounds"), [(0.0, 1), (0.05, protocol.CURVE), (0.5, 20)])
@@ -201,9 +203,9 @@ def test_it_ends_where_the_field_says(errors: float, rounds: int) -> None:
     answer = mask.copy()
     answer[: int(200 * errors) + 20 * (errors > 0)] = False
 
-    class Stubborn(Growing):
-        def predict(self, *_: object) -> Mask:  # type: ignore[override]
-            return answer
+    class Stubborn:
+        def logits(self, image: Image, prompt: Prompt) -> Logits:
+            return np.where(answer, 1, -1).astype(np.float32)
 
     image = np.zeros((*mask.shape, 3), np.uint8)
     ended = list(
@@ -228,21 +230,21 @@ def test_strokes_needed_counts_as_the_benchmarks_do() -> None:
 def measured(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("refiner")
     data = shutil.copytree(tiny_data, out / "data")
-    plan = measure.Plan(
+    plan = judge.Plan(
         data, out, "val", kinds=("erode", "plain_sparse"), strokes=("plain",), corrected=2
     )
     for method in (methods.method("identity"), methods.method("watershed")):
-        measure.measure(method, plan, progress=False)
+        judge.measure(method, plan, progress=False)
     return out
 
 
 def test_rows_are_kept_and_completed(measured: Path) -> None:
-    plan = measure.Plan(measured / "data", measured, "val", ("erode", "plain_sparse"), ("plain",))
+    plan = judge.Plan(measured / "data", measured, "val", ("erode", "plain_sparse"), ("plain",))
     files = [measured / folder / "watershed.csv" for folder in ("rows", "corrections")]
     before = [pd.read_csv(file) for file in files]
     text = files[0].read_text()
     files[0].write_text(text[: len(text) // 2])
-    measure.measure(methods.method("watershed"), replace(plan, corrected=2), progress=False)
+    judge.measure(methods.method("watershed"), replace(plan, corrected=2), progress=False)
     after = [pd.read_csv(file) for file in files]
     for old, new in zip(before, after, strict=True):
         pd.testing.assert_frame_equal(old.drop(columns="seconds"), new.drop(columns="seconds"))
@@ -320,19 +322,9 @@ def test_a_method_on_fewer_pictures_is_compared_on_those(measured: Path, tmp_pat
 # --- rows and the weights they are of -------------------------------------------------------------
 
 
-class Mine(Growing):
-    """A method with a file of weights; it stops before it has answered so many times."""
-
-    name = "mine"
-
-    def __init__(self, weights: Path | None, answers: int = 99) -> None:
-        super().__init__()
-        self.weights, self.answers = weights, answers
-
-    def predict(self, *given: Any) -> Mask:
-        if len(self.given) == self.answers:
-            raise KeyboardInterrupt
-        return super().predict(*given)
+def mine(weights: Path | None, answers: int = 99) -> Method:
+    """A method with a file of weights."""
+    return Method("mine", Growing(answers), weights=weights)
 
 
 @pytest.fixture
@@ -352,11 +344,11 @@ def weights(folder: Path, name: str) -> Path:
 
 
 @pytest.fixture
-def short(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> measure.Plan:
+def short(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> judge.Plan:
     """One prompt and one correction, into a folder with the rows of identity."""
     monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
     out = shutil.copytree(measured, tmp_path / "refiner", ignore=shutil.ignore_patterns("data"))
-    return measure.plan(
+    return judge.plan(
         measured / "data", out, "val", kinds=["erode"], strokes=["plain"], pictures=1, corrected=1
     )
 
@@ -370,8 +362,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 REFUSED = r"mine\.csv: holds rows of another mine; delete it or choose another folder \(--out\)$"
 
 
-def test_rows_of_other_weights_are_refused(short: measure.Plan, first: Path, second: Path) -> None:
-    measure.measure_all([Mine(first)], short, progress=False)
+def test_rows_of_other_weights_are_refused(short: judge.Plan, first: Path, second: Path) -> None:
+    judge.measure_all([mine(first)], short, progress=False)
     before = contents(short.out)
     assert len(before) == 4
     for name in ("rows/mine.csv", "corrections/mine.csv"):
@@ -381,83 +373,82 @@ def test_rows_of_other_weights_are_refused(short: measure.Plan, first: Path, sec
     random_walker = methods.method("random_walker")
     for other in (second, None):
         with pytest.raises(ConfigError, match=f"rows/{REFUSED}"):
-            measure.measure_all([random_walker, Mine(other)], short, progress=False)
+            judge.measure_all([random_walker, mine(other)], short, progress=False)
     assert not (short.out / "rows" / "random_walker.csv").exists(), "refused before any is measured"
     assert contents(short.out) == before
     (short.out / "rows" / "mine.csv").unlink()
     with pytest.raises(ConfigError, match=f"corrections/{REFUSED}"):
-        measure.measure(Mine(second), replace(short, corrected=0), progress=False)
+        judge.measure(mine(second), replace(short, corrected=0), progress=False)
     (short.out / "corrections" / "mine.csv").unlink()
-    measure.measure(Mine(second), short, progress=False)
+    judge.measure(mine(second), short, progress=False)
     sidecar = json.loads(contents(short.out)["rows/mine.csv.json"])
     assert sidecar["config"]["rows_of"]["mine"] == sha256(second)
 
 
 def test_rows_of_a_call_that_was_cut_off_are_of_its_weights(
-    short: measure.Plan, first: Path, second: Path
+    short: judge.Plan, first: Path, second: Path
 ) -> None:
     plan = replace(short, pictures=3)
     with pytest.raises(KeyboardInterrupt):
-        measure.measure(Mine(first, answers=1), plan, progress=False)
+        judge.measure(mine(first, answers=1), plan, progress=False)
     assert len(pd.read_csv(plan.out / "rows" / "mine.csv")) == 1
     with pytest.raises(ConfigError, match=REFUSED):
-        measure.measure(Mine(second), plan, progress=False)
-    measure.measure(Mine(first), plan, progress=False)
+        judge.measure(mine(second), plan, progress=False)
+    judge.measure(mine(first), plan, progress=False)
     assert len(pd.read_csv(plan.out / "rows" / "mine.csv")) == 3
 
 
-def test_rows_of_another_data_set_are_refused(short: measure.Plan, tmp_path: Path) -> None:
+def test_rows_of_another_data_set_are_refused(short: judge.Plan, tmp_path: Path) -> None:
     data = shutil.copytree(short.data, tmp_path / "other")
     file = data / "annotations" / "instances_val.json"
     file.write_text(file.read_text() + "\n")
     with pytest.raises(ConfigError, match=r"watershed\.csv: holds rows of another split val"):
-        measure.measure(methods.method("watershed"), replace(short, data=data), progress=False)
+        judge.measure(methods.method("watershed"), replace(short, data=data), progress=False)
 
 
-def test_a_call_that_adds_nothing_leaves_the_sidecar(short: measure.Plan, first: Path) -> None:
-    measure.measure(Mine(first), short, progress=False)
+def test_a_call_that_adds_nothing_leaves_the_sidecar(short: judge.Plan, first: Path) -> None:
+    judge.measure(mine(first), short, progress=False)
     sidecars = [short.out / folder / "mine.csv.json" for folder in ("rows", "corrections")]
     for sidecar in sidecars:
         noted = json.loads(sidecar.read_text()) | {"commit": "of then", "seconds": 1234}
         sidecar.write_text(json.dumps(noted))
-    measure.measure(Mine(first), short, progress=False)
+    judge.measure(mine(first), short, progress=False)
     assert {json.loads(s.read_text())["commit"] for s in sidecars} == {"of then"}
-    measure.measure(Mine(first), replace(short, pictures=2), progress=False)
+    judge.measure(mine(first), replace(short, pictures=2), progress=False)
     rows, corrections = (json.loads(s.read_text())["commit"] for s in sidecars)
     assert rows != "of then"
     assert corrections == "of then"
 
 
 def test_rows_that_nobody_noted_the_weights_of_are_kept_and_get_no_note(
-    short: measure.Plan, first: Path, second: Path
+    short: judge.Plan, first: Path, second: Path
 ) -> None:
-    measure.measure(Mine(first), short, progress=False)
+    judge.measure(mine(first), short, progress=False)
     sidecar = short.out / "rows" / "mine.csv.json"
     noted = json.loads(sidecar.read_text())
     del noted["config"]["rows_of"], noted["products"]
     noted["inputs"] = []
     sidecar.write_text(json.dumps(noted))
     (short.out / "corrections" / "mine.csv").unlink()
-    measure.measure(Mine(second), replace(short, pictures=2), progress=False)
+    judge.measure(mine(second), replace(short, pictures=2), progress=False)
     after = json.loads(sidecar.read_text())
     assert after["objects"] == {"val, erode": 2}
     assert after["config"]["rows_of"] == {}
     assert sha256(second) not in [noted["sha256"] for noted in after["inputs"]]
 
 
-def test_without_identity_nothing_is_measured(short: measure.Plan) -> None:
+def test_without_identity_nothing_is_measured(short: judge.Plan) -> None:
     shutil.rmtree(short.out / "rows")
     with pytest.raises(ValueError, match=r"no rows/identity\.csv; measure identity into this"):
-        measure.measure_all([Mine(None)], short, progress=False)
+        judge.measure_all([mine(None)], short, progress=False)
     assert not contents(short.out)
-    measure.measure_all([Mine(None), methods.method("identity")], short, progress=False)
+    judge.measure_all([mine(None), methods.method("identity")], short, progress=False)
 
 
 def test_methods_by_name(first: Path) -> None:
     assert methods.method("grabcut").name == "grabcut"
     for wanted in ("tiny16-32_bce-dice", f"mine={shipped('tiny16-32_bce-dice')}"):
         found = methods.method(wanted)
-        assert isinstance(found, methods.RefinerMethod)
         assert found.weights == shipped("tiny16-32_bce-dice")
     with pytest.raises(ValueError, match=r"first\.safetensors: not a safetensors file"):
         methods.method(f"mine={first}")
@@ -466,26 +457,22 @@ def test_methods_by_name(first: Path) -> None:
 
 
 def test_a_network_of_the_paper_sees_the_object_strokes_alone() -> None:
-    class Paper:
-        def enlarged_logits(self, image: methods.Image, stroke: Mask, scale: float) -> Any:
-            return np.where(stroke, scale, -1)
-
-    mask = ring()
-    method = methods.RefinerMethod(Paper(), "paper")
+    mask, paper = ring(), methods.method("tiny16-32_bce-dice").predictor
     image = np.zeros((*mask.shape, 3), np.uint8)
-    assert np.array_equal(method.predict(image, mask, ~mask, mask), mask)
+    logits = paper.logits(image, Prompt(mask, ~mask, mask))
+    assert np.array_equal(logits, paper.logits(image, Prompt(mask)))
 
 
 def test_a_plan_refuses_what_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NSEG_SCRIBBLES", str(tmp_path))
-    plan = measure.plan(tmp_path, tmp_path, strokes=["plain"])
-    assert plan.kinds == measure.KINDS
+    plan = judge.plan(tmp_path, tmp_path, strokes=["plain"])
+    assert plan.kinds == judge.KINDS
     assert plan.strokes == ("plain",)
     assert plan.scribbles == tmp_path
     with pytest.raises(ValueError, match="unknown kind of prompt 'scrawl'; one of: erode"):
-        measure.plan(tmp_path, tmp_path, kinds=["scrawl"])
+        judge.plan(tmp_path, tmp_path, kinds=["scrawl"])
     with pytest.raises(ValueError, match="unknown way to draw corrections 'clicks'"):
-        measure.plan(tmp_path, tmp_path, strokes=["clicks"])
+        judge.plan(tmp_path, tmp_path, strokes=["clicks"])
 
 
 def test_the_command_measures_and_writes_tables(

@@ -19,6 +19,7 @@ from nseg_lib.data.images import rescale
 from nseg_lib.evaluation.metrics import iou
 from nseg_lib.networks.inputs import CHANNELS, network_input
 from nseg_lib.networks.weights import PRETRAINED, checkpoint_file, save_weights
+from nseg_lib.prompt import Prompt
 from nseg_lib.sample import make_sample
 
 rng = np.random.default_rng(0)
@@ -78,7 +79,7 @@ def test_refine_gives_a_mask_of_the_pictures_size(checkpoint: Path) -> None:
     mask = refiner.refine(IMAGE, STROKE)
     assert mask.dtype == np.bool_
     assert mask.shape == (45, 61)
-    probability = 1 / (1 + np.exp(-refiner.logits(IMAGE, STROKE).astype(float)))
+    probability = 1 / (1 + np.exp(-refiner.logits(IMAGE, Prompt(STROKE)).astype(float)))
     assert np.array_equal(mask, probability > 0.5)
 
 
@@ -150,13 +151,13 @@ def test_broken_weights_are_no_empty_mask(name: str) -> None:
     refiner = Refiner.from_pretrained(name)
     with torch.no_grad():
         next(refiner.network.parameters()).fill_(torch.nan)
-    for ask in (refiner.logits, refiner.refine, refiner.enlarged_logits):
+    for scale in (None, 1.0):
         with pytest.raises(ValueError, match=f"{name}: its answer is not finite"):
-            ask(IMAGE, STROKE)
+            refiner.refine(IMAGE, STROKE, scale=scale)
 
 
 def test_correcting_needs_an_object_stroke_too() -> None:
-    with pytest.raises(ValueError, match="an object stroke is always needed, also to take"):
+    with pytest.raises(ValueError, match="brush over the object first, also to take a part"):
         Refiner.from_pretrained().refine(IMAGE, STROKE & False, background=STROKE, mask=~STROKE)
 
 
@@ -197,11 +198,13 @@ def test_a_network_asked_at_another_scale_answers_at_the_picture_s_size():
     image = np.random.default_rng(0).integers(0, 255, (61, 80, 3), np.uint8)
     stroke = np.zeros((61, 80), bool)
     stroke[30, 20:60] = True  # half a pixel wide at that scale
-    logits = refiner.enlarged_logits(image, stroke)
+    logits = refiner.logits(image, Prompt(stroke))
     assert (logits.shape, logits.dtype) == ((61, 80), np.float32)
-    assert not np.allclose(logits, refiner.logits(image, stroke), atol=0.1)
-    assert (refiner.enlarged_logits(image, stroke, 1.0) == refiner.logits(image, stroke)).all()
+    native = refiner.logits(image, Prompt(stroke), 1)
+    assert not np.allclose(logits, native, atol=0.1)
+    assert (native == refiner.predictor.logits(image, Prompt(stroke))).all()
+    assert (refiner.refine(image, stroke, scale=1) == (native > 0)).all()
+    assert (refiner.refine(image, stroke) == (logits > 0)).all(), "as it was trained"
     for scale in (0, -1, 2, float("nan")):
         with pytest.raises(ValueError, match="scale must be above 0 and at most 1"):
-            refiner.enlarged_logits(image, stroke, scale)
-    assert (refiner.refine(image, stroke) == (logits > 0)).all(), "as it was trained"
+            refiner.refine(image, stroke, scale=scale)

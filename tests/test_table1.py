@@ -15,7 +15,8 @@ from nseg_lib import networks as models
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.evaluation.baselines import BASELINES
-from nseg_lib.evaluation.rows import BaselineMethod, evaluate
+from nseg_lib.evaluation.methods import baselines
+from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.evaluation.summary import paired_difference, read_folder
 from reproduction import paper
 from reproduction.artefacts import Table, save_table
@@ -37,7 +38,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / "rows"
     for split in ("val", "test"):
         samples = EvaluationSamples(coco.load_split(root, split))
-        evaluate([BaselineMethod(n) for n in BASELINES], samples, folder / "baselines.csv")
+        evaluate(baselines(), samples, folder / "baselines.csv")
     lines = (folder / "baselines.csv").read_text().splitlines(keepends=True)
     renamed = [line.replace("dilation,,", f"{MODEL},42,") for line in lines if "dilation" in line]
     (folder / f"{MODEL}_seed42.csv").write_text("".join([lines[0], *renamed]))

@@ -15,8 +15,8 @@ from nseg_lib import config
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import fingerprint
 from nseg_lib.data.frozen import EvaluationSamples, Sample
-from nseg_lib.evaluation import rows as evaluation
-from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.methods import Method, baselines
+from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.files import sha256
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.provenance import portable_path
@@ -142,12 +142,11 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     scale = next((refiner.scale for refiner in refiners.values()), 1.0)
     for name in (name for name in coco.find_splits(Path(data)) if name in {"val", "test"}):
         samples = EvaluationSamples(coco.load_split(Path(data), name), scale=scale)
-        baselines = [evaluation.BaselineMethod(method, scale) for method in BASELINES]
-        evaluation.evaluate(baselines, samples, folder / "baselines.csv", progress=False)
+        evaluate(baselines(scale), samples, folder / "baselines.csv", progress=False)
         for run, refiner in refiners.items():
-            method = evaluation.ModelMethod(refiner, run.model, run.seed)
+            method = Method(run.model, refiner.predictor, run.seed)
             path = folder / f"{run.model}_seed{run.seed}.csv"
-            evaluation.evaluate([method], samples, path, progress=False)
+            evaluate([method], samples, path, progress=False)
     return folder
 
 

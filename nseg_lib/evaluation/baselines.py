@@ -1,17 +1,16 @@
 """What a network has to beat: the stroke itself, and classical ways to refine it.
 
-Every baseline is a function (image uint8 H×W×3 RGB, stroke bool H×W) → mask bool H×W, without a
-trained weight. Their few parameters were fixed before anything was measured and are the same for
-every picture and every table. They are in pixels of a picture at native size; ``scale`` says
-how much smaller the picture at hand is (.5 at half resolution), and they shrink with it.
-
-The seeded ones, at the end of the file, know strokes on the background too, and lines from
-coarse masks. How GrabCut starts was chosen on the validation split.
+Two families, without a trained weight. :data:`BASELINES` refine a coarse mask, as the paper's
+strokes are, in a ring round it. :data:`SEEDED` know lines and strokes on the background too; how
+their GrabCut starts was chosen on the validation split. Their few parameters were fixed before
+anything was measured and are the same for every picture and every table. They are in pixels of a
+picture at native size, and shrink with ``scale``.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from skimage.segmentation import random_walker as walk
 from skimage.segmentation import watershed as flood
 
-from nseg_lib.arrays import Image, Mask
-from nseg_lib.networks.inputs import check_image_and_stroke
+from nseg_lib.arrays import Image, Logits, Mask
+from nseg_lib.prompt import Prompt
 
 DILATION_RADIUS = 4
 """Pixels that :func:`dilation` adds on every side."""
@@ -33,42 +32,49 @@ CORE_DEPTH = 3
 
 GRABCUT_ITERATIONS = 5
 
+SURE = 10.0
+"""A baseline knows no probability: its logits are this on its mask and the negative elsewhere, so
+that every threshold in use gives the same mask."""
 
-class Baseline(Protocol):
-    """What every baseline is.
+Segment = Callable[[Image, Prompt, float], Mask]
+"""What every function of this module is: picture, prompt and the picture's size relative to its
+native size → bool H×W, a new array. Picture and prompt are checked by :class:`Baseline`."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classical method as a :class:`nseg_lib.prompt.Predictor`.
 
     Args:
-        image: uint8 H×W×3, RGB.
-        stroke: bool H×W, with at least one pixel.
-        scale: size of the picture relative to its native size.
-
-    Returns:
-        bool H×W, the refined mask; a new array.
-
-    Raises:
-        TypeError: a wrong dtype or something that is no array.
-        ValueError: a wrong shape, or an empty stroke.
+        segment: a value of :data:`BASELINES` or :data:`SEEDED`.
+        scale: size of the pictures relative to their native size.
     """
 
-    def __call__(self, image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask: ...
+    segment: Segment
+    scale: float = 1.0
+
+    def logits(self, image: Image, prompt: Prompt) -> Logits:
+        """Plus or minus :data:`SURE`, float32 H×W.
+
+        Raises:
+            TypeError, ValueError: as :meth:`nseg_lib.prompt.Prompt.check`.
+        """
+        prompt.check(image)
+        mask = self.segment(image, prompt, self.scale)
+        return np.where(mask, SURE, -SURE).astype(np.float32)
 
 
-def identity(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
-    """The stroke, unchanged: what every method is judged against.
-
-    The paper reports no such row. ``scale`` has no effect.
-    """
-    check_image_and_stroke(image, stroke)
-    return stroke.copy()
+def identity(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
+    """The stroke, unchanged: what every method is judged against. The paper has no such row."""
+    return prompt.object.copy()
 
 
-def dilation(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
+def dilation(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """The stroke grown by a disc of 4 px: what is gained by knowing that strokes fall short."""
-    check_image_and_stroke(image, stroke)
-    return _grown(stroke, DILATION_RADIUS * scale)
+    return _grown(prompt.object, DILATION_RADIUS * scale)
 
 
-def grabcut(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
+def grabcut(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """GrabCut in a ring of 15 px round the stroke.
 
     Two mixtures of Gaussians model the colours of object and background, a graph cut separates
@@ -79,7 +85,7 @@ def grabcut(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
 
     Source: Rother et al., "GrabCut", SIGGRAPH 2004, as in OpenCV. Seeded, hence deterministic.
     """
-    check_image_and_stroke(image, stroke)
+    stroke = prompt.object
     trimap = np.full(stroke.shape, cv2.GC_BGD, np.uint8)
     trimap[_grown(stroke, RING * scale)] = cv2.GC_PR_BGD
     trimap[stroke] = cv2.GC_PR_FGD
@@ -88,7 +94,7 @@ def grabcut(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
     return stroke.copy() if cut is None else cut
 
 
-def watershed(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
+def watershed(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """Watershed of the picture's gradient between the stroke and the outside of a 15 px ring.
 
     The stroke less 3 px and everything beyond the ring are flooded from; they meet on the
@@ -97,20 +103,20 @@ def watershed(image: Image, stroke: Mask, *, scale: float = 1.0) -> Mask:
     Source: Beucher and Meyer, "The morphological approach to segmentation", 1993, as in
     scikit-image; the gradient is the 3x3 Sobel magnitude of the luma.
     """
-    check_image_and_stroke(image, stroke)
+    stroke = prompt.object
     outside = ~_grown(stroke, RING * scale)
     if not outside.any():
         return stroke.copy()
     return _flooded(image, _core(stroke, scale), outside)
 
 
-BASELINES: dict[str, Baseline] = {
+BASELINES: dict[str, Segment] = {
     "identity": identity,
     "dilation": dilation,
     "grabcut": grabcut,
     "watershed": watershed,
 }
-"""The baselines by name, in the order of every table."""
+"""Baselines for coarse masks by name, in the order of every table."""
 
 
 def _grown(stroke: Mask, radius: float) -> Mask:
@@ -148,7 +154,7 @@ def _flooded(image: Image, inside: Mask, outside: Mask) -> Mask:
     return np.asarray(flood(gradient, inside + 2 * outside.astype(np.int32)) == 1)
 
 
-# --- from strokes on the object and on the background ---------------------------------------------
+# --- from lines, and strokes on the background ----------------------------------------------------
 
 COARSE_DEPTH = 0.2
 """A stroke is a coarse mask, not a line, where its deepest pixel is at least so far from its edge,
@@ -165,27 +171,6 @@ WALKER_BETA = 130.0
 """Penalty of the random walker on steps between different colours: scikit-image's default."""
 
 
-class SeededBaseline(Protocol):
-    """What every seeded baseline is.
-
-    Args:
-        image: uint8 H×W×3, RGB.
-        stroke: bool H×W, the strokes on the object, with at least one pixel.
-        background: bool H×W, the strokes on the background, perhaps none.
-        mask: bool H×W, the answer before the last stroke.
-
-    Returns:
-        bool H×W, a new array.
-
-    Raises:
-        TypeError, ValueError: as for :class:`Baseline`.
-    """
-
-    def __call__(
-        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
-    ) -> Mask: ...
-
-
 def is_coarse_mask(stroke: Mask) -> bool:
     """Whether a stroke nearly is the mask, as the paper's, and not a line; see COARSE_DEPTH."""
     padded = np.pad(stroke, 1).astype(np.uint8)
@@ -195,12 +180,7 @@ def is_coarse_mask(stroke: Mask) -> bool:
     return bool(depth >= COARSE_DEPTH * np.sqrt(area) and area >= COARSE_FILL * width * height)
 
 
-def seeded_identity(image: Image, stroke: Mask, background: Mask, mask: Mask | None = None) -> Mask:
-    """The strokes on the object, unchanged."""
-    return identity(image, stroke)
-
-
-def seeded_grabcut(image: Image, stroke: Mask, background: Mask, mask: Mask | None = None) -> Mask:
+def seeded_grabcut(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """GrabCut with the strokes as its sure pixels.
 
     Elsewhere the last answer says what is probable. Without one a pixel is probably object where
@@ -208,10 +188,10 @@ def seeded_grabcut(image: Image, stroke: Mask, background: Mask, mask: Mask | No
     box, grown by half its size on each side. A coarse mask without strokes on the background is
     refined in its ring, by :func:`grabcut`.
     """
-    check_image_and_stroke(image, stroke)
-    if mask is None and not background.any() and is_coarse_mask(stroke):
-        return grabcut(image, stroke)
-    probable = _near(stroke, background) if mask is None else mask
+    stroke, background, _ = prompt.planes
+    if prompt.mask is None and not background.any() and is_coarse_mask(stroke):
+        return grabcut(image, prompt, scale)
+    probable = _near(stroke, background) if prompt.mask is None else prompt.mask
     trimap = np.where(probable, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[background] = cv2.GC_BGD
     trimap[stroke] = cv2.GC_FGD
@@ -219,24 +199,20 @@ def seeded_grabcut(image: Image, stroke: Mask, background: Mask, mask: Mask | No
     return stroke.copy() if cut is None else cut
 
 
-def seeded_watershed(
-    image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
-) -> Mask:
+def seeded_watershed(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """Watershed from the strokes; without any on the background, from the picture's border too.
 
     A coarse mask without strokes on the background is refined by :func:`watershed`. The last
     answer has no part in it.
     """
-    check_image_and_stroke(image, stroke)
+    stroke, background, _ = prompt.planes
     if not background.any() and is_coarse_mask(stroke):
-        return watershed(image, stroke)
+        return watershed(image, prompt, scale)
     outside = background if background.any() else _border(stroke)
     return _flooded(image, stroke, outside) if outside.any() else stroke.copy()
 
 
-def seeded_random_walker(
-    image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
-) -> Mask:
+def seeded_random_walker(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """The label whose strokes a random walker, shy of edges in colour, reaches first.
 
     On the picture shrunk to :data:`WALKER_SIDE`; the probability is enlarged again and cut at .5.
@@ -246,19 +222,18 @@ def seeded_random_walker(
 
     Source: Grady, "Random walks for image segmentation", PAMI 2006, as in scikit-image.
     """
-    check_image_and_stroke(image, stroke)
+    stroke, background, _ = prompt.planes
     inside, outside = stroke, background
     if not background.any():
         coarse = is_coarse_mask(stroke)
-        inside = _core(stroke, 1.0) if coarse else stroke
-        outside = ~_grown(stroke, RING) if coarse else _border(stroke)
+        inside = _core(stroke, scale) if coarse else stroke
+        outside = ~_grown(stroke, RING * scale) if coarse else _border(stroke)
     height, width = stroke.shape
-    scale = min(1.0, WALKER_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    labels = np.zeros(size[::-1], np.int32)
-    labels[_shrunk(outside, size)] = 2
-    labels[_shrunk(inside, size)] = 1
+    shrinking = min(1.0, WALKER_SIDE / max(height, width))
+    size = max(1, round(width * shrinking)), max(1, round(height * shrinking))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    seeds, around, _ = Prompt(inside, outside).shrunk(size).planes
+    labels = np.where(seeds, 1, np.where(around, 2, 0)).astype(np.int32)
     if not (labels == 2).any() or not small.std():
         return stroke.copy()
     reached = walk(
@@ -293,16 +268,10 @@ def _border(stroke: Mask) -> Mask:
     return border & ~_grown(stroke, RING)
 
 
-def _shrunk(seeds: Mask, size: tuple[int, int]) -> Mask:
-    """Seeds on a smaller picture: pixels half covered, or the most covered where none is."""
-    share = cv2.resize(seeds.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return (share > 0) & (share >= min(0.5, float(share.max())))
-
-
-SEEDED: dict[str, SeededBaseline] = {
-    "identity": seeded_identity,
+SEEDED: dict[str, Segment] = {
+    "identity": identity,
     "grabcut": seeded_grabcut,
     "watershed": seeded_watershed,
     "random_walker": seeded_random_walker,
 }
-"""The seeded baselines by name, in the order of every table."""
+"""Baselines for any strokes by name, in the order of every table."""

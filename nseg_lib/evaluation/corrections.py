@@ -1,12 +1,8 @@
-"""How interactive refiners are measured: one answer to a frozen prompt, or stroke after stroke.
+"""Stroke after stroke: how well a method is corrected, as the field measures it.
 
-``one_answer``
-    Every kind of prompt in :mod:`.prompts`, one prediction each, all metrics: rows as in
-    :mod:`nseg_lib.evaluation.rows`, with the kind as their ``recipe``.
-``corrections``
-    The first stroke is drawn where the empty mask is wrong, each further one where the last
-    answer is. IoU after every stroke; its summary is NoC@q, the number of strokes until the IoU
-    first reaches q, :data:`MAX_STROKES` where it never does, as in the field's benchmarks.
+The first stroke is drawn where the empty mask is wrong, each further one where the last answer is.
+The summary of the IoU after every stroke is NoC@q, the number of strokes until the IoU first
+reaches q, :data:`MAX_STROKES` where it never does, as in the field's benchmarks.
 
 Source: Sofiiuk et al., "Reviving iterative training with mask guidance for interactive
 segmentation", 2021 (RITM), section 5, with strokes in place of clicks.
@@ -14,12 +10,8 @@ segmentation", 2021 (RITM), section 5, with strokes in place of clicks.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +21,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from rich.progress import track
 
-from nseg_lib import files, provenance
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data import coco
-from nseg_lib.data import frozen as prompts
+from nseg_lib.data import coco, frozen
 from nseg_lib.data.frozen import EVALUATION_SEED
-from nseg_lib.evaluation.methods import InteractiveMethod
+from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import boundary_iou, iou
-from nseg_lib.evaluation.rows import evaluate
+from nseg_lib.files import write_atomic
+from nseg_lib.prompt import Predictor, Prompt
 from nseg_lib.strokes import plain
 from nseg_lib.strokes.drawing import Drawn
 from nseg_lib.strokes.people import draw_correction
@@ -72,7 +63,7 @@ CORRECTION_COLUMNS = (
 _ORDER = ["method", "seed", "split", "strokes", "image_id", "annotation_id", "round"]
 
 Correction = Callable[[Mask, Mask, Generator], Drawn]
-
+"""(truth, answer, generator) → a stroke where the answer is wrong."""
 
 CORRECTIONS: dict[str, Correction] = {
     "plain": plain.plain_correction,
@@ -81,41 +72,8 @@ CORRECTIONS: dict[str, Correction] = {
 """The ways to draw a correction: straight lines that no training uses, or the trainer's own."""
 
 
-@dataclass(frozen=True)
-class _OneAnswer:
-    """An interactive method as :func:`nseg_lib.evaluation.rows.evaluate` asks for it."""
-
-    method: InteractiveMethod
-
-    @property
-    def name(self) -> str:
-        return self.method.name
-
-    @property
-    def seed(self) -> int | None:
-        return self.method.seed
-
-    def predict(
-        self, image: Image, stroke: Mask, background: Mask | None = None
-    ) -> Mapping[str, Mask]:
-        drawn = np.zeros_like(stroke) if background is None else background
-        return {"mask": self.method.predict(image, stroke, drawn)}
-
-
-def one_answer(
-    method: InteractiveMethod,
-    samples: Iterator[prompts.PromptSample],
-    rows_csv: Path,
-    *,
-    total: int | None = None,
-    progress: bool = True,
-) -> Path:
-    """Judge one answer to each prompt; resumable, see :func:`nseg_lib.evaluation.rows.evaluate`."""
-    return evaluate([_OneAnswer(method)], samples, rows_csv, total=total, progress=progress)
-
-
 def correct(
-    method: InteractiveMethod,
+    predictor: Predictor,
     image: Image,
     mask: Mask,
     correction: Correction,
@@ -124,33 +82,42 @@ def correct(
 ) -> Iterator[tuple[Drawn, Mask, float]]:
     """Draw strokes one by one, each where the last answer is wrong.
 
-    A later stroke covers earlier ones. It ends after :data:`CURVE` strokes or more, where the
-    highest of :data:`TARGETS` is reached; where nothing is left to correct; or after ``rounds``.
+    It ends after :data:`CURVE` strokes or more, where the highest of :data:`TARGETS` is reached;
+    where nothing is left to correct; or after ``rounds``.
 
     Args:
+        predictor: is asked after every stroke, with all strokes so far and its last answer.
+        image: uint8 H×W×3, RGB.
+        mask: bool H×W, the truth.
+        correction: draws a stroke where an answer is wrong.
         generator: round (from 1) → the random generator of its stroke.
+        rounds: strokes at most.
 
     Yields:
         The stroke just drawn, the answer to all strokes so far, and seconds that it took.
     """
-    answer: Mask | None = None
-    brushed, background = np.zeros_like(mask), np.zeros_like(mask)
+    nothing = np.zeros_like(mask)
+    prompt, answer = Prompt(nothing, nothing), nothing
     for number in range(1, rounds + 1):
-        last = np.zeros_like(mask) if answer is None else answer
-        drawn = correction(mask, last, generator(number))
+        drawn = correction(mask, answer, generator(number))
         if not (drawn.object.any() or drawn.background.any()):
             return
-        brushed = (brushed & ~drawn.background) | drawn.object
-        background = (background & ~drawn.object) | drawn.background
+        # A later stroke covers earlier ones.
+        stroke, background, _ = prompt.planes
+        prompt = Prompt(
+            (stroke & ~drawn.background) | drawn.object,
+            (background & ~drawn.object) | drawn.background,
+            None if number == 1 else answer,
+        )
         start = time.perf_counter()
-        answer = method.predict(image, brushed, background, answer)
+        answer = predictor.logits(image, prompt) > 0
         yield drawn, answer, time.perf_counter() - start
         if number >= CURVE and iou(answer, mask) >= max(TARGETS):
             return
 
 
 def corrections(
-    method: InteractiveMethod,
+    method: Method,
     split: coco.Split,
     rows_csv: Path,
     *,
@@ -178,62 +145,36 @@ def corrections(
     ids = [i for i in sorted(split.annotations) if split.annotations[i]][:pictures]
     wanted = [(i, way) for i in ids for way in strokes if (way, i) not in done]
     for image_id, way in track(wanted, "correcting", disable=not progress):
-        mask = prompts.object_mask(split, image_id)
-        if mask.any():
-            rows += _rounds(method, split, image_id, mask, way, seed)
-            _write(rows_csv, rows)
+        mask = frozen.object_mask(split, image_id)
+        if not mask.any():
+            continue
+
+        def generator(number: int, way: str = way, image_id: int = image_id) -> Generator:
+            return frozen.generator(f"correction {way}", seed, image_id, number)
+
+        image, draw = split.read_image(image_id), CORRECTIONS[way]
+        game = correct(method.predictor, image, mask, draw, generator)
+        rows += [
+            {
+                "method": method.name,
+                "seed": method.seed,
+                "split": split.name,
+                "strokes": way,
+                "image_id": image_id,
+                "annotation_id": coco.largest_annotation(split.annotations[image_id])["id"],
+                "round": number,
+                "kind": "object" if drawn.object.any() else "background",
+                "object_area": int(mask.sum()),
+                "stroke_area": int(drawn.object.sum() + drawn.background.sum()),
+                "iou": iou(answer, mask),
+                "boundary_iou": boundary_iou(answer, mask),
+                "seconds": round(seconds, 6),
+            }
+            for number, (drawn, answer, seconds) in enumerate(game, 1)
+        ]
+        table = pd.DataFrame(rows, columns=list(CORRECTION_COLUMNS)).sort_values(_ORDER)
+        write_atomic(rows_csv, table.to_csv(index=False, lineterminator="\n"))
     return rows_csv
-
-
-def _rounds(
-    method: InteractiveMethod, split: coco.Split, image_id: int, mask: Mask, way: str, seed: int
-) -> list[dict[str, Any]]:
-    """The rows of one picture."""
-
-    def generator(number: int) -> Generator:
-        return prompts.generator(f"correction {way}", seed, image_id, number)
-
-    session = correct(method, split.read_image(image_id), mask, CORRECTIONS[way], generator)
-    return [
-        {
-            "method": method.name,
-            "seed": method.seed,
-            "split": split.name,
-            "strokes": way,
-            "image_id": image_id,
-            "annotation_id": coco.largest_annotation(split.annotations[image_id])["id"],
-            "round": number,
-            "kind": "object" if drawn.object.any() else "background",
-            "object_area": int(mask.sum()),
-            "stroke_area": int(drawn.object.sum() + drawn.background.sum()),
-            "iou": iou(answer, mask),
-            "boundary_iou": boundary_iou(answer, mask),
-            "seconds": round(seconds, 6),
-        }
-        for number, (drawn, answer, seconds) in enumerate(session, 1)
-    ]
-
-
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    frame = pd.DataFrame(rows, columns=list(CORRECTION_COLUMNS)).sort_values(_ORDER)
-    buffer = io.StringIO(newline="")
-    frame.to_csv(buffer, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-    files.write_atomic(path, buffer.getvalue())
-
-
-def note(
-    rows_csv: Path, config: Any, inputs: Sequence[str | Path], seconds: float, **extra: Any
-) -> None:
-    """Write the sidecar of a file of rows, with the file's hash among its ``products``.
-
-    A sidecar that holds this hash already is of these very rows, and stays as it is.
-    """
-    digest = files.sha256(rows_csv)
-    sidecar = rows_csv.with_name(f"{rows_csv.name}.json")
-    known = json.loads(sidecar.read_bytes()).get("products", {}) if sidecar.exists() else {}
-    if digest not in known.values():
-        products = {provenance.portable_path(rows_csv): digest}
-        provenance.write_sidecar(rows_csv, config, inputs, seconds, products=products, **extra)
 
 
 def read_corrections(rows_csv: str | Path) -> pd.DataFrame:

@@ -1,22 +1,43 @@
-"""Networks and baselines on a data set's splits → ``results.csv`` and a table per split."""
+"""Methods on a data set → files of rows, which grow and are never recomputed, and their tables.
+
+:func:`judge` is ``nseg evaluate``: the paper's networks and baselines on coarse masks.
+:func:`measure_all` is ``nseg evaluate-refiner``: methods that know any strokes, on every kind of
+prompt and corrected stroke by stroke. Both go on where they were stopped.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nseg_lib import files, provenance
+import pandas as pd
+
+from nseg_lib import provenance
 from nseg_lib.config import ConfigError
-from nseg_lib.data import coco
-from nseg_lib.data.frozen import EvaluationSamples
-from nseg_lib.evaluation import tables
-from nseg_lib.evaluation.baselines import BASELINES
-from nseg_lib.evaluation.rows import BaselineMethod, Method, ModelMethod, evaluate
+from nseg_lib.data import coco, frozen
+from nseg_lib.data.frozen import EvaluationSamples, PromptSample
+from nseg_lib.evaluation import methods, refiner_tables, tables
+from nseg_lib.evaluation.corrections import CORRECTIONS, corrections
+from nseg_lib.evaluation.methods import Method
+from nseg_lib.evaluation.rows import RowsOf, claim, evaluate, note
+from nseg_lib.evaluation.stroke_habits import SCRIBBLES
 from nseg_lib.evaluation.summary import read_results, summarise
+from nseg_lib.files import sha256, write_atomic
 from nseg_lib.networks.weights import checkpoint_file
 from nseg_lib.refine import Refiner
+from nseg_lib.strokes.recipes import RECIPES
+
+KINDS = (
+    *RECIPES, "sparse", "sparse_object", "dense", "plain_sparse", "plain_object",
+)  # fmt: skip
+"""Kinds of prompt that are measured unless others are asked for."""
+
+CORRECTED = 60
+"""Pictures that are corrected stroke by stroke."""
 
 
 def judge(
@@ -47,73 +68,183 @@ def judge(
         ValueError: a checkpoint or the data set cannot be used.
     """
     began = time.monotonic()
-    checkpoints = [checkpoint_file(path) for path in checkpoints]
-    refiners = [Refiner.load(path) for path in checkpoints]
+    files = [checkpoint_file(path) for path in checkpoints]
+    refiners = [Refiner.load(path) for path in files]
     scales = sorted({r.scale for r in refiners}) or [1.0]
     if scale is None and len(scales) > 1:
         raise ConfigError(f"the checkpoints were trained at scales {scales}; choose one (--scale)")
-    at = scales[0] if scale is None else scale
-    methods: list[Method] = [BaselineMethod(name, at) for name in BASELINES]
-    methods += [ModelMethod(r, r.config.name, r.config.training.seed) for r in refiners]
+    scale = scales[0] if scale is None else scale
+    networks = [methods.trained(r, path) for r, path in zip(refiners, files, strict=True)]
     found = coco.find_splits(data)
     splits = [n for n in ("val", "test") if n in found] if splits is None else splits
     if not splits:
         there = ", ".join(found) or "none"
         raise coco.DataError(f"{data}: no split val or test (there: {there}); choose one (--split)")
-    samples = {n: EvaluationSamples(coco.load_split(data, n), recipe, at) for n in splits}
-    dropped = {name: len(s.dropped) for name, s in samples.items()}
-    inputs = [*checkpoints, *(found[name] for name in splits)]
+    samples = {n: EvaluationSamples(coco.load_split(data, n), recipe, scale) for n in splits}
+
+    # What the rows are of is noted before the first is written: a call may be cut off at any time.
     results = out / "results.csv"
-    rows_of: dict[str, str | None] = {f"split {name}": files.sha256(found[name]) for name in splits}
-    for path, r in zip(checkpoints, refiners, strict=True):
-        rows_of[f"{r.config.name}, seed {r.config.training.seed}"] = files.sha256(path)
-    rows_of = claim(results, rows_of, at)
-    settings = {"splits": list(splits), "scale": at, "recipe": recipe, "dropped": dropped}
-    settings["rows_of"] = rows_of
+    rows_of: RowsOf = {f"split {name}": sha256(found[name]) for name in splits}
+    rows_of |= {f"{m.name}, seed {m.seed}": sha256(p) for m, p in zip(networks, files, strict=True)}
+    settings = {
+        "splits": list(splits),
+        "scale": scale,
+        "recipe": recipe,
+        "dropped": {name: len(s.dropped) for name, s in samples.items()},
+        "rows_of": claim(results, rows_of, scale),
+    }
+    inputs = [*files, *(found[name] for name in splits)]
     out.mkdir(parents=True, exist_ok=True)
     provenance.write_sidecar(results, settings, inputs, 0)
     for name in splits:
-        evaluate(methods, samples[name], results, progress=progress)
+        judged = [*methods.baselines(scale), *networks]
+        evaluate(judged, samples[name], results, progress=progress)
+
+    # The tables are made of the file of rows alone.
     frame = read_results(results)
     written = []
     for name in splits:
         summary = summarise(frame, split=name, recipe=recipe)
         table = out / f"table_{name}.md"
-        files.write_atomic(table.with_suffix(".csv"), tables.to_csv(summary))
-        files.write_atomic(table, tables.to_markdown(summary))
+        write_atomic(table.with_suffix(".csv"), tables.to_csv(summary))
+        write_atomic(table, tables.to_markdown(summary))
         provenance.write_sidecar(table, settings, [results], time.monotonic() - began)
         written.append(table)
     provenance.write_sidecar(results, settings, inputs, time.monotonic() - began)
     return written
 
 
-def claim(
-    rows: Path, rows_of: Mapping[str, str | None], scale: float | None = None
-) -> dict[str, str | None]:
-    """Refuse to add to rows of another network or other data under the same name.
+# --- any strokes ----------------------------------------------------------------------------------
 
-    Args:
-        rows: a file of rows; the ``config`` of its sidecar has ``rows_of``, perhaps ``scale``.
-        rows_of: split or method → SHA-256 of its file, ``None`` for a method without one.
-        scale: of the pictures, where rows of two scales could meet.
 
-    Returns:
-        The same of all rows, those that are there already included. Empty for rows that are there
-        without such a note: they are taken as they are, and no note is made up.
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, on which data."""
+
+    data: Path
+    out: Path
+    """``rows/METHOD.csv`` in it has one answer to each prompt, ``corrections/METHOD.csv`` one row
+    per stroke."""
+    split: str = "test"
+    kinds: tuple[str, ...] = KINDS
+    """Of prompts, of :data:`nseg_lib.data.frozen.KINDS`."""
+    strokes: tuple[str, ...] = tuple(CORRECTIONS)
+    """Ways to draw corrections, of :data:`nseg_lib.evaluation.corrections.CORRECTIONS`."""
+    pictures: int | None = None
+    """Only so many of the split, the first by id; for rehearsals."""
+    corrected: int = CORRECTED
+    """Pictures that are corrected; 0 for none."""
+    scribbles: Path | None = None
+    """Folder of the strokes that people drew; none: they are left out."""
+
+
+def plan(
+    data: Path,
+    out: Path,
+    split: str = "test",
+    *,
+    kinds: Sequence[str] | None = None,
+    strokes: Sequence[str] | None = None,
+    pictures: int | None = None,
+    corrected: int = CORRECTED,
+) -> Plan:
+    """A plan with its defaults where nothing else is asked for.
 
     Raises:
-        ConfigError: the rows are of another file, or at another scale.
+        ValueError: an unknown kind of prompt or way to draw corrections.
     """
-    if not rows.exists():
-        return dict(rows_of)
-    sidecar = rows.with_name(f"{rows.name}.json")
-    before = (json.loads(sidecar.read_bytes())["config"] or {}) if sidecar.exists() else {}
-    known: dict[str, str | None] = before.get("rows_of", {})
-    other = [name for name, digest in rows_of.items() if known.get(name, digest) != digest]
-    if before.get("scale", scale) != scale:
-        was = f"rows at scale {before['scale']}, not {scale}"
-    elif other:
-        was = f"rows of another {other[0]}"
-    else:
-        return {**known, **rows_of} if known else {}
-    raise ConfigError(f"{rows}: holds {was}; delete it or choose another folder (--out)")
+    for what, given, allowed in (
+        ("kind of prompt", kinds, frozen.KINDS),
+        ("way to draw corrections", strokes, CORRECTIONS),
+    ):
+        unknown = [name for name in given or () if name not in allowed]
+        if unknown:
+            raise ValueError(f"unknown {what} '{unknown[0]}'; one of: {', '.join(allowed)}")
+    ways = tuple(strokes or CORRECTIONS)
+    folder = os.environ.get(SCRIBBLES)
+    scribbles = Path(folder) if folder else None
+    return Plan(data, out, split, tuple(kinds or KINDS), ways, pictures, corrected, scribbles)
+
+
+def measure_all(methods: Sequence[Method], plan: Plan, *, progress: bool = True) -> list[Path]:
+    """Measure each method, then write tables and figure of all rows that ``plan.out`` holds.
+
+    Raises:
+        ValueError: as :func:`measure`, or there are no rows of identity, which every table needs,
+            and it is not among the methods; nothing is measured then.
+    """
+    coco.choose_split(plan.data, plan.split)
+    if all(method.name != "identity" for method in methods):
+        refiner_tables.check_identity(plan.out)
+    for method in methods:
+        _claims(method, plan)
+    for method in methods:
+        measure(method, plan, progress=progress)
+    return refiner_tables.write(plan.out)
+
+
+def measure(method: Method, plan: Plan, *, progress: bool = True) -> tuple[Path, ...]:
+    """Fill both files of one method, with a sidecar of provenance each.
+
+    Rows are known by the method's name. A call that adds none leaves a sidecar as it is.
+
+    Raises:
+        ConfigError: there are rows of other weights or other data under this name.
+        ValueError, coco.DataError: data, a kind or a file of rows cannot be used.
+    """
+    split = coco.load_split(plan.data, plan.split)
+    claims = _claims(method, plan)
+    if not plan.corrected:
+        claims.popitem()
+    for file, rows_of in claims.items():
+        start = time.monotonic()
+        settings = {"method": method.name, "seed": method.seed, "rows_of": rows_of}
+        # The weights are no input where nobody knows whether all rows are of them.
+        inputs = [coco.find_splits(plan.data)[plan.split]]
+        inputs += [method.weights] if method.weights and method.name in rows_of else []
+        if not file.exists():  # noted before the first row: a call may be cut off at any time
+            provenance.write_sidecar(file, settings, inputs, 0)
+        if file.parent.name == "rows":
+            prompts = [frozen.freeze_prompts(split, kind).prompts for kind in plan.kinds]
+            total = sum(len(list(of_kind)[: plan.pictures]) for of_kind in prompts)
+            evaluate(
+                [method], _samples(plan, split), file,
+                released_rule=False, total=total, progress=progress,
+            )  # fmt: skip
+        else:
+            count = min(plan.corrected, plan.pictures or plan.corrected)
+            corrections(
+                method, split, file, strokes=plan.strokes, pictures=count, progress=progress
+            )
+        # What the file holds by now, whatever this call added.
+        frame = pd.read_csv(file)
+        kind = "recipe" if "recipe" in frame else "strokes"
+        once = frame.drop_duplicates(["split", kind, "image_id"])
+        objects = Counter(zip(once["split"], once[kind], strict=True))
+        held = [k for s, k in sorted(objects) if s == split.name and k in frozen.KINDS]
+        drawn = [frozen.freeze_prompts(split, k) for k in held]
+        note(
+            file,
+            settings,
+            [*inputs, *(f.path for f in drawn)],
+            time.monotonic() - start,
+            objects={f"{s}, {k}": n for (s, k), n in sorted(objects.items())},
+            dropped={f.kind: len(f.dropped) for f in drawn if f.dropped},
+        )
+    return tuple(claims)
+
+
+def _samples(plan: Plan, split: coco.Split) -> Iterator[PromptSample]:
+    yield from frozen.prompt_samples(split, plan.kinds, pictures=plan.pictures)
+    if plan.scribbles is not None:
+        yield from frozen.human_samples(plan.scribbles, plan.pictures)
+
+
+def _claims(method: Method, plan: Plan) -> dict[Path, RowsOf]:
+    """A method's two files of rows, each with the weights and the data that its rows are of."""
+    rows_of: RowsOf = {
+        method.name: sha256(method.weights) if method.weights else None,
+        f"split {plan.split}": sha256(coco.find_splits(plan.data)[plan.split]),
+    }
+    files = (plan.out / folder / f"{method.name}.csv" for folder in ("rows", "corrections"))
+    return {file: claim(file, rows_of) for file in files}

@@ -1,112 +1,66 @@
-"""Whatever turns strokes into a mask, behind one call, so that all are measured alike."""
+"""What is judged: predictors under the names that their rows go by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
-from nseg_lib.arrays import Image, Mask
-from nseg_lib.evaluation.baselines import SEEDED
-from nseg_lib.networks.weights import PRETRAINED, shipped
+from nseg_lib.evaluation.baselines import BASELINES, SEEDED, Baseline
+from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
+from nseg_lib.prompt import Predictor
 
-
-class InteractiveMethod(Protocol):
-    """A way to segment an object that somebody drew on, under a name.
-
-    It may also carry ``weights``, the file of its network.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def seed(self) -> int | None:
-        """Of its training, where it was trained."""
-        ...
-
-    def predict(
-        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
-    ) -> Mask:
-        """The object, bool H×W.
-
-        Args:
-            image: uint8 H×W×3, RGB.
-            stroke: bool H×W, all strokes on the object so far, at least one pixel.
-            background: bool H×W, all strokes on the background, perhaps none.
-            mask: bool H×W, the answer before the last stroke, where there is one.
-        """
-        ...
+if TYPE_CHECKING:
+    from nseg_lib.refine import Refiner
 
 
 @dataclass(frozen=True)
-class SeededMethod:
-    """A baseline of :data:`nseg_lib.evaluation.baselines.SEEDED`."""
+class Method:
+    """A predictor under a name."""
 
     name: str
-    seed: None = None
-
-    def __post_init__(self) -> None:
-        if self.name not in SEEDED:
-            raise ValueError(f"unknown baseline '{self.name}'; one of: {', '.join(SEEDED)}")
-
-    def predict(
-        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
-    ) -> Mask:
-        return SEEDED[self.name](image, stroke, background, mask)
-
-
-@dataclass(frozen=True)
-class RefinerMethod:
-    """A :class:`nseg_lib.refine.Refiner`.
-
-    One that does not correct sees the object strokes alone. A network of the paper is asked at
-    the scale that it was trained at, and its logits are enlarged.
-    """
-
-    refiner: Any
-    name: str
+    predictor: Predictor
     seed: int | None = None
-    scale: float = 1.0
+    """Of its training, where it was trained."""
     weights: Path | None = None
+    """The file of its network, where it has one: rows of other weights do not mix with its own."""
 
-    def predict(
-        self, image: Image, stroke: Mask, background: Mask, mask: Mask | None = None
-    ) -> Mask:
-        if getattr(self.refiner, "corrects", False):
-            drawn = background if background.any() else None
-            return self.refiner.refine(image, stroke, drawn, mask)
-        return self.refiner.enlarged_logits(image, stroke, self.scale) > 0
+
+def baselines(scale: float = 1.0) -> list[Method]:
+    """Every baseline for coarse masks, for pictures at this scale."""
+    return [Method(name, Baseline(segment, scale)) for name, segment in BASELINES.items()]
+
+
+def trained(refiner: Refiner, weights: Path | None = None) -> Method:
+    """A network under its configuration's name and seed, asked about pictures as they are."""
+    return Method(refiner.config.name, refiner.predictor, refiner.config.training.seed, weights)
 
 
 def names() -> tuple[str, ...]:
-    """Every method that needs no file: the seeded baselines and the shipped networks."""
-    from nseg_lib.networks.weights import PRETRAINED
-
+    """Every name that :func:`method` knows without a file."""
     return *SEEDED, *PRETRAINED
 
 
-def method(wanted: str) -> InteractiveMethod:
-    """A method by what the command line calls it.
+def method(wanted: str) -> Method:
+    """A method for any strokes, on pictures at native size, by what the command line calls it.
+
+    A network of the paper is asked at the scale that it was trained at.
 
     Args:
-        wanted: a seeded baseline, a network that the package ships, or ``NAME=FILE``, a
-            checkpoint and the name it goes by.
+        wanted: a baseline of :data:`nseg_lib.evaluation.baselines.SEEDED`, a network that the
+            package ships, or ``NAME=FILE``, a checkpoint and the name that it goes by.
 
     Raises:
         ValueError: none of these, or the file is no checkpoint.
     """
-    from nseg_lib import refine
+    from nseg_lib.refine import Refiner
 
     if wanted in SEEDED:
-        return SeededMethod(wanted)
+        return Method(wanted, Baseline(SEEDED[wanted]))
     name, equals, file = wanted.partition("=")
-    if equals:
-        weights = Path(file)
-    elif wanted in PRETRAINED:
-        weights = shipped(wanted)
-    else:
+    if not equals and wanted not in PRETRAINED:
         known = ", ".join(names())
         raise ValueError(f"unknown method '{wanted}'; one of: {known}; or NAME=weights.safetensors")
-    refiner = refine.Refiner.load(weights)
-    return RefinerMethod(refiner, name, refiner.config.training.seed, refiner.scale, weights)
+    weights = checkpoint_file(file or wanted)
+    refiner = Refiner.load(weights)
+    return Method(name, refiner, refiner.config.training.seed, weights)

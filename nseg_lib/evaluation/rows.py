@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import track
 
-from nseg_lib.arrays import Image, Mask
-from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib import provenance
+from nseg_lib.config import ConfigError
+from nseg_lib.data.frozen import Sample
+from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
-from nseg_lib.files import write_atomic
+from nseg_lib.files import sha256, write_atomic
+from nseg_lib.prompt import Prompt
 
 RULES = {"probability": "", "logit": "_logit05"}
 """Threshold → suffix of its metrics' columns. ``probability``: mask where probability > .5.
 ``logit``: where the logit > .5 (probability .62), as the paper's released code has it."""
+
+RowsOf = dict[str, str | None]
+"""What rows are of: split or method → SHA-256 of its file, None for a method without one."""
 
 _KEY = ("method", "seed", "split", "recipe", "image_id", "annotation_id")
 """The columns by which a row is known."""
@@ -48,92 +53,12 @@ COLUMNS = (
 prediction, reading and metrics not included."""
 
 
-class EvaluationSample(Protocol):
-    """One picture, one object in it and one stroke; :class:`nseg_lib.data.frozen.Sample` is one.
-
-    A sample may also carry ``ignore``, bool H×W: the undecided pixels that no metric counts; and
-    ``background``, bool H×W: strokes on the background, which ``predict`` then gets as well.
-    """
-
-    @property
-    def split(self) -> str: ...
-    @property
-    def recipe(self) -> str: ...
-    @property
-    def image_id(self) -> int: ...
-    @property
-    def annotation_id(self) -> int: ...
-    @property
-    def category(self) -> str: ...
-    @property
-    def supercategory(self) -> str: ...
-    @property
-    def image(self) -> Image: ...
-    @property
-    def mask(self) -> Mask: ...
-    @property
-    def stroke(self) -> Mask: ...
-
-
-class Method(Protocol):
-    """Anything that turns a picture and a stroke into a mask, under a name and a seed."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def seed(self) -> int | None: ...
-
-    def predict(self, image: Image, stroke: Mask) -> Mapping[str, Mask]:
-        """``mask`` (probability > .5) and, where it differs, ``mask_logit05`` (logit > .5)."""
-        ...
-
-
-@dataclass(frozen=True)
-class BaselineMethod:
-    """A baseline of ``baselines.BASELINES``; ``scale`` is the pictures' scale."""
-
-    name: str
-    scale: float = 1.0
-    seed: None = None
-
-    def __post_init__(self) -> None:
-        if self.name not in BASELINES:
-            raise ValueError(f"unknown baseline '{self.name}'; one of: {', '.join(BASELINES)}")
-
-    def predict(self, image: Image, stroke: Mask) -> dict[str, Mask]:
-        """A baseline has no probabilities, so no threshold: one mask for both rules."""
-        return {"mask": BASELINES[self.name](image, stroke, scale=self.scale)}
-
-
-class _Refiner(Protocol):
-    def logits(self, image: Image, stroke: Mask) -> NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True)
-class ModelMethod:
-    """A network: anything with ``logits(image, stroke)`` → float32 H×W, such as a Refiner."""
-
-    refiner: _Refiner
-    name: str
-    seed: int | None
-
-    def predict(self, image: Image, stroke: Mask) -> dict[str, Mask]:
-        """Masks by both rules; a probability above .5 is a logit above 0.
-
-        Raises:
-            ValueError: a logit that is not finite. It would pass for "not object".
-        """
-        logits = self.refiner.logits(image, stroke)
-        if not np.isfinite(logits).all():
-            raise ValueError(f"{self.name}: the network's logits are not all finite")
-        return {"mask": logits > 0, "mask_logit05": logits > 0.5}
-
-
 def evaluate(
     methods: Sequence[Method],
-    samples: Iterable[EvaluationSample],
+    samples: Iterable[Sample],
     results_csv: str | Path,
     *,
+    released_rule: bool = True,
     total: int | None = None,
     progress: bool = True,
 ) -> Path:
@@ -146,16 +71,23 @@ def evaluate(
 
     Args:
         methods: each with its own pair of name and seed.
-        samples: read once, lazily; each is judged by all methods before the next is read.
+        samples: read once, lazily; each is judged by all methods before the next is read. One may
+            also have ``background``, bool H×W, strokes on the background; and ``ignore``, bool
+            H×W, undecided pixels that no metric counts.
         results_csv: created where missing, its folder too.
+        released_rule: judge the mask of ``logit`` in :data:`RULES` as well; without it those
+            columns repeat the others.
         total: number of samples, for the progress bar, where ``samples`` does not tell.
 
     Raises:
         ValueError: a file with other columns or a broken line; two methods with the same name
-            and seed; a sample that occurs twice; an input that a method refuses; a prediction
-            that is no bool H×W mask or comes from logits that are not finite.
+            and seed; a sample that occurs twice; an input that a method refuses; an answer that
+            is no finite float32 H×W.
     """
-    _check_names(methods)
+    names = [(method.name, method.seed) for method in methods]
+    for name, seed in names:
+        if names.count((name, seed)) > 1:
+            raise ValueError(f"methods: two are named {name} with seed {seed}; tell them apart")
     path = Path(results_csv)
     rows = _resume(path)
     done = {tuple(row[: len(_KEY)]) for row in rows}
@@ -170,21 +102,67 @@ def evaluate(
                 if key in seen:
                     raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
                 seen.add(key)
-                if key not in done:
-                    row = _row(method, sample)
-                    rows.append([_text(row[column]) for column in COLUMNS])
-                    writer.writerow(rows[-1])
-                    file.flush()
-    _write_sorted(path, _with_those_of_others(path, rows))
+                if key in done:
+                    continue
+                row = _row(method, sample, released_rule)
+                rows.append([_text(row[column]) for column in COLUMNS])
+                writer.writerow(rows[-1])
+                file.flush()  # a kill loses the row that is being made, no other
+    # Another process may have added rows meanwhile: they are kept.
+    data = path.read_bytes()
+    ours = {tuple(row[: len(_KEY)]) for row in rows}
+    there = _parse(path, data[: data.rfind(b"\n") + 1])
+    rows += [row for row in there if tuple(row[: len(_KEY)]) not in ours]
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerows([COLUMNS, *sorted(rows, key=_order)])
+    write_atomic(path, buffer.getvalue())
     return path
 
 
-def _with_those_of_others(path: Path, rows: list[list[str]]) -> list[list[str]]:
-    """Our rows, and those that another process has added to the file meanwhile."""
-    data = path.read_bytes()
-    there = _parse(path, data[: data.rfind(b"\n") + 1])
-    ours = {tuple(row[: len(_KEY)]) for row in rows}
-    return rows + [row for row in there if tuple(row[: len(_KEY)]) not in ours]
+def _key(method: Method, sample: Sample) -> tuple[Any, ...]:
+    """The values of the columns in ``_KEY``."""
+    picture = sample.split, sample.recipe, sample.image_id, sample.annotation_id
+    return method.name, method.seed, *picture
+
+
+def _row(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any]:
+    """Ask and judge: column → value."""
+    target, ignore = sample.mask, getattr(sample, "ignore", None)
+    row = dict(zip(_KEY, _key(method, sample), strict=True)) | {
+        "category": sample.category,
+        "supercategory": sample.supercategory,
+        "width": target.shape[1],
+        "height": target.shape[0],
+        "object_area": np.count_nonzero(target),
+        "stroke_area": np.count_nonzero(sample.stroke),
+    }
+    try:
+        prompt = Prompt(sample.stroke, getattr(sample, "background", None))
+        start = time.perf_counter()
+        logits = method.predictor.logits(sample.image, prompt)
+        row["seconds"] = round(time.perf_counter() - start, 6)
+        if not isinstance(logits, np.ndarray) or logits.dtype != np.float32:
+            got = getattr(logits, "dtype", type(logits).__name__)
+            raise TypeError(f"logits must be a float32 array, got {got}")
+        if not np.isfinite(logits).all():  # NaN would pass for "not object"
+            raise ValueError("logits are not all finite")
+        masks = {"probability": logits > 0, "logit": logits > (0.5 if released_rule else 0)}
+        for rule, suffix in RULES.items():
+            mask = masks[rule]
+            if rule == "probability" or (mask != masks["probability"]).any():
+                values = evaluate_mask(mask, target, ignore)
+            row |= {name + suffix: value for name, value in values.items()}
+            judged = mask if ignore is None else mask & ~ignore
+            row["empty_prediction" + suffix] = int(not judged.any())
+    except (TypeError, ValueError) as error:
+        where = f"{method.name}, picture {sample.image_id}, annotation {sample.annotation_id}"
+        raise ValueError(f"{where}: {error}") from error
+    return row
+
+
+def _text(value: Any) -> str:
+    """As written to the file: floats read back the same, names stay on one line."""
+    return "" if value is None else " ".join(str(value).split())
 
 
 def read_rows(results_csv: str | Path) -> list[list[str]]:
@@ -253,55 +231,49 @@ def _order(row: Sequence[str]) -> tuple[Any, ...]:
     return split, recipe, method, seed != "", int(seed or 0), int(image_id), int(annotation_id)
 
 
-def _write_sorted(path: Path, rows: list[list[str]]) -> None:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerows([COLUMNS, *sorted(rows, key=_order)])
-    write_atomic(path, buffer.getvalue())
+# --- what rows are of -----------------------------------------------------------------------------
 
 
-def _check_names(methods: Sequence[Method]) -> None:
-    names = [(method.name, method.seed) for method in methods]
-    for name, seed in names:
-        if names.count((name, seed)) > 1:
-            raise ValueError(f"methods: two are named {name} with seed {seed}; tell them apart")
+def claim(rows: Path, rows_of: Mapping[str, str | None], scale: float | None = None) -> RowsOf:
+    """Refuse to add to rows of another network or other data under the same name.
+
+    Args:
+        rows: a file of rows; the ``config`` of its sidecar has ``rows_of``, perhaps ``scale``.
+        rows_of: of the rows that are to be added.
+        scale: of the pictures, where rows of two scales could meet.
+
+    Returns:
+        The same of all rows, those that are there already included. Empty for rows that are there
+        without such a note: they are taken as they are, and no note is made up.
+
+    Raises:
+        ConfigError: the rows are of another file, or at another scale.
+    """
+    if not rows.exists():
+        return dict(rows_of)
+    sidecar = rows.with_name(f"{rows.name}.json")
+    before = (json.loads(sidecar.read_bytes())["config"] or {}) if sidecar.exists() else {}
+    known: RowsOf = before.get("rows_of", {})
+    other = [name for name, digest in rows_of.items() if known.get(name, digest) != digest]
+    if before.get("scale", scale) != scale:
+        was = f"rows at scale {before['scale']}, not {scale}"
+    elif other:
+        was = f"rows of another {other[0]}"
+    else:
+        return {**known, **rows_of} if known else {}
+    raise ConfigError(f"{rows}: holds {was}; delete it or choose another folder (--out)")
 
 
-def _key(method: Method, sample: EvaluationSample) -> tuple[Any, ...]:
-    """The values of the columns in ``_KEY``."""
-    picture = sample.split, sample.recipe, sample.image_id, sample.annotation_id
-    return method.name, method.seed, *picture
+def note(
+    rows: Path, config: Any, inputs: Sequence[str | Path], seconds: float, **extra: Any
+) -> None:
+    """Write the sidecar of a file of rows, with the file's hash among its ``products``.
 
-
-def _row(method: Method, sample: EvaluationSample) -> dict[str, Any]:
-    """Predict and judge: column → value."""
-    ignore: Mask | None = getattr(sample, "ignore", None)
-    image, target, stroke = sample.image, sample.mask, sample.stroke
-    drawn: tuple[Mask, ...] = (sample.background,) if hasattr(sample, "background") else ()
-    row = dict(zip(_KEY, _key(method, sample), strict=True)) | {
-        "category": sample.category,
-        "supercategory": sample.supercategory,
-        "width": target.shape[1],
-        "height": target.shape[0],
-        "object_area": np.count_nonzero(target),
-        "stroke_area": np.count_nonzero(stroke),
-    }
-    try:
-        start = time.perf_counter()
-        predicted = method.predict(image, stroke, *drawn)
-        row["seconds"] = round(time.perf_counter() - start, 6)
-        for suffix in RULES.values():
-            mask = predicted.get("mask" + suffix, predicted["mask"])
-            if not suffix or mask is not predicted["mask"]:
-                values = evaluate_mask(mask, target, ignore)
-            row |= {name + suffix: value for name, value in values.items()}
-            judged = mask if ignore is None else mask & ~ignore
-            row["empty_prediction" + suffix] = int(not judged.any())
-    except (TypeError, ValueError) as error:
-        where = f"{method.name}, picture {sample.image_id}, annotation {sample.annotation_id}"
-        raise ValueError(f"{where}: {error}") from error
-    return row
-
-
-def _text(value: Any) -> str:
-    """As written to the file: floats read back the same, names stay on one line."""
-    return "" if value is None else " ".join(str(value).split())
+    A sidecar that holds this hash already is of these very rows, and stays as it is.
+    """
+    digest = sha256(rows)
+    sidecar = rows.with_name(f"{rows.name}.json")
+    known = json.loads(sidecar.read_bytes()).get("products", {}) if sidecar.exists() else {}
+    if digest not in known.values():
+        products = {provenance.portable_path(rows): digest}
+        provenance.write_sidecar(rows, config, inputs, seconds, products=products, **extra)

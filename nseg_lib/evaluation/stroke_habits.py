@@ -19,7 +19,7 @@ import pandas as pd
 from nseg_lib import files
 from nseg_lib.data.frozen import EVALUATION_SEED, generator
 from nseg_lib.data.scribbles import load_scribbles, stroke_statistics
-from nseg_lib.evaluation import corrections as protocol
+from nseg_lib.evaluation.rows import note
 from nseg_lib.strokes.people import draw_prompt
 
 SCRIBBLES = "NSEG_SCRIBBLES"
@@ -83,7 +83,7 @@ def main() -> None:
     )
     files.write_atomic(args.out, text)
     settings = {"simulated": list(SIMULATED), "seed": EVALUATION_SEED}
-    protocol.note(args.out, settings, [], time.perf_counter() - began)
+    note(args.out, settings, [], time.perf_counter() - began)
     print(args.out)
 
 

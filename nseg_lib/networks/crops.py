@@ -13,10 +13,14 @@ from nseg_lib.arrays import Image, Mask
 Floats = NDArray[np.float32]
 
 LOOK = 1.4
-"""The first look reaches this many times the strokes' longer side beyond their box's middle…"""
+"""The first look reaches this many times the strokes' longer side from the middle of their box…"""
 
 LOOK_LEAST = 0.3
 """… and at least this share of the picture's longer side."""
+
+CORRECTION_MARGIN = 0.3
+"""Where there is a mask to correct, the first look is the strokes and the mask with this margin, as
+a share of their longer side."""
 
 BESIDE = 4.0
 """Background strokes up to this many times the object strokes' longer side away from their middle
@@ -45,6 +49,11 @@ class Crop(NamedTuple):
     def window(self) -> tuple[slice, slice]:
         """To index a picture with."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def width_height(self) -> tuple[int, int]:
+        """Its size in pixels, as OpenCV takes it."""
+        return self.right - self.left, self.bottom - self.top
 
     @property
     def longer(self) -> int:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nseg_lib.arrays import Image, Mask
+from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.networks import UNet, crops
 from nseg_lib.networks.crops import Crop, Floats
 from nseg_lib.networks.inputs import network_input
@@ -129,37 +129,38 @@ class EdgeNet(nn.Module):
 def is_careful(stroke: Mask, found: Mask) -> bool:
     """Whether an object stroke looks like a mask that somebody painted with care.
 
-    It is paint rather than lines, dabs or a box; smooth; and nearly all of it is in the answer, of
-    which it is a good part.
-
     Args:
-        stroke, found: bool H×W; the object strokes and the looks' answer.
+        stroke: bool H×W, the object strokes.
+        found: bool H×W, the looks' answer to them.
     """
     area = np.count_nonzero(stroke)
+    # Neither a dot nor a dab, which say where the object is, not what it is; and hardly any of it
+    # beyond the answer, for a careful hand falls short of the object rather than reach beyond it.
     if area < LEAST or area < COVERS * np.count_nonzero(found):
         return False
     if np.count_nonzero(stroke & found) < WITHIN * area:
         return False
-    box, radius = crops.bounding_box(stroke), max(1, int(area**0.5 / 10))
+    # Not a filled box, which says nothing of the outline.
+    box = crops.bounding_box(stroke)
     height, width = box.bottom - box.top, box.right - box.left
     if area > RECTANGLE * height * width:
         return False
-    more = max(radius, BLUNT) + 2
-    around = crops.around(box, (height / 2 + more, width / 2 + more), stroke.shape)
+    # Paint rather than lines: most of it survives an opening by a disc, whose radius grows with it.
+    radius = max(1, int(area**0.5 / 10))
+    margin = max(radius, BLUNT) + 2
+    around = crops.around(box, (height / 2 + margin, width / 2 + margin), stroke.shape)
     paint = np.ascontiguousarray(stroke[around.window]).view(np.uint8)
     opened = cv2.morphologyEx(paint, cv2.MORPH_OPEN, _disc(radius))
-    return bool(np.count_nonzero(opened) >= SOLID * area and _roughness(paint) <= SMOOTH)
-
-
-def _roughness(paint: NDArray[np.uint8]) -> float:
-    """Pixels that opening and closing change, for each pixel of the edge."""
-    disc, square = _disc(BLUNT), np.ones((3, 3), np.uint8)
+    if np.count_nonzero(opened) < SOLID * area:
+        return False
+    # Smooth: opening and closing change few pixels for each pixel of the edge.
     changed = sum(
-        np.count_nonzero(cv2.morphologyEx(paint, way, disc) != paint)
+        np.count_nonzero(cv2.morphologyEx(paint, way, _disc(BLUNT)) != paint)
         for way in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE)
     )
-    edge = np.count_nonzero(cv2.dilate(paint, square) != cv2.erode(paint, square))
-    return changed / max(1, edge / 2)
+    square = np.ones((3, 3), np.uint8)
+    both_sides = np.count_nonzero(cv2.dilate(paint, square) != cv2.erode(paint, square))
+    return changed / max(1, both_sides / 2) <= SMOOTH
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:
@@ -200,11 +201,8 @@ def edge_input(image: Image, paint: Mask, logits: Floats) -> NDArray[np.float32]
     return np.concatenate((network_input(image, paint), answer, colours)).astype(np.float32)
 
 
-def finish(network: EdgeNet, image: Image, paint: Mask, logits: Floats) -> NDArray[np.float32]:
+def finish(network: EdgeNet, image: Image, paint: Mask, logits: Logits) -> Logits:
     """The network's logits round the paint, the looks' beyond it; float32 H×W.
-
-    They are the mean of those for the picture and for its mirror image, moved by :data:`DOUBT`
-    towards what was painted.
 
     Args:
         image: uint8 H×W×3, RGB.
@@ -213,13 +211,14 @@ def finish(network: EdgeNet, image: Image, paint: Mask, logits: Floats) -> NDArr
     """
     crop = surroundings(paint, logits)
     channels = edge_input(*seen(image, paint, logits, crop))
-    device = next(network.parameters()).device
+    # A picture and its mirror image have the same edges: the mean of both answers errs less.
     both = torch.from_numpy(np.stack((channels, channels[..., ::-1])))
+    device = next(network.parameters()).device
     with torch.inference_mode():
         one, other = network(both.to(device, memory_format=torch.channels_last))[:, 0].float()
         answer = ((one + other.flip(-1)) / 2).cpu().numpy()
+    # In doubt a pixel stays as it was painted; beyond the crop the looks' answer stays.
+    answer = cv2.resize(answer, crop.width_height, interpolation=cv2.INTER_LINEAR)
     finished = logits.copy()
-    size = crop.right - crop.left, crop.bottom - crop.top
-    finished[crop.window] = cv2.resize(answer, size, interpolation=cv2.INTER_LINEAR)
-    finished[crop.window] += np.where(paint[crop.window], DOUBT, -DOUBT)
+    finished[crop.window] = answer + np.where(paint[crop.window], DOUBT, -DOUBT)
     return finished

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nseg_lib.arrays import Image, Mask, check
 from nseg_lib.config import InputKind
 
 CHANNELS: dict[str, int] = {"gray_sobel": 3, "rgb": 4}
@@ -13,7 +14,7 @@ CHANNELS: dict[str, int] = {"gray_sobel": 3, "rgb": 4}
 
 
 def network_input(
-    image: NDArray[np.uint8], stroke: NDArray[np.bool_], kind: InputKind = "gray_sobel"
+    image: Image, stroke: Mask, kind: InputKind = "gray_sobel"
 ) -> NDArray[np.float32]:
     """Stack a stroke and a picture as a network's input.
 
@@ -35,7 +36,7 @@ def network_input(
     """
     if kind not in CHANNELS:
         raise ValueError(f"unknown kind of input '{kind}'; one of: {', '.join(CHANNELS)}")
-    _check_arrays(image, stroke)
+    check(image, stroke=stroke)
     coarse_mask = stroke.astype(np.float32)
     if kind == "rgb":
         colours = np.moveaxis(image, -1, 0).astype(np.float32) / 255
@@ -46,25 +47,3 @@ def network_input(
     gradient = np.sqrt(dx * dx + dy * dy)
     gradient /= gradient.max() + 1e-8
     return np.stack((coarse_mask, luma.astype(np.float32) / 255, gradient))
-
-
-def check_image_and_stroke(image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> None:
-    """Raise as :func:`network_input` does, and ValueError where nothing is drawn."""
-    _check_arrays(image, stroke)
-    if not stroke.any():
-        raise ValueError("stroke is empty: brush over the object first")
-
-
-def _check_arrays(image: NDArray[np.uint8], stroke: NDArray[np.bool_]) -> None:
-    for name, value, dtype in (("image", image, np.uint8), ("stroke", stroke, np.bool_)):
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-        if value.dtype != dtype:
-            wanted = "uint8 in 0..255" if name == "image" else "bool (try stroke > 0)"
-            raise TypeError(f"{name} must be {wanted}, got {value.dtype}")
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image must have shape (height, width, 3), got {image.shape}")
-    if stroke.shape != image.shape[:2]:
-        raise ValueError(
-            f"stroke must have the picture's height and width {image.shape[:2]}, got {stroke.shape}"
-        )

@@ -1,99 +1,129 @@
-"""Two looks at a picture: one round the strokes, one round the object that the first one found.
-
-The second look is told what the first one found, as the mask to correct. What they make of a mask
-that was painted with care, the edge network finishes (:mod:`nseg_lib.networks.edge`).
-"""
+"""How a network is asked: the paper's sees the whole picture, the refiner's looks at it twice."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from nseg_lib.arrays import Image, Mask
+from nseg_lib.arrays import Image, Logits, Mask
+from nseg_lib.config import Config
 from nseg_lib.networks import crops, edge
 from nseg_lib.networks.crops import Crop
+from nseg_lib.networks.inputs import network_input
 from nseg_lib.networks.promptnet import STRIDE, PromptNet
 from nseg_lib.networks.recipe import NetworkConfig
+from nseg_lib.networks.unet import UNet
+from nseg_lib.prompt import Prompt
 
 OUTSIDE = -10.0
 """The logit of what no look has seen: not object."""
 
 SAME = 0.8
-"""A crop that overlaps the last one by more is not worth looking at again at the same size."""
+"""Two crops that overlap by more are the same to the network, unless it sees one of them larger."""
 
 
-def answer(
-    network: PromptNet,
-    config: NetworkConfig,
-    image: Image,
-    stroke: Mask,
-    background: Mask,
-    mask: Mask | None,
-) -> NDArray[np.float32]:
-    """The network's logits over the whole picture, float32 H×W; above 0 means object.
+@dataclass(frozen=True)
+class WholePicture:
+    """A network of the paper: it sees the whole picture at once, and object strokes alone."""
 
-    What was marked as background is none of it, whatever the network made of the mark: of a thin
-    one on a large picture it sees next to nothing.
+    network: UNet
+    config: Config
+
+    corrects: ClassVar[bool] = False
+
+    @property
+    def scale(self) -> float:
+        """Size of the pictures that it was trained on, relative to the files'."""
+        return self.config.data.scale
+
+    def logits(self, image: Image, prompt: Prompt) -> Logits:
+        """The network's answer to the picture as it is, float32 H×W."""
+        stroke = prompt.object
+        height, width = stroke.shape
+        # The poolings must leave a pixel of each side: a smaller picture is continued beyond its
+        # border, and the answer there is cut off again.
+        least = 2 ** len(self.config.model.widths)
+        down, right = max(0, least - height), max(0, least - width)
+        if down or right:
+            image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
+            stroke = np.pad(stroke, ((0, down), (0, right)))
+        x = torch.from_numpy(network_input(image, stroke, self.config.model.inputs))[None]
+        with torch.inference_mode():
+            answer = self.network(x.to(next(self.network.parameters()).device))
+        return answer[0, 0, :height, :width].float().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class TwoLooks:
+    """The interactive refiner: two looks, and an edge network for masks painted with care."""
+
+    network: PromptNet
+    config: NetworkConfig
+
+    corrects: ClassVar[bool] = True
+    scale: ClassVar[float] = 1.0
+    """It brings its crops to a size of its own."""
+
+    def logits(self, image: Image, prompt: Prompt) -> Logits:
+        """The network's answer, float32 H×W."""
+        stroke, background, last = prompt.planes
+        logits = two_looks(self.network, self.config, image, prompt)
+        # What was marked as background is none of the object, whatever the network made of the
+        # mark: of a thin one on a large picture it sees next to nothing.
+        logits[background] = OUTSIDE
+        # Only where a mask was painted with care and nothing else was drawn, the edge network
+        # knows better than the looks.
+        nothing_else = not (background.any() or last.any())
+        if self.network.edge and nothing_else and edge.is_careful(stroke, logits > 0):
+            return edge.finish(self.network.edge, image, stroke, logits)
+        return logits
+
+
+def two_looks(network: PromptNet, config: NetworkConfig, image: Image, prompt: Prompt) -> Logits:
+    """The logits of a look round the strokes, and of a closer one at the object found there.
 
     Args:
+        network: sees a crop at a working size.
+        config: both working sizes.
         image: uint8 H×W×3, RGB.
-        stroke, background: bool H×W; ``stroke`` has a pixel.
-        mask: bool H×W, the answer to correct, or None.
+        prompt: its object strokes have a pixel; a mask without one is none.
+
+    Returns:
+        float32 H×W, :data:`OUTSIDE` beyond the last look.
     """
-    logits = two_looks(network, config, image, stroke, background, mask)
-    logits[background] = OUTSIDE
-    if network.edge is None or mask is not None or background.any():
-        return logits
-    if not edge.is_careful(stroke, logits > 0):
-        return logits
-    return edge.finish(network.edge, image, stroke, logits)
-
-
-def two_looks(
-    network: PromptNet,
-    config: NetworkConfig,
-    image: Image,
-    stroke: Mask,
-    background: Mask,
-    mask: Mask | None,
-) -> NDArray[np.float32]:
-    """The network's own logits; arguments as of :func:`answer`."""
-    last = np.zeros_like(stroke) if mask is None else mask
-    seen = stroke | last
-    if mask is None:
-        crop = crops.look(stroke, background, beside=config.beside)
+    stroke, background, last = prompt.planes
+    # The strokes may cover little of their object, so the first look is wide. A mask to correct
+    # says how large the object is.
+    if last.any():
+        wide = crops.zoom(stroke | last, margin=crops.CORRECTION_MARGIN)
     else:
-        crop = crops.zoom(seen, margin=0.3)
-    logits = _look(network, image, (stroke, background, last), crop, config.look)
+        wide = crops.look(stroke, background, beside=config.beside)
+    logits = _look(network, image, (stroke, background, last), wide, config.look)
     if config.zoom is None:
         return logits
+    # The second look is close round what was found, which it gets as the mask to correct.
     found = logits > 0
-    closer = crops.zoom(found | stroke)
-    if closer.overlap(crop) > SAME and config.zoom <= config.look:
+    close = crops.zoom(found | stroke)
+    if close.overlap(wide) > SAME and config.zoom <= config.look:
         return logits
-    return _look(network, image, (stroke, background, found), closer, config.zoom)
+    return _look(network, image, (stroke, background, found), close, config.zoom)
 
 
 def _look(
-    network: PromptNet, image: Image, prompts: tuple[Mask, ...], crop: Crop, size: int
-) -> NDArray[np.float32]:
-    channels, (height, width) = crops.network_input(image, prompts, crop, size, STRIDE)
-    small = np.ascontiguousarray(_run(network, channels)[:height, :width])
-    logits = np.full(image.shape[:2], OUTSIDE, np.float32)
-    logits[crop.window] = cv2.resize(small, _width_height(crop), interpolation=cv2.INTER_LINEAR)
-    return logits
-
-
-def _run(network: torch.nn.Module, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 C×h×w → float32 h×w."""
+    network: PromptNet, image: Image, planes: tuple[Mask, Mask, Mask], crop: Crop, size: int
+) -> Logits:
+    """The network's logits for a crop whose longer side it sees at ``size`` pixels."""
+    channels, (height, width) = crops.network_input(image, planes, crop, size, STRIDE)
     device = next(network.parameters()).device
     x = torch.from_numpy(channels)[None].to(device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        return network(x)[0, 0].float().cpu().numpy()
-
-
-def _width_height(crop: Crop) -> tuple[int, int]:
-    """As OpenCV wants it."""
-    return crop.right - crop.left, crop.bottom - crop.top
+        answer = network(x)[0, 0].float().cpu().numpy()
+    # Without the frame that filled the sides up, and at the picture's size, where it was cut out.
+    answer = np.ascontiguousarray(answer[:height, :width])
+    logits = np.full(image.shape[:2], OUTSIDE, np.float32)
+    logits[crop.window] = cv2.resize(answer, crop.width_height, interpolation=cv2.INTER_LINEAR)
+    return logits

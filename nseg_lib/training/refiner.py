@@ -41,6 +41,7 @@ from nseg_lib.networks.looks import two_looks
 from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
 from nseg_lib.networks.recipe import EdgeConfig, FitConfig, RefinerConfig
 from nseg_lib.networks.weights import save_weights, shipped
+from nseg_lib.prompt import Prompt
 from nseg_lib.provenance import describe_device, write_sidecar
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.people import draw_correction
@@ -230,7 +231,7 @@ def train_edge(
         return weights
 
     def two(image: Image, paint: Mask) -> Floats:
-        return two_looks(found, asked, image, paint, np.zeros_like(paint), None)
+        return two_looks(found, asked, image, Prompt(paint))
 
     def joined(edge: torch.nn.Module) -> PromptNet:
         assert isinstance(edge, EdgeNet)

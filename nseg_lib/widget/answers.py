@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.strokes.drawing import Drawn, rasterize
+from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.widget import pictures
 
 Stroke = Mapping[str, Any]
@@ -32,12 +32,14 @@ UNCORRECTED = (
 
 
 class AnyRefiner(Protocol):
-    """What the canvas asks of a model. With an attribute ``corrects = True`` its ``refine`` gets
-    pictures of any size, and ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask
-    so far)."""
+    """What the canvas asks of a model: ours (:class:`nseg_lib.refine.Refiner`), or one's own.
+
+    With an attribute ``corrects = True`` its ``refine`` gets pictures of any size, and
+    ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far).
+    """
 
     def refine(self, image: Image, stroke: Mask) -> Mask:
-        """uint8 H×W×3 RGB and bool H×W → bool H×W."""
+        """uint8 H×W×3 RGB and bool H×W → bool H×W, and nothing else: see :func:`mask_of`."""
 
 
 class Later:
@@ -84,6 +86,9 @@ def mask_of(
 
     Returns:
         bool H×W, and a line for the user or "".
+
+    Raises:
+        TypeError: the model returned something else than a mask; one line.
     """
     height, width = image.shape[:2]
     if not strokes:  # before the model is asked anything, which may have to load first
@@ -105,13 +110,17 @@ def mask_of(
         return drawn.object, NO_MODEL
     refine: Callable[..., Mask] = refiner.refine
     given = {"background": drawn.background, "mask": before} if corrects else {}
-    mask, corrected = _corrected(refine(image, drawn.object, **given), strokes, drawn)
-    return mask, UNCORRECTED if corrected and not corrects else ""
-
-
-def _corrected(mask: Mask, strokes: Sequence[Stroke], drawn: Drawn) -> tuple[Mask, bool]:
-    """The mask with what was drawn as a correction added, and what was marked as background taken
-    away, whatever the model made of it; and whether there was any of these."""
+    mask = refine(image, drawn.object, **given)
+    if not isinstance(mask, np.ndarray) or (mask.dtype, mask.shape) != (bool, (height, width)):
+        shape, kind = tuple(getattr(mask, "shape", ())), getattr(mask, "dtype", "no dtype")
+        raise TypeError(
+            f"refine must return a bool array of shape {(height, width)}, got "
+            f"{type(mask).__name__} of shape {shape} and {kind}"
+        )
+    # What was drawn as a correction is added, and what was marked as background taken away,
+    # whatever the model made of it.
     kept = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
-    added = rasterize(kept, *mask.shape).object
-    return (mask | added) & ~drawn.background, bool(added.any() or drawn.background.any())
+    added = rasterize(kept, height, width).object
+    corrected = bool(added.any() or drawn.background.any())
+    note = UNCORRECTED if corrected and not corrects else ""
+    return (mask | added) & ~drawn.background, note
