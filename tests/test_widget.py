@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from drawing import Grower, browser_draws, patch, save_turned, stroke
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -310,6 +311,27 @@ def test_a_failing_model_is_told_and_drawing_goes_on(picture):
     canvas.refiner = Grower()
     browser_draws(canvas, [stroke((50, 50, 10)), stroke((60, 50, 10))], 3)
     assert canvas.mask.any()
+
+
+@pytest.mark.parametrize(
+    ("returns", "got"),
+    [
+        (lambda mask: mask.astype(np.uint8), r"ndarray of shape \(120, 160\) and uint8"),
+        (lambda mask: mask[None], r"ndarray of shape \(1, 120, 160\) and bool"),
+        (lambda mask: torch.from_numpy(mask), r"Tensor of shape \(120, 160\) and torch.bool"),
+        (lambda mask: None, r"NoneType of shape \(\) and no dtype"),
+    ],
+)
+def test_an_answer_that_is_no_mask_is_named_and_the_strokes_are_kept(picture, returns, got):
+    class Own:
+        def refine(self, image, stroke):
+            return returns(stroke)
+
+    canvas = StrokeCanvas(picture, Own())
+    browser_draws(canvas, [stroke((50, 50, 10))], 2)
+    said = r"The model failed: refine must return a bool array of shape \(120, 160\), got "
+    assert re.fullmatch(said + got, canvas._note["text"])
+    assert canvas.strokes == [stroke((50, 50, 10))]
 
 
 def test_twelve_megapixels_are_shown_and_refined_scaled_and_masked_at_full_size():

@@ -111,7 +111,8 @@ def mask_of(
     refine: Callable[..., Mask] = refiner.refine
     given = {"background": drawn.background, "mask": before} if corrects else {}
     mask = refine(image, drawn.object, **given)
-    if not isinstance(mask, np.ndarray) or (mask.dtype, mask.shape) != (bool, (height, width)):
+    is_mask = isinstance(mask, np.ndarray) and mask.dtype == np.bool_
+    if not is_mask or mask.shape != (height, width):
         shape, kind = tuple(getattr(mask, "shape", ())), getattr(mask, "dtype", "no dtype")
         raise TypeError(
             f"refine must return a bool array of shape {(height, width)}, got "
