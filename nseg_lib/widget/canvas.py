@@ -1,4 +1,9 @@
-"""The stroke canvas: a notebook widget to brush over an object and get its mask."""
+"""The stroke canvas: a notebook widget to brush over an object and get its mask.
+
+How browser and kernel agree: the browser owns the drawing while somebody draws and sends all of it,
+under a rising revision, in ``_drawing``; the kernel answers with the mask of that revision in
+``_answer``. Everything else that is synchronised is a setting, or something to show.
+"""
 
 from __future__ import annotations
 
@@ -92,14 +97,15 @@ class StrokeCanvas(anywidget.AnyWidget):
         self.name = "picture"
         self.refiner = refiner
         self.session = session
-        self._recorded = True
+        self._recorded = True  # False while the session's file lacks the present mask
         self._busy = threading.RLock()  # messages may come in another thread than cells run in
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] = []  # of a file that is being uploaded
         self._masked: list[Any] = []  # the strokes that gave the mask
-        self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → RLE and note
-        self._known_of: AnyRefiner | None = refiner
+        self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → its RLE and note
+        self._known_of: AnyRefiner | None = refiner  # whose answers these are
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
+        # The newest drawing, as the browser sent it or as it was sent to the browser.
         self._sent: dict[str, Any] = {"picture": 0, "revision": 0, "strokes": []}
         self._drawing = self._sent
         self.on_msg(self._message)
@@ -121,8 +127,10 @@ class StrokeCanvas(anywidget.AnyWidget):
         """Show another picture, with these strokes on it.
 
         Args:
-            source: a path, a file's bytes or an array, as :func:`nseg_lib.widget.pictures.read`.
+            source: a path, a file's bytes or an array, as :func:`nseg_lib.widget.pictures.read`
+                takes it.
             name: of the picture, where ``source`` has none.
+            strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
 
         Raises:
             DataError: no picture or a broken one; what was shown stays.
@@ -144,9 +152,12 @@ class StrokeCanvas(anywidget.AnyWidget):
     ) -> None:
         """Put a picture (or none), strokes and other objects before the browser, in one message.
 
-        Where ``image`` is the very array that is shown, pixels, radius and zoom stay.
-        ``orientation`` is EXIF's, of a picture that was turned upright whatever its readers do.
+        Args:
+            image: where it is the very array that is shown, pixels, radius and zoom stay.
+            others: bool H×W, the picture's other objects.
+            orientation: EXIF's, of a picture that was turned upright.
         """
+        # A new key: what the browser still sends of the picture before is told apart by it.
         key = self._picture["key"] + 1
         height, width = image.shape[:2] if image is not None else (0, 0)
         cover = pictures.cover_png(others) if others is not None else b""
@@ -187,7 +198,7 @@ class StrokeCanvas(anywidget.AnyWidget):
 
     @traitlets.observe("_drawing")
     def _set_from_browser(self, change: Any) -> None:
-        if change.new is not getattr(self, "_sent", None):
+        if change.new is not getattr(self, "_sent", None):  # it is not what the kernel sent itself
             with self._busy:
                 self._take(change.new)
 
@@ -208,10 +219,13 @@ class StrokeCanvas(anywidget.AnyWidget):
             self.mask = None
             return
         started = time.perf_counter()
-        known, note = self._recall(), ""
+        if self._known_of is not self.refiner:  # what another model said does not count
+            self._known_of = self.refiner
+            self._known.clear()
+        known = self._known.get(self._digest())
         try:
             if known is not None:
-                mask, note = known
+                mask, note = rle_to_mask(known[0]), known[1]
             else:
                 if not getattr(self.refiner, "ready", True):
                     self._say("The model is being loaded; the mask comes when it is there.")
@@ -232,29 +246,21 @@ class StrokeCanvas(anywidget.AnyWidget):
             self._session = self.session.state()
 
     def _record(self, session: FolderSession) -> None:
-        """Have the mask written; what could not be is tried again before the picture is left."""
+        """Have the mask written; if that fails, it is tried again before the picture is left."""
         assert self.mask is not None
         self._recorded = False
         session.record(self.mask, self.strokes)
         self._recorded = True
 
-    def _key(self) -> bytes:
-        """Of the drawing, a digest."""
+    def _digest(self) -> bytes:
+        """A key of the present drawing."""
         drawing = json.dumps(self.strokes, default=float).encode()
         return hashlib.sha1(drawing, usedforsecurity=False).digest()
 
     def _remember(self, mask: Mask, note: str = "") -> None:
-        """Keep the mask of the drawing: a model that corrects may answer otherwise another time,
-        and undo is to bring back what was there."""
-        self._known[self._key()] = mask_to_rle(mask), note
-
-    def _recall(self) -> tuple[Mask, str] | None:
-        """What the present model said to this drawing before."""
-        if self._known_of is not self.refiner:
-            self._known_of = self.refiner
-            self._known.clear()
-        found = self._known.get(self._key())
-        return None if found is None else (rle_to_mask(found[0]), found[1])
+        """Keep the mask of the drawing, so that undo brings back what was there: a model that
+        corrects may give another answer the next time."""
+        self._known[self._digest()] = mask_to_rle(mask), note
 
     def _publish(self, mask: Mask, started: float) -> None:
         """Answer with a mask: the browser first, then whoever observes it, then the still."""
@@ -271,7 +277,7 @@ class StrokeCanvas(anywidget.AnyWidget):
             display(self._still(), display_id=self._still_id, update=True)
 
     def _mask_before(self) -> Mask | None:
-        """The present mask, if the drawing goes on from the one that gave it."""
+        """The present mask, for the model to correct, if the drawing only adds to its strokes."""
         number = len(self._masked)
         goes_on = 0 < number < len(self.strokes) and self.strokes[:number] == self._masked
         return self.mask if goes_on and self.mask is not None and self.mask.any() else None
@@ -341,8 +347,10 @@ class StrokeCanvas(anywidget.AnyWidget):
         )
 
     def _ipython_display_(self) -> None:
-        """Show the canvas, and below it (hidden while the canvas lives) a still of it, which is all
-        that is left in a saved notebook once the kernel is gone."""
+        """Show the canvas, and below it a still picture of it, hidden while the canvas lives.
+
+        The still is all that is left in a saved notebook once the kernel is gone.
+        """
         if not self._still_id:
             self._still_id = f"nseg-{self.model_id}"
         bundle, _ = self._repr_mimebundle_() or ({}, {})
@@ -387,9 +395,9 @@ class StrokeCanvas(anywidget.AnyWidget):
             self.load(data, content["name"])
 
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
-        """To another picture or object, or the one at hand to another category."""
+        """Go to another picture or object, or give the one at hand another category."""
         what, step = content["type"], content.get("step", 0)
-        if not self._recorded:
+        if not self._recorded:  # leaving now would lose the mask; what fails here stays here
             self._record(session)
         if what == "category":
             session.set_category(content["name"])
@@ -406,7 +414,7 @@ class StrokeCanvas(anywidget.AnyWidget):
     def _open_session(self, image: Image | None = None) -> None:
         """Show the session's picture and the object at hand; a broken one says what is wrong.
 
-        What was recorded is shown as it is: only a new stroke makes a new mask.
+        A mask in the file is shown as it is: only a new stroke makes a new one.
 
         Args:
             image: the picture, where it is shown already.
