@@ -246,12 +246,14 @@ def refine(
     from nseg_lib.networks.weights import PRETRAINED
     from nseg_lib.refine import Refiner
 
+    # See that both results can be written, over no input, before anything is computed.
     out = out or Path(f"{photo.stem}_mask.png")
     inputs = [path for path in (photo, stroke, background) if path is not None]
     pictures.check_target(out, "--out", inputs)
     overlay = overlay or out.with_name(f"{out.stem}_overlay.png")
     inputs += [out] if correct is None else [out, correct]
     pictures.check_target(overlay, "--overlay", inputs)
+    # An empty plane says nothing, so it is not given on.
     image = pictures.read_image(photo)
     brushed = pictures.read_stroke(stroke, like=(photo, image))
     given = {}
@@ -260,6 +262,7 @@ def refine(
             given[name] = plane
     if brushed.mean() > 0.9:
         warn(f"{stroke}: covers {brushed.mean():.0%} of the picture; is it inverted?")
+    # The paper's networks see the whole picture at once, and memory grows with it.
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
     if not refiner.corrects and brushed.size > records.MAX_PIXELS:
         raise coco.DataError(

@@ -1,4 +1,4 @@
-"""``nseg data …``: make, fetch and check data sets."""
+"""The commands ``nseg data …``, which make, fetch and check data sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 SHOWN = 20
+"""Findings of each kind that ``check`` prints unless asked for all."""
 
 app = typer.Typer(help="Make, fetch and check data sets.", no_args_is_help=True)
 

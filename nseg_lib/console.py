@@ -1,4 +1,4 @@
-"""Lines for the person at the terminal."""
+"""Lines for the person at the terminal: progress, and warnings."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Figures 2, 3 and 4: the networks as layered blocks, drawn from what they do.
+"""Figures 2, 3 and 4: the networks drawn as rows of layered blocks.
 
-Every block, number and arrow comes from :func:`nseg_lib.course.tracing.trace`, which runs the
-network: change the module and the figure changes. One row a size, the encoder going down on the
-left, the decoder coming up on the right. Made for a text column of 7 inches, with letters of 8
-points.
+Every block, number and arrow comes from :func:`nseg_lib.course.tracing.trace`, which follows a
+picture through the network: change the module and the figure changes. There is one row per size;
+the encoder goes down on the left, the decoder comes up on the right. Figures are made for a text
+column of 7 inches, with letters of 8 points.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WIDTH = 7.0
 """Of the figure, in inches: the text width of an article on A4 or letter paper."""
 
 POINTS = 8
-"""Size of the smallest letters."""
+"""Size of the smallest letters, in points."""
 
 LEGEND = {
     "convolution": "3×3 convolution",
@@ -46,6 +46,7 @@ LEGEND = {
 _TOP, _SHRINK, _ROW_GAP = 0.86, 0.74, 0.34
 """Height of the first row's blocks, each further row's share of it, and the gap below a row."""
 _STRIPE, _GAP, _CIRCLE = 0.035, 0.06, 0.09
+"""Width of a layer without weights, the gap between stages, the radius of gates and additions."""
 _LINE: dict[str, Any] = {"linewidth": 0.8, "color": "#333333"}
 
 
@@ -67,7 +68,7 @@ PAPERS: dict[str, dict[str, ModelConfig]] = {
         ),
     },
 }
-"""The paper's figures: what stands above each panel, and the network in it."""
+"""The paper's figures: the heading of each panel, and the network in it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class _Layout:
     circles: dict[int, float] = field(default_factory=dict)
     """Gate or addition → x of its centre."""
     end: float = 0.0
+    """x at which the last slab ends."""
 
     @property
     def head(self) -> float:
@@ -117,16 +119,16 @@ class _Layout:
 
 
 def of_the_paper(figure: str) -> dict[str, nn.Module]:
-    """The networks of ``figure2``, ``figure3`` or ``figure4``, by what stands above them."""
+    """The networks of ``figure2``, ``figure3`` or ``figure4`` by heading, on the meta device."""
     with torch.device("meta"):
         return {heading: models.build(config) for heading, config in PAPERS[figure].items()}
 
 
 def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> pd.DataFrame:
-    """What :func:`architecture` draws, as a table: a row per stage of each network.
+    """The numbers behind :func:`architecture`, as a table with a row per stage of each network.
 
     Columns: ``network`` (its heading), ``stage``, ``kind``, ``channels``, ``height``, ``width``,
-    ``sources`` (places of the stages that go in), ``layers``, ``parameters``.
+    ``sources`` (which of the network's stages go in, counted from 0), ``layers``, ``parameters``.
     """
     rows = []
     for heading, network in networks.items():
@@ -152,6 +154,7 @@ def architecture(networks: Mapping[str, nn.Module], height: int = 480, width: in
         A figure 7 inches wide with letters of at least 8 points, for print as PDF.
     """
     layouts = [_fit(trace(network, height, width)) for network in networks.values()]
+    # One unit of the axes is one inch, so that letters and slabs keep their sizes in every panel.
     tall = [layout.head - layout.top(len(layout.rows)) for layout in layouts]
     figure = plt.figure(figsize=(WIDTH, sum(tall)))
     bottom = 1.0
@@ -170,23 +173,25 @@ def architecture(networks: Mapping[str, nn.Module], height: int = 480, width: in
 
 def _fit(stages: list[Stage]) -> _Layout:
     """Stretch the slabs so that the network fills the figure's width."""
+    # The width grows in proportion to the stretch, so two trials tell which stretch fits.
     narrow, wide = _lay_out(stages, 1.0).end, _lay_out(stages, 2.0).end
     room = WIDTH - 0.35
     return _lay_out(stages, min(2.5, 1 + (room - narrow) / (wide - narrow)))
 
 
 def _lay_out(stages: list[Stage], stretch: float) -> _Layout:
+    """Place all stages from left to right; layers with weights are ``stretch`` times as wide."""
     layout = _Layout(stages, sorted({s.shape[1:] for s in stages}, reverse=True))
     x = 0.6
     for index, stage in enumerate(stages):
         row = layout.row_of(index)
-        if stage.kind == "upsampling":
+        if stage.kind == "upsampling":  # what comes over the skip stands to the left of it
             x = _lay_out_skip(layout, index, row, x + _GAP / 2, stretch)
         if stage.kind == "add":
             layout.circles[index] = x + 0.12
             x += 0.24
         if stage.kind in {"gate", "concat", "add"}:
-            continue
+            continue  # drawn as a circle, or as two slabs side by side
         boxes = []
         for layer in stage.layers or (Layer(stage.kind, stage.shape[0]),):
             kind = stage.kind if stage.kind in {"input", "head"} else layer.kind
@@ -203,7 +208,7 @@ def _lay_out(stages: list[Stage], stretch: float) -> _Layout:
 
 
 def _lay_out_skip(layout: _Layout, upsampling: int, row: int, x: float, stretch: float) -> float:
-    """Room for the gate, if there is one, and the slab that comes over the skip."""
+    """Place the gate, if there is one, and the slab that comes over the skip; where they end."""
     stages = layout.stages
     concat = next(i for i, s in enumerate(stages) if s.kind == "concat" and upsampling in s.sources)
     skip = next(s for s in stages[concat].sources if s != upsampling)
@@ -224,6 +229,7 @@ def _thickness(channels: int) -> float:
 
 
 def _draw(axes: Axes, layout: _Layout, heading: str) -> None:
+    """Draw one network: slabs and their numbers, then all arrows, then sizes and heading."""
     for index, copy in layout.copies.items():
         _slab(axes, layout, copy)
         _skip(axes, layout, index)
@@ -286,7 +292,7 @@ def _arrow(
 
 
 def _skip(axes: Axes, layout: _Layout, concat: int) -> None:
-    """The way from the encoder to the decoder, through the gate where there is one."""
+    """An arrow from the encoder to the decoder, through the gate where there is one."""
     copy, upsampling = layout.copies[concat], _upsampling(layout, concat)
     source = next(s for s in layout.stages[concat].sources if s != upsampling)
     y, end = layout.middle(copy.row), copy.x
@@ -294,6 +300,7 @@ def _skip(axes: Axes, layout: _Layout, concat: int) -> None:
         centre = layout.circles[source]
         _arrow(axes, (centre + _CIRCLE, y), (end, y))
         _circle(axes, centre, y, "α")
+        # The gate's other input is what was upsampled: from below, into the circle.
         signal = layout.boxes[upsampling][0]
         bottom = y - 0.36 * layout.height(copy.row)
         axes.plot([centre, centre, signal.x], [y, bottom, bottom], zorder=3, **_LINE)
@@ -345,7 +352,7 @@ def _sizes(axes: Axes, layout: _Layout) -> None:
 
 
 def _additions(axes: Axes, layout: _Layout) -> None:
-    """What is added at the end, on its way from the input along the top."""
+    """The stroke on its way from the input along the top, to be added at the end."""
     y, lid = layout.middle(0), 0.22
     for index, x in layout.circles.items():
         if layout.stages[index].kind != "add":
@@ -360,7 +367,7 @@ def _additions(axes: Axes, layout: _Layout) -> None:
 
 
 def _legend(axes: Axes, stages: Sequence[Stage]) -> None:
-    """What colours and signs mean, in the lower right corner; only those that occur."""
+    """Explain, in the lower right corner, the colours and signs that occur."""
     layers = {layer.kind for stage in stages for layer in stage.layers}
     kinds = {stage.kind for stage in stages}
     signs = {"16": "channels"}

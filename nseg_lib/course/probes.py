@@ -1,7 +1,7 @@
-"""Where does a refiner fail? Strokes that training never drew, and what makes a picture hard.
+"""Strokes that training never drew and measures of hard pictures, to see where a refiner fails.
 
-The simulated strokes of :mod:`nseg_lib.strokes.recipes` all come from one world: most of the
-object, with bites missing. The strokes here do not. Chapter ``08_qualitative_and_errors`` builds
+The simulated strokes of :mod:`nseg_lib.strokes.recipes` are all alike: most of the object, with
+bites missing. The strokes here are not. Chapter ``08_qualitative_and_errors`` builds
 them in the open; chapter ``10_beyond_the_paper`` measures with them.
 """
 
@@ -24,8 +24,8 @@ def too_small(mask: Mask, share: float) -> Mask:
 
     Args:
         mask: bool H×W, the object.
-        share: of the object's pixels, in (0, 1]; where pixels are equally deep, the first in
-            reading order count.
+        share: of the object's pixels, in (0, 1]. Among equally deep pixels the first in reading
+            order are taken.
 
     Returns:
         bool H×W, within the mask, at least one pixel where the mask has one.
@@ -50,7 +50,7 @@ def overshooting(mask: Mask, factor: float) -> Mask:
 
 
 def _first(order: NDArray[np.float32], count: int) -> Mask:
-    """The ``count`` pixels of highest ``order``."""
+    """bool H×W: the ``count`` pixels of highest ``order``, the first in reading order of equals."""
     chosen = np.zeros(order.size, bool)
     chosen[np.argsort(-order, axis=None, kind="stable")[:count]] = True
     return chosen.reshape(order.shape)
@@ -94,9 +94,9 @@ def clutter(image: Image, mask: Mask, width: int = 15) -> float:
 def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[int]) -> int:
     """The picture of Figures 6 and 7, by a rule that was fixed before any prediction was drawn.
 
-    Of the validation pictures whose object covers from 5 to 50 % of the picture and which a report
-    may show, the one on which the models' mean IoU is the median; a condition that no picture
-    meets is dropped.
+    It is a validation picture that a report may show, and whose object covers from 5 to 50 % of it.
+    Among these it is the one on which the models' mean IoU is the median. A condition that no
+    picture meets is dropped.
 
     Args:
         results: rows of :mod:`nseg_lib.evaluation.rows`.
@@ -109,8 +109,8 @@ def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[i
     known = results[results["method"].isin(models) & (results["split"] == "val")]
     share = known["object_area"] / (known["width"] * known["height"])
     for wanted in (known["image_id"].isin(list(showable)), share.between(0.05, 0.5)):
-        still = wanted.reindex(known.index)
-        known = known[still] if still.any() else known
+        meets = wanted.reindex(known.index)  # an earlier condition may have left rows out
+        known = known[meets] if meets.any() else known
     mean_iou = known.groupby("image_id")["iou"].mean().sort_values()
     return int(mean_iou.index[(len(mean_iou) - 1) // 2])
 
@@ -118,7 +118,7 @@ def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[i
 def binned(
     frame: pd.DataFrame, by: str, values: list[str], bins: int = 3, picture: str = "image_id"
 ) -> pd.DataFrame:
-    """Means of some columns in bins of equal count along another, with 95 % intervals.
+    """Means of some columns, with 95 % intervals, in bins of equal count along another column.
 
     Args:
         frame: one row per picture.
@@ -130,7 +130,7 @@ def binned(
         A row per bin: ``bin`` (from 1), ``low`` and ``high`` (range of ``by`` in it), ``n``,
         and for each value ``<value>``, ``<value>_low`` and ``<value>_high``.
     """
-    rank = frame[by].rank(method="first").to_numpy()
+    rank = frame[by].rank(method="first").to_numpy()  # 1, 2, …: ties do not make bins uneven
     place = np.minimum((rank - 1) * bins // len(frame), bins - 1).astype(int)
     rows = []
     for number in range(bins):

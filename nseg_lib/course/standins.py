@@ -1,4 +1,4 @@
-"""What a chapter needs and does not find: made on the spot, small, and never in the way.
+"""Small data sets, networks and results for a chapter that finds none, made on the spot.
 
 A student opens any chapter with nothing made yet. Then the built-in data are made, one small
 network is trained for a few epochs and everything found is evaluated, into folders named
@@ -27,9 +27,10 @@ STAND_IN = "tiny16-32_bce-dice"
 """The model that stands in where none was trained: the paper's smallest."""
 
 EPOCHS = 3
+"""For which :func:`trained` trains it."""
 
 BRIEF_STEPS = 240
-"""Pictures that :func:`refiner` shows a network, about half a minute for the smallest."""
+"""Pictures on which :func:`refiner` trains a network; the smallest takes about half a minute."""
 
 
 def data_set(path: str | Path) -> Path:
@@ -59,7 +60,7 @@ def photographs(folder: str | Path) -> EvaluationSamples:
 
 
 def photograph(samples: EvaluationSamples, name: str) -> Sample:
-    """The photograph of this file name, such as ``camera``; without one, of the largest object."""
+    """The photograph of this file name, such as ``camera``; or else that of the largest object."""
     every = list(samples)
     for sample in every:
         if samples.split.image_path(sample.image_id).stem == name:
@@ -87,11 +88,10 @@ def trained(found: str | Path, data: str | Path) -> Path:
 def refiner(
     found: str | Path, model: str, data: str | Path, widths: Sequence[int] | None = None
 ) -> Refiner:
-    """The trained network of this name; if there is none, one trained for moments.
+    """A network of this name: a trained one, or the shipped one, or one trained for moments.
 
-    The latter has seen about :data:`BRIEF_STEPS` pictures at half size: it shows what such a
-    network does and is no result. Where the package ships the model, that one is taken instead.
-    Prints which of these it is.
+    The last has seen about :data:`BRIEF_STEPS` pictures at half size: it shows what such a network
+    does, but is no result. Prints which of the three it is.
 
     Args:
         found: a folder of runs.
@@ -117,7 +117,7 @@ def refiner(
         "data.scale": 0.5,
     }
     settings = config.load(model, changes)
-    if widths is not None:
+    if widths is not None:  # another size is another network, so it gets a name of its own
         name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
         changes |= {"name": name, "model.widths": list(widths)}
         settings = config.load(model, changes)

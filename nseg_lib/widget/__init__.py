@@ -1,4 +1,7 @@
-"""Draw in a notebook: brush over an object, get its mask. Chapter ``09_draw_your_own``."""
+"""The drawing widget: brush over an object in a notebook or browser, get its mask.
+
+Explained in chapter ``09_draw_your_own``.
+"""
 
 from nseg_lib.widget.answers import Later
 from nseg_lib.widget.canvas import StrokeCanvas

@@ -1,4 +1,4 @@
-"""Pictures into the widget, and what it shows of them."""
+"""How pictures come into the widget, and how they and masks are sent to the browser."""
 
 from __future__ import annotations
 
@@ -82,13 +82,18 @@ _TURNED_BACK: dict[int, Callable[[Mask], Mask]] = {
 
 
 def as_readers_turn(mask: Mask, orientation: int) -> Mask:
-    """The mask of an upright picture, laid on the picture as those have it who read it by a COCO
-    record of this size: they leave it as it is stored where it has this size so (see
-    :func:`nseg_lib.data.images.turn`).
+    """The mask of an upright picture, turned to the way in which readers of COCO files see it.
+
+    A COCO record tells a picture's size and not how to turn it. So readers turn a photograph only
+    where its stored size is not the record's (see :func:`nseg_lib.data.images.turn`): one that EXIF
+    turns upside down, mirrors, or turns as a square stays as it is stored, and the mask follows.
 
     Args:
         mask: bool H×W.
-        orientation: the picture's, as :func:`read` gives it.
+        orientation: the picture's EXIF orientation, as :func:`read` gives it.
+
+    Returns:
+        bool H×W.
     """
     height, width = mask.shape
     if orientation not in _TURNED_BACK or (orientation >= 5 and height != width):
@@ -129,7 +134,7 @@ def cover_png(mask: Mask) -> bytes:
 
 
 def still(image: Image, drawn: tuple[Mask, Mask], mask: Mask | None, most: float = 5e5) -> Image:
-    """What the canvas shows, as a picture: strokes tinted, the mask tinted and outlined.
+    """What the canvas shows, as one picture: strokes tinted, the mask tinted and outlined.
 
     Args:
         image: uint8 H×W×3 RGB.

@@ -1,4 +1,4 @@
-"""What leaves the widget: masks, cut-outs, COCO annotations, strokes."""
+"""The files that the widget writes and reads: masks, cut-outs, COCO annotations, strokes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nseg_lib.strokes.drawing import check_strokes
 Stroke = Mapping[str, Any]
 
 FORMAT = "nseg strokes 1"
-"""Named in every file of strokes."""
+"""The first key of every file of strokes, by which it is known."""
 
 
 def mask_png(mask: Mask) -> bytes:
@@ -41,12 +41,13 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def outlines(mask: Mask) -> list[list[float]]:
-    """COCO polygons [x1, y1, x2, y2, …] along the pixels' edges of each part of a mask.
+    """The outline of each part of a mask as a COCO polygon [x1, y1, x2, y2, …], along pixel edges.
 
-    COCO's polygons cannot have holes: a hole is filled. RLE is exact.
+    Holes are filled, as COCO's polygons cannot have any. RLE is exact.
     """
-    # At twice the size every pixel has an inner and an outer half, so a contour, which runs through
-    # the outermost halves, tells on which side of its pixel it lies.
+    # OpenCV's contour runs through the centres of the outermost pixels, we want their outer edges.
+    # At twice the size each pixel is 2×2, and the contour runs through its outer ones: half of
+    # their coordinates, rounded up, are those of the edge.
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     part = mask[y : y + height, x : x + width].astype(np.uint8)
     doubled = part.repeat(2, axis=0).repeat(2, axis=1)
@@ -134,8 +135,9 @@ def as_json(content: Mapping[str, Any]) -> bytes:
 
 
 def recorded(name: str) -> list[dict[str, Any]]:
-    """Strokes that were laid by hand over one of the sample's photographs, to have some without a
-    hand at the pen.
+    """Strokes that somebody drew over one of the sample's photographs.
+
+    A chapter that runs without anybody at the pen takes these.
 
     Args:
         name: ``astronaut``, ``camera``, ``chelsea``, ``coffee``, ``coins`` or ``rocket``.

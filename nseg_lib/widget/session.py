@@ -1,4 +1,4 @@
-"""A folder of pictures, their objects drawn one after the other into a COCO file that grows."""
+"""Work on a folder of pictures: one object after the other is drawn into a COCO file that grows."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 class FolderSession:
     """Which pictures and objects there are, which are done, and the file that holds their masks.
 
-    Every mask is written at once, whole or not at all, so that a crash loses nothing that was
-    answered. Annotations carry their strokes: coming back to a picture, or to the folder another
-    day, goes on where it was. What else the file holds is left as it is, and what another tab or
-    program has written to it meanwhile is read before it is written again.
+    Every mask is written at once, whole or not at all, so that a crash loses none that was shown.
+    Annotations carry their strokes, so that work goes on where it was when somebody comes back to a
+    picture, or to the folder another day. Whatever else is in the file stays, and what another tab
+    or program has written to it meanwhile is read before the file is written again.
 
-    A picture has any number of objects, and one is at hand: one that was drawn here, or a new one,
-    which gets its place in the file with its first mask. Each has a category.
+    A picture has any number of objects. One of them is at hand: either one that was drawn before,
+    or a new one, which gets its place in the file with its first mask. Each has a category.
 
     Args:
         folder: its pictures, by name; subfolders are not looked into.
@@ -72,14 +72,14 @@ class FolderSession:
         return content
 
     def _stamp(self) -> tuple[int, int] | None:
-        """Date and size of the file, by which another's writing shows; None where there is none."""
+        """Date and size of the file, which tell that another program wrote it; None without one."""
         if not self.out.exists():
             return None
         status = self.out.stat()
         return status.st_mtime_ns, status.st_size
 
     def _refresh(self) -> None:
-        """Read the file again if another has written it; one that is gone is written anew."""
+        """Read the file again if another program has changed it; one that is gone stays known."""
         if self._stamp() not in (None, self._as_read):
             self.content = self._read()
 
@@ -93,10 +93,10 @@ class FolderSession:
     def read_image(self) -> NDArray[np.uint8]:
         """The picture at hand, uint8 H×W×3 RGB, as every reader of the file has it.
 
-        It is turned as :func:`nseg_lib.data.images.turn` does for the size in its record; one
-        without a record gets the size of the upright picture. So a photograph taken on its side
-        comes upright, but one upside down, mirrored or square stays as it is stored: turning does
-        not change its size, and a COCO record has no other field that could ask for it.
+        It is turned to the size in its record, or to that of the upright picture where it has no
+        record yet, see :func:`nseg_lib.data.images.turn`. So a photograph taken on its side comes
+        upright, but one upside down, mirrored or square stays as it is stored: turning does not
+        change its size, and a COCO record has no other field that could ask for it.
 
         Raises:
             DataError: no picture, a broken one, or one of another size than its record's.
@@ -121,7 +121,7 @@ class FolderSession:
         self.id = int(objects[0]["id"]) if objects else None
 
     def _start(self) -> int:
-        """The picture to go on with: after the last done, the next that is not."""
+        """The picture to go on with: the first that is not done after the last that is."""
         done = self._done()
         left = [i for i, path in enumerate(self.pictures) if path.name not in done]
         last = max((i for i, path in enumerate(self.pictures) if path.name in done), default=-1)
@@ -133,9 +133,13 @@ class FolderSession:
         return {i.get("file_name") for i in self.content["images"] if i["id"] in drawn}
 
     def state(self) -> dict[str, Any]:
-        """What the canvas shows of the session: ``index``, ``total``, ``done`` and ``name`` of
-        pictures, ``object`` at hand of ``objects`` (equal for a new one), ``category`` of it and
-        the ``categories`` there are."""
+        """What the canvas shows of the session.
+
+        Returns:
+            Of the pictures ``index`` (of the one at hand), ``total``, ``done`` and ``name``; of its
+            objects ``object`` (the place of the one at hand; a new one comes last) and ``objects``
+            (how many there are); ``category`` of the object and all ``categories``.
+        """
         ids = [a["id"] for a in self.objects()]
         return {
             "index": self.index,
@@ -157,7 +161,7 @@ class FolderSession:
         return [a for a in records if a.get("image_id") in images and "strokes" in a]
 
     def go_object(self, step: int) -> bool:
-        """Move on by ``step`` objects of the picture, new one last; False where there is none."""
+        """Move on by ``step`` objects of the picture; False where there is none."""
         ids = [a["id"] for a in self.objects()]
         at = (ids.index(self.id) if self.id in ids else len(ids)) + step
         if not 0 <= at < len(ids):
@@ -204,8 +208,13 @@ class FolderSession:
             raise DataError(f"{self.out}: {self.path.name}: {error}") from None
 
     def record(self, mask: NDArray[np.bool_], strokes: Sequence[Any]) -> None:
-        """Make ``mask`` (bool H×W) the annotation of the object at hand and write the file; an
-        empty mask takes the annotation away, and a new object is at hand.
+        """Make ``mask`` the annotation of the object at hand and write the file.
+
+        An empty mask takes the annotation away; then a new object is at hand.
+
+        Args:
+            mask: bool H×W.
+            strokes: that gave it; kept with the annotation.
 
         Raises:
             OSError: the file cannot be written; it is as it was.
@@ -254,12 +263,12 @@ class FolderSession:
     # --- categories ---
 
     def name_of_category(self) -> str:
-        """Of the object at hand; of a new one, what it will be."""
+        """The category of the object at hand; for a new object, the one that it will get."""
         record = self._at_hand()
         return self.category if record is None else self._category_name(record)
 
     def set_category(self, name: str) -> None:
-        """Name what the object at hand and those that are drawn after it are.
+        """Say what the object at hand is, and those that are drawn after it.
 
         Raises:
             DataError: an empty name.

@@ -1,4 +1,4 @@
-"""Checks of the course's exercises: each tells a right answer from a wrong one, and says why.
+"""The checks of the course's exercises: each tells a right answer from a wrong one, and says why.
 
 A chapter poses an exercise as a function whose body is ``...``. ``check_<exercise>(function)``
 returns one line: ``right``, ``not done yet``, or ``wrong:`` and what is wrong. It never raises, so

@@ -23,7 +23,7 @@ class Case(NamedTuple):
     expected: Any
     """A value to agree with, or a :data:`Judge` where several answers are right."""
     hint: str = ""
-    """What a wrong answer here usually comes from."""
+    """What usually leads to a wrong answer here."""
 
 
 def check(function: Callable[..., Any], cases: Sequence[Case]) -> str:
@@ -54,7 +54,7 @@ def check(function: Callable[..., Any], cases: Sequence[Case]) -> str:
 
 
 class _Agrees:
-    """A judge that wants one value: numbers to six digits, arrays pixel by pixel."""
+    """A judge that wants one value, see :func:`agree`."""
 
     def __init__(self, expected: Any) -> None:
         self.expected = expected
@@ -73,7 +73,7 @@ class _Agrees:
 
 
 def agree(answer: Any, expected: Any) -> bool:
-    """Whether two values are one: numbers to six digits, sequences and arrays item by item."""
+    """Whether two values are equal: numbers to six digits, sequences and arrays item by item."""
     if isinstance(expected, np.ndarray):
         given = np.asarray(answer)
         if given.shape != expected.shape:
