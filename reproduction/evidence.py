@@ -15,6 +15,7 @@ import pandas as pd
 
 from nseg_lib import config
 from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.metrics import DISTANCES
 from nseg_lib.evaluation.summary import read_folder
 from nseg_lib.training.runs import Run, logged_runs
 from reproduction import measure, paper, profiles
@@ -42,6 +43,11 @@ class Evidence:
     """Empty where it was not measured."""
 
     @property
+    def claims_file(self) -> Path:
+        """``reports/claims.yml``, for :func:`reproduction.claims.read_claims`."""
+        return self.folder.parent / "claims.yml"
+
+    @property
     def models(self) -> list[str]:
         """The paper's eight, then others that the profile plans or that have rows or logs."""
         there = {*self.profile.models, *self.results["method"], *self.logs}
@@ -60,6 +66,16 @@ class Evidence:
         there = set(self.results["split"])
         return [name for name in ("val", "test") if name in there]
 
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """The rows of the split that chose nothing: test, or val where no test picture has rows."""
+        return self.results[self.results["split"] == self.splits[-1]]
+
+    def tolerance(self, metric: str) -> float:
+        """The tolerance of ``reports/paper.yml``; distances shrink with the profile's pictures."""
+        scale = self.profile.scale if metric in DISTANCES else 1.0
+        return scale * float(self.printed["tolerance"][metric])
+
     def seeds(self, model: str) -> list[int]:
         """Seeds that the profile wants of a model, and those that it has besides."""
         rows = self.results[self.results["method"] == model]["seed"].dropna()
@@ -71,6 +87,58 @@ class Evidence:
     def record(self, name: str) -> dict[str, Any]:
         """The provenance of a file of rows, such as ``baselines``; empty where there is none."""
         return read_json(self.folder / "rows" / f"{name}.csv.json")
+
+    def own_logs(self) -> pd.DataFrame:
+        """The first seed's log of every model that has rows: one row per ``model`` and ``epoch``.
+
+        A training that has no rows may still go on, and is left out.
+        """
+        logs = [
+            of_model[0].log().assign(model=model)
+            for model, of_model in self.logs.items()
+            if model in self.evaluated
+        ]
+        return pd.concat(logs) if logs else pd.DataFrame(columns=["model", "epoch"])
+
+    def per_picture(self) -> pd.DataFrame:
+        """A row per held-out picture: what it is like, and how the paper's models do on average.
+
+        Columns: ``split``, ``image_id``, ``annotation_id``, ``stroke`` (IoU of the stroke),
+        ``size`` (the object's share of the picture), ``clutter``
+        (:func:`nseg_lib.course.probes.clutter`), ``iou``, ``precision`` (1 of an empty
+        prediction), ``recall``, and ``recovered`` (of the IoU that the stroke lacks, the share
+        that the models add; NaN of a perfect stroke).
+        """
+        rows = self.held_out
+        rows = rows.join(mask_areas(rows))
+        predicted = rows["predicted"].where(rows["predicted"] > 0)
+        rows["precision"] = (rows["shared"] / predicted).fillna(1)
+        rows["recall"] = rows["shared"] / rows["object_area"]
+        rows["size"] = rows["object_area"] / (rows["width"] * rows["height"])
+        key = ["split", "image_id", "annotation_id"]
+        stroke = rows[rows["method"] == "identity"].set_index(key)
+        models = rows[rows["method"].isin(self.evaluated)].groupby(key)
+        pictures = models[["iou", "precision", "recall"]].mean()
+        pictures["stroke"], pictures["size"] = stroke["iou"], stroke["size"]
+        lacking = 1 - pictures["stroke"]
+        added = pictures["iou"] - pictures["stroke"]
+        pictures["recovered"] = added / lacking.where(lacking > 0)
+        clutter = self.pictures.set_index(["split", "image_id"])["clutter"]
+        return pictures.reset_index().join(clutter, on=["split", "image_id"])
+
+
+def mask_areas(rows: pd.DataFrame) -> pd.DataFrame:
+    """Pixels of intersection (``shared``), ``union`` and ``predicted`` mask, from the metrics.
+
+    With intersection I, union U and N pixels, U - I = (1 - accuracy) N and I = IoU · U. They are
+    rounded to whole pixels, so that an empty prediction has exactly none.
+    """
+    wrong = (1 - rows["pixel_accuracy"]) * rows["width"] * rows["height"]
+    perfect = rows["iou"] >= 1
+    union = (wrong / (1 - rows["iou"].where(~perfect))).where(~perfect, rows["object_area"])
+    shared = rows["iou"] * union
+    predicted = union - rows["object_area"] + shared
+    return pd.DataFrame({"shared": shared, "union": union, "predicted": predicted}).round()
 
 
 def load(root: Path, profile: str) -> Evidence:

@@ -21,6 +21,7 @@ Hashes = dict[str, Any]
 
 READ_BY_MODULE = {
     "reproduction.paper": ("reports/paper.yml", "reports/authors_logs.csv"),
+    "reproduction.claims": ("reports/claims.yml",),
     "nseg_lib.sample": ("nseg_lib/data/*",),
     "nseg_lib.widget": ("nseg_lib/widget/**/*.js", "nseg_lib/widget/**/*.css"),
     "reproduction.page": ("reproduction/templates/*", "reports/limitations.md"),

@@ -55,6 +55,16 @@ def numbers(path: Path = REPORTS / "paper.yml") -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
+LOG_COLUMNS = {
+    "iou": "val_iou",
+    "boundary_iou_1px": "val_boundary_iou",
+    "pixel_accuracy": "val_accuracy",
+    "hausdorff_region": "val_hausdorff",
+    "loss": "val_loss",
+}
+"""Metric → its column in the training logs. Our own logs hold loss and IoU alone."""
+
+
 def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
     """The validation rows of the authors' training logs, one per model and epoch.
 

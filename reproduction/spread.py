@@ -1,12 +1,11 @@
 """What moves a number: chance and choice beside the differences that the paper interprets.
 
 A difference between two networks means little if drawing the strokes anew, reading another epoch
-or counting otherwise moves the same number as far. Each such move is a row here.
+or counting otherwise moves the same number as far. Each such move is a row of :func:`data` and a
+dot of :func:`figure`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -17,10 +16,9 @@ from matplotlib.lines import Line2D
 from nseg_lib.course.look import styled
 from nseg_lib.evaluation.tables import LABELS
 from nseg_lib.palette import PALETTE
-from reproduction import comparisons
-from reproduction.effects import areas
-from reproduction.evidence import Evidence
-from reproduction.paper import around_the_best
+from reproduction.claims import read_claims
+from reproduction.evidence import Evidence, mask_areas
+from reproduction.paper import LOG_COLUMNS, around_the_best
 
 METRICS = ("iou", "boundary_iou_1px")
 """The two panels."""
@@ -29,147 +27,147 @@ CHANCE, CHOICE, READ = "chance", "choice", "read by the paper"
 
 COLOURS = {CHANCE: PALETTE["stroke"], CHOICE: PALETTE["attn"], READ: PALETTE["res"]}
 
-Move = tuple[str, str, str, str, float]
-"""Metric, kind, source, what of, and by how much the mean moves (0 or more)."""
+DIFFERENCES = (
+    "residual, 16-32",
+    "depth, 16-128",
+    "boundary loss",
+    "attention gates",
+    "larger network",
+)
+"""What the paper reads off Table 1, by the names of the pairs in ``reports/claims.yml``."""
 
-DIFFERENCES = {
-    "residual, 16-32": comparisons.RESIDUAL,
-    "depth, 16-128": comparisons.DEPTH,
-    "boundary loss": comparisons.BOUNDARY,
-    "attention gates": comparisons.GATES,
-    "larger network": comparisons.WIDTH,
-}
-"""What the paper reads off Table 1, in its order."""
-
-
-def data(e: Evidence) -> pd.DataFrame:
-    """All moves that the report's rows, logs and measurements hold.
-
-    Returns:
-        Columns ``metric``, ``kind``, ``source``, ``of``, ``moves``: an absolute difference of a
-        mean over pictures. A source without data is one row with ``moves`` NaN and why in ``of``.
-    """
-    moves = [move for metric in METRICS for move in _moves(e, metric)]
-    return pd.DataFrame(moves, columns=["metric", "kind", "source", "of", "moves"]).round(6)
+Moves = list[tuple[str, float]]
+"""What each move is of, and by how much the mean over pictures moves, with its sign."""
 
 
-def _moves(e: Evidence, metric: str) -> Iterator[Move]:
-    for kind, source, found, absent in (
-        (CHANCE, "strokes drawn anew", _redraws(e, metric), "not measured"),
-        (CHANCE, "another seed", _seeds(e, metric), "missing: no model has two seeds here"),
-        (CHANCE, "an epoch earlier or later, authors", _epochs(e, metric), ""),
-        (CHANCE, "an epoch earlier or later, ours", _own_epochs(e, metric), "not in our logs"),
-        (CHANCE, "other pictures (what models add)", _splits(e, metric), "one split only"),
-        (CHANCE, "res for tiny, ours", _twins(e, metric), "no such pair evaluated"),
-        (CHOICE, "threshold: logit .5", _threshold(e, metric), "no model evaluated"),
-        (CHOICE, "definition of the metric", _definition(e, metric), "no model evaluated"),
-        (READ, "", _printed(e, metric), ""),
-    ):
-        yield from ((metric, kind, source or name, name, abs(value)) for name, value in found)
-        if not found:
-            yield metric, kind, source, absent, float("nan")
+# --- the sources, each a function of the evidence and a metric ------------------------------------
 
 
-Found = list[tuple[str, float]]
-
-
-def _redraws(e: Evidence, metric: str) -> Found:
+def redrawn_strokes(evidence: Evidence, metric: str) -> Moves:
     """Each draw's mean less the mean over draws; draw 0 is that of all tables."""
-    found: Found = []
-    judged = e.results[e.results["split"] == e.splits[-1]]
-    for method, draws in e.redraws.groupby("method", sort=False):
-        own = judged.loc[judged["method"] == method, metric].mean()
-        means = pd.Series([own, *draws[metric]], [0, *draws["draw"]])
-        off = means - means.mean()
-        found += [(f"{method}, draw {draw}", value) for draw, value in off.items()]
-    return found
+    moves: Moves = []
+    rows = evidence.held_out
+    for method, draws in evidence.redraws.groupby("method", sort=False):
+        first = rows.loc[rows["method"] == method, metric].mean()
+        means = pd.Series([first, *draws[metric]], [0, *draws["draw"]])
+        away = means - means.mean()
+        moves += [(f"{method}, draw {draw}", value) for draw, value in away.items()]
+    return moves
 
 
-def _means(e: Evidence, column: str, split: str) -> pd.Series:
-    """Mean over pictures of each (model, seed) of the paper's eight."""
-    rows = e.results[(e.results["split"] == split) & e.results["method"].isin(e.evaluated)]
+def seeds(evidence: Evidence, metric: str) -> Moves:
+    """Each seed's mean less the mean over seeds of its model."""
+    moves: Moves = []
+    for _, means in _means(evidence, metric).groupby("method", sort=False):
+        if len(means) > 1:
+            moves += _named(means - means.mean())
+    return moves
+
+
+def authors_epochs(evidence: Evidence, metric: str) -> Moves:
+    """The authors' validation rows one epoch away from the chosen one, less the chosen one."""
+    moves: Moves = []
+    for model, log in evidence.authors.groupby("model", sort=False):
+        _, chosen, near = around_the_best(log, LOG_COLUMNS[metric])
+        moves += [(str(model), value - chosen) for value in near]
+    return moves
+
+
+def own_epochs(evidence: Evidence, metric: str) -> Moves:
+    """The same of our own logs, which hold the IoU alone.
+
+    A training without rows may still go on, and has not chosen its epoch.
+    """
+    if metric != "iou":
+        return []
+    moves: Moves = []
+    for model in evidence.evaluated:
+        for run in evidence.logs.get(model, []):
+            _, chosen, near = around_the_best(run.log(), "val_iou")
+            moves += [(f"{model}, seed {run.seed}", value - chosen) for value in near]
+    return moves
+
+
+def other_pictures(evidence: Evidence, metric: str) -> Moves:
+    """What a model adds to the stroke on validation less what it adds on test pictures."""
+    if len(evidence.splits) < 2:
+        return []
+    added = []
+    for split in evidence.splits:
+        rows = evidence.results[evidence.results["split"] == split]
+        stroke = rows.loc[rows["method"] == "identity", metric].mean()
+        added.append(_means(evidence, metric, rows) - stroke)
+    return _named(added[0] - added[1])
+
+
+def res_for_tiny(evidence: Evidence, metric: str) -> Moves:
+    """Networks that differ in the stroke added to the logits alone, at equal widths and loss."""
+    means = _means(evidence, metric).groupby("method", sort=False).mean()
+    pairs = [(name, name.replace("tiny", "res", 1)) for name in means.index if "tiny" in name]
+    return [(f"{res} − {tiny}", means[res] - means[tiny]) for tiny, res in pairs if res in means]
+
+
+def threshold(evidence: Evidence, metric: str) -> Moves:
+    """Masks where the logit is above .5 in place of the probability."""
+    return _named(_means(evidence, f"{metric}_logit05") - _means(evidence, metric))
+
+
+def definition(evidence: Evidence, metric: str) -> Moves:
+    """IoU of all pixels together in place of the mean over pictures; a band of 2 % for 1 px."""
+    means = _means(evidence, metric)
+    if metric == "boundary_iou_1px":
+        return _named(_means(evidence, "boundary_iou") - means, "2 % band: ")
+    rows = evidence.held_out
+    areas = mask_areas(rows).groupby([rows["method"], rows["seed"]], sort=False).sum()
+    return _named((areas["shared"] / areas["union"])[means.index] - means, "all pixels together: ")
+
+
+def _means(evidence: Evidence, column: str, rows: pd.DataFrame | None = None) -> pd.Series:
+    """Mean over (held-out) pictures of each (model, seed) of the paper's eight."""
+    rows = evidence.held_out if rows is None else rows
+    rows = rows[rows["method"].isin(evidence.evaluated)]
     return rows.groupby(["method", "seed"], sort=False)[column].mean()
 
 
-def _named(values: pd.Series, prefix: str = "") -> Found:
+def _named(values: pd.Series, prefix: str = "") -> Moves:
     """A series by (model, seed) as pairs of text and value."""
     keys = values.index.to_frame().astype(str)
     names = prefix + keys["method"] + ", seed " + keys["seed"]
     return list(zip(names, values.astype(float), strict=True))
 
 
-def _seeds(e: Evidence, metric: str) -> Found:
-    """Each seed's mean less the mean over seeds of its model."""
-    found: Found = []
-    for _, values in _means(e, metric, e.splits[-1]).groupby("method", sort=False):
-        if len(values) > 1:
-            found += _named(values - values.mean())
-    return found
+SOURCES = (
+    (CHANCE, "strokes drawn anew", redrawn_strokes, "not measured"),
+    (CHANCE, "another seed", seeds, "missing: no model has two seeds here"),
+    (CHANCE, "an epoch earlier or later, authors", authors_epochs, ""),
+    (CHANCE, "an epoch earlier or later, ours", own_epochs, "not in our logs"),
+    (CHANCE, "other pictures (what models add)", other_pictures, "one split only"),
+    (CHANCE, "res for tiny, ours", res_for_tiny, "no such pair evaluated"),
+    (CHOICE, "threshold: logit .5", threshold, "no model evaluated"),
+    (CHOICE, "definition of the metric", definition, "no model evaluated"),
+)
+"""Kind, name, the function that finds the moves, and what to say where there are none."""
 
 
-def _epochs(e: Evidence, metric: str) -> Found:
-    found: Found = []
-    for model, log in e.authors.groupby("model", sort=False):
-        _, there, near = around_the_best(log, comparisons.LOGGED[metric])
-        found += [(str(model), value - there) for value in near]
-    return found
+def data(evidence: Evidence) -> pd.DataFrame:
+    """All moves that the report's rows, logs and measurements hold, then the paper's differences.
 
-
-def _own_epochs(e: Evidence, metric: str) -> Found:
-    found: Found = []
-    if metric == "iou":
-        for model in e.evaluated:  # a training that goes on has not chosen its epoch
-            for run in e.logs.get(model, []):
-                _, there, near = around_the_best(run.log(), "val_iou")
-                found += [(f"{model}, seed {run.seed}", value - there) for value in near]
-    return found
-
-
-def _splits(e: Evidence, metric: str) -> Found:
-    """How far two sets of pictures lie apart, in what the models add to the stroke."""
-    if len(e.splits) < 2:
-        return []
-    added = []
-    for split in e.splits:
-        rows = e.results[e.results["split"] == split]
-        stroke = rows.loc[rows["method"] == "identity", metric].mean()
-        added.append(_means(e, metric, split) - stroke)
-    return _named(added[0] - added[1])
-
-
-def _twins(e: Evidence, metric: str) -> Found:
-    """Networks that differ in the stroke added to the logits alone, at equal widths and loss."""
-    means = _means(e, metric, e.splits[-1]).groupby("method", sort=False).mean()
-    pairs = [(name, name.replace("tiny", "res", 1)) for name in means.index if "tiny" in name]
-    return [(f"{b} − {a}", means[b] - means[a]) for a, b in pairs if b in means.index]
-
-
-def _threshold(e: Evidence, metric: str) -> Found:
-    split = e.splits[-1]
-    moved = _means(e, f"{metric}_logit05", split) - _means(e, metric, split)
-    return _named(moved)
-
-
-def _definition(e: Evidence, metric: str) -> Found:
-    """IoU of all pixels together in place of the mean over pictures; a band of 2 % for 1 px."""
-    split = e.splits[-1]
-    if metric != "iou":
-        moved = _means(e, "boundary_iou", split) - _means(e, metric, split)
-        return _named(moved, "2 % band: ")
-    rows = e.results[(e.results["split"] == split) & e.results["method"].isin(e.evaluated)]
-    sums = areas(rows)
-    sums = sums.groupby([rows["method"], rows["seed"]], sort=False).sum()
-    moved = sums["shared"] / sums["union"] - _means(e, "iou", split)
-    return _named(moved, "all pixels together: ")
-
-
-def _printed(e: Evidence, metric: str) -> Found:
-    table = e.printed["table1"]
-    return [
-        (name, table[a][metric] - table[b][metric])
-        for name, pairs in DIFFERENCES.items()
-        for a, b in pairs
-    ]
+    Returns:
+        Columns ``metric``, ``kind``, ``source``, ``of``, ``moves``: an absolute difference of a
+        mean over pictures. A source without data is one row with ``moves`` NaN and why in ``of``.
+    """
+    pairs = read_claims(evidence.claims_file).pairs
+    table1 = evidence.printed["table1"]
+    rows = []
+    for metric in METRICS:
+        for kind, source, find, absent in SOURCES:
+            moves = find(evidence, metric) or [(absent, float("nan"))]
+            rows += [(metric, kind, source, of, abs(value)) for of, value in moves]
+        for name in DIFFERENCES:
+            for a, b in pairs[name]:
+                difference = abs(table1[a][metric] - table1[b][metric])
+                rows.append((metric, READ, name, name, difference))
+    return pd.DataFrame(rows, columns=["metric", "kind", "source", "of", "moves"]).round(6)
 
 
 # --- the figure -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,24 +11,17 @@ import pytest
 from scipy import stats
 
 from nseg_lib import config
+from nseg_lib.config import ConfigError
 from nseg_lib.evaluation.summary import paired_difference
 from nseg_lib.provenance import PROJECT
 from nseg_lib.training.runs import Run
-from reproduction import (
-    ablations,
-    claims,
-    comparisons,
-    effects,
-    evidence,
-    findings,
-    listings,
-    measure,
-    spread,
-)
-from reproduction.effects import DOES_NOT, HOLDS, UNKNOWN, WEAKER, Effect, decide
-from reproduction.evidence import Evidence
+from reproduction import ablations, claims, estimates, evidence, listings, measure, spread
+from reproduction.estimates import Estimate, Verdict
+from reproduction.evidence import Evidence, mask_areas
 
 TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
+CLAIMS = claims.read_claims(PROJECT / "reports" / "claims.yml")
+BEST = CLAIMS.pairs["attention against all rivals"]
 PATIENT = "tiny16-128_bce-dice-frozen"
 """An ablation that waits 15 epochs."""
 
@@ -51,84 +45,82 @@ def with_model(e: Evidence, name: str, gain: float, seeds: tuple[int, ...]) -> E
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "sign", "printed", "room", "verdict"),
+    ("low", "high", "sign", "printed", "tolerance", "verdict"),
     [
-        (0.01, 0.03, 1, 0.02, 0.0, HOLDS),
-        (0.01, 0.03, 1, 0.02, 0.029, UNKNOWN),  # one training each: too near to 0
-        (0.04, 0.06, 1, 0.02, 0.029, HOLDS),
-        (-0.01, 0.03, 1, 0.02, 0.0, UNKNOWN),
-        (-0.002, 0.001, 1, 0.024, 0.0, WEAKER),  # between, and excludes what is printed
-        (-0.002, 0.001, 1, 0.024, 0.029, UNKNOWN),
-        (0.001, 0.02, 1, 0.0694, 0.024, WEAKER),
-        (-0.001, 0.02, 1, 0.0694, 0.024, WEAKER),
-        (-0.002, 0.001, 1, np.nan, 0.0, UNKNOWN),
-        (-0.03, -0.01, 1, 0.02, 0.0, DOES_NOT),
-        (-0.03, -0.01, -1, -0.02, 0.0, HOLDS),
-        (0.1, 0.6, -1, -3.5, 0.0, DOES_NOT),
-        (-0.1, 0.6, -1, -3.5, 0.0, WEAKER),
-        (-4.0, 0.6, -1, -3.5, 0.0, UNKNOWN),
+        (0.01, 0.03, 1, 0.02, 0.0, Verdict.HOLDS),
+        (0.01, 0.03, 1, 0.02, 0.029, Verdict.OPEN),  # one training each: too near to 0
+        (0.04, 0.06, 1, 0.02, 0.029, Verdict.HOLDS),
+        (-0.01, 0.03, 1, 0.02, 0.0, Verdict.OPEN),
+        (-0.002, 0.001, 1, 0.024, 0.0, Verdict.SMALLER),  # between, and excludes what is printed
+        (-0.002, 0.001, 1, 0.024, 0.029, Verdict.OPEN),
+        (0.001, 0.02, 1, 0.0694, 0.024, Verdict.SMALLER),
+        (-0.001, 0.02, 1, 0.0694, 0.024, Verdict.SMALLER),
+        (-0.002, 0.001, 1, np.nan, 0.0, Verdict.OPEN),
+        (-0.03, -0.01, 1, 0.02, 0.0, Verdict.FAILS),
+        (-0.03, -0.01, -1, -0.02, 0.0, Verdict.HOLDS),
+        (0.1, 0.6, -1, -3.5, 0.0, Verdict.FAILS),
+        (-0.1, 0.6, -1, -3.5, 0.0, Verdict.SMALLER),
+        (-4.0, 0.6, -1, -3.5, 0.0, Verdict.OPEN),
     ],
 )
 def test_a_verdict_follows_from_the_interval(
-    low: float, high: float, sign: int, printed: float, room: float, verdict: str
+    low: float, high: float, sign: int, printed: float, tolerance: float, verdict: Verdict
 ) -> None:
-    effect = Effect((low + high) / 2, low, high, 100)
-    assert decide(effect, sign, printed=printed, room=room) == verdict
-    assert decide(None, sign, printed=printed, room=room) == UNKNOWN
+    one = Estimate((low + high) / 2, low, high, 100, seeds=1)
+    assert estimates.verdict(one, sign, printed=printed, tolerance=tolerance) == verdict
+    three = replace(one, seeds=3)
+    without = estimates.verdict(one, sign, printed=printed)
+    assert estimates.verdict(three, sign, printed=printed, tolerance=tolerance) == without
+    assert estimates.verdict(None, sign, printed=printed) == Verdict.OPEN
 
 
 def test_a_comparison_is_paired_and_on_the_split_that_chose_nothing(half: Evidence) -> None:
     expected = paired_difference(half.results, RES, TINY, split="test")
-    found = effects.compare(half, [(RES, TINY)], "iou")
+    found = estimates.paired_difference(half.held_out, [(RES, TINY)], "iou")
     assert found is not None
     assert (found.n, found.seeds) == (expected.n, 1)
     assert found.mean == pytest.approx(expected.mean)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     without = replace(half, results=half.results[half.results["method"] != RES])
-    assert effects.compare(without, [(RES, TINY)], "iou") is None
+    assert estimates.paired_difference(without.held_out, [(RES, TINY)], "iou") is None
 
 
 def test_seeds_widen_an_interval_and_make_a_verdict_possible(half: Evidence) -> None:
     name = "tiny16-128_bce-dice"
-    pair = [(name, TINY)]
-    for seeds, verdict in (((1,), UNKNOWN), ((1, 2, 3), HOLDS)):
+    for seeds, verdict in (((1,), Verdict.OPEN), ((1, 2, 3), Verdict.HOLDS)):
         e = with_model(half, name, 0.02, seeds)
         e = with_model(e, RES, 0.0, (1, 2, 3))
-        more = replace(e, results=e.results.assign())
-        found = effects.compare(more, [(name, RES)], "iou")
+        found = estimates.paired_difference(e.held_out, [(name, RES)], "iou")
         assert found is not None
         assert found.seeds == len(seeds)
-        room = 0.0 if found.seeds >= 3 else 0.029
-        assert decide(found, 1, room=room) == verdict
-    one = effects.compare(with_model(half, name, 0.02, (1, 2)), pair, "iou")
-    three = effects.compare(e, [(name, RES)], "iou")
-    assert one is not None
+        assert estimates.verdict(found, 1, tolerance=0.029) == verdict
+    three = estimates.paired_difference(e.held_out, [(name, RES)], "iou")
     assert three is not None
-    rows = e.results[e.results["split"] == "test"]
-    wide = rows.groupby(["image_id", "annotation_id", "method"])["iou"].mean().unstack()
+    key = ["image_id", "annotation_id", "method"]
+    wide = e.held_out.groupby(key)["iou"].mean().unstack()
     plain = 1.96 * (wide[name] - wide[RES]).std() / len(wide) ** 0.5
     assert (three.high - three.low) / 2 > plain
 
 
 def test_equal_epochs_are_compared_and_the_interval_is_students(half: Evidence) -> None:
-    pair = comparisons.BOUNDARY[0]
-    found = effects.matched(half.authors, pair, "val_iou")
+    pair = CLAIMS.pairs["boundary loss"][0]
+    found = estimates.equal_epochs_difference(half.authors, pair, "val_iou")
     logs = half.authors.set_index(["model", "epoch"])["val_iou"]
     differences = (logs[pair[0]] - logs[pair[1]]).dropna().to_numpy()
     assert found is not None
     assert found.n == len(differences) == 9
     low, high = stats.t.interval(0.95, 8, differences.mean(), stats.sem(differences))
     assert (found.low, found.high) == pytest.approx((low, high))
-    late = effects.matched(half.authors, pair, "val_iou", third="last")
+    late = estimates.equal_epochs_difference(half.authors, pair, "val_iou", "last third")
     assert late is not None
     assert (late.n, late.mean) == (3, pytest.approx(differences[-3:].mean()))
-    early = effects.matched(half.authors, pair, "val_iou", third="first")
+    early = estimates.equal_epochs_difference(half.authors, pair, "val_iou", "first third")
     assert early is not None
     assert (early.n, early.mean) == (3, pytest.approx(differences[:3].mean()))
     first = half.authors[half.authors["epoch"] < 2]
-    assert effects.matched(first, pair, "val_iou") is not None
-    assert effects.matched(first, pair, "val_iou", third="last") is None
-    assert effects.matched(half.authors, pair, "no_such_column") is None
+    assert estimates.equal_epochs_difference(first, pair, "val_iou") is not None
+    assert estimates.equal_epochs_difference(first, pair, "val_iou", "last third") is None
+    assert estimates.equal_epochs_difference(half.authors, pair, "no_such_column") is None
 
 
 def test_precision_and_recall_follow_from_iou_and_accuracy() -> None:
@@ -149,13 +141,13 @@ def test_precision_and_recall_follow_from_iou_and_accuracy() -> None:
             }
         )
     rows = pd.DataFrame(lines)
-    found = effects.areas(rows)
+    found = mask_areas(rows)
     assert np.allclose(found["shared"], rows["both"])
     assert np.allclose(found["predicted"], rows["answer"])
     nothing = rows.assign(pixel_accuracy=1 - rows["object_area"] / 1200, iou=0.0)
-    assert (effects.areas(nothing)["predicted"] == 0).all()
+    assert (mask_areas(nothing)["predicted"] == 0).all()
     perfect = rows.assign(pixel_accuracy=1.0, iou=1.0)
-    assert np.allclose(effects.areas(perfect)["predicted"], rows["object_area"])
+    assert np.allclose(mask_areas(perfect)["predicted"], rows["object_area"])
 
 
 def test_a_partial_correlation_takes_out_what_the_stroke_explains() -> None:
@@ -168,105 +160,118 @@ def test_a_partial_correlation_takes_out_what_the_stroke_explains() -> None:
             "size": stroke + rng.normal(0, 0.1, 300),
         }
     )
-    plain = effects.rank_correlation(frame, "iou", "size")
-    partial = effects.rank_correlation(frame, "iou", "size", "stroke")
+    plain = estimates.rank_correlation(frame, "iou", "size")
+    partial = estimates.rank_correlation(frame, "iou", "size", "stroke")
     assert plain is not None
     assert partial is not None
     assert plain.mean == pytest.approx(stats.spearmanr(frame["iou"], frame["size"]).statistic)
     assert plain.low > 0.8
     assert partial.low < 0 < partial.high
-    assert effects.rank_correlation(frame[:9], "iou", "size") is None
+    assert estimates.rank_correlation(frame[:9], "iou", "size") is None
 
 
 def test_every_claim_has_a_row_a_test_and_a_verdict(half: Evidence) -> None:
     table = claims.claims_table(half)
     text = table.text
-    assert len(text) == len(claims.CLAIMS) == 30
+    assert len(text) == 30
     assert text["", "claim"].is_unique
     for verdict in text["ours", "verdict"]:
-        assert verdict.startswith((HOLDS, WEAKER, DOES_NOT, UNKNOWN))
+        assert verdict.startswith((Verdict.HOLDS, Verdict.SMALLER, Verdict.FAILS, Verdict.OPEN))
     assert (text["", "test"].str.len() > 20).all()
     assert (text["", "from"].str.len() > 5).all()
     verdicts = table.numbers.set_index("claim")["verdict"]
-    assert verdicts["residual"] == UNKNOWN, "one seed"
-    assert verdicts["refines"].startswith(HOLDS)
+    assert verdicts["residual"] == Verdict.OPEN, "one seed"
+    assert verdicts["refines"].startswith(Verdict.HOLDS)
 
 
 def test_the_best_has_to_beat_every_rival_and_the_smallest_need_all_eight(half: Evidence) -> None:
-    name = comparisons.BEST[0][0]
-    e = with_model(half, name, 0.05, (1, 2, 3))
-    rivals = [rival for _, rival in comparisons.BEST]
+    best = BEST[0][0]
+    e = with_model(half, best, 0.05, (1, 2, 3))
+    rivals = [rival for _, rival in BEST]
     for gain, rival in zip((0.0, 0.01, 0.04), rivals, strict=True):
-        verdicts = claims.claims_table(e).numbers.set_index("claim")["verdict"]
-        assert verdicts["small"] == UNKNOWN
+        assert CLAIMS.claims["small"].judge(e).verdict == Verdict.OPEN
         e = with_model(e, rival, gain, (1, 2, 3))
-    rows = e.results
-    ahead = (rows["method"] == name) * 0.1
-    e = replace(e, results=rows.assign(boundary_iou_1px=rows["boundary_iou_1px"] + ahead))
-    assert claims.claims_table(e).numbers.set_index("claim").loc["attention", "verdict"] == HOLDS
+    attention = CLAIMS.claims["attention"]
+    e = replace(e, results=raised(e.results, best, 0.1))
+    assert attention.judge(e).verdict == Verdict.HOLDS
     without = replace(e, results=e.results[e.results["method"] != rivals[0]])
-    verdicts = claims.claims_table(without).numbers.set_index("claim")["verdict"]
-    assert verdicts["attention"] == UNKNOWN, "one rival has no rows"
-    behind = (e.results["method"] == rivals[1]) * 0.2
-    beaten = e.results["boundary_iou_1px"] + behind
-    e = replace(e, results=e.results.assign(boundary_iou_1px=beaten))
-    verdicts = claims.claims_table(e).numbers.set_index("claim")["verdict"]
-    assert verdicts["attention"] == DOES_NOT
+    assert attention.judge(without).verdict == Verdict.OPEN, "one rival has no rows"
+    beaten = replace(e, results=raised(e.results, rivals[1], 0.2))
+    assert attention.judge(beaten).verdict == Verdict.FAILS
 
 
-def test_a_metric_in_pixels_is_not_set_beside_the_paper_s_at_half_size(half: Evidence) -> None:
-    assert findings.like_the_paper(half, "iou")
-    assert not findings.like_the_paper(half, "hausdorff_region")
-    assert findings.room(half, None, "hausdorff_region") == pytest.approx(8.2 / 2)
-    assert findings.room(half, None, "iou") == pytest.approx(0.029)
+def raised(rows: pd.DataFrame, method: str, gain: float) -> pd.DataFrame:
+    """The same rows with one method better by ``gain`` in the boundary IoU."""
+    more = (rows["method"] == method) * gain
+    return rows.assign(boundary_iou_1px=rows["boundary_iou_1px"] + more)
+
+
+def test_a_distance_has_the_tolerance_of_the_pictures_size(half: Evidence) -> None:
+    assert half.tolerance("hausdorff_region") == pytest.approx(8.2 / 2)
+    assert half.tolerance("iou") == pytest.approx(0.029)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("caveat: gates", "but: gates", "claim 'gates': unknown key 'but'; allowed here: id, "),
+        ("metric: iou", "metric: dice", "claim 'refines': 'metric': Input should be 'iou', "),
+        ("pairs: larger network", "pairs: wider", "claim 'bigger': 'pairs' must be one of: res"),
+        ("test: latency", "test: speed", "claim 'real-time': 'test' must be one of gain_over_"),
+        ("id: depth-biou", "id: depth", "claim 'depth': 'id' is that of an earlier claim"),
+        ("margin: 0.02", "margin: -1", "claim 'small': 'margin': Input should be greater than 0"),
+        ("[res16-32_bce-dice, tiny16-32", "[res16-64, tiny16-32", "no network 'res16-64'; there"),
+        ("notes:", "more: []\nnotes:", "unknown key 'more'; allowed here: pairs, claims, notes"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (PROJECT / "reports" / "claims.yml").read_text()
+    path = tmp_path / "claims.yml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        claims.read_claims(path)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_authors_logs_take_the_printed_differences_apart(half: Evidence) -> None:
     """As read from the logs by hand: the gain of the boundary loss in IoU is training length."""
-    numbers = claims.claims_table(half).numbers.set_index("claim")
-    assert numbers.loc["boundary-iou", "printed"] == pytest.approx(0.8749 - 0.8534, abs=1e-4)
-    assert numbers.loc["boundary-iou", "logs_mean"] == pytest.approx(-0.0012, abs=1e-4)
-    assert numbers.loc["boundary-biou", "logs_mean"] == pytest.approx(0.0137, abs=1e-4)
-    assert numbers.loc["boundary-hausdorff", "logs_mean"] == pytest.approx(0.26, abs=0.01)
+    iou, band, far = (
+        CLAIMS.claims[f"boundary-{metric}"].judge(half).numbers
+        for metric in ("iou", "biou", "hausdorff")
+    )
+    assert iou["printed"] == pytest.approx(0.8749 - 0.8534, abs=1e-4)
+    assert iou["logs_mean"] == pytest.approx(-0.0012, abs=1e-4)
+    assert band["logs_mean"] == pytest.approx(0.0137, abs=1e-4)
+    assert far["logs_mean"] == pytest.approx(0.26, abs=0.01)
 
 
 def test_each_column_is_held_against_what_is_printed_of_its_own_pair(half: Evidence) -> None:
     """The attention model's closest rival in print is not its closest in the logs or in ours."""
-    best, _, rival, twin = comparisons.BEST[0][0], *(rival for _, rival in comparisons.BEST)
+    best, (first, rival, twin) = BEST[0][0], (rival for _, rival in BEST)
     e = half
-    for name, gain in zip((best, comparisons.BEST[0][1], rival, twin), (3, 1, 1, 2), strict=True):
+    for name, gain in ((best, 0.03), (first, 0.01), (rival, 0.01), (twin, 0.02)):
         e = with_model(e, name, 0.0, (1,))
-        more = (e.results["method"] == name) * gain * 0.01
-        e = replace(
-            e, results=e.results.assign(boundary_iou_1px=e.results["boundary_iou_1px"] + more)
-        )
-    table = claims.claims_table(e)
-    place = list(table.numbers["claim"]).index("attention")
-    row = table.text.iloc[place]
-    assert row["", "in Table 1"] == "+0.0170", "of the pair that speaks least in our rows"
-    assert row["", "from"] == f"test rows: {best} − {twin}"
-    theirs = row["authors' logs, equal epochs", "effect [95 %]"]
-    assert theirs.endswith(f"{best} − {rival}, printed +0.0128")
-    assert row["authors' logs, equal epochs", "seen there"] == "no, not as large as printed"
-    verdicts = table.numbers.set_index("claim")
-    assert verdicts.loc["convergence", "verdict"] == UNKNOWN
+        e = replace(e, results=raised(e.results, name, gain))
+    result = CLAIMS.claims["attention"].judge(e)
+    assert result.printed == "+0.0170", "of the least favourable pair in our rows"
+    assert result.source == f"test rows: {best} − {twin}"
+    assert result.logs.endswith(f"{best} − {rival}, printed +0.0128")
+    assert result.logs_verdict == "no, not as large as printed"
 
 
-def test_a_claim_of_several_pairs_is_decided_by_the_one_that_speaks_least_for_it(
-    half: Evidence,
-) -> None:
+def test_the_least_favourable_of_several_pairs_decides(half: Evidence) -> None:
     rows = half.results
-    gains = {"tiny16-128_bce-dice-bound": 0.09, "res16-128_bce-dice-bound": 0.01}
-    for (name, base), gain in zip(comparisons.BOUNDARY, gains.values(), strict=True):
+    for (name, base), gain in zip(CLAIMS.pairs["boundary loss"], (0.09, 0.01), strict=True):
         part = rows[rows["method"] == base]
         rows = rows[rows["method"] != name]
         rows = pd.concat([rows, part.assign(method=name, iou=part["iou"] + gain)])
-    table = claims.claims_table(replace(half, results=rows))
-    place = list(table.numbers["claim"]).index("boundary-iou")
-    assert table.numbers["ours_mean"][place] == pytest.approx(0.01)
-    assert table.numbers["verdict"][place] == UNKNOWN
-    assert table.text["ours", "effect [95 %]"][place].endswith("all pairs: +0.0900, +0.0100")
-    assert table.text["", "from"][place].endswith("both kept epoch 23")
+    result = CLAIMS.claims["boundary-iou"].judge(replace(half, results=rows))
+    assert result.numbers["ours_mean"] == pytest.approx(0.01)
+    assert result.verdict == Verdict.OPEN
+    assert result.ours.endswith("all pairs: +0.0900, +0.0100")
+    assert result.source.endswith("both kept epoch 23")
 
 
 def test_categories_count_every_picture_once(half: Evidence) -> None:
@@ -309,7 +314,7 @@ def test_an_ablation_is_judged_beside_what_it_departs_from(half: Evidence) -> No
             plain = table.numbers.set_index("method").loc[name]
             assert plain["iou"] == pytest.approx(gain)
             assert plain["boundary_iou_1px"] == 0
-    assert verdicts == {0.1: "better", 0.005: UNKNOWN, -0.1: "worse", None: "not run"}
+    assert verdicts == {0.1: "better", 0.005: Verdict.OPEN, -0.1: "worse", None: "not run"}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "workflow" / "profiles", root / "workflow" / "profiles")
     for part in ("rows", "training", "measured"):
         shutil.copytree(HALF / part, root / "reports" / "half" / part)
-    for name in ("paper.yml", "authors_logs.csv"):
+    for name in ("paper.yml", "claims.yml", "authors_logs.csv"):
         shutil.copy(PROJECT / "reports" / name, root / "reports")
     out = root / "reports" / "half"
     for path in (*out.glob("measured/*.csv"), *out.glob("rows/*.csv")):

@@ -72,7 +72,7 @@ def make_project(root: Path) -> Path:
     for folder in ("nseg_lib", "workflow"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=junk)
     (root / "reports").mkdir()
-    for name in ("paper.yml", "authors_logs.csv", "limitations.md"):
+    for name in ("paper.yml", "claims.yml", "authors_logs.csv", "limitations.md"):
         shutil.copy(PROJECT / "reports" / name, root / "reports")
     (root / "pyproject.toml").touch()
     (root / "workflow" / "profiles" / "toy.yml").write_text(PROFILE)
