@@ -1,0 +1,1 @@
+"""What the chapters of the course share: stand-ins, figures, probes and checks of exercises."""

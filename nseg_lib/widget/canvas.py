@@ -285,35 +285,19 @@ class StrokeCanvas(anywidget.AnyWidget):
     # --- results out ---
 
     def export(self, what: str = "mask") -> tuple[str, bytes]:
-        """A result as file name and bytes.
+        """A result as file name and bytes; see :func:`nseg_lib.widget.results.export`.
 
         Args:
-            what: ``mask`` (PNG, 255 and 0), ``cutout`` (PNG with alpha), ``rle`` or ``polygon``
-                (a COCO file of one picture and its annotation, which lies on the picture as
-                :func:`nseg_lib.data.images.turn` has it), ``strokes`` (JSON).
+            what: ``mask``, ``cutout``, ``rle``, ``polygon`` or ``strokes``.
 
         Raises:
             DataError: no picture yet, an empty mask, or an unknown ``what``.
         """
         if self.image is None or self.mask is None:
             raise DataError("there is no picture to save a result of")
-        height, width = self.image.shape[:2]
-        stem = Path(self.name).stem
-        if what == "strokes":
-            text = results.strokes_json(self.strokes, height, width)
-            return f"{stem}_strokes.json", text.encode()
-        if not self.mask.any():
-            raise DataError("the mask is empty: brush over the object first")
-        if what == "mask":
-            return f"{stem}_mask.png", results.mask_png(self.mask)
-        if what == "cutout":
-            return f"{stem}_cutout.png", results.cutout_png(self.image, self.mask)
-        if what in ("rle", "polygon"):
-            record = {"id": 1, "file_name": self.name, "width": width, "height": height}
-            mask = pictures.as_readers_turn(self.mask, self._orientation)
-            drawn = results.annotation(mask, polygons=what == "polygon")
-            return f"{stem}_coco.json", results.as_json(results.document([record], [drawn]))
-        raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
+        return results.export(
+            what, self.image, self.mask, self.strokes, self.name, self._orientation
+        )
 
     def save(self, path: str | Path, what: str = "mask") -> Path:
         """Write a result of :meth:`export` to a file, whole or not at all; its path."""

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from nseg_lib.arrays import Mask
+from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, mask_to_rle
 from nseg_lib.strokes.drawing import check_strokes
+from nseg_lib.widget import pictures
 
 Stroke = Mapping[str, Any]
 
@@ -23,15 +25,44 @@ FORMAT = "nseg strokes 1"
 """The first key of every file of strokes, by which it is known."""
 
 
-def mask_png(mask: Mask) -> bytes:
-    """A PNG of the mask's size, 255 in the mask and 0 outside."""
-    return _png(mask.astype(np.uint8) * 255)
+def export(
+    what: str, image: Image, mask: Mask, strokes: Sequence[Stroke], name: str, orientation: int = 1
+) -> tuple[str, bytes]:
+    """A result as file name and bytes.
 
+    Args:
+        what: ``mask`` (a PNG, 255 in the mask and 0 outside), ``cutout`` (a PNG with alpha: the
+            picture in the mask, nothing outside), ``rle`` or ``polygon`` (a COCO file of the
+            picture and its annotation), or ``strokes`` (JSON).
+        image: uint8 H×W×3 RGB.
+        mask: bool H×W.
+        strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
+        name: the picture's file name.
+        orientation: its EXIF orientation. A COCO annotation is turned to lie on the picture as
+            readers see it, see :func:`nseg_lib.widget.pictures.as_readers_turn`.
 
-def cutout_png(image: NDArray[np.uint8], mask: Mask) -> bytes:
-    """A PNG with alpha of the picture's size: the picture in the mask, nothing outside."""
-    alpha = mask[..., None].astype(np.uint8)
-    return _png(np.concatenate([image * alpha, alpha * 255], axis=2))
+    Raises:
+        DataError: an empty mask, or an unknown ``what``.
+    """
+    height, width = mask.shape
+    stem = Path(name).stem
+    if what == "strokes":
+        drawing = {"format": FORMAT, "width": width, "height": height, "strokes": list(strokes)}
+        return f"{stem}_strokes.json", json.dumps(drawing).encode()
+    if not mask.any():
+        raise DataError("the mask is empty: brush over the object first")
+    if what == "mask":
+        return f"{stem}_mask.png", _png(mask.astype(np.uint8) * 255)
+    if what == "cutout":
+        alpha = mask[..., None].astype(np.uint8)
+        pixels = np.concatenate([image * alpha, alpha * 255], axis=2)
+        return f"{stem}_cutout.png", _png(pixels)
+    if what in ("rle", "polygon"):
+        record = {"id": 1, "file_name": name, "width": width, "height": height}
+        turned = pictures.as_readers_turn(mask, orientation)
+        drawn = annotation(turned, polygons=what == "polygon")
+        return f"{stem}_coco.json", as_json(document([record], [drawn]))
+    raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
@@ -99,14 +130,12 @@ def document(
     }
 
 
-def strokes_json(strokes: Sequence[Stroke], height: int, width: int) -> str:
-    """A drawing as JSON, with the size of the picture that it belongs to."""
-    content = {"format": FORMAT, "width": width, "height": height, "strokes": list(strokes)}
-    return json.dumps(content)
-
-
 def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strokes") -> list[Any]:
-    """The strokes of :func:`strokes_json`.
+    """The strokes in a file that :func:`export` made.
+
+    Args:
+        height, width: of the picture that they are to be drawn on.
+        name: of the file, for messages.
 
     Raises:
         DataError: another kind of file, or drawn on a picture of another size; in one line.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 RIGHT = "right"
 NOT_DONE = "not done yet: your function returns nothing"
@@ -87,6 +88,13 @@ def agree(answer: Any, expected: Any) -> bool:
     if isinstance(expected, int | float):
         return math.isclose(float(answer), expected, rel_tol=1e-6, abs_tol=1e-9)
     return bool(answer == expected)
+
+
+def square(first: int, last: int, size: int = 8) -> NDArray[np.bool_]:
+    """bool size×size, True in rows and columns ``first`` to ``last`` - 1."""
+    mask = np.zeros((size, size), bool)
+    mask[first:last, first:last] = True
+    return mask
 
 
 def _brief(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nseg_lib.course.exercises.checking import Case, Judge, check
+from nseg_lib.course.exercises.checking import Case, Judge, check, square
 
 
 def _disc(height: int, width: int, y: float, x: float, radius: float) -> np.ndarray:
@@ -15,15 +15,9 @@ def _disc(height: int, width: int, y: float, x: float, radius: float) -> np.ndar
     return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
-def _square(size: int, first: int, last: int) -> np.ndarray:
-    mask = np.zeros((size, size), bool)
-    mask[first:last, first:last] = True
-    return mask
-
-
 _EMPTY = np.zeros((8, 8), bool)
-_SQUARE = _square(8, 2, 6)  # 16 pixels
-_CORNER = _square(8, 0, 4)  # 16 pixels, 4 of them in _SQUARE
+_SQUARE = square(2, 6)  # 16 pixels
+_CORNER = square(0, 4)  # 16 pixels, 4 of them in _SQUARE
 _OBJECT = _disc(96, 128, 48, 60, 38)
 
 
@@ -125,7 +119,7 @@ def check_sample(function: Callable[..., Any]) -> str:
 
 def check_stroke_faults(function: Callable[..., Any]) -> str:
     """``stroke_faults(stroke, mask)``: (missed / object, outside / stroke), in pixels."""
-    small = _square(8, 3, 5)  # 4 of the 16 pixels of _SQUARE
+    small = square(3, 5)  # 4 of the 16 pixels of _SQUARE
     cases = [
         Case((small, _SQUARE), (0.75, 0.0), "what is missed is a share of the object"),
         Case((_CORNER, _SQUARE), (0.75, 0.75)),
@@ -168,7 +162,7 @@ def check_scribble(function: Callable[..., Any]) -> str:
                 return f"{np.count_nonzero(stroke & ~mask)} pixels lie outside the object"
             share = np.count_nonzero(stroke) / np.count_nonzero(mask)
             if not 0.005 <= share <= 0.15:
-                return f"it covers {share:.1%} of the object; .5 % to 15 % is wanted"
+                return f"it covers {share:.1%} of the object; 0.5 % to 15 % is wanted"
             return ""
 
         return told

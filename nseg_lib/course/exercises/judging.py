@@ -8,24 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nseg_lib.course.exercises.checking import Case, Judge, check
+from nseg_lib.course.exercises.checking import Case, check, square
 
-_T = np.array([[1, 1, 0, 0], [1, 1, 0, 0]])
-_P = np.array([[0.9, 0.8, 0.1, 0.2], [0.5, 1.0, 0.0, 0.4]])
-
-
-def _values(expected: Any) -> Judge:
-    """A judge of several numbers in a row, such as a pair."""
-    wanted = np.asarray(expected, float)
-
-    def judge(answer: Any) -> str:
-        given = np.asarray(answer, float)
-        if given.shape != wanted.shape:
-            return f"you gave {given.size} value(s), {wanted.size} are expected"
-        close = np.allclose(given, wanted, rtol=1e-6, atol=1e-9)
-        return "" if close else f"you gave {given.tolist()}, expected {wanted.tolist()}"
-
-    return judge
+_TARGET = np.array([[1, 1, 0, 0], [1, 1, 0, 0]])
+_PREDICTED = np.array([[0.9, 0.8, 0.1, 0.2], [0.5, 1.0, 0.0, 0.4]])
 
 
 # --- 06_losses_and_training -----------------------------------------------------------------------
@@ -33,12 +19,12 @@ def _values(expected: Any) -> Judge:
 
 def check_soft_dice(function: Callable[..., Any]) -> str:
     """``soft_dice(p, t)``: Dice loss of probabilities, with a smoothing of 1."""
-    overlap = float((_P * _T).sum())
+    overlap = float((_PREDICTED * _TARGET).sum())
     cases = [
-        Case((_P, _T), 1 - (2 * overlap + 1) / (_P.sum() + 4 + 1)),
-        Case((_T.astype(float), _T), 0.0, "a faultless prediction costs nothing"),
+        Case((_PREDICTED, _TARGET), 1 - (2 * overlap + 1) / (_PREDICTED.sum() + 4 + 1)),
+        Case((_TARGET.astype(float), _TARGET), 0.0, "a faultless prediction costs nothing"),
         Case((np.zeros((2, 4)), np.zeros((2, 4))), 0.0, "the smoothing settles 0 / 0"),
-        Case((np.zeros((2, 4)), _T), 1 - 1 / 5, "the 1 is added above and below"),
+        Case((np.zeros((2, 4)), _TARGET), 1 - 1 / 5, "the 1 is added above and below"),
     ]
     return check(function, cases)
 
@@ -46,11 +32,9 @@ def check_soft_dice(function: Callable[..., Any]) -> str:
 def check_running_mean(function: Callable[..., Any]) -> str:
     """``running_mean(values, window)``: mean of the last ``window`` values, fewer at the start."""
     cases = [
-        Case(([4.0, 2.0, 6.0, 0.0], 2), _values([4, 3, 4, 3])),
-        Case(
-            ([4.0, 2.0, 6.0, 0.0], 3), _values([4, 3, 4, 8 / 3]), "at the start, take what is there"
-        ),
-        Case(([1.0, 2.0], 80), _values([1, 1.5])),
+        Case(([4.0, 2.0, 6.0, 0.0], 2), [4, 3, 4, 3]),
+        Case(([4.0, 2.0, 6.0, 0.0], 3), [4, 3, 4, 8 / 3], "at the start, take what is there"),
+        Case(([1.0, 2.0], 80), [1, 1.5]),
     ]
     return check(function, cases)
 
@@ -59,10 +43,10 @@ def check_stops_at(function: Callable[..., Any]) -> str:
     """``stops_at(losses, patience)``: (epoch kept, last epoch trained)."""
     falling = [0.5, 0.4, 0.3, 0.2]
     cases = [
-        Case(([0.5, 0.3, 0.4, 0.35, 0.1], 2), _values([1, 3]), "the .1 is never reached"),
-        Case(([0.5, 0.3, 0.4, 0.2, 0.3, 0.4, 0.1], 2), _values([3, 5]), "a new best starts anew"),
-        Case((falling, 2), _values([3, 3]), "where it keeps falling, all epochs are trained"),
-        Case(([0.5, 0.5, 0.5], 2), _values([0, 2]), "an equal loss is not a lower one"),
+        Case(([0.5, 0.3, 0.4, 0.35, 0.1], 2), [1, 3], "the 0.1 is never reached"),
+        Case(([0.5, 0.3, 0.4, 0.2, 0.3, 0.4, 0.1], 2), [3, 5], "a new best starts anew"),
+        Case((falling, 2), [3, 3], "where it keeps falling, all epochs are trained"),
+        Case(([0.5, 0.5, 0.5], 2), [0, 2], "an equal loss is not a lower one"),
     ]
     return check(function, cases)
 
@@ -80,23 +64,17 @@ def check_matched_difference(function: Callable[..., Any]) -> str:
 # --- 07_evaluation --------------------------------------------------------------------------------
 
 
-def _square(first: int, last: int, size: int = 8) -> np.ndarray:
-    mask = np.zeros((size, size), bool)
-    mask[first:last, first:last] = True
-    return mask
-
-
 def check_inner_boundary(function: Callable[..., Any]) -> str:
     """``inner_boundary(mask)``: mask pixels with a background pixel among their 8 neighbours."""
-    ring = _square(2, 6) & ~_square(3, 5)
-    corner = _square(0, 4) & ~_square(0, 3)
-    notched = _square(1, 7)
+    ring = square(2, 6) & ~square(3, 5)
+    corner = square(0, 4) & ~square(0, 3)
+    notched = square(1, 7)
     notched[1, 1] = False
-    expected = notched & ~_square(2, 6)
+    expected = notched & ~square(2, 6)
     expected[2, 2] = True
     cases = [
-        Case((_square(2, 6),), ring),
-        Case((_square(0, 4),), corner, "the picture's border is no boundary"),
+        Case((square(2, 6),), ring),
+        Case((square(0, 4),), corner, "the picture's border is no boundary"),
         Case((notched,), expected, "a missing corner counts as a neighbour"),
         Case((np.ones((8, 8), bool),), np.zeros((8, 8), bool), "a full mask has none"),
     ]
@@ -129,9 +107,9 @@ def check_paired(function: Callable[..., Any]) -> str:
     """``paired(before, after, margin)``: (mean difference, share worse by more than margin)."""
     before, after = [0.8, 0.9, 0.7, 0.6], [0.9, 0.85, 0.698, 0.8]
     cases = [
-        Case((before, after, 0.005), _values([0.062, 0.25]), "a loss of .002 is within the margin"),
-        Case((before, after, 0.0), _values([0.062, 0.5])),
-        Case(([0.5], [0.9], 0.0), _values([0.4, 0.0])),
+        Case((before, after, 0.005), [0.062, 0.25], "a loss of 0.002 is within the margin"),
+        Case((before, after, 0.0), [0.062, 0.5]),
+        Case(([0.5], [0.9], 0.0), [0.4, 0.0]),
     ]
     return check(function, cases)
 
@@ -142,12 +120,10 @@ def check_paired(function: Callable[..., Any]) -> str:
 def check_precision_recall(function: Callable[..., Any]) -> str:
     """``precision_recall(predicted, target)``: shares of prediction and of target that agree."""
     cases = [
-        Case((_square(2, 6), _square(0, 4)), _values([0.25, 0.25])),
-        Case((_square(2, 4), _square(0, 4)), _values([1.0, 0.25]), "precision comes first"),
-        Case((_square(0, 8), _square(0, 4)), _values([0.25, 1.0])),
-        Case(
-            (_square(0, 0), _square(0, 4)), _values([1.0, 0.0]), "nothing predicted, nothing wrong"
-        ),
+        Case((square(2, 6), square(0, 4)), [0.25, 0.25]),
+        Case((square(2, 4), square(0, 4)), [1.0, 0.25], "precision comes first"),
+        Case((square(0, 8), square(0, 4)), [0.25, 1.0]),
+        Case((square(0, 0), square(0, 4)), [1.0, 0.0], "nothing predicted, nothing wrong"),
     ]
     return check(function, cases)
 
@@ -167,11 +143,9 @@ def check_bin_means(function: Callable[..., Any]) -> str:
     by, values = [3, 1, 2, 6, 5, 4], [30.0, 10.0, 20.0, 60.0, 50.0, 40.0]
     skewed = [1, 2, 3, 1000]
     cases = [
-        Case((by, values, 3), _values([15, 35, 55])),
-        Case((by, values, 2), _values([20, 50])),
-        Case(
-            (skewed, [1.0, 2.0, 3.0, 4.0], 2), _values([1.5, 3.5]), "equal counts, not equal widths"
-        ),
+        Case((by, values, 3), [15, 35, 55]),
+        Case((by, values, 2), [20, 50]),
+        Case((skewed, [1.0, 2.0, 3.0, 4.0], 2), [1.5, 3.5], "equal counts, not equal widths"),
     ]
     return check(function, cases)
 
@@ -192,21 +166,21 @@ def check_share_of_gap(function: Callable[..., Any]) -> str:
 
 def check_next_stroke(function: Callable[..., Any]) -> str:
     """``next_stroke(mask, answer)``: what the deepest mistake asks a stroke on."""
-    mask = _square(0, 6, 12)
+    mask = square(0, 6, 12)
     thin = mask.copy()
     thin[:, 5] = False  # six pixels missed, nowhere deep
-    added = thin | _square(8, 11, 12)  # nine added, two deep
+    added = thin | square(8, 11, 12)  # nine added, two deep
     long = np.zeros((12, 12), bool)
     long[8, :] = True
     cases = [
         Case((mask, np.zeros_like(mask)), "object", "all of it is missed"),
         Case((mask, added), "background"),
-        Case((_square(4, 7, 12), long), "object", "the deeper one, not the one of more pixels"),
+        Case((square(4, 7, 12), long), "object", "the deeper one, not the one of more pixels"),
         Case((mask, mask), "", "no mistake, no stroke"),
         Case((thin, mask | thin), "background", "one pixel deep is deep enough"),
-        Case((_square(0, 4, 12), _square(7, 10, 12)), "object", "equally deep: the missed part"),
+        Case((square(0, 4, 12), square(7, 10, 12)), "object", "equally deep: the missed part"),
         Case(
-            (_square(0, 3, 12), _square(5, 10, 12)),
+            (square(0, 3, 12), square(5, 10, 12)),
             "background",
             "beyond the picture nothing is wrong",
         ),

@@ -72,10 +72,10 @@ def check_with_stroke(function: Callable[..., Any]) -> str:
 
 
 def check_strength(function: Callable[..., Any]) -> str:
-    """``strength(p)``: what to add to the logits so that a pixel of probability .5 gets p."""
+    """``strength(p)``: what to add to the logits so that a pixel of probability 0.5 gets p."""
     cases = [
         Case((0.5,), 0.0),
-        Case((0.9,), math.log(9), "the logit of .5 is 0"),
+        Case((0.9,), math.log(9), "the logit of 0.5 is 0"),
         Case((0.99,), math.log(99)),
     ]
     return check(function, cases)
