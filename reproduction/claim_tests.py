@@ -127,9 +127,9 @@ class GainOverStroke(IntervalClaim):
         return Result(
             f"{LABELS[self.metric]} less that of the stroke unchanged, of the network that gains "
             f"least: interval {self.bound(evidence, least, self.metric)}",
-            interval_text(least, self.metric),
-            verdict,
-            _rows_of(evidence, least),
+            ours=interval_text(least, self.metric),
+            verdict=verdict,
+            source=_rows_of(evidence, least),
             numbers=_numbers(ours=least),
         )
 
@@ -137,35 +137,39 @@ class GainOverStroke(IntervalClaim):
 class PairsClaim(IntervalClaim):
     """A claim about pairs of networks, and so about each pair: the least favourable one decides."""
 
+    metric: str
     pairs: Pairs
     caveat: str = ""
     """In what else the networks of a pair differ."""
 
-    def words(self, metric: str, bound: str) -> str:
-        """The test in words."""
+    def words(self, measure: str, bound: str) -> str:
+        """The test in words: what is measured, the pairs, and where each interval must lie."""
         pairs = ", ".join(f"{a} − {b}" for a, b in self.pairs)
         caveat = f" ({self.caveat})" if self.caveat else ""
         each = "each " if len(self.pairs) > 1 else ""
-        return f"{metric}, {pairs}{caveat}: {each}interval {bound}"
+        return f"{measure}, {pairs}{caveat}: {each}interval {bound}"
 
-    def run(self, evidence: Evidence) -> list[Pair]:
+    def pairs_run(self, evidence: Evidence) -> list[Pair]:
         """The pairs of which both networks have rows."""
         return [pair for pair in self.pairs if {*pair} <= {*evidence.evaluated}]
 
     def in_logs(
-        self, logs: pd.DataFrame, metric: str, pairs: Sequence[Pair], epochs: Epochs = "all"
+        self, logs: pd.DataFrame, pairs: Sequence[Pair], epochs: Epochs = "all"
     ) -> list[Estimate | None]:
         """Each pair's difference at equal epochs of some training logs."""
-        column = LOG_COLUMNS[metric]
+        column = LOG_COLUMNS[self.metric]
         return [estimates.equal_epochs_difference(logs, p, column, epochs) for p in pairs]
 
-    def printed(self, evidence: Evidence, estimate: Estimate | None, metric: str) -> float:
-        """Table 1's difference of an estimate's pair; without one, the least favourable there."""
+    def in_table1(self, evidence: Evidence, estimate: Estimate | None) -> float:
+        """What the paper prints of an estimate's pair; without one, the least favourable print."""
         table = evidence.printed["table1"]
-        printed = {f"{a} − {b}": table[a][metric] - table[b][metric] for a, b in self.pairs}
+        printed = {
+            f"{a} − {b}": float(table[a][self.metric] - table[b][self.metric])
+            for a, b in self.pairs
+        }
         if estimate is not None:
-            return float(printed[estimate.of])
-        return float(min(printed.values(), key=lambda value: self.sign * value))
+            return printed[estimate.of]
+        return min(printed.values(), key=lambda value: self.sign * value)
 
 
 class PairedDifference(PairsClaim):
@@ -179,13 +183,13 @@ class PairedDifference(PairsClaim):
     metric: Metric
 
     def judge(self, evidence: Evidence) -> Result:
-        run = self.run(evidence)
+        run = self.pairs_run(evidence)
         differences = [
             estimates.paired_difference(evidence.held_out, [pair], self.metric) for pair in run
         ]
         ours = least_favourable(differences, self.sign)
-        printed = self.printed(evidence, ours, self.metric)
-        # All but IoU depend on the pictures' size in pixels: no comparison with other sizes.
+        printed = self.in_table1(evidence, ours)
+        # Where pictures are smaller than the paper's, only IoU can be set beside its print.
         comparable = self.metric == "iou" or evidence.profile.scale == 1
         verdict = estimates.verdict(
             ours,
@@ -196,68 +200,64 @@ class PairedDifference(PairsClaim):
         source = _rows_of(evidence, ours) + _kept_epoch(evidence, ours)
         if 0 < len(run) < len(self.pairs):
             source += f"; {len(run)} of {len(self.pairs)} pairs run"
+            # One pair can refute a claim about all of them, but some cannot confirm it.
             if verdict == Verdict.HOLDS:
                 verdict = Verdict.OPEN
 
-        theirs = least_favourable(
-            self.in_logs(evidence.authors, self.metric, self.pairs), self.sign
-        )
+        theirs = least_favourable(self.in_logs(evidence.authors, self.pairs), self.sign)
         logs, logs_verdict = interval_text(theirs, self.metric), "–"
         if theirs is not None:
-            theirs_printed = self.printed(evidence, theirs, self.metric)
-            logs_verdict = SEEN[estimates.verdict(theirs, self.sign, printed=theirs_printed)]
+            print_of_theirs = self.in_table1(evidence, theirs)
+            logs_verdict = SEEN[estimates.verdict(theirs, self.sign, printed=print_of_theirs)]
             if len(self.pairs) > 1:
-                logs += f": {theirs.of}, printed {number(theirs_printed, self.metric, '+')}"
+                logs += f": {theirs.of}, printed {number(print_of_theirs, self.metric, '+')}"
         return Result(
-            self.words(LABELS[self.metric], self.bound(evidence, ours, self.metric)),
-            interval_text(ours, self.metric) + _all_means(differences, self.metric),
-            verdict,
-            source,
-            number(printed, self.metric, "+"),
-            logs,
-            logs_verdict,
-            _numbers(printed, ours=ours, logs=theirs),
+            test=self.words(LABELS[self.metric], self.bound(evidence, ours, self.metric)),
+            ours=interval_text(ours, self.metric) + _all_means(differences, self.metric),
+            verdict=verdict,
+            source=source,
+            printed=number(printed, self.metric, "+"),
+            logs=logs,
+            logs_verdict=logs_verdict,
+            numbers=_numbers(printed, ours=ours, logs=theirs),
         )
 
 
 class EqualEpochs(PairsClaim):
     """The same at equal epochs of our own trainings, by validation IoU or loss.
 
-    Statistic: :func:`estimates.equal_epochs_difference` of each network's first seed. Of a loss
-    the paper prints nothing and a single training decides nothing; the authors' logs are shown
-    beside ours instead.
+    Statistic: :func:`estimates.equal_epochs_difference` of each network's first seed. The paper
+    prints no loss, and a loss has no tolerance: one training of each network decides nothing
+    about it, and the authors' logs are shown beside ours instead.
     """
 
     metric: Literal["iou", "loss"]
     epochs: Epochs = "all"
 
     def judge(self, evidence: Evidence) -> Result:
-        differences = self.in_logs(
-            evidence.own_logs(), self.metric, self.run(evidence), self.epochs
-        )
+        differences = self.in_logs(evidence.own_logs(), self.pairs_run(evidence), self.epochs)
         ours = least_favourable(differences, self.sign)
         ours_text = interval_text(ours, self.metric) + _all_means(differences, self.metric)
         source = f"training logs of one seed each: {ours.of}" if ours else "no such pair of logs"
         part = "" if self.epochs == "all" else f"the {self.epochs} of "
         over = f"over {part}the epochs that both have"
         if self.metric == "iou":
-            printed = self.printed(evidence, ours, self.metric)
-            tolerance = evidence.tolerance(self.metric)
+            printed, tolerance = self.in_table1(evidence, ours), evidence.tolerance("iou")
             return Result(
-                self.words(f"validation IoU {over}", self.bound(evidence, ours, self.metric)),
-                ours_text,
-                estimates.verdict(ours, self.sign, printed=printed, tolerance=tolerance),
-                source,
-                number(printed, self.metric, "+"),
+                test=self.words(f"validation IoU {over}", self.bound(evidence, ours, "iou")),
+                ours=ours_text,
+                verdict=estimates.verdict(ours, self.sign, printed=printed, tolerance=tolerance),
+                source=source,
+                printed=number(printed, "iou", "+"),
                 numbers=_numbers(printed, ours=ours),
             )
         theirs = least_favourable(
-            self.in_logs(evidence.authors, self.metric, self.pairs, self.epochs), self.sign
+            self.in_logs(evidence.authors, self.pairs, self.epochs), self.sign
         )
         undecided = f"{self.interval}; one training of each network decides nothing"
         return Result(
-            self.words(f"validation loss {over}", undecided),
-            ours_text,
+            test=self.words(f"validation loss {over}", undecided),
+            ours=ours_text,
             source=source,
             logs=interval_text(theirs, self.metric) + (f": {theirs.of}" if theirs else ""),
             logs_verdict=SEEN[estimates.verdict(theirs, self.sign)] if theirs else "–",
@@ -296,10 +296,10 @@ class NonInferiority(Claim):
         return Result(
             f"IoU, mean of {' and '.join(self.networks)} − the best of the others on "
             f"{evidence.splits[0]}, from three seeds of all eight: interval above −{self.margin:g}",
-            interval_text(ours, "iou"),
-            verdict,
-            _rows_of(evidence, ours),
-            number(printed, "iou", "+"),
+            ours=interval_text(ours, "iou"),
+            verdict=verdict,
+            source=_rows_of(evidence, ours),
+            printed=number(printed, "iou", "+"),
             numbers=_numbers(printed, ours=ours),
         )
 
@@ -332,10 +332,10 @@ class RankCorrelation(IntervalClaim):
         low, high = (part[self.variable].mean() for part in (ranked[:third], ranked[-third:]))
         return Result(
             words,
-            f"{interval_text(ours, 'iou')}. Mean {variable} in the third of the pictures with the "
-            f"lowest {condition}: {low:.3f}, with the highest: {high:.3f}",
-            estimates.verdict(ours, self.sign),
-            f"{evidence.splits[-1]} rows, mean of {len(evidence.evaluated)} models",
+            ours=f"{interval_text(ours, 'iou')}. Mean {variable} in the third of the pictures with "
+            f"the lowest {condition}: {low:.3f}, with the highest: {high:.3f}",
+            verdict=estimates.verdict(ours, self.sign),
+            source=f"{evidence.splits[-1]} rows, mean of {len(evidence.evaluated)} models",
             numbers=_numbers(ours=ours),
         )
 
@@ -372,10 +372,10 @@ class Latency(Claim):
         verdict = Verdict.HOLDS if p95 <= self.seconds else Verdict.FAILS
         return Result(
             words,
-            f"median {median:.3f} s, 95 % within {p95:.3f} s; the slowest, {slowest}: "
+            ours=f"median {median:.3f} s, 95 % within {p95:.3f} s; the slowest, {slowest}: "
             f"median {networks[slowest]['median']:.3f} s",
-            f"{verdict} on {evidence.latency['device']}",
-            "benchmarks/results/latency.json",
+            verdict=f"{verdict} on {evidence.latency['device']}",
+            source="benchmarks/results/latency.json",
             numbers={"ours_mean": median, "ours_high": p95},
         )
 
@@ -405,11 +405,11 @@ class GainInEachCategory(Claim):
         lowest = Estimate(row["difference"], row["low"], row["high"], int(row["n"]))
         return Result(
             words,
-            f"above 0 in {above} of {len(judged)}; the interval that reaches lowest: "
+            ours=f"above 0 in {above} of {len(judged)}; the interval that reaches lowest: "
             f"{row['supercategory']} {interval_text(lowest, 'iou')}",
-            f"{verdict}, in the {len(judged)} of {len(found)} supercategories with enough "
+            verdict=f"{verdict}, in the {len(judged)} of {len(found)} supercategories with enough "
             "pictures, all trained on",
-            f"{evidence.splits[-1]} rows of {len(evidence.evaluated)} models, "
+            source=f"{evidence.splits[-1]} rows of {len(evidence.evaluated)} models, "
             f"{judged['n'].sum()} pictures; the other supercategories have too few",
             numbers=_numbers(ours=lowest),
         )
