@@ -10,15 +10,8 @@ import torch
 
 from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.data.images import scaled_size
-from nseg_lib.networks.weights import (
-    PRETRAINED,
-    AnyConfig,
-    checkpoint_file,
-    load_weights,
-    predictor,
-    shipped,
-    usable_device,
-)
+from nseg_lib.networks.loading import AnyConfig, load_weights, predictor
+from nseg_lib.networks.weights import PRETRAINED, checkpoint_file, shipped, usable_device
 from nseg_lib.prompt import Prompt
 
 

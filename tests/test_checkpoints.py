@@ -22,8 +22,9 @@ TINY = config.load("tiny16-32_bce-dice", {"model.widths": [8]})
 
 def test_nothing_of_the_interactive_refiner_makes_a_network_of_the_paper_stale() -> None:
     found = sources(PROJECT, ("nseg_lib.training.unet",))
-    assert PROJECT / "nseg_lib" / "checkpoints.py" in found
-    assert not [path for path in found if "interactive" in path.parts]
+    used = {path.stem for path in found if path.parent.name == "networks"}
+    assert {"weights", "unet", "inputs"} <= used
+    assert not used & {"promptnet", "edge", "looks", "crops", "recipe", "loading"}
     assert PROJECT / "nseg_lib" / "refine.py" not in found
 
 

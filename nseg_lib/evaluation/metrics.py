@@ -44,6 +44,52 @@ _SQUARE = np.ones((3, 3), np.uint8)
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """What every metric is defined on: two masks, cut to their joint bounding box and 1 px more.
+
+    Nothing beyond the crop is in either mask, so every contour, and the way from any contour pixel
+    to the nearest, lies within it. The margin (where the picture has one) lets an erosion tell a
+    mask that ends at the crop's edge from one that touches the picture's border.
+    """
+
+    predicted: _Bytes
+    """P: 0 and 1."""
+    target: _Bytes
+    """T: 0 and 1."""
+    diagonal: float
+    """Of the whole picture, in pixels."""
+    decided: int
+    """Pixels of the whole picture that are not ignored."""
+
+    @cached_property
+    def contours(self) -> tuple[_Bytes, _Bytes]:
+        """∂P and ∂T: mask pixels with a 4-neighbour in the background or beyond the picture."""
+        return _rim(self.predicted, _CROSS, outside=0), _rim(self.target, _CROSS, outside=0)
+
+    @cached_property
+    def fields(self) -> tuple[_Distances, _Distances]:
+        """At each pixel the distance to ∂P, and to ∂T."""
+        to_predicted, to_target = (_distance_to(c, self.diagonal) for c in self.contours)
+        return to_predicted, to_target
+
+    @property
+    def contour_distances(self) -> tuple[_Distances, _Distances]:
+        """d(p, ∂T) for each p in ∂P, and d(t, ∂P) for each t in ∂T."""
+        (predicted, target), (to_predicted, to_target) = self.contours, self.fields
+        return to_target[predicted > 0], to_predicted[target > 0]
+
+    @property
+    def region_distances(self) -> tuple[_Distances, _Distances]:
+        """d(p, T) for each p in P outside T, and d(t, P) for each t in T outside P.
+
+        The pixel of a mask nearest to one outside it is on the mask's contour: one step from an
+        inner pixel towards the outside is nearer. So the contours' fields serve here too.
+        """
+        to_predicted, to_target = self.fields
+        return to_target[self.predicted > self.target], to_predicted[self.target > self.predicted]
+
+
 class Metric(Protocol):
     """What every metric of this module is: a function of two masks."""
 
@@ -51,10 +97,15 @@ class Metric(Protocol):
 
 
 _DEFINITIONS: dict[str, Callable[[_Pair], float]] = {}
+"""Metric name → its definition, in the order in which they stand below."""
 
 
 def _metric(definition: Callable[[_Pair], float]) -> Metric:
-    """Make a definition on a prepared pair into a public function of two masks."""
+    """Make a definition into a public function of two masks, which are checked and cut first.
+
+    So each metric can be asked for alone, and :func:`evaluate_mask` asks all of one pair, whose
+    contours and distances are found once.
+    """
 
     def metric(predicted: Mask, target: Mask, ignore: Mask | None = None) -> float:
         return definition(_prepare(predicted, target, ignore))
@@ -139,7 +190,8 @@ def hausdorff_contour(pair: _Pair) -> float:
     mask are its pixels with a 4-neighbour outside it, or on the picture's border; MONAI takes the
     same. This is what the paper's text says; its code computes :func:`hausdorff_region`.
     """
-    return _worse(pair.contour_distances, lambda distances: float(distances.max()))
+    there, back = pair.contour_distances
+    return float(max(there.max(initial=0), back.max(initial=0)))
 
 
 @_metric
@@ -149,7 +201,8 @@ def hausdorff_region(pair: _Pair) -> float:
     max(max over p in P of d(p, T), max over t in T of d(t, P)), in pixels. Pixels in both masks
     are at distance 0. It equals ``scipy.spatial.distance.directed_hausdorff`` taken both ways.
     """
-    return _worse(pair.region_distances, lambda distances: float(distances.max()))
+    there, back = pair.region_distances
+    return float(max(there.max(initial=0), back.max(initial=0)))
 
 
 @_metric
@@ -159,55 +212,12 @@ def hd95(pair: _Pair) -> float:
     Percentiles (linearly interpolated) of d(p, ∂T) over ∂P and of d(t, ∂P) over ∂T; the larger
     counts, as in MONAI. The worst twentieth of a contour does not move it.
     """
-    return _worse(pair.contour_distances, lambda distances: float(np.percentile(distances, 95)))
+    both_ways = (np.percentile(d, 95) for d in pair.contour_distances if d.size)
+    return float(max(both_ways, default=0.0))
 
 
 METRICS = tuple(_DEFINITIONS)
 """Names of all metrics, in the order of every table."""
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Two masks cut to their joint bounding box and a margin of 1 px, as uint8 of 0 and 1.
-
-    The margin (where the picture has one) lets an erosion tell a mask that ends at the crop's
-    edge from one that touches the picture's border. Nothing beyond the crop is in either mask, so
-    every contour, and the way from any contour pixel to the nearest, lies within it.
-    """
-
-    predicted: _Bytes
-    target: _Bytes
-    diagonal: float
-    """Of the whole picture, in pixels."""
-    decided: int
-    """Pixels of the whole picture that are not ignored."""
-
-    @cached_property
-    def contours(self) -> tuple[_Bytes, _Bytes]:
-        """∂P and ∂T: mask pixels with a 4-neighbour in the background or beyond the picture."""
-        return _rim(self.predicted, _CROSS, outside=0), _rim(self.target, _CROSS, outside=0)
-
-    @cached_property
-    def fields(self) -> tuple[_Distances, _Distances]:
-        """At each pixel the distance to ∂P, and to ∂T."""
-        to_predicted, to_target = (_distance_to(c, self.diagonal) for c in self.contours)
-        return to_predicted, to_target
-
-    @property
-    def contour_distances(self) -> tuple[_Distances, _Distances]:
-        """d(p, ∂T) for each p in ∂P, and d(t, ∂P) for each t in ∂T."""
-        (predicted, target), (to_predicted, to_target) = self.contours, self.fields
-        return to_target[predicted > 0], to_predicted[target > 0]
-
-    @property
-    def region_distances(self) -> tuple[_Distances, _Distances]:
-        """d(p, T) for each p in P outside T, and d(t, P) for each t in T outside P.
-
-        The pixel of a mask nearest to one outside it is on the mask's contour: one step from an
-        inner pixel towards the outside is nearer. So the contours' fields serve here too.
-        """
-        to_predicted, to_target = self.fields
-        return to_target[self.predicted > self.target], to_predicted[self.target > self.predicted]
 
 
 def _prepare(predicted: Mask, target: Mask, ignore: Mask | None) -> _Pair:
@@ -272,10 +282,3 @@ def _overlap(predicted: _Bytes, target: _Bytes) -> float:
     """Intersection over union of two sets of pixels; two empty sets agree."""
     union = int(np.count_nonzero(predicted | target))
     return int(np.count_nonzero(predicted & target)) / union if union else 1.0
-
-
-def _worse(
-    both_ways: tuple[_Distances, _Distances], measure: Callable[[_Distances], float]
-) -> float:
-    """The larger of a measure of the distances one way and the other; 0 where there are none."""
-    return max((measure(distances) for distances in both_ways if distances.size), default=0.0)

@@ -26,22 +26,21 @@ CLASSICAL = {
     "random_walker": ("#B5B5B5", "D"),
 }
 
-_BEGAN = time.perf_counter()
-
 
 def write(folder: Path, overview: pd.DataFrame, curves: pd.DataFrame) -> Path:
     """Draw and save ``refiner.png``, ``.pdf``, and the sidecar; returns the PNG's path.
 
     Args:
-        overview, curves: of :mod:`.comparison`; ``curves`` perhaps empty.
+        overview, curves: of :mod:`nseg_lib.evaluation.refiner_tables`; ``curves`` perhaps empty.
     """
+    began = time.perf_counter()
     fig = draw(overview, curves)
     stem = folder / "refiner"
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         fig.savefig(stem.with_suffix(suffix), dpi=150, bbox_inches="tight", metadata=metadata)
     plt.close(fig)
     inputs = [f for f in (folder / "overview.csv", folder / "curve.csv") if f.exists()]
-    provenance.write_sidecar(stem, None, inputs, time.perf_counter() - _BEGAN)
+    provenance.write_sidecar(stem, None, inputs, time.perf_counter() - began)
     return stem.with_suffix(".png")
 
 

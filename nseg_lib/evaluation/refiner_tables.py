@@ -1,6 +1,7 @@
-"""From the rows of :mod:`.measure` to tables and a figure: how methods do with people's strokes.
+"""Tables of the refiner beside other methods: by kind of prompt, by size, stroke after stroke.
 
-Everything is made from the files of rows alone, so it can be made again from them at any time.
+They and the figure are made of the files of rows alone (:func:`nseg_lib.evaluation.judge.measure`),
+so they can be made again at any time.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ import numpy as np
 import pandas as pd
 
 from nseg_lib import provenance
-from nseg_lib.config import names
 from nseg_lib.data import frozen as prompts
 from nseg_lib.evaluation import tables
-from nseg_lib.evaluation.baselines import SEEDED
 from nseg_lib.evaluation.corrections import (
     CURVE,
     MAX_STROKES,
@@ -26,7 +25,13 @@ from nseg_lib.evaluation.corrections import (
     read_corrections,
     strokes_needed,
 )
-from nseg_lib.evaluation.summary import IOU_MARGIN, bootstrap_interval, read_results, summarise
+from nseg_lib.evaluation.summary import (
+    IOU_MARGIN,
+    bootstrap_interval,
+    in_table_order,
+    read_results,
+    summarise,
+)
 from nseg_lib.files import write_atomic
 from nseg_lib.networks.weights import PRETRAINED
 
@@ -34,8 +39,6 @@ _OBJECT = ["image_id", "annotation_id"]
 
 SIZES = ("all", "small", "middle", "large")
 """All objects, and thirds of a split's objects by their area in pixels."""
-
-_BEGAN = time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ def read(folder: str | Path) -> Rows:
             f"{folder / 'corrections'}: holds {' and '.join(splits)}; measure each split into a "
             "folder of its own (--out)"
         )
-    return Rows(_ordered(answers), _ordered(corrections), (*files, *corrected))
+    if frames:
+        corrections = in_table_order(corrections)
+    return Rows(in_table_order(answers), corrections, (*files, *corrected))
 
 
 def check_identity(folder: Path) -> None:
@@ -116,12 +121,11 @@ def write(folder: str | Path) -> list[Path]:
     """Write :func:`tables_of` and the figure into the folder, with sidecars; returns the paths."""
     from nseg_lib.evaluation import refiner_figure as figure
 
-    folder = Path(folder)
-    rows = read(folder)
-    texts = tables_of(folder)
+    began, folder = time.perf_counter(), Path(folder)
+    rows, texts = read(folder), tables_of(folder)
     for name, text in texts.items():
         write_atomic(folder / name, text)
-    seconds = time.perf_counter() - _BEGAN
+    seconds = time.perf_counter() - began
     provenance.write_sidecar(folder / "tables", None, rows.files, seconds, files=sorted(texts))
     curves = curve(rows.corrections) if len(rows.corrections) else rows.corrections
     drawn = figure.write(folder, overview(rows.answers), curves)
@@ -236,15 +240,6 @@ def _kind_order(kind: str) -> int:
     return (*prompts.KINDS, *prompts.HUMAN).index(kind)
 
 
-def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with their methods in the order of the tables: classical, the paper's, others."""
-    if not len(rows):
-        return rows
-    order = {name: i for i, name in enumerate((*SEEDED, *names()))}
-    place = rows["method"].map(lambda name: (order.get(name, len(order)), name))
-    return rows.iloc[np.argsort(place.rank(method="dense"), kind="stable")].reset_index(drop=True)
-
-
 # --- text -----------------------------------------------------------------------------------------
 
 _KEY = (
@@ -301,17 +296,17 @@ def _prompts_md(parts: Sequence[_Part]) -> str:
 
 def _sizes_md(parts: Sequence[_Part]) -> str:
     """IoU, its difference to the stroke and the share made worse, by third of object size."""
-    lines = [("split", "prompt", "method", *SIZES[1:])]
+    header = ("split", "prompt", "method", *SIZES[1:])
     found: dict[tuple[str, str, str], list[str]] = {}
     for split, kind, size, summary in parts:
         for row in summary.to_dict("records") if size != "all" else ():
             cell = f"{row['iou']:.3f} ({row['iou_difference']:+.3f}, {row['made_worse']:.0%}"
             cell += f", n {row['n']})"
             found.setdefault((split, kind, str(row["method"])), []).append(cell)
-    lines += [(*key, *cells) for key, cells in found.items() if len(cells) == 3]  # type: ignore[misc]
+    lines = [(*key, *cells) for key, cells in found.items() if len(cells) == 3]
     what = "mean difference to the stroke, share made worse, number of objects"
     fewer = "A method with a smaller n saw the first pictures only."
-    return f"IoU ({what}) by third of object area. {fewer}\n\n" + _markdown(lines)
+    return f"IoU ({what}) by third of object area. {fewer}\n\n" + tables.markdown(header, lines)
 
 
 def _overview_md(found: pd.DataFrame) -> str:
@@ -326,22 +321,24 @@ def _overview_md(found: pd.DataFrame) -> str:
         there = f"; {PRETRAINED[0]} there {row['refiner']:.3f}" * bool(row["refiner"] >= 0)
         cells[row["method"], *kind] = text + f" (n {row['n']}{there})" * fewer
     head = [f"{kind} ({split}, n {full[split, kind]})" for split, kind in kinds]
-    lines: list[Sequence[str]] = [("method", *head)]
-    for method in dict.fromkeys(found["method"]):
-        lines.append((method, *(cells.get((method, *kind), "–") for kind in kinds)))
+    lines = [
+        (method, *(cells.get((method, *kind), "–") for kind in kinds))
+        for method in dict.fromkeys(found["method"])
+    ]
     note = f"{_KEY}\n\n" + (
         "IoU [95 %], share of objects made worse than the stroke by more than .005. Pictures at "
         "their own size. A slow method saw the first n pictures only: compare it with what "
         f"{PRETRAINED[0]} has there, not with the rest of its column.\n\n"
     )
-    return note + _markdown(lines)
+    return note + tables.markdown(("method", *head), lines)
 
 
 def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame, corrections: pd.DataFrame) -> str:
     shown = (1, 2, 3, CURVE, MAX_STROKES)
     header = ["strokes", "method", "n"]
     header += [f"{what}@{100 * t:.0f}" for t in TARGETS for what in ("NoC", "failed")]
-    lines: list[Sequence[str]] = [(*header, *(f"IoU after {n}" for n in shown))]
+    header += [f"IoU after {n}" for n in shown]
+    lines = []
     ious = curves.set_index(["strokes", "method", "round"])["iou"]
     for row in strokes.to_dict("records"):
         cells = [str(row["strokes"]), str(row["method"]), str(row["n"])]
@@ -358,7 +355,7 @@ def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame, corrections: pd.Dat
         f"{counts} objects saw the first n only"
     )
     same = _refiner_on_the_same(corrections, counts)
-    return f"{note}{same}.\n\n" + _markdown(lines)
+    return f"{note}{same}.\n\n" + tables.markdown(header, lines)
 
 
 def _refiner_on_the_same(corrections: pd.DataFrame, full: int) -> str:
@@ -375,11 +372,6 @@ def _refiner_on_the_same(corrections: pd.DataFrame, full: int) -> str:
                 at = " and ".join(f"{value:.2f}" for value in noc)
                 found[f"{at} on the first {len(values)} ({way})"] = None
     return f"; {PRETRAINED[0]} needs {', '.join(found)}" if found else ""
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    header, *rows = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "".join(f"| {' | '.join(c)} |\n" for c in (header, ["---"] * len(header), *rows))
 
 
 def _csv(frame: pd.DataFrame) -> str:

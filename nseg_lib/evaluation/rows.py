@@ -89,9 +89,9 @@ def evaluate(
         if names.count((name, seed)) > 1:
             raise ValueError(f"methods: two are named {name} with seed {seed}; tell them apart")
     path = Path(results_csv)
-    rows = _resume(path)
+    rows = _resume(path)  # those of an earlier call, whose unfinished line is cut off
     done = {tuple(row[: len(_KEY)]) for row in rows}
-    seen: set[tuple[str, ...]] = set()
+    judged: set[tuple[str, ...]] = set()
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if file.tell() == 0:
@@ -99,9 +99,9 @@ def evaluate(
         for sample in track(samples, "evaluating", total, disable=not progress):
             for method in methods:
                 key = tuple(_text(value) for value in _key(method, sample))
-                if key in seen:
+                if key in judged:
                     raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
-                seen.add(key)
+                judged.add(key)
                 if key in done:
                     continue
                 row = _row(method, sample, released_rule)
@@ -152,8 +152,8 @@ def _row(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any]:
             if rule == "probability" or (mask != masks["probability"]).any():
                 values = evaluate_mask(mask, target, ignore)
             row |= {name + suffix: value for name, value in values.items()}
-            judged = mask if ignore is None else mask & ~ignore
-            row["empty_prediction" + suffix] = int(not judged.any())
+            decided = mask if ignore is None else mask & ~ignore
+            row["empty_prediction" + suffix] = int(not decided.any())
     except (TypeError, ValueError) as error:
         where = f"{method.name}, picture {sample.image_id}, annotation {sample.annotation_id}"
         raise ValueError(f"{where}: {error}") from error

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nseg_lib.config import names
-from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.baselines import BASELINES, SEEDED
 from nseg_lib.evaluation.metrics import DISTANCES, METRICS
 from nseg_lib.evaluation.rows import COLUMNS, RULES, read_rows
 
@@ -100,23 +100,39 @@ def summarise(
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got '{rule}'")
-    columns = [name + RULES[rule] for name in METRICS]
-    empty = "empty_prediction" + RULES[rule]
-    pictures, values = _stacked(_select(results, split, recipe), [*columns, empty, "seconds"])
-    base = _pick(values, reference)[..., : len(METRICS)].mean(axis=0)
+    columns = [f"{name}{RULES[rule]}" for name in (*METRICS, "empty_prediction")]
+    pictures, values = _stacked(_select(results, split, recipe), [*columns, "seconds"])
+    _check_method(reference, values)
     methods = [reference, *(name for name in values if name != reference)]
-    differences = [values[m][..., : len(METRICS)].mean(axis=0) - base for m in methods]
+
+    # What each method adds to the reference, object by object. Its seeds are averaged first: they
+    # are the same objects again, and would make the interval too narrow.
+    scores = {method: values[method][..., : len(METRICS)] for method in methods}
+    base = scores[reference].mean(axis=0)
+    differences = {method: scores[method].mean(axis=0) - base for method in methods}
+
+    # One bootstrap for all methods and metrics: the same pictures are drawn for each of them.
     low, high = bootstrap_interval(
-        np.concatenate(differences, axis=1), pictures, replicates=replicates, seed=seed
+        np.concatenate(list(differences.values()), axis=1),
+        pictures,
+        replicates=replicates,
+        seed=seed,
     )
+    low, high = (ends.reshape(len(methods), len(METRICS)) for ends in (low, high))
+
     rows = []
     for i, method in enumerate(methods):
-        ends = slice(i * len(METRICS), (i + 1) * len(METRICS))
         row = {"method": method, "n": len(pictures), "seeds": len(values[method])}
-        row |= _metric_columns(values[method], differences[i], low[ends], high[ends])
-        at = METRICS.index("iou")
-        row["made_worse"] = _share_worse(values[method][..., at], base[:, at], "iou", margin)
-        row["made_worse_at_all"] = _share_worse(values[method][..., at], base[:, at], "iou", 0)
+        for j, metric in enumerate(METRICS):
+            per_seed = scores[method][..., j].mean(axis=1)
+            row[metric] = per_seed.mean()
+            row[f"{metric}_std"] = per_seed.std(ddof=1) if len(per_seed) > 1 else float("nan")
+            row[f"{metric}_difference"] = differences[method][:, j].mean()
+            row[f"{metric}_low"], row[f"{metric}_high"] = low[i, j], high[i, j]
+        iou = METRICS.index("iou")
+        lost = base[:, iou] - scores[method][..., iou]
+        row["made_worse"] = (lost > margin).mean()
+        row["made_worse_at_all"] = (lost > 0).mean()
         row["empty_predictions"] = int(values[method][..., -2].sum())
         row["seconds"] = values[method][..., -1].mean()
         rows.append(row)
@@ -166,9 +182,11 @@ def paired_difference(
         raise ValueError(f"metric must be one of {', '.join(allowed)}, got '{metric}'")
     selected = _select(results, split, recipe)
     pictures, values = _stacked(selected[selected["method"].isin([method, reference])], [metric])
-    base = _pick(values, reference)[..., 0].mean(axis=0)
-    judged = _pick(values, method)[..., 0]
+    for name in (reference, method):
+        _check_method(name, values)
+    base, judged = values[reference][..., 0].mean(axis=0), values[method][..., 0]
     difference = judged.mean(axis=0) - base
+    lost = judged - base if metric.startswith(DISTANCES) else base - judged
     low, high = bootstrap_interval(difference[:, None], pictures, replicates=replicates, seed=seed)
     return PairedDifference(
         method=method,
@@ -178,7 +196,7 @@ def paired_difference(
         mean=float(difference.mean()),
         low=float(low[0]),
         high=float(high[0]),
-        worse=_share_worse(judged, base, metric, margin),
+        worse=float((lost > margin).mean()),
     )
 
 
@@ -274,34 +292,23 @@ def _stacked(
     return pictures, {method: np.stack(stack) for method, stack in stacks.items()}
 
 
-def _pick(values: dict[str, Array], method: str) -> Array:
+def _check_method(method: str, values: dict[str, Array]) -> None:
     if method not in values:
         raise ValueError(f"'{method}' is not in the results; there are {', '.join(values)}")
-    return values[method]
 
 
-def _metric_columns(values: Array, difference: Array, low: Array, high: Array) -> dict[str, float]:
-    """A method's part of a row of :func:`summarise`, metric by metric."""
-    row: dict[str, float] = {}
-    for i, name in enumerate(METRICS):
-        per_seed = values[..., i].mean(axis=1)
-        row[name] = per_seed.mean()
-        row[f"{name}_std"] = per_seed.std(ddof=1) if len(per_seed) > 1 else float("nan")
-        row[f"{name}_difference"] = difference[:, i].mean()
-        row[f"{name}_low"], row[f"{name}_high"] = low[i], high[i]
-    return row
-
-
-def _share_worse(values: Array, base: Array, metric: str, margin: float) -> float:
-    """Share of seeds×objects ``values`` worse than ``base`` by more than ``margin``."""
-    loss = values - base if metric.startswith(DISTANCES) else base - values
-    return float((loss > margin).mean())
+def in_table_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with their ``method`` in the order of all tables: baselines, the paper's, others."""
+    known = dict.fromkeys((*BASELINES, *SEEDED, *names()))
+    order = {name: place for place, name in enumerate(known)}
+    place = rows["method"].map(lambda name: (order.get(name, len(order)), name))
+    return rows.iloc[np.argsort(place.rank(method="dense"), kind="stable")].reset_index(drop=True)
 
 
 def read_folder(folder: str | Path) -> pd.DataFrame:
     """All results of a folder: ``baselines.csv`` and a file for each model and seed.
 
-    Methods come in the order of the tables: baselines, the paper's eight, others.
+    Methods come in the order of the tables, see :func:`in_table_order`.
 
     Raises:
         ValueError: no ``baselines.csv``, without which no table can show the identity row, or a
@@ -311,6 +318,4 @@ def read_folder(folder: str | Path) -> pd.DataFrame:
     if Path(folder) / "baselines.csv" not in files:
         raise ValueError(f"{folder}: no baselines.csv; 'make reproduce' evaluates into this folder")
     results = pd.concat([read_results(path) for path in files], ignore_index=True)
-    order = {name: place for place, name in enumerate((*BASELINES, *names()))}
-    place = results["method"].map(lambda name: order.get(name, len(order)))
-    return results.iloc[place.argsort(kind="stable")].reset_index(drop=True)
+    return in_table_order(results)

@@ -9,8 +9,7 @@ no table shows a method without what it was given. What the report's tables hold
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,8 +26,6 @@ LABELS = {
     "hd95": "HD95 (px)",
 }
 """What tables and figures call the metrics."""
-
-_BEGAN = time.perf_counter()
 
 
 def decimals(column: str) -> int:
@@ -84,16 +81,29 @@ def to_markdown(
     table = _reference_first(summary, reference)
     header = ["method", "n", *(LABELS[name] for name in metrics)]
     header += [f"Δ {LABELS[difference]} [95 %]", "made worse", "empty", "s per picture"]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    lines = []
     for row in table.to_dict("records"):
-        name = str(row["method"]).replace("|", "\\|")
-        cells = [name, str(row["n"]), *(mean_cell(row, metric) for metric in metrics)]
+        cells = [str(row["method"]), str(row["n"]), *(mean_cell(row, name) for name in metrics)]
         if row["method"] == reference:
             cells += ["–", "–"]
         else:
             cells += [difference_cell(row, difference), f"{100 * row['made_worse']:.1f} %"]
         lines.append([*cells, str(row["empty_predictions"]), number(row["seconds"], "seconds")])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown(header, lines, numbers=True)
+
+
+def markdown(
+    header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers: bool = False
+) -> str:
+    """Cells as a Markdown table, ending in a line break.
+
+    Args:
+        header, lines: cells of text; a ``|`` in one stays in its cell.
+        numbers: align all columns but the first to the right.
+    """
+    rule = ["---", *(["---:" if numbers else "---"] * (len(header) - 1))]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in (header, rule, *lines))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)
 
 
 def _reference_first(summary: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -126,6 +136,3 @@ def number(value: float, column: str, sign: str = "-", *, absent: str = "–") -
     if sign == "-":
         rounded += 0.0  # no "-0.00"
     return f"{rounded:{sign}.{decimals(column)}f}"
-
-
-# --- tables of the report -------------------------------------------------------------------------
