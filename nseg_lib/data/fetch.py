@@ -3,19 +3,26 @@
 The pictures are the ones that `nseg_lib.data.reduce` would choose from the full COCO, and the
 result has the same layout. Nothing complete is fetched twice: a part of the archive is continued,
 and a picture that is there and can be decoded stays.
+
+Refusals and lost connections are tried again by urllib3's `Retry`. It ends where a response's body
+begins; a body that breaks off is continued here, by a request for the bytes that are missing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import requests
+from requests.adapters import HTTPAdapter
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,9 +33,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from urllib3.util import Retry
 
 from nseg_lib.data.coco import Split, find_splits, load_split, parse_split, refuse
-from nseg_lib.data.download import Client, DownloadError
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import DataError
 from nseg_lib.data.reduce import Plan, Request, begin, choose, is_finished
@@ -37,6 +44,15 @@ COCO_URL = "http://images.cocodataset.org"
 SPLITS = ("train2014", "val2014", "train2017", "val2017")
 GIVE_UP = 4
 """So many failures in a row per worker, and the server counts as down."""
+
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+"""HTTP statuses that are worth another try."""
+
+CHUNK = 1 << 16
+"""Bytes that are read at a time."""
+
+Report = Callable[[int, int | None], None]
+"""Called with the bytes so far and, if known, the bytes in all."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,135 @@ def _count_readable(out: Path) -> int:
     except DataError:
         return 0
     return number
+
+
+# --- one file -------------------------------------------------------------------------------------
+
+
+class DownloadError(Exception):
+    """A file that could not be fetched, and why; one line."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """How to download; threads may share one."""
+
+    timeout: float = 30.0
+    """Seconds without a byte after which a connection counts as stalled."""
+    retries: int = 5
+    """Further tries after a fault that may pass."""
+    backoff: float = 0.5
+    """Seconds that scale the pauses: none before the second try, then 2, 4, 8 … times as many."""
+    longest_pause: int = 30
+    """Seconds between two tries at most, even where the server asks for more (Retry-After)."""
+
+    @cached_property
+    def session(self) -> requests.Session:
+        """Connections that try again by themselves until a response begins."""
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=self._retry()))
+        return session
+
+    def _retry(self) -> Retry:
+        return Retry(
+            self.retries,
+            status_forcelist=TRANSIENT,
+            backoff_factor=self.backoff,
+            backoff_max=self.longest_pause,
+            retry_after_max=self.longest_pause,
+            raise_on_status=False,  # the last response comes back, with its status to report
+        )
+
+    def download(
+        self,
+        url: str,
+        path: Path,
+        check: Callable[[Path], None],
+        *,
+        resume: bool = False,
+        report: Report = lambda done, total: None,
+    ) -> None:
+        """Fetch `url` to `path`, which appears once the file is complete and checked.
+
+        Args:
+            url: http or https.
+            path: the file; until it is complete, its bytes are in `path` + ".part".
+            check: raises DataError if the complete file is not what it should be.
+            resume: begin with the bytes that are in the ".part" file, and leave them there on
+                failure. Otherwise only the tries of this call build on one another.
+            report: for a progress bar.
+
+        Raises:
+            DownloadError: the server refuses, or the last try failed too.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        if not resume:
+            part.unlink(missing_ok=True)
+        left = self._retry()
+        try:
+            while problem := self._transfer(url, part, check, report):
+                if not left.total:
+                    raise DownloadError(f"{problem} (tries: {self.retries + 1})")
+                left = left.increment("GET", url)
+                left.sleep()
+            os.replace(part, path)
+        finally:
+            if not resume:
+                part.unlink(missing_ok=True)
+
+    def _transfer(self, url: str, part: Path, check: Callable[[Path], None], report: Report) -> str:
+        """Get what `part` lacks of the file; say what went wrong if another try may mend it.
+
+        Raises:
+            DownloadError: no response, though the session tried often, or a refusal.
+        """
+        start = part.stat().st_size if part.exists() else 0
+        # Unasked, a server could compress, and no size would tell whether the file is complete.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        try:
+            response = self.session.get(
+                url, headers=headers, stream=True, timeout=(self.timeout, self.timeout)
+            )
+        except requests.RequestException as error:
+            if isinstance(error, ValueError):  # a malformed address, which is tried once
+                raise DownloadError(" ".join(str(error).split())) from error
+            problem = "the server stalls" if "timed out" in str(error) else "no connection"
+            raise DownloadError(f"{problem} (tries: {self.retries + 1})") from error
+        with response:
+            status, ranged = response.status_code, response.headers.get("Content-Range", "")
+            if status in TRANSIENT:
+                raise DownloadError(f"HTTP {status} (tries: {self.retries + 1})")
+            if status not in (200, 206, 416):
+                raise DownloadError(f"HTTP {status} from {response.url}")
+            if status == 206 and not ranged.startswith(f"bytes {start}-"):
+                part.unlink(missing_ok=True)
+                return f"the server does not go on from byte {start}"
+            if status == 200:  # the whole file, whatever was asked for
+                start = 0
+            if status != 416:  # then `part` is the file already, or the check fails
+                try:
+                    _write(response, part, start, report)
+                except requests.RequestException as error:
+                    return "the server stalls" if "timed out" in str(error) else "cut off"
+        try:
+            check(part)
+        except DataError as error:
+            part.unlink(missing_ok=True)  # complete and wrong: nothing to build on
+            return str(error).removeprefix(f"{part}: ")
+        return ""
+
+
+def _write(response: requests.Response, part: Path, start: int, report: Report) -> None:
+    length = response.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdecimal() else None
+    done = start
+    with part.open("ab" if start else "wb") as file:
+        for chunk in response.iter_content(CHUNK):  # raises if fewer bytes come than announced
+            file.write(chunk)
+            done += len(chunk)
+            report(done, total)
 
 
 # --- the annotations ------------------------------------------------------------------------------
