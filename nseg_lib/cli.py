@@ -241,7 +241,8 @@ def refine(
     All pictures are taken as they are shown, turned as their EXIF says. OUT may be the MASK.
     Example: nseg refine photo.jpg stroke.png -o mask.png
     """
-    from nseg_lib.data import coco, records
+    from nseg_lib import limits
+    from nseg_lib.data import coco
     from nseg_lib.data import images as pictures
     from nseg_lib.networks.weights import PRETRAINED
     from nseg_lib.refine import Refiner
@@ -264,9 +265,9 @@ def refine(
         warn(f"{stroke}: covers {brushed.mean():.0%} of the picture; is it inverted?")
     # The paper's networks see the whole picture at once, and memory grows with it.
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
-    if not refiner.corrects and brushed.size > records.MAX_PIXELS:
+    if not refiner.corrects and brushed.size > limits.MAX_RECORD_PIXELS:
         raise coco.DataError(
-            f"{photo}: {brushed.size:,} pixels, at most {records.MAX_PIXELS:,} for "
+            f"{photo}: {brushed.size:,} pixels, at most {limits.MAX_RECORD_PIXELS:,} for "
             f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
         )
     mask = refiner.refine(image, brushed, given.get("background"), given.get("mask"))

@@ -180,7 +180,7 @@ def rewrite_record(root: Path, step: Step, **extra: Any) -> None:
 
 def _make_data(job: Job) -> None:
     from nseg_lib.data import coco
-    from nseg_lib.data.frozen import freeze_strokes
+    from nseg_lib.data.frozen import freeze_prompts
 
     source = job.profile.data if job.step.name == "data" else job.profile.photos
     folder = job.root / source.folder
@@ -195,8 +195,8 @@ def _make_data(job: Job) -> None:
     for name in coco.find_splits(folder):
         if name != "train":  # strokes to train on are drawn as they are needed
             (folder / "strokes" / f"{name}_{graph.RECIPE}_seed0.json").unlink(missing_ok=True)
-            frozen = freeze_strokes(coco.load_split(folder, name), graph.RECIPE)
-            job.say(f"{name}: {len(frozen.strokes)} strokes, {len(frozen.dropped)} too small")
+            frozen = freeze_prompts(coco.load_split(folder, name), graph.RECIPE)
+            job.say(f"{name}: {len(frozen.prompts)} strokes, {len(frozen.dropped)} too small")
 
 
 def _request(folder: Path) -> dict[str, Any]:

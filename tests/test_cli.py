@@ -22,8 +22,8 @@ import torch
 import typer
 from PIL import Image
 
-from nseg_lib import Refiner
-from nseg_lib.data import coco, records
+from nseg_lib import Refiner, limits
+from nseg_lib.data import coco
 from nseg_lib.data import images as pictures
 from nseg_lib.networks.weights import checkpoint_file
 from nseg_lib.strokes.recipes import make_stroke
@@ -363,7 +363,7 @@ def test_a_photo_that_is_too_large_is_one_line(desk: Path, size: tuple[int, int]
 def test_the_paper_s_networks_get_no_larger_pictures_than_memory_holds(
     desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "MAX_PIXELS", 2399)
+    monkeypatch.setattr(limits, "MAX_RECORD_PIXELS", 2399)
     said = refused("refine", "photo.jpg", "stroke.png", "-c", "tiny16-32_bce-dice")
     assert "photo.jpg: 2,400 pixels, at most 2,399 for tiny16-32_bce-dice" in said
     nseg("refine", "photo.jpg", "stroke.png")

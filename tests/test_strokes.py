@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nseg_lib.arrays import Mask
 from nseg_lib.data import coco
-from nseg_lib.data.frozen import EvaluationSamples, freeze_strokes
+from nseg_lib.data.frozen import EvaluationSamples, freeze_prompts
 from nseg_lib.strokes import recipes as strokes
 from nseg_lib.strokes.recipes import RECIPES, make_stroke
 
@@ -163,24 +163,24 @@ def test_a_small_stroke_is_dropped_and_named(tiny_data: Path, tmp_path: Path) ->
     dot[40:44, 50:54] = True
     document["annotations"][0] |= {"segmentation": coco.mask_to_rle(dot), "area": 16}
     path.write_text(json.dumps(document))
-    frozen = freeze_strokes(coco.load_split(root, "val"))
+    frozen = freeze_prompts(coco.load_split(root, "val"))
     assert frozen.dropped == (101,)
-    assert list(frozen.strokes) == [102, 103]
+    assert list(frozen.prompts) == [102, 103]
 
 
 def test_strokes_of_other_annotations_are_refused(tiny_data: Path, tmp_path: Path) -> None:
     root = shutil.copytree(tiny_data, tmp_path / "data")
     split = coco.load_split(root, "val")
-    freeze_strokes(split)
+    freeze_prompts(split)
     (path,) = (root / "strokes").glob("val_*")
     stored = json.loads(path.read_text())
     stored["strokes"][0]["annotation_id"] += 1
     path.write_text(json.dumps(stored))
     with pytest.raises(coco.DataError, match="drawn for other annotations than val has now"):
-        freeze_strokes(split)
+        freeze_prompts(split)
     path.write_text("{")
     with pytest.raises(coco.DataError, match="not a file of frozen strokes"):
-        freeze_strokes(split)
+        freeze_prompts(split)
 
 
 def test_strokes_of_an_object_that_was_outlined_anew_are_refused(
@@ -188,8 +188,8 @@ def test_strokes_of_an_object_that_was_outlined_anew_are_refused(
 ) -> None:
     root = shutil.copytree(tiny_data, tmp_path / "data")
     split = coco.load_split(root, "val")
-    freeze_strokes(split)
-    freeze_strokes(split)
+    freeze_prompts(split)
+    freeze_prompts(split)
     path = root / "annotations" / "instances_val.json"
     document = json.loads(path.read_text())
     target = coco.largest_annotation(split.annotations[101])
@@ -198,7 +198,7 @@ def test_strokes_of_an_object_that_was_outlined_anew_are_refused(
     changed["segmentation"] = coco.mask_to_rle(mask)
     path.write_text(json.dumps(document))
     with pytest.raises(coco.DataError, match="drawn for other annotations than val has now"):
-        freeze_strokes(coco.load_split(root, "val"))
+        freeze_prompts(coco.load_split(root, "val"))
 
 
 def test_on_real_coco_the_stroke_is_nearly_the_mask(real_coco: Path) -> None:

@@ -83,6 +83,11 @@ class Split:
         path, record = self.image_path(image_id), self.images[image_id]
         return read_image(path, (record["height"], record["width"]))
 
+    def mask(self, image_id: int, annotation: Record) -> NDArray[np.bool_]:
+        """An annotation's mask, bool H×W, where H and W are its picture's record's."""
+        record = self.images[image_id]
+        return annotation_mask(annotation, record["height"], record["width"])
+
     def credit(self, image_id: int) -> str | None:
         """A credit line for a picture that a report may show; `None` where its licence forbids.
 
@@ -314,11 +319,3 @@ def largest_annotation(annotations: Sequence[Record]) -> Record:
     if not annotations:
         raise DataError("a picture without annotations has no largest one")
     return min(annotations, key=lambda record: (-record["area"], record["id"]))
-
-
-# --- pictures -------------------------------------------------------------------------------------
-
-
-def scaled_mask(split: Split, image_id: int, annotation: Record) -> NDArray[np.bool_]:
-    record = split.images[image_id]
-    return annotation_mask(annotation, record["height"], record["width"])

@@ -19,7 +19,6 @@ from torch.utils.data import Dataset, Sampler
 
 from nseg_lib.config import DataConfig, InputKind
 from nseg_lib.data import coco
-from nseg_lib.data.coco import scaled_mask
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.data.images import rescale, scaled_size
 from nseg_lib.networks.inputs import network_input
@@ -66,7 +65,7 @@ class TrainingPairs(Dataset[Pair | None]):
     def __getitem__(self, key: tuple[int, int]) -> Pair | None:
         index, draw = key
         image_id, annotation = self.targets[index]
-        mask = scaled_mask(self.split, image_id, annotation)
+        mask = self.split.mask(image_id, annotation)
         stroke = make_stroke(
             mask,
             self.data.recipe,

@@ -20,7 +20,6 @@ from numpy.random import Generator
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import coco
-from nseg_lib.data.coco import scaled_mask
 from nseg_lib.data.images import rescale, scaled_size
 from nseg_lib.data.scribbles import SETS, Scribbled, load_scribbles
 from nseg_lib.files import write_atomic
@@ -31,10 +30,6 @@ from nseg_lib.strokes.recipes import MIN_STROKE_AREA, RECIPES, make_stroke
 
 EVALUATION_SEED = 0
 """Seed of the frozen strokes that every validation loss and every table uses."""
-
-
-Targets = dict[int, dict[str, Any]]
-"""Picture id → the annotation of its largest object."""
 
 PLAIN: dict[str, Callable[[Mask, Generator], Drawn]] = {
     "plain_sparse": plain.plain_sparse,
@@ -69,95 +64,136 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class FrozenStrokes:
-    """The strokes of a split, drawn once, and the objects whose stroke came out too small."""
+class PromptSample(Sample):
+    """A sample with strokes on the background too; what :mod:`nseg_lib.evaluation.rows` reads."""
 
-    strokes: dict[int, tuple[int, dict[str, Any]]]
-    """Picture id → (annotation id, compressed RLE at native size)."""
+    background: Mask
+    ignore: Mask | None = None
+    """Undecided pixels, that no metric counts."""
+
+
+# --- drawn once, and kept -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FrozenPrompts:
+    """The prompts of one kind for a split, and the pictures that got none."""
+
+    kind: str
+    prompts: dict[int, tuple[int, dict[str, Any], dict[str, Any] | None]]
+    """Picture id → (annotation id, RLE of the object strokes, of the background strokes or None),
+    at native size."""
     dropped: tuple[int, ...]
-    """Ids of pictures whose stroke has fewer than ``MIN_STROKE_AREA`` pixels."""
+    """Ids of pictures whose object stroke came out too small (a recipe's: fewer than
+    :data:`MIN_STROKE_AREA` pixels) or empty."""
+    path: Path
+    """The file that holds them."""
+
+    def drawn(self, image_id: int) -> Drawn:
+        """A picture's prompt as masks, at native size."""
+        _, stroke, background = self.prompts[image_id]
+        brushed = coco.rle_to_mask(stroke)
+        if background is None:
+            return Drawn(brushed, np.zeros_like(brushed))
+        return Drawn(brushed, coco.rle_to_mask(background))
 
 
-def freeze_strokes(
-    split: coco.Split, recipe: str = "erode", seed: int = EVALUATION_SEED
-) -> FrozenStrokes:
-    """The evaluation strokes of a split, from ``<root>/strokes/``, drawn first where missing.
+def freeze_prompts(
+    split: coco.Split, kind: str = "erode", seed: int = EVALUATION_SEED
+) -> FrozenPrompts:
+    """The prompts of a split, one for the largest object of each picture; drawn where missing.
 
-    Raises:
-        coco.DataError: the file is unreadable or was drawn for other annotations.
-    """
-    path = split.root / "strokes" / f"{split.name}_{recipe}_seed{seed}.json"
-
-    def draw(targets: Targets) -> dict[str, Any]:
-        return _draw_strokes(split, targets, recipe, seed)
-
-    return FrozenStrokes(*draw_once(split, path, draw, "strokes", ("rle",)))
-
-
-def draw_once(
-    split: coco.Split,
-    path: Path,
-    draw: Callable[[Targets], dict[str, Any]],
-    rows: str,
-    fields: Sequence[str],
-) -> tuple[dict[int, Any], tuple[int, ...]]:
-    """What was drawn once over the largest object of each picture, drawn first where missing.
-
-    The file keeps a hash of the objects' outlines: an object that was outlined anew keeps its id,
-    but not its stroke.
+    They are kept beside the data, those of the paper's recipes in
+    ``<root>/strokes/<split>_<kind>_seed<seed>.json``, all others in ``<root>/prompts/``. Randomness
+    comes from the seed, the picture's and the annotation's id and the kind alone; ``plain_object``
+    has the object strokes of ``plain_sparse``. The file keeps a hash of the objects' outlines: an
+    object that was outlined anew keeps its id, but not its stroke.
 
     Args:
-        path: the file.
-        draw: its content, for a file that is missing.
-        rows: the content's list of what was drawn; the others are in the list ``dropped``.
-        fields: of a row, what to return.
-
-    Returns:
-        Picture id → (annotation id, and the fields), and the ids of the dropped pictures.
+        kind: one of :data:`KINDS`.
+        seed: of all the split's prompts.
 
     Raises:
+        ValueError: an unknown kind.
         coco.DataError: the file is unreadable or was drawn for other annotations.
     """
-    targets = {i: coco.largest_annotation(a) for i, a in sorted(split.annotations.items()) if a}
-    outlines = json.dumps([[i, t["id"], t["segmentation"]] for i, t in targets.items()])
-    now = hashlib.sha256(outlines.encode()).hexdigest()
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(KINDS)}")
+    # Two formats: the recipes' files are older, and hold object strokes alone.
+    key, brushed = ("strokes", "rle") if kind in RECIPES else ("prompts", "object")
+    path = split.root / key / f"{split.name}_{kind}_seed{seed}.json"
+    largest = {i: coco.largest_annotation(a) for i, a in sorted(split.annotations.items()) if a}
+    outlines = json.dumps([[i, a["id"], a["segmentation"]] for i, a in largest.items()])
+    digest = hashlib.sha256(outlines.encode()).hexdigest()
     if not path.exists():
-        write_atomic(path, json.dumps({**draw(targets), "outlines": now}))
+        write_atomic(path, json.dumps({**_draw_all(split, kind, seed), "outlines": digest}))
     try:
         stored = json.loads(path.read_bytes())
-        drawn = {r["image_id"]: (r["annotation_id"], *(r[f] for f in fields)) for r in stored[rows]}
+        prompts = {
+            r["image_id"]: (r["annotation_id"], r[brushed], r.get("background"))
+            for r in stored[key]
+        }
         dropped = {r["image_id"]: r["annotation_id"] for r in stored["dropped"]}
-        then = stored.get("outlines", now)
-    except (ValueError, KeyError, TypeError):
+        drawn_for = stored.get("outlines", digest)  # files of early versions have none
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise coco.DataError(
-            f"{path}: not a file of frozen {rows}; delete it to draw them anew"
+            f"{path}: not a file of frozen {key}; delete it to draw them anew"
         ) from None
-    ids = {i: row[0] for i, row in drawn.items()} | dropped
-    if then != now or ids != {i: t["id"] for i, t in targets.items()}:
+    ids = {i: annotation_id for i, (annotation_id, *_) in prompts.items()} | dropped
+    if drawn_for != digest or ids != {i: a["id"] for i, a in largest.items()}:
         raise coco.DataError(
             f"{path}: drawn for other annotations than {split.name} has now; "
             "delete it to draw them anew"
         )
-    return drawn, tuple(dropped)
+    return FrozenPrompts(kind, prompts, tuple(dropped), path)
 
 
-def _draw_strokes(split: coco.Split, targets: Targets, recipe: str, seed: int) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
+def _draw_all(split: coco.Split, kind: str, seed: int) -> dict[str, Any]:
+    """The content of a new file, but for the hash of the outlines."""
+    kept: list[dict[str, Any]] = []
     dropped: list[dict[str, Any]] = []
-    for image_id, target in targets.items():
-        stroke = make_stroke(
-            scaled_mask(split, image_id, target),
-            recipe,
-            seed=seed,
-            image_id=image_id,
-            annotation_id=target["id"],
-        )
-        row = {"image_id": image_id, "annotation_id": target["id"]}
-        if stroke.sum() < MIN_STROKE_AREA:
-            dropped.append({**row, "area": int(stroke.sum())})
-        else:
-            rows.append({**row, "rle": coco.mask_to_rle(stroke)})
-    return {"recipe": recipe, "seed": seed, "strokes": rows, "dropped": dropped}
+    for image_id, found in sorted(split.annotations.items()):
+        if not found:
+            continue
+        target = coco.largest_annotation(found)
+        annotation_id, mask = target["id"], split.mask(image_id, target)
+        row: dict[str, Any] = {"image_id": image_id, "annotation_id": annotation_id}
+        if kind in RECIPES:
+            key = {"seed": seed, "image_id": image_id, "annotation_id": annotation_id}
+            stroke = make_stroke(mask, kind, **key)
+            if stroke.sum() < MIN_STROKE_AREA:
+                dropped.append(row | {"area": int(stroke.sum())})
+            else:
+                kept.append(row | {"rle": coco.mask_to_rle(stroke)})
+            continue
+        if mask.any():
+            drawn = draw(mask, kind, generator(kind, seed, image_id, annotation_id))
+            if drawn.object.any():
+                kept.append(row | {k: coco.mask_to_rle(m) for k, m in drawn._asdict().items()})
+                continue
+        dropped.append(row)
+    if kind in RECIPES:
+        return {"recipe": kind, "seed": seed, "strokes": kept, "dropped": dropped}
+    return {"kind": kind, "seed": seed, "prompts": kept, "dropped": dropped}
+
+
+def object_mask(split: coco.Split, image_id: int) -> Mask:
+    """The largest object of a picture, bool H×W."""
+    return split.mask(image_id, coco.largest_annotation(split.annotations[image_id]))
+
+
+def draw(mask: Mask, kind: str, rng: Generator) -> Drawn:
+    """One prompt for an object, bool H×W; its kind is one of :data:`KINDS`."""
+    return PLAIN[kind](mask, rng) if kind in PLAIN else draw_prompt(mask, kind, rng)
+
+
+def generator(kind: str, seed: int, *numbers: int) -> Generator:
+    """A random generator that depends on these values alone."""
+    key = "plain" if kind in PLAIN else kind
+    return np.random.default_rng((seed, *numbers, zlib.crc32(key.encode())))
+
+
+# --- samples --------------------------------------------------------------------------------------
 
 
 class EvaluationSamples(Sequence[Sample]):
@@ -168,7 +204,7 @@ class EvaluationSamples(Sequence[Sample]):
 
     Raises:
         ValueError: a scale that is not above 0 and at most 1.
-        coco.DataError: as :func:`freeze_strokes`.
+        coco.DataError: as :func:`freeze_prompts`.
     """
 
     def __init__(
@@ -180,22 +216,22 @@ class EvaluationSamples(Sequence[Sample]):
     ) -> None:
         scaled_size(1, 1, scale)  # refuses a bad scale before anything is drawn or written
         self.split, self.recipe, self.scale = split, recipe, scale
-        frozen = freeze_strokes(split, recipe, seed)
+        frozen = freeze_prompts(split, recipe, seed)
         self.dropped = frozen.dropped
-        self._strokes = sorted(frozen.strokes.items())
+        self._prompts = sorted(frozen.prompts.items())
 
     def __len__(self) -> int:
-        return len(self._strokes)
+        return len(self._prompts)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        image_id, (annotation_id, rle) = self._strokes[index]
+        image_id, (annotation_id, rle, _) = self._prompts[index]
         annotation = next(a for a in self.split.annotations[image_id] if a["id"] == annotation_id)
         category = self.split.categories.get(annotation["category_id"], {})
         image, mask, stroke = rescale(
             self.split.read_image(image_id),
-            scaled_mask(self.split, image_id, annotation),
+            self.split.mask(image_id, annotation),
             coco.rle_to_mask(rle),
             self.scale,
         )
@@ -210,64 +246,6 @@ class EvaluationSamples(Sequence[Sample]):
             mask=mask,
             stroke=stroke,
         )
-
-
-@dataclass(frozen=True)
-class FrozenPrompts:
-    """The prompts of one kind for a split, and the pictures that got none."""
-
-    kind: str
-    prompts: dict[int, tuple[int, dict[str, Any], dict[str, Any] | None]]
-    """Picture id → (annotation id, RLE of the object strokes, of the background strokes)."""
-    dropped: tuple[int, ...]
-    """Ids of pictures whose object stroke came out too small, or empty."""
-    path: Path
-    """The file that holds them."""
-
-    def drawn(self, image_id: int) -> Drawn:
-        """A picture's prompt as masks, at native size."""
-        _, stroke, background = self.prompts[image_id]
-        brushed = coco.rle_to_mask(stroke)
-        if background is None:
-            return Drawn(brushed, np.zeros_like(brushed))
-        return Drawn(brushed, coco.rle_to_mask(background))
-
-
-@dataclass(frozen=True)
-class PromptSample(Sample):
-    """A sample with strokes on the background too; what :mod:`nseg_lib.evaluation.rows` reads."""
-
-    background: Mask
-    ignore: Mask | None = None
-    """Undecided pixels, that no metric counts."""
-
-
-def freeze_prompts(split: coco.Split, kind: str, seed: int = EVALUATION_SEED) -> FrozenPrompts:
-    """The prompts of a split, one for the largest object of each picture; drawn where missing.
-
-    The recipes' are the very strokes of :func:`nseg_lib.data.frozen.freeze_strokes`. All others
-    are kept in ``<root>/prompts/<split>_<kind>_seed<seed>.json``. Randomness comes from the seed,
-    the picture's and the annotation's id and the kind alone; ``plain_object`` has the object
-    strokes of ``plain_sparse``.
-
-    Raises:
-        ValueError: an unknown kind.
-        coco.DataError: the file is unreadable or was drawn for other annotations.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(KINDS)}")
-    if kind in RECIPES:
-        same = freeze_strokes(split, kind, seed)
-        strokes = {i: (annotation, rle, None) for i, (annotation, rle) in same.strokes.items()}
-        path = split.root / "strokes" / f"{split.name}_{kind}_seed{seed}.json"
-        return FrozenPrompts(kind, dict(strokes), same.dropped, path)
-    path = split.root / "prompts" / f"{split.name}_{kind}_seed{seed}.json"
-
-    def draw_all(targets: Targets) -> dict[str, Any]:
-        return _draw(split, targets, kind, seed)
-
-    fields = ("object", "background")
-    return FrozenPrompts(kind, *draw_once(split, path, draw_all, "prompts", fields), path)
 
 
 def prompt_samples(
@@ -344,40 +322,3 @@ def _human_prompts(picture: Scribbled) -> Iterator[tuple[str, Drawn]]:
         yield f"{name}_object", Drawn(drawn.object, nothing)
     for box in picture.boxes.values():
         yield "boxes", Drawn(box, nothing)
-
-
-def object_mask(split: coco.Split, image_id: int) -> Mask:
-    """The largest object of a picture, bool H×W."""
-    record = split.images[image_id]
-    target = coco.largest_annotation(split.annotations[image_id])
-    return coco.annotation_mask(target, record["height"], record["width"])
-
-
-def draw(mask: Mask, kind: str, rng: Generator) -> Drawn:
-    """One prompt of a kind in :data:`KINDS`."""
-    return PLAIN[kind](mask, rng) if kind in PLAIN else draw_prompt(mask, kind, rng)
-
-
-def generator(kind: str, seed: int, *numbers: int) -> Generator:
-    """A random generator that depends on these values alone."""
-    key = "plain" if kind in PLAIN else kind
-    return np.random.default_rng((seed, *numbers, zlib.crc32(key.encode())))
-
-
-def _draw(split: coco.Split, targets: Targets, kind: str, seed: int) -> dict[str, Any]:
-    """The content of a file of prompts."""
-    prompts: list[dict[str, Any]] = []
-    dropped: list[dict[str, Any]] = []
-    for image_id, target in targets.items():
-        mask = object_mask(split, image_id)
-        row = {"image_id": image_id, "annotation_id": target["id"]}
-        if not mask.any():
-            dropped.append(row)
-            continue
-        drawn = draw(mask, kind, generator(kind, seed, image_id, target["id"]))
-        if drawn.object.any():
-            strokes = {name: coco.mask_to_rle(m) for name, m in drawn._asdict().items()}
-            prompts.append(row | strokes)
-        else:
-            dropped.append(row)
-    return {"kind": kind, "seed": seed, "prompts": prompts, "dropped": dropped}

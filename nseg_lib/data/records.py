@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
+from nseg_lib import limits
+
 Record = dict[str, Any]
 Severity = Literal["error", "left out", "note"]
 Problem = tuple[str, str]
 """A fixed phrase to count by, and the particulars."""
-
-MAX_PIXELS = 89_478_485
-"""Pixels of the largest picture read, about 9,400 x 9,400: Pillow's limit against decompression
-bombs."""
 
 
 class DataError(ValueError):
@@ -68,9 +66,9 @@ def image_problem(record: Any) -> Problem | None:
     for key in ("width", "height"):
         if not is_int(record.get(key)) or record[key] < 1:
             return "no picture size", f"{key} is {record.get(key)!r:.40}, not a positive integer"
-    if record["width"] * record["height"] > MAX_PIXELS:
+    if record["width"] * record["height"] > limits.MAX_RECORD_PIXELS:
         size = f"{record['width']}x{record['height']}"
-        return "too large a picture", f"{size}, at most {MAX_PIXELS} pixels"
+        return "too large a picture", f"{size}, at most {limits.MAX_RECORD_PIXELS} pixels"
     name = record.get("file_name")
     if not isinstance(name, str) or not name or "\0" in name:
         return "no file name", f"file_name is {name!r:.40}"

@@ -1,7 +1,7 @@
 """Coarse masks: what a hurried hand, another program or the paper's recipes leave of a mask.
 
 Each is a short function of an object (:class:`nseg_lib.strokes.hand.Scene`) and a random
-generator, and gives bool H×W, maybe empty. s is the square root of the object's area.
+generator, and returns bool H×W, which may be empty. s is the square root of the object's area.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from nseg_lib.arrays import Mask
 from nseg_lib.strokes.hand import Scene, log_uniform
-from nseg_lib.strokes.recipes import RECIPES, _window
+from nseg_lib.strokes.recipes import RECIPES, window_of
 
 
 def _shift(scene: Scene, rng: Generator) -> Mask:
@@ -47,6 +47,7 @@ def _blocks(scene: Scene, rng: Generator) -> Mask:
     height, width = scene.mask.shape
     cell = max(2.0, scene.size / log_uniform(rng, 4, 20))
     coarse = (max(1, round(width / cell)), max(1, round(height / cell)))
+    # A cell is kept if enough of it is object.
     share = cv2.resize(scene.mask.astype(np.float32), coarse, interpolation=cv2.INTER_AREA)
     kept = (share >= rng.uniform(0.2, 0.7)).astype(np.uint8)
     return cv2.resize(kept, (width, height), interpolation=cv2.INTER_NEAREST) > 0
@@ -54,6 +55,7 @@ def _blocks(scene: Scene, rng: Generator) -> Mask:
 
 def _overpaint(scene: Scene, rng: Generator) -> Mask:
     """The mask grown by up to 12 % of s, here more, there less."""
+    # How far the edge moves out, drawn on a coarse grid and interpolated between its points.
     height, width = scene.mask.shape
     cell = max(1.0, scene.size * log_uniform(rng, 0.08, 0.4))
     coarse = (max(2, round(height / cell) + 2), max(2, round(width / cell) + 2))
@@ -62,7 +64,7 @@ def _overpaint(scene: Scene, rng: Generator) -> Mask:
 
 
 def _box(scene: Scene, rng: Generator) -> Mask:
-    """The mask's bounding box, dragged with up to 15 % of its longer side to spare on each side."""
+    """The mask's bounding box, each side up to 15 % of its longer side too far out."""
     x, y, width, height = scene.box
     spare = rng.uniform(-0.02, 0.15, 4) * max(width, height)
     left, top = (max(0, round(start - more)) for start, more in ((x, spare[0]), (y, spare[1])))
@@ -72,8 +74,10 @@ def _box(scene: Scene, rng: Generator) -> Mask:
 
 
 def _released(recipe: str) -> Callable[[Scene, Generator], Mask]:
+    """One of the paper's recipes as a function of an object and a generator."""
+
     def make(scene: Scene, rng: Generator) -> Mask:
-        mask, window = np.zeros_like(scene.mask), _window(scene.mask)
+        mask, window = np.zeros_like(scene.mask), window_of(scene.mask)
         mask[window] = RECIPES[recipe](scene.mask[window].astype(np.uint8) * 255, rng)
         return mask
 

@@ -1,4 +1,8 @@
-"""Strokes as people draw them: lists of points with a brush radius, painted into masks."""
+"""The rasteriser: strokes as lists of points with a brush radius, painted into masks.
+
+What a person draws and what training simulates is painted by this one function, and the drawing
+widget paints by the same rule in the browser.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nseg_lib.arrays import Mask
-from nseg_lib.strokes.recipes import _Bytes, _Floats, _Integers
+from nseg_lib.limits import MAX_STROKE_POINTS, MAX_STROKE_RADIUS, MAX_STROKE_ROWS
+
+_Bytes = NDArray[np.uint8]
+_Floats = NDArray[np.float64]
+_Integers = NDArray[np.int_]
 
 KINDS: dict[str, int] = {"erase": 0, "object": 1, "background": 2}
 """The kinds of a drawn stroke, and the label that each paints over what was drawn before it."""
+
+_PIECE = 1_000_000
+"""Rows that are painted at a time, some 200 bytes each."""
 
 
 class Drawn(NamedTuple):
@@ -27,6 +39,7 @@ def check_strokes(strokes: object) -> None:
     """Raise ValueError, in one line, unless ``strokes`` is a drawing as :func:`rasterize` asks."""
     if not isinstance(strokes, list | tuple):
         raise ValueError(f"strokes must be a list, got {type(strokes).__name__}")
+    total = 0
     for number, stroke in enumerate(strokes, 1):
         if not isinstance(stroke, Mapping):
             raise ValueError(f"stroke {number}: an object with 'kind' and 'points' is needed")
@@ -42,6 +55,12 @@ def check_strokes(strokes: object) -> None:
             raise ValueError(f"stroke {number}: points must be [[x, y, radius], …], at least one")
         if not (np.abs(points) < 1e6).all() or (points[:, 2] <= 0).any():
             raise ValueError(f"stroke {number}: points must be finite, radii above 0")
+        widest = points[:, 2].max()
+        if widest > MAX_STROKE_RADIUS:
+            raise ValueError(f"stroke {number}: radius {widest:g}, at most {MAX_STROKE_RADIUS:g}")
+        total += len(points)
+    if total > MAX_STROKE_POINTS:
+        raise ValueError(f"the drawing has {total:,} points, at most {MAX_STROKE_POINTS:,}")
 
 
 def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> Drawn:
@@ -59,17 +78,28 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
         height, width: the picture's, in pixels. What lies outside is cut off.
 
     Raises:
-        ValueError: something that is no drawing, in one line.
+        ValueError: something that is no drawing, or one with more points, a wider brush or longer
+            strokes than :mod:`nseg_lib.limits` allows; in one line.
     """
     check_strokes(strokes)
     labels = np.zeros((height, width), np.uint8)
+    # A long stroke is painted in pieces that share a point, so that memory stays bounded.
+    step, rows = max(1, _PIECE // height), 0
     for stroke in strokes:
-        _paint(labels, np.asarray(stroke["points"], np.float64), KINDS[stroke["kind"]])
+        points = np.asarray(stroke["points"], np.float64)
+        for first in range(0, max(1, len(points) - 1), step):
+            piece = points[first : first + step + 1]
+            rows += int(_rows(piece, height)[1].sum())
+            if rows > MAX_STROKE_ROWS:
+                raise ValueError(
+                    f"the drawing is too large: over {MAX_STROKE_ROWS:,} rows of brush"
+                )
+            _paint(labels, piece, KINDS[stroke["kind"]])
     return Drawn(labels == KINDS["object"], labels == KINDS["background"])
 
 
 def _paint(labels: _Bytes, points: _Floats, label: int) -> None:
-    """Set the pixels of one stroke: its rows' spans, united by a running count of open spans."""
+    """Set the pixels of one stroke."""
     height, width = labels.shape
     rows, first, last = _spans(points, height)
     first, last = np.maximum(first, 0), np.minimum(last, width - 1)
@@ -77,13 +107,25 @@ def _paint(labels: _Bytes, points: _Floats, label: int) -> None:
     rows, first, last = rows[seen], first[seen], last[seen]
     if not len(rows):
         return
+    # Spans overlap wherever capsules do. So count along each row, in the box round the stroke, how
+    # many spans have begun and not ended: a pixel is covered where that is more than none.
     top, left = rows.min(), first.min()
     shape = (int(rows.max() - top) + 1, int(last.max() - left) + 2)
     spans_open = np.zeros(shape, np.int32)
     np.add.at(spans_open, (rows - top, first - left), 1)
     np.add.at(spans_open, (rows - top, last - left + 1), -1)
-    covered = np.cumsum(spans_open, axis=1)[:, :-1] > 0
+    covered = np.cumsum(spans_open, axis=1, out=spans_open)[:, :-1] > 0
     labels[top : top + shape[0], left : left + shape[1] - 1][covered] = label
+
+
+def _rows(points: _Floats, height: int) -> tuple[_Integers, _Integers]:
+    """The first row of each capsule of a stroke, and how many rows it meets in the picture."""
+    a, b = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
+    # Row i is met if its centres, at y = i + ½, lie between the topmost and the lowest point.
+    top = np.ceil(np.minimum(a[:, 1] - a[:, 2], b[:, 1] - b[:, 2]) - 0.5)
+    bottom = np.floor(np.maximum(a[:, 1] + a[:, 2], b[:, 1] + b[:, 2]) - 0.5)
+    top, bottom = np.maximum(top, 0).astype(int), np.minimum(bottom, height - 1).astype(int)
+    return top, np.maximum(bottom - top + 1, 0)
 
 
 def _spans(points: _Floats, height: int) -> tuple[_Integers, _Integers, _Integers]:
@@ -92,15 +134,14 @@ def _spans(points: _Floats, height: int) -> tuple[_Integers, _Integers, _Integer
     A capsule is convex, so a row meets it in one span, whose ends lie on a disc or on one of the
     two common tangents.
     """
-    a, b = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
-    top = np.ceil(np.minimum(a[:, 1] - a[:, 2], b[:, 1] - b[:, 2]) - 0.5)
-    bottom = np.floor(np.maximum(a[:, 1] + a[:, 2], b[:, 1] + b[:, 2]) - 0.5)
-    top, bottom = np.maximum(top, 0).astype(int), np.minimum(bottom, height - 1).astype(int)
-    counts = np.maximum(bottom - top + 1, 0)
+    top, counts = _rows(points, height)
+    # One entry per capsule and row: the capsule's number, and its rows from the top down.
     which = np.repeat(np.arange(len(counts)), counts)
     rows = top[which] + np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
     y = rows + 0.5
+    a, b = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
     a, b = a[which].T, b[which].T
+    # The span reaches from the leftmost to the rightmost of all meetings; NaN stands for none.
     ends = [*_disc_ends(a, y), *_disc_ends(b, y), *_tangent_ends(a, b, y)]
     low, high = np.fmin.reduce(ends), np.fmax.reduce(ends)
     met = ~np.isnan(low)
@@ -120,6 +161,8 @@ def _tangent_ends(a: _Floats, b: _Floats, y: _Floats) -> list[_Floats]:
     dx, dy, shrink = b - a
     length = np.sqrt(dx * dx + dy * dy)
     apart = length > np.abs(shrink)  # else one disc holds the other
+    # The tangents touch both discs in the same direction (nx, ny) from their centres, which has the
+    # share `along` of the line between the centres and the share `across` at right angles to it.
     length = np.where(apart, length, 1.0)
     along = np.where(apart, -shrink / length, 0.0)
     across = np.sqrt(1 - along * along)
@@ -127,6 +170,7 @@ def _tangent_ends(a: _Floats, b: _Floats, y: _Floats) -> list[_Floats]:
     for side in (-1.0, 1.0):
         nx = (dx * along - side * dy * across) / length
         ny = (dy * along + side * dx * across) / length
+        # From (px, py) on the first disc to (qx, qy) on the second.
         px, py, qx, qy = a[0] + a[2] * nx, a[1] + a[2] * ny, b[0] + b[2] * nx, b[1] + b[2] * ny
         meets = apart & (py != qy) & ((y - py) * (y - qy) <= 0)
         rise = np.where(meets, qy - py, 1.0)

@@ -1,4 +1,4 @@
-"""How a hand moves over an object: paths through a mask, across it, round it, and habits.
+"""How a hand moves over an object: paths through, across and round a mask, and one hand's habits.
 
 A path, here a :data:`Track`, is float N×2 of (x, y) in pixels of the picture; pixel (row i, column
 j) has its centre at (j + ½, i + ½). A :class:`Hand` follows a path as one person would, and turns
@@ -149,12 +149,15 @@ def through(scene: Scene, rng: Generator, anchors: int, deep: float, spine: bool
     ``deep`` above 1 keeps to the middle, near 0 goes straight. ``spine`` starts and ends as far
     from each other as it gets.
     """
+    # The first cell, deeper ones likelier; all others lie in the same connected part.
     cells, parts = scene.cells, scene.parts
     weight = np.where(parts > 0, cells, 0).ravel() ** rng.uniform(0.3, 2)
     first = _pick(weight, rng)
     weight = np.where(parts.ravel() == parts.flat[first], weight, 0)
     cost = np.where(cells > 0, 1 / np.maximum(cells, 0.1) ** deep, -1.0)
     here = np.unravel_index(first, cells.shape)
+    # From cell to cell by the way of least cost; a spine's first leg only finds a far end to
+    # start from.
     found: list[Any] = []
     for number in range(anchors - 1 + spine):
         graph = MCP_Geometric(cost)
@@ -166,6 +169,7 @@ def through(scene: Scene, rng: Generator, anchors: int, deep: float, spine: bool
             found += graph.traceback(there)
         here = there
     path = scene.centre(found or [here])
+    # Moved by a part of a cell, so that paths do not follow the grid.
     return path + rng.uniform(-0.3, 0.3, 2) * (max(scene.box[2:]) / GRID)
 
 
@@ -191,6 +195,7 @@ def line(start: Track, angle: float, length: float, bend: float, steps: int = 24
 
 def chord(scene: Scene, rng: Generator, bend: float = 0.5) -> Track:
     """A line across the object, or a part of it, bent by a normal angle of ``bend`` radians."""
+    # A straight line both ways from a random point; the longest stretch on the object counts.
     middle = _cell(scene, rng, 1)
     angle = rng.uniform(0, 2 * np.pi)
     half = line(middle, angle, float(np.hypot(*scene.box[2:])), 0, 96)
@@ -219,6 +224,7 @@ def doodle(scene: Scene, rng: Generator, length: float) -> Track:
         turn = 0.85 * turn + rng.normal(0, 0.15)
         tries = heading + turn + dodges
         ahead = here + 3 * step * np.column_stack([np.cos(tries), np.sin(tries)])
+        # Of the headings that do not lead over the edge, the one nearest to straight on.
         safe = np.flatnonzero(lookup(scene.inside, ahead) > min(step, 0.05 * scene.size))
         if not len(safe):
             break
@@ -235,6 +241,7 @@ def level(field: Floats, height: float, rng: Generator, share: float) -> Track:
     contours, _ = cv2.findContours(above, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return np.empty((0, 2))
+    # A stretch of one contour, from a random point on.
     chosen = _pick(np.array([len(c) for c in contours], np.float64) ** 2, rng)
     ring = contours[chosen][:, 0, :].astype(np.float64) + 0.5
     ring = np.roll(ring, int(rng.integers(len(ring))), axis=0)[: max(2, int(share * len(ring)))]
@@ -304,10 +311,12 @@ class Hand:
         the smoothing."""
         if len(path) < 2:
             return path
+        # Even steps along the path.
         along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
         count = int(np.clip(along[-1] / 3, 4, most))
         at = np.linspace(0, along[-1], count)
         even = np.column_stack([np.interp(at, along, path[:, k]) for k in (0, 1)])
+        # Corners are cut, and the hand trembles.
         if self.lag > 0:
             even = gaussian_filter1d(even, share * self.lag * count, axis=0, mode="nearest")
         trembling = gaussian_filter1d(self.rng.normal(0, 1, (count, 2)), 2.0, axis=0) * 2.7

@@ -1,17 +1,18 @@
-"""Prompts as people draw them, simulated from an object's mask: strokes, coarse masks, corrections.
+"""Simulated people: strokes, coarse masks and corrections as somebody might draw for an object.
 
-A kind of prompt is a short function of an object and a hand (:mod:`nseg_lib.strokes.hand`).
-Variety is the aim: nobody knows how the next person draws. Sizes scale with the object, s being
-the square root of its area. Ranges are chosen wide around what 32 pictures of ``iseg_scribbles``
-show (:func:`nseg_lib.data.scribbles.stroke_statistics`, 10th to 90th percentile): strokes
-.012 to .03 s wide, together 9 to 16 s long, covering 14 to 30 % of the object, up to 5 % of them
-beyond it, in wavy hatching and a line along the edge. Thin strokes, which no such set holds, are a
-guess at how little one would like to draw.
+A kind of prompt is a short function of an object and a hand (:mod:`nseg_lib.strokes.hand`), and one
+entry in :data:`STROKES`. Variety is the aim, because nobody knows how the next person draws. Sizes
+scale with the object; s is the square root of its area. The ranges are wide around what 32 pictures
+of ``iseg_scribbles`` show (:func:`nseg_lib.data.scribbles.stroke_statistics`, 10th to 90th
+percentile): strokes 0.012 to 0.03 s wide, 9 to 16 s long together, which cover 14 to 30 % of the
+object, up to 5 % of them beyond it, in wavy hatching and a line along the edge. That set holds no
+thin strokes; theirs are a guess at how little one would like to draw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -19,7 +20,6 @@ from numpy.random import Generator
 
 from nseg_lib.arrays import Mask
 from nseg_lib.strokes import hand as paths
-from nseg_lib.strokes.background import hatched_background, lines_beside
 from nseg_lib.strokes.coarse import COARSE
 from nseg_lib.strokes.drawing import Drawn, rasterize
 from nseg_lib.strokes.hand import (
@@ -34,7 +34,7 @@ from nseg_lib.strokes.hand import (
     shortened,
 )
 
-LEAST_DEPTH = 1.5
+MIN_DEPTH = 1.5
 """Pixels: an error region nowhere deeper than this is not worth a stroke."""
 
 
@@ -70,6 +70,7 @@ def _thin(scene: Scene, hand: Hand) -> tuple[list[Stroke], float]:
     lines = [_single(scene, hand) for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))]
     narrowest = max(rng.uniform(1, 3), scene.size * log_uniform(rng, 0.008, 0.025))
     length = sum(path_length(path) for path in lines)
+    # Lines that would cover too much even at their narrowest are shortened instead.
     if length * narrowest > area:
         share = max(area / (length * narrowest), min(1.0, 0.3 * scene.size / length))
         lines = [shortened(path, share, rng) for path in lines]
@@ -143,12 +144,119 @@ def _across_edge(scene: Scene, hand: Hand) -> list[Stroke]:
     for _ in range(15 if len(ring) else 0):
         angle, outside = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.45)
         tried = paths.line(ring[rng.integers(len(ring))], angle, length, rng.normal(0, 0.5))
+        # Slid along itself, so that it crosses the edge where its last part begins.
         tried = tried - (tried[round(24 * (1 - outside))] - tried[0])
         if 0.55 < np.mean(lookup(scene.inside, tried) > 0) < 0.95:
             path = hand.follow(tried, scene)
             break
         length *= 0.93
     return [hand.trace("object", path, scene.size * log_uniform(rng, 0.01, 0.05))]
+
+
+# --- strokes on the background --------------------------------------------------------------------
+
+
+def _lines_beside(scene: Scene, hand: Hand, count: int, radius: float) -> list[Stroke]:
+    """Up to ``count`` thin strokes beside the object, along its outline, or elsewhere."""
+    if count == 0 or scene.outside.max() < 2 * radius + 4:
+        return []
+    # now and then right up to the edge, though people in `iseg_scribbles` never cross it
+    nearest = 0 if hand.rng.random() < 0.05 else 1.2 * radius + 1.5
+    strokes = []
+    for _ in range(count):
+        path = hand.follow(_path_beside(scene, hand.rng, radius), scene)
+        clear = (lookup(scene.outside, path) > nearest) & _within(path, scene)
+        path = paths.longest(path, clear)
+        if len(path) > 1:
+            strokes.append(hand.trace("background", path, radius, 0.9 * scene.outside))
+    return strokes
+
+
+def _path_beside(scene: Scene, rng: Generator, radius: float) -> Track:
+    """Round the object, along a side of it, a line near it in any direction, or one elsewhere."""
+    distance = radius + 2 + scene.size * log_uniform(rng, 0.04, 0.4)
+    way = rng.choice(["ring", "along", "any", "side", "elsewhere"], p=[0.3, 0.2, 0.15, 0.12, 0.23])
+    if way == "ring":
+        ring = paths.level(-scene.outside, -distance, rng, rng.uniform(0.1, 1.0))
+        if len(ring):
+            return ring
+    if way == "side":
+        # A straight line, or two round a corner, along a box round the object.
+        x, y, width, height = scene.box
+        left, right = x - distance, x + width + distance
+        top, bottom = y - distance, y + height + distance
+        box = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+        box = np.roll(box, int(rng.integers(4)), axis=0)[: rng.choice([2, 3])]
+        path = np.vstack([np.linspace(a, b, 24) for a, b in pairwise(box)])
+        return shortened(path, rng.uniform(0.4, 1), rng)
+    start, outward = _start_beside(scene, rng, None if way == "elsewhere" else distance)
+    angle = outward + np.pi / 2 if way == "along" else rng.uniform(0, 2 * np.pi)
+    length = min(scene.size * log_uniform(rng, 0.15, 1.5), 0.6 * scene.longer)
+    path = paths.line(start, angle + rng.normal(0, 0.3), length, rng.normal(0, 0.6))
+    return path - (path.mean(axis=0) - start)
+
+
+def _start_beside(scene: Scene, rng: Generator, distance: float | None) -> tuple[Track, float]:
+    """A point about ``distance`` px from the object, or anywhere off it, and the way outward, in
+    radians."""
+    # Many points in the box round the object, of which one that fits is taken.
+    height, width = scene.mask.shape
+    low, high = np.zeros(2), np.array([width, height], np.float64)
+    if distance is not None:
+        x, y, wide, tall = scene.box
+        low = np.maximum(np.array([x, y]) - distance, low)
+        high = np.minimum(np.array([x + wide, y + tall]) + distance, high)
+    points = rng.uniform(low, high, (400, 2))
+    away = lookup(scene.outside, points)
+    fits = away > 0 if distance is None else np.abs(away - distance) < 0.3 * distance
+    fits = fits if fits.any() else away == away.max()
+    start = points[rng.choice(np.flatnonzero(fits))]
+    # Outward is where the distance to the object grows fastest.
+    step = np.array([[2.0, 0], [-2.0, 0], [0, 2.0], [0, -2.0]])
+    right, left, down, up = lookup(scene.outside, start + step)
+    return start, float(np.arctan2(down - up, right - left))
+
+
+def _within(path: Track, scene: Scene) -> Mask:
+    """Which points of a path lie in the picture."""
+    height, width = scene.mask.shape
+    return (path >= 0).all(axis=1) & (path[:, 0] < width) & (path[:, 1] < height)
+
+
+def _hatched_background(scene: Scene, hand: Hand, radius: float) -> list[Stroke]:
+    """Hatching over the picture and a line round the object: how ``iseg_scribbles`` was marked."""
+    rng, strokes = hand.rng, list[Stroke]()
+    gap = radius + 1.5 + scene.size * log_uniform(rng, 0.01, 0.15)
+    height, width = scene.mask.shape
+    if rng.random() < 0.7:
+        lines = paths.hatching(
+            lambda path: (lookup(scene.outside, path) > gap) & _within(path, scene),
+            (0, 0, width, height), rng,
+            max(scene.longer * log_uniform(rng, 0.03, 0.15), 6 * radius), rng.uniform(0, 1),
+        )  # fmt: skip
+        strokes += [hand.trace("background", path, radius) for path in lines]
+    if rng.random() < 0.7:
+        ring = paths.level(-scene.outside, -gap, rng, rng.uniform(0.5, 1))
+        path = hand.follow(ring, scene, 120, share=0.1)
+        if len(path) > 1:
+            strokes.append(hand.trace("background", path, radius, 0.9 * scene.outside))
+    return strokes
+
+
+def _some_background(scene: Scene, hand: Hand) -> list[Stroke]:
+    """None, a few thin strokes or hatching."""
+    way, radius = hand.rng.random(), hand.radius(scene)
+    if way < 0.3:
+        return []
+    if way < 0.65:
+        return _lines_beside(scene, hand, int(hand.rng.integers(1, 7)), radius)
+    return _hatched_background(scene, hand, radius)
+
+
+def _few(scene: Scene, hand: Hand) -> list[Stroke]:
+    """In half of the cases one to four thin strokes on the background."""
+    count = int(hand.rng.integers(1, 5)) if hand.rng.random() < 0.5 else 0
+    return _lines_beside(scene, hand, count, hand.radius(scene))
 
 
 # --- kinds of prompt ------------------------------------------------------------------------------
@@ -162,7 +270,7 @@ def _sparse(scene: Scene, hand: Hand, background: bool = True) -> list[Stroke]:
         if rng.random() < 0.4:
             radius = hand.radius(scene)
         count = int(rng.choice(6, p=[0.06, 0.1, 0.18, 0.28, 0.24, 0.14]))
-        strokes += lines_beside(scene, hand, count, radius)
+        strokes += _lines_beside(scene, hand, count, radius)
     return strokes
 
 
@@ -173,7 +281,7 @@ def _dense(scene: Scene, hand: Hand) -> list[Stroke]:
     if rng.random() < 0.5:
         outline = _outline(scene, hand, radius) if rng.random() < 0.7 else []
         strokes = _hatch(scene, hand, radius, cover) + outline
-    else:
+    else:  # single lines until they cover enough
         left = cover * scene.size**2
         for _ in range(10):
             path = _single(scene, hand)
@@ -184,28 +292,14 @@ def _dense(scene: Scene, hand: Hand) -> list[Stroke]:
     return strokes + _some_background(scene, hand)
 
 
-def _some_background(scene: Scene, hand: Hand) -> list[Stroke]:
-    """None, a few thin strokes or hatching."""
-    way, radius = hand.rng.random(), hand.radius(scene)
-    if way < 0.3:
-        return []
-    if way < 0.65:
-        return lines_beside(scene, hand, int(hand.rng.integers(1, 7)), radius)
-    return hatched_background(scene, hand, radius)
-
-
-def _few(scene: Scene, hand: Hand) -> list[Stroke]:
-    """In half of the cases one to four thin strokes on the background."""
-    count = int(hand.rng.integers(1, 5)) if hand.rng.random() < 0.5 else 0
-    return lines_beside(scene, hand, count, hand.radius(scene))
-
-
 def _hatched(scene: Scene, hand: Hand) -> list[Stroke]:
+    """Hatching over 5 to 40 % of the object."""
     cover = log_uniform(hand.rng, 0.05, 0.4)
     return _hatch(scene, hand, hand.radius(scene), cover) + _some_background(scene, hand)
 
 
 def _outlined(scene: Scene, hand: Hand) -> list[Stroke]:
+    """A line along the inside of the edge."""
     return _outline(scene, hand, hand.radius(scene)) + _some_background(scene, hand)
 
 
@@ -247,6 +341,8 @@ def draw_prompt(mask: Mask, kind: str, rng: Generator) -> Drawn:
 
     Raises:
         ValueError: an unknown kind, or a mask that is not bool H×W.
+
+    Source: our own; see the module's docstring for what the ranges are taken from.
     """
     if kind not in PROMPTS:
         raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(PROMPTS)}")
@@ -257,6 +353,7 @@ def draw_prompt(mask: Mask, kind: str, rng: Generator) -> Drawn:
     scene, hand = Scene(np.ascontiguousarray(mask)), Hand(rng)
     if kind in STROKES:
         return _rasterize(STROKES[kind](scene, hand), scene)
+    # A coarse mask that misses the object altogether is replaced by a dot on it.
     coarse = COARSE[kind](scene, rng)
     beside = _few(scene, hand) if rng.random() < 0.5 else []
     if not (coarse & mask).any():
@@ -293,17 +390,19 @@ def draw_correction(
 
     Returns:
         One stroke, the other mask empty; both empty where no error is deeper than
-        :data:`LEAST_DEPTH` pixels.
+        :data:`MIN_DEPTH` pixels.
     """
+    # The error to correct: the one with the deepest pixel, of its connected parts that one's.
     counts = np.ones_like(mask) if ignore is None else ~ignore
     errors = {"object": mask & ~prediction & counts, "background": prediction & ~mask & counts}
     scenes = {kind: Scene(error) for kind, error in errors.items() if error.any()}
     kind = max(scenes, key=lambda kind: float(scenes[kind].inside.max()), default="")
-    if not kind or scenes[kind].inside.max() <= LEAST_DEPTH:
+    if not kind or scenes[kind].inside.max() <= MIN_DEPTH:
         return Drawn(np.zeros_like(mask), np.zeros_like(mask))
     error, hand = scenes[kind], Hand(rng)
     labels = cv2.connectedComponents(error.mask.view(np.uint8), connectivity=8)[1]
     region = Scene(labels == labels.flat[int(np.argmax(error.inside))])
+    # A path through its middle or across it, a part of which is drawn.
     if rng.random() < 0.7:
         path = paths.through(region, rng, 2, rng.uniform(1, 2.5), spine=rng.random() < 0.4)
     else:
@@ -311,6 +410,7 @@ def draw_correction(
     path = hand.follow(path, region)
     path = paths.longest(path, lookup(region.inside, path) > 0.5)
     path = shortened(path, rng.uniform(0.4, 1), rng) if len(path) > 1 else region.deepest()
+    # The brush is as wide as for the whole object, however small the error is.
     whole = float(np.sqrt(np.count_nonzero(mask | prediction)))
     radius = max(0.8, whole * log_uniform(rng, 0.008, 0.05))
     return rasterize([hand.trace(kind, path, radius, region.inside)], *mask.shape)

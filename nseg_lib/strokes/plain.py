@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from nseg_lib.arrays import Mask
 from nseg_lib.strokes.drawing import Drawn, rasterize
@@ -95,9 +96,13 @@ def _radius(mask: Mask) -> float:
 
 
 def _depth(region: Mask) -> _Floats:
-    """Distance of each pixel to the nearest one that is not in the region, or to the border."""
-    padded = np.pad(region, 1).astype(np.uint8)
-    return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    """Distance of each pixel to the nearest one that is not in the region, or to the border.
+
+    SciPy's, because OpenCV's precise one differs in the last digits from call to call, and with
+    them the pixels that count as deepest.
+    """
+    padded = np.pad(region, 1)
+    return distance_transform_edt(padded)[1:-1, 1:-1].astype(np.float32)
 
 
 def _stroke(kind: str, points: _Point, radius: float) -> dict[str, object]:

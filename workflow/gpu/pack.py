@@ -48,7 +48,7 @@ def freeze(folder: Path) -> None:
 
     for name in coco.find_splits(folder):
         if name != "train":
-            frozen.freeze_strokes(coco.load_split(folder, name), graph.RECIPE)
+            frozen.freeze_prompts(coco.load_split(folder, name), graph.RECIPE)
 
 
 def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
