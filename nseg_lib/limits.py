@@ -32,6 +32,6 @@ MAX_STROKE_POINTS = 100_000
 MAX_STROKE_RADIUS = 20_000.0
 """Radius of a brush in pixels: more than the side of any square picture that is read."""
 
-MAX_STROKE_ROWS = 50_000_000
-"""Rows of pixels under a brush, summed over all pairs of neighbouring points of one drawing: half
-a minute's work, a hundred times as much as is needed to draw all over a large picture."""
+MAX_STROKE_ROWS = 20_000_000
+"""Rows of pixels under a brush, summed over all pairs of neighbouring points of one drawing: some
+ten seconds' work, and fifty times as much as it takes to draw all over a large picture."""

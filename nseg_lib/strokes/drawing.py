@@ -82,19 +82,15 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
             strokes than :mod:`nseg_lib.limits` allows; in one line.
     """
     check_strokes(strokes)
+    drawing = [(np.asarray(s["points"], np.float64), KINDS[s["kind"]]) for s in strokes]
+    if sum(int(_rows(points, height)[1].sum()) for points, _ in drawing) > MAX_STROKE_ROWS:
+        raise ValueError(f"too large a drawing: over {MAX_STROKE_ROWS:,} rows of brush")
     labels = np.zeros((height, width), np.uint8)
     # A long stroke is painted in pieces that share a point, so that memory stays bounded.
-    step, rows = max(1, _PIECE // height), 0
-    for stroke in strokes:
-        points = np.asarray(stroke["points"], np.float64)
+    step = max(1, _PIECE // max(1, height))
+    for points, label in drawing:
         for first in range(0, max(1, len(points) - 1), step):
-            piece = points[first : first + step + 1]
-            rows += int(_rows(piece, height)[1].sum())
-            if rows > MAX_STROKE_ROWS:
-                raise ValueError(
-                    f"the drawing is too large: over {MAX_STROKE_ROWS:,} rows of brush"
-                )
-            _paint(labels, piece, KINDS[stroke["kind"]])
+            _paint(labels, points[first : first + step + 1], label)
     return Drawn(labels == KINDS["object"], labels == KINDS["background"])
 
 
@@ -139,8 +135,8 @@ def _spans(points: _Floats, height: int) -> tuple[_Integers, _Integers, _Integer
     which = np.repeat(np.arange(len(counts)), counts)
     rows = top[which] + np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
     y = rows + 0.5
-    a, b = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
-    a, b = a[which].T, b[which].T
+    starts, stops = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
+    a, b = starts[which].T, stops[which].T
     # The span reaches from the leftmost to the rightmost of all meetings; NaN stands for none.
     ends = [*_disc_ends(a, y), *_disc_ends(b, y), *_tangent_ends(a, b, y)]
     low, high = np.fmin.reduce(ends), np.fmax.reduce(ends)
