@@ -227,6 +227,9 @@ def refine(
         Path | None, typer.Option("--background", "-b", help="What was brushed as not the object.")
     ] = None,
     correct: Annotated[Path | None, typer.Option("--mask", "-m", help="A mask to correct.")] = None,
+    label: Annotated[
+        int | None, typer.Option(min=0, help="MASK's value of the object, where it holds several.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Where the mask goes; PHOTO's name_mask.png, here."),
@@ -242,7 +245,7 @@ def refine(
     Example: nseg refine photo.jpg stroke.png -o mask.png
     """
     from nseg_lib import limits
-    from nseg_lib.data import coco
+    from nseg_lib.data import coco, masks
     from nseg_lib.data import images as pictures
     from nseg_lib.networks.weights import PRETRAINED
     from nseg_lib.refine import Refiner
@@ -256,11 +259,21 @@ def refine(
     pictures.check_target(overlay, "--overlay", inputs)
     # An empty plane says nothing, so it is not given on.
     image = pictures.read_image(photo)
-    brushed = pictures.read_stroke(stroke, like=(photo, image))
+    brushed = masks.read_stroke(stroke, (photo, image))
     given = {}
     for name, path in (("background", background), ("mask", correct)):
-        if path is not None and (plane := pictures.read_mask(path, (photo, image), name)).any():
+        if path is None:
+            continue
+        plane = masks.read_mask(path, (photo, image), name, label if name == "mask" else None)
+        if masks.seems_inverted(plane):
+            warn(f"{path}: covers {plane.mean():.0%} of the picture; is it inverted?")
+        if plane.any():
             given[name] = plane
+    if "background" in given and (brushed <= given["background"]).all():
+        raise coco.DataError(f"{background}: covers all of {stroke}; is it inverted?")
+    for unusual, detail, outcome in pictures.notes(photo):
+        if unusual == "several frames" or (unusual == "16-bit picture" and "65535" not in outcome):
+            warn(f"{photo}: {unusual} ({detail}): {outcome}")
     if brushed.mean() > 0.9:
         warn(f"{stroke}: covers {brushed.mean():.0%} of the picture; is it inverted?")
     # The paper's networks see the whole picture at once, and memory grows with it.

@@ -23,7 +23,7 @@ import typer
 from PIL import Image
 
 from nseg_lib import Refiner, limits
-from nseg_lib.data import coco
+from nseg_lib.data import coco, masks
 from nseg_lib.data import images as pictures
 from nseg_lib.networks.weights import checkpoint_file
 from nseg_lib.strokes.recipes import make_stroke
@@ -276,9 +276,9 @@ def test_a_folder_for_a_picture_is_called_one(desk: Path) -> None:
 
 def test_a_shipped_network_goes_by_its_name(desk: Path) -> None:
     nseg("refine", "photo.jpg", "stroke.png", "-c", "tiny16-32_bce-dice")
-    mask = pictures.read_mask(desk / "photo_mask.png")
+    mask = masks.read_mask(desk / "photo_mask.png")
     own = Refiner.from_pretrained("tiny16-32_bce-dice")
-    stroke = pictures.read_stroke(desk / "stroke.png")
+    stroke = masks.read_stroke(desk / "stroke.png")
     assert (mask == own.refine(pictures.read_image(desk / "photo.jpg"), stroke)).all()
     said = refused("refine", "photo.jpg", "stroke.png", "-c", "tiny")
     assert "tiny: no such checkpoint; a file, or one of lite0, res16-128_bce-dice" in said
@@ -295,14 +295,20 @@ def test_an_empty_mask_or_background_counts_as_none(desk: Path) -> None:
     assert "none.png: nothing is brushed, and an object stroke is always needed" in said
 
 
-@pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_a_mask_of_zeros_and_ones_is_named(desk: Path, kind: type, white: int) -> None:
-    ones = pictures.read_mask(desk / "last.png").astype(kind)
-    Image.fromarray(ones).save("ones.png")
-    says = "ones.png: its brightest value is 1; a {} is {} on 0"
-    command = ("refine", "photo.jpg")
-    assert says.format("mask", white) in refused(*command, "stroke.png", "-m", "ones.png")
-    assert says.format("stroke", white) in refused(*command, "ones.png")
+def test_a_label_image_asks_which_label_and_takes_it(desk: Path) -> None:
+    labels = masks.read_mask(desk / "last.png").astype(np.uint8) * 7
+    labels[32:38, 2:20] = 9
+    Image.fromarray(labels).save("labels.png")
+    command = ("refine", "photo.jpg", "stroke.png", "-m", "labels.png")
+    assert "labels.png: holds the values 0, 7, 9 (--label takes one of them)" in refused(*command)
+    nseg("refine", "photo.jpg", "stroke.png", "-m", "last.png", "-o", "one.png")
+    nseg(*command, "--label", 7, "-o", "two.png")
+    assert (desk / "one.png").read_bytes() == (desk / "two.png").read_bytes()
+
+
+def test_a_background_over_all_of_the_stroke_is_refused(desk: Path) -> None:
+    said = refused("refine", "photo.jpg", "stroke.png", "-b", "stroke.png")
+    assert "stroke.png: covers all of stroke.png; is it inverted?" in said
 
 
 def test_a_turned_photo_is_said_to_be_one(desk: Path) -> None:
@@ -319,7 +325,7 @@ def test_a_turned_photo_is_said_to_be_one(desk: Path) -> None:
 
 def test_a_stroke_that_covers_nearly_all_is_warned_of(desk: Path) -> None:
     assert not nseg("refine", "photo.jpg", "stroke.png").stderr
-    stroke = pictures.read_stroke(desk / "stroke.png")
+    stroke = masks.read_stroke(desk / "stroke.png")
     pictures.write_png(desk / "inverted.png", ~stroke)
     said = nseg("refine", "photo.jpg", "inverted.png").stderr
     assert said == "nseg: inverted.png: covers 97% of the picture; is it inverted?\n"

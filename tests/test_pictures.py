@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from coco_builder import HEIGHT, WIDTH, document, picture, write_set
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nseg_lib.data import coco
+from nseg_lib.data import coco, masks
 from nseg_lib.data import images as pictures
 from nseg_lib.data.coco import DataError
 
@@ -52,8 +54,7 @@ def test_16_bit_grey_is_scaled(tmp_path: Path, kind: str) -> None:
 
 
 def test_16_bit_colour_is_scaled(tmp_path: Path, colours: np.ndarray) -> None:
-    import cv2  # Pillow cannot write this kind
-
+    # Pillow cannot write this kind.
     cv2.imwrite(str(tmp_path / "deep.png"), colours[..., ::-1].astype(np.uint16) * 257)
     np.testing.assert_array_equal(pictures.read_image(tmp_path / "deep.png"), colours)
 
@@ -61,7 +62,7 @@ def test_16_bit_colour_is_scaled(tmp_path: Path, colours: np.ndarray) -> None:
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
 def test_pixels_without_a_known_range_are_refused(tmp_path: Path, kind: type) -> None:
     Image.fromarray(np.full((3, 3), 70_000, kind)).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match="save it with 8 or 16 bits"):
+    with pytest.raises(DataError, match="save it with 8 "):
         pictures.read_image(tmp_path / "a.tif")
 
 
@@ -158,8 +159,6 @@ def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, side: int) -> None:
     Image.new("1", (8, 8)).save(path)
     content = bytearray(path.read_bytes())
     content[16:24] = side.to_bytes(4, "big") * 2
-    import zlib
-
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"bomb\.png: too large: {side}x{side} pixels, at most"):
@@ -177,6 +176,110 @@ def test_a_split_reads_a_picture_in_its_records_size(tmp_path: Path) -> None:
         split.read_image(7)
 
 
+# --- files of other programs and cameras ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_tiff_of_its_records_size_is_read_as_it_is_stored(
+    tmp_path: Path, colours: np.ndarray, orientation: int
+) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(colours).save(path, tiffinfo={0x0112: orientation})
+    np.testing.assert_array_equal(pictures.read_image(path, (HEIGHT, WIDTH)), colours)
+    upright = UPRIGHT[orientation](colours)
+    np.testing.assert_array_equal(pictures.read_image(path), upright)
+    if orientation >= 5:
+        np.testing.assert_array_equal(pictures.read_image(path, (WIDTH, HEIGHT)), upright)
+
+
+def test_an_orientation_beside_a_broken_tag_is_read(tmp_path: Path, colours: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0100] = 6, 30
+    good = exif.tobytes()
+    # ImageWidth, a number (kind 4), as bytes (kind 7), which Pillow cannot write again.
+    broken = good.replace(bytes.fromhex("01000004"), bytes.fromhex("01000007"))
+    assert broken != good
+    Image.fromarray(colours).save(tmp_path / "a.png", exif=broken)
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "a.png"), np.rot90(colours, -1))
+
+
+@pytest.mark.parametrize(("bits", "white"), [(8, 255), (10, 1023), (12, 4095), (16, 65535)])
+def test_16_bits_that_are_not_used_up_are_read_as_the_same_picture_in_8(
+    tmp_path: Path, bits: int, white: int
+) -> None:
+    eight = np.arange(0, 251, 25)[None]
+    Image.fromarray((eight * white // 255).astype(np.uint16)).save(tmp_path / "deep.png")
+    read = pictures.read_image(tmp_path / "deep.png")[..., 0].astype(int)
+    assert np.abs(read - eight).max() <= 1
+    ((kind, _, outcome),) = pictures.notes(tmp_path / "deep.png")
+    assert (kind, outcome) == ("16-bit picture", f"its range of 0 to {white} is scaled to 8 bits")
+
+
+def test_a_colour_profile_is_converted_but_not_for_a_data_set(tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Another profile: red and green exchanged, and another name.
+    other = srgb.replace(b"rXYZ", b"tmp.").replace(b"gXYZ", b"rXYZ").replace(b"tmp.", b"gXYZ")
+    other = other.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
+    colours = np.full((4, 5, 3), (200, 60, 40), np.uint8)
+    for name, profile in (("other", other), ("srgb", srgb), ("broken", b"no profile")):
+        Image.fromarray(colours).save(tmp_path / f"{name}.png", icc_profile=profile)
+        same = np.array_equal(pictures.read_image(tmp_path / f"{name}.png"), colours)
+        assert same == (name != "other")
+        stored = pictures.read_image(tmp_path / f"{name}.png", (4, 5))
+        np.testing.assert_array_equal(stored, colours)
+
+
+def test_a_thumbnail_before_the_picture_is_passed_over(tmp_path: Path, colours: np.ndarray) -> None:
+    first, second = Image.fromarray(colours[::2, ::2]), Image.fromarray(colours)
+    first.encoderinfo = {"tiffinfo": {254: 1}}
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second], tiffinfo={254: 1})
+    with Image.open(tmp_path / "a.tif") as written:
+        kinds = []
+        for page in range(written.n_frames):
+            written.seek(page)
+            kinds.append(written.tag_v2.get(254, 0))
+    expected = colours if kinds == [1, 0] else colours[::2, ::2]
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "a.tif"), expected)
+    assert pictures.notes(tmp_path / "a.tif")[0][0] == "several frames"
+
+
+def test_a_bitmap_whose_alpha_is_unused_keeps_its_colours(
+    tmp_path: Path, colours: np.ndarray
+) -> None:
+    rgba = np.dstack([colours, np.zeros(colours.shape[:2], np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "a.bmp")
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "a.bmp"), colours)
+
+
+@pytest.mark.parametrize(("given", "mode"), [("LA", "La"), ("RGBA", "RGBa")])
+def test_premultiplied_alpha_is_laid_on_white(given: str, mode: str) -> None:
+    grey = Image.new(given, (3, 2), (60,) * (len(given) - 1) + (128,))
+    rgb = pictures.to_rgb(grey.convert(mode))
+    assert np.abs(rgb.astype(int) - pictures.to_rgb(grey)).max() <= 2
+
+
+def test_long_texts_in_a_png_do_no_harm(tmp_path: Path, colours: np.ndarray) -> None:
+    from PIL import PngImagePlugin
+
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "step " * 300_000, zip=True)
+    Image.fromarray(colours).save(tmp_path / "a.png", pnginfo=texts)
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "a.png"), colours)
+
+
+def test_a_png_that_cannot_hold_what_it_claims_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("1", (8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = (15_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"bomb\.png: .* bytes cannot hold the 15000x15000 pixels"):
+        pictures.read_image(path)
+
+
 # --- strokes in -----------------------------------------------------------------------------------
 
 
@@ -190,7 +293,7 @@ def test_strokes_on_black_and_on_clear_layers_read_alike(tmp_path: Path, mode: s
         Image.fromarray(pixels).save(tmp_path / "s.png")
     else:
         Image.fromarray(stroke.astype(np.uint8) * 255).convert(mode).save(tmp_path / "s.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
+    assert np.array_equal(masks.read_stroke(tmp_path / "s.png"), stroke)
 
 
 def test_a_stroke_is_read_as_its_photograph_is(tmp_path: Path) -> None:
@@ -200,10 +303,10 @@ def test_a_stroke_is_read_as_its_photograph_is(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     turned.save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(pictures.read_stroke(tmp_path / "turned.png"), np.rot90(stroke, -1))
+    assert np.array_equal(masks.read_stroke(tmp_path / "turned.png"), np.rot90(stroke, -1))
     deep = np.where(stroke, 65535, 300).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "deep.png"), stroke)
+    assert np.array_equal(masks.read_stroke(tmp_path / "deep.png"), stroke)
 
 
 def test_a_few_clear_pixels_do_not_make_all_that_is_opaque_brushed(tmp_path: Path) -> None:
@@ -214,7 +317,7 @@ def test_a_few_clear_pixels_do_not_make_all_that_is_opaque_brushed(tmp_path: Pat
     pixels[0, 0, 3] = 0  # one clear pixel in a corner
     pixels[stroke, :3] = 255
     Image.fromarray(pixels).save(tmp_path / "s.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
+    assert np.array_equal(masks.read_stroke(tmp_path / "s.png"), stroke)
 
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 0), (255, 255, 255)])
@@ -227,4 +330,108 @@ def test_a_clear_layer_is_painted_in_any_colour(
     pixels = np.zeros((20, 30, 4), np.uint8)
     pixels[stroke] = (*colour, 255)
     Image.fromarray(pixels).save(tmp_path / "s.png")
-    assert np.array_equal(pictures.read_stroke(tmp_path / "s.png"), stroke)
+    assert np.array_equal(masks.read_stroke(tmp_path / "s.png"), stroke)
+
+
+STROKE = np.zeros((20, 30), bool)
+STROKE[5:12, 3:19] = True
+
+
+def saved(path: Path, pixels: np.ndarray, **more: object) -> Path:
+    Image.fromarray(pixels).save(path, **more)
+    return path
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("value", [1, 7, 128, 255])
+def test_one_value_on_black_is_the_object(tmp_path: Path, kind: type, value: int) -> None:
+    path = saved(tmp_path / "m.png", (STROKE * value).astype(kind))
+    assert np.array_equal(masks.read_mask(path), STROKE)
+    colour = saved(tmp_path / "c.png", np.where(STROKE[..., None], (0, 0, value), 0).astype("u1"))
+    assert np.array_equal(masks.read_mask(colour), STROKE)
+
+
+def test_soft_edges_and_jpeg_count_from_one_half_on(tmp_path: Path) -> None:
+    soft = cv2.GaussianBlur(STROKE.astype(np.uint8) * 255, (3, 3), 0)
+    assert np.array_equal(masks.read_mask(saved(tmp_path / "m.png", soft)), soft > 127)
+    path = saved(tmp_path / "m.jpg", STROKE.astype(np.uint8) * 255, quality=90)
+    assert np.array_equal(masks.read_mask(path), STROKE)
+
+
+def other(value: int) -> np.ndarray:
+    """The stroke in white, and an area of another grey."""
+    values = STROKE.astype(np.uint16) * 255
+    values[14:18, 10:20] = value
+    return values
+
+
+def palette(values: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(values.astype(np.uint8), "L").convert("P")
+    picture.putdata(values.ravel().tolist())
+    picture.putpalette([0, 0, 0, 128, 0, 0, 224, 224, 192] + [9, 9, 9] * 253)
+    return picture
+
+
+def test_values_that_do_not_say_what_is_painted_are_named(tmp_path: Path) -> None:
+    grey = saved(tmp_path / "grey.png", other(128).astype(np.uint8))
+    with pytest.raises(DataError, match=r"grey.png: holds the values 0, 255, 128 \(--label"):
+        masks.read_mask(grey)
+    assert masks.read_mask(grey, label=128).sum() == 40
+    with pytest.raises(DataError, match="no pixel has the value 3; it holds the values 0, 255"):
+        masks.read_mask(grey, label=3)
+    numbers = saved(tmp_path / "numbers.png", np.arange(600, dtype=np.uint16).reshape(20, 30))
+    with pytest.raises(DataError, match=r"the values 0, 1, 2, 3, 4 and 595 more"):
+        masks.read_mask(numbers)
+    assert masks.read_mask(numbers, label=480).sum() == 1
+    classes = np.where(other(9) == 255, 1, np.where(other(9) == 9, 2, 0))
+    palette(classes).save(tmp_path / "classes.png")
+    with pytest.raises(DataError, match=r"holds the values 0, 1, 2 \(--label"):
+        masks.read_mask(tmp_path / "classes.png")
+    assert np.array_equal(masks.read_mask(tmp_path / "classes.png", label=1), STROKE)
+    colours = np.zeros((20, 30, 3), np.uint8)
+    colours[STROKE], colours[15:] = (255, 0, 0), (0, 255, 0)
+    with pytest.raises(DataError, match="the colours 0/0/0, 0/255/0, 255/0/0; a stroke is white"):
+        masks.read_stroke(saved(tmp_path / "colours.png", colours))
+
+
+def test_a_palette_of_two_entries_is_read_by_its_colours(tmp_path: Path) -> None:
+    palette(STROKE.astype(int)).save(tmp_path / "p.png")
+    assert np.array_equal(masks.read_mask(tmp_path / "p.png"), STROKE)
+
+
+def test_clear_layers_with_holes_and_translucent_brushes(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[STROKE] = (255, 255, 0, 102)  # 40 % of opacity
+    assert np.array_equal(masks.read_mask(saved(tmp_path / "a.png", pixels)), STROKE)
+    pixels[STROKE] = (255, 255, 255, 255)
+    pixels[7:9, 6:9] = (0, 0, 0, 255)  # a hole, painted black
+    holed = STROKE.copy()
+    holed[7:9, 6:9] = False
+    assert np.array_equal(masks.read_mask(saved(tmp_path / "b.png", pixels)), holed)
+    pixels[..., 3] = np.where(pixels[..., 3] > 0, 9, 0)
+    with pytest.raises(DataError, match="the mask is too transparent, 4% at most"):
+        masks.read_mask(saved(tmp_path / "c.png", pixels))
+
+
+def test_the_clear_grey_of_two_bits_is_clear(tmp_path: Path) -> None:
+    """Black on clear white, as Pillow's issue 9281 has it."""
+    raw = b"".join(b"\0" + bytes([0b11_00_11_11]) for _ in range(4))
+    chunks = [
+        (b"IHDR", (4).to_bytes(4, "big") * 2 + bytes([2, 0, 0, 0, 0])),
+        (b"tRNS", bytes([0, 3])),
+        (b"IDAT", zlib.compress(raw)),
+        (b"IEND", b""),
+    ]
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks:
+        crc = zlib.crc32(kind + data).to_bytes(4, "big")
+        content += len(data).to_bytes(4, "big") + kind + data + crc
+    (tmp_path / "a.png").write_bytes(content)
+    expected = np.zeros((4, 4), bool)
+    expected[:, 1] = True
+    assert np.array_equal(masks.read_mask(tmp_path / "a.png"), expected)
+
+
+def test_a_mask_left_black_on_white_seems_inverted() -> None:
+    assert masks.seems_inverted(~STROKE)
+    assert not masks.seems_inverted(STROKE)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -26,7 +25,7 @@ from nseg_lib.data.coco import (
     parse_split,
     read_json,
 )
-from nseg_lib.data.images import FORMATS, open_picture, to_rgb, turn
+from nseg_lib.data.images import notes, open_picture, to_rgb, turn
 from nseg_lib.data.records import DataError, Finding, Record
 from nseg_lib.data.reduce import FINISHED, UNFINISHED
 
@@ -34,8 +33,6 @@ AREA_RATIO = 1.5
 """An annotation's "area" may differ from its mask's by this factor: COCO's are of the polygons."""
 
 NO_PICTURE = "reading it stops with an error; a reduction passes it over"
-ORIENTATION = 0x0112
-"""EXIF tag of the orientation, 1 to 8; 1 is upright."""
 
 
 @dataclass(frozen=True)
@@ -202,17 +199,17 @@ def _pictures_findings(split: Split, owners: dict[str, str], progress: bool) -> 
     """What the pictures' files show; `owners` remembers file contents from split to split."""
     findings = []
     for image_id, record in _bar(split.images, f"{split.name}: pictures", progress):
-        path = split.image_path(image_id)
+        path, size = split.image_path(image_id), (record["height"], record["width"])
         file, label = f"{split.name}/{record['file_name']}", f"image {image_id}"
         if not path.is_file():
             findings.append(Finding("error", file, label, "missing picture", "", NO_PICTURE))
             continue
-        findings += [Finding("note", file, label, *note) for note in _header_notes(path, record)]
+        findings += [Finding("note", file, label, *note) for note in notes(path, size)]
         problem = "unreadable picture"
         try:
             picture = open_picture(path)
             problem = "sizes disagree"
-            picture = turn(picture, (record["height"], record["width"]))
+            picture = turn(picture, size)
             problem = "unsupported pixels"
             pixels = to_rgb(picture)
         except DataError as error:
@@ -229,30 +226,6 @@ def _pictures_findings(split: Split, owners: dict[str, str], progress: bool) -> 
             same = f"the same bytes as {owners[digest]}"
             findings.append(Finding("note", file, label, "repeated picture", same, outcome))
     return findings
-
-
-def _header_notes(path: Path, record: Record) -> Iterator[tuple[str, str, str]]:
-    """What a picture's header says that calls for a conversion when it is read."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            sixteen = any("16" in str(tile[3]) for tile in picture.tile)  # gone once decoded
-            orientation = picture.getexif().get(ORIENTATION, 1)
-            frames = getattr(picture, "n_frames", 1)
-            mode, size, alpha = picture.mode, picture.size, picture.has_transparency_data
-    except Exception:  # decoding it will say so
-        return
-    if mode == "CMYK":
-        yield "CMYK picture", "", "converted to RGB, without its colour profile"
-    if sixteen:
-        yield "16-bit picture", f"mode {mode}", "its range of 0 to 65535 is scaled to 8 bits"
-    if alpha:
-        yield "transparent picture", f"mode {mode}", "laid on white"
-    if frames > 1:
-        yield "several frames", f"{frames}", "the first is read"
-    if orientation != 1:
-        stored = size == (record["width"], record["height"])
-        outcome = "not turned: its stored size is its record's" if stored else "turned"
-        yield "EXIF orientation", f"{orientation}", outcome
 
 
 def _bar(values: Mapping[int, Any], title: str, progress: bool) -> Iterator[tuple[int, Any]]:

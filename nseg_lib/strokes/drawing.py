@@ -134,7 +134,7 @@ def _spans(points: _Floats, height: int) -> tuple[_Integers, _Integers, _Integer
     # One entry per capsule and row: the capsule's number, and its rows from the top down.
     which = np.repeat(np.arange(len(counts)), counts)
     rows = top[which] + np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    y = rows + 0.5
+    y: _Floats = rows.astype(np.float64) + 0.5
     starts, stops = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
     a, b = starts[which].T, stops[which].T
     # The span reaches from the leftmost to the rightmost of all meetings; NaN stands for none.
