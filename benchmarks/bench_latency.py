@@ -1,8 +1,9 @@
-"""How long is an answer? Each of the paper's models on a picture of 640x480, one thread.
+"""Time of one answer of each of the paper's models: a picture of 640x480, one thread.
 
-From picture and stroke to mask, input channels included, as ``Refiner.refine`` does it; weights
-are fresh, which changes no time. Counted is processor time: on an idle core it equals the time a
-user waits, and on a busy machine it stays what it is. Wall time stands beside it.
+It runs from picture and stroke to mask, input channels included, as ``Refiner.refine`` does it.
+The weights are untrained, which changes no time. Processor time is measured, as other work on the
+machine does not change it; on an idle core it is the time that a user waits. Wall time stands
+beside it.
 
     python benchmarks/bench_latency.py [--answers 20]
 """
@@ -25,14 +26,14 @@ HEIGHT, WIDTH = 480, 640
 
 
 def measure(name: str, answers: int) -> dict[str, float]:
-    """Seconds of an answer: ``median`` and ``p95`` of processor time, ``wall`` (median)."""
+    """Seconds per answer: ``median`` and ``p95`` of processor time, median of ``wall`` time."""
     loaded = config.load(name)
     refiner = Refiner(models.build(loaded.model), loaded)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     stroke = np.zeros((HEIGHT, WIDTH), bool)
     stroke[180:300, 240:400] = True
-    refiner.refine(image, stroke)
+    refiner.refine(image, stroke)  # the first answer pays for set-up and is not counted
     busy, wall = [], []
     for _ in range(answers):
         began, clock = time.process_time(), time.perf_counter()

@@ -1,14 +1,14 @@
-"""All metrics of one picture against SciPy's Hausdorff distance alone, in the same run.
+"""Time of all metrics of one picture beside that of SciPy's Hausdorff distance alone.
 
 The peer is what the paper's released code calls: ``scipy.spatial.distance.directed_hausdorff``
 on the coordinates of all mask pixels, both ways. Each pair is a 640x480 target and a prediction
-that a refiner might return (the target, bitten and smoothed), except the last two. Those show
-where the peer is at its best: a prediction far off lets it stop at the first pixel it looks at.
+that a refiner might return (the target, bitten and smoothed). Only the last two show the peer at
+its best: where a prediction is far off, it stops at the first pixel that it looks at.
 
     python benchmarks/bench_metrics.py
 
-prints a table and writes ``benchmarks/results/metrics.json``. Medians over repeats of processor
-time: both run in one thread, and what else the machine is doing does not count.
+prints a table and writes ``benchmarks/results/metrics.json``: medians of processor time over
+repeats. Both run in one thread, in the same run, and other work on the machine does not count.
 """
 
 from __future__ import annotations

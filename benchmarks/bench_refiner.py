@@ -1,10 +1,10 @@
-"""How long a stroke waits for its mask, and what memory that takes: all methods in the same run.
+"""Time and memory from a stroke to its mask, for all methods in the same run.
 
-The picture is a photograph at 640x480. The prompts are straight lines on an object of three sizes
-and round it, then a correction of its mask, then the paper's strokes: masks painted with care. A
-call is everything between a stroke and its mask: crop, input, network, resizing.
-Each method runs in processes of its own, with two threads; they take turns, so that whatever else
-the machine does meets them all. The peer is the paper's tiny16-32 on the full picture.
+The picture is a photograph at 640x480. The prompts are straight lines on and round objects of three
+sizes, then a correction of the mask, then the paper's strokes, which are masks painted with care. A
+call is everything between a stroke and its mask: crop, input, network, resizing. Each method runs
+in processes of its own, with two threads. The methods take turns, so that other work on the machine
+slows all of them. The peer is the paper's tiny16-32 on the full picture.
 
     python benchmarks/bench_refiner.py [METHOD …] [--sam FOLDER]
 
@@ -30,20 +30,20 @@ PEER = "tiny16-32_bce-dice"
 THREADS = 2
 ROUNDS = 3
 CALLS = 4
-"""Timed calls per round, object and kind of call; one more comes before them."""
+"""Timed calls per round, object and kind of call; one more before them is not timed."""
 
 KINDS = {"first": "first answer", "correction": "correction", "careful": "careful mask"}
-"""Kinds of call, and what the table calls them."""
+"""Kinds of call → their headings in the table."""
 
 SIZES = (0.05, 0.15, 0.4)
 """Shares of the picture that the objects cover."""
 
 SECONDS = 20.0
-"""After so long a round ends: slow methods are timed on fewer calls."""
+"""A round ends after so long, so slow methods are timed on fewer calls."""
 
 
 def resident_mb() -> float:
-    """Memory of this process now."""
+    """Resident memory of this process now, in MB of 2**20 bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 

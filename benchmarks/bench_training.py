@@ -1,13 +1,13 @@
-"""Where the time of a training step goes: does making strokes and inputs ever limit training?
+"""Time of each part of a training step, to see whether preparing the data ever limits training.
 
-Times each part of one step at batch 1 (read and decode the picture, rasterise the mask, draw the
-stroke, build the input; forward, backward, optimiser) on the same pictures in the same run, one
-thread each, and prints the share of data preparation. A loader process prepares the next pair
-while the network computes, so preparation limits training only where the ratio exceeds the number
-of loader processes.
+The parts of a step at batch 1 are: read and decode the picture, rasterise the mask, draw the
+stroke, build the input; forward, backward, optimiser. All are timed on the same pictures in the
+same run, with one thread, and preparation is compared with computing. A loader process prepares the
+next pair while the network computes. So preparation limits training only where it takes more than
+the number of loader processes times as long as computing.
 
-The compute is timed once more in a second process without ``nseg_lib.training.unet.reuse_memory``,
-which every training calls: what leaving freed memory to the system would cost.
+Computing is timed once more in a second process without ``nseg_lib.training.unet.reuse_memory``,
+which every training calls, to show what it would cost to give freed memory back to the system.
 
     python benchmarks/bench_training.py --data data/sample [--scale 0.5] [--model NAME]
 """

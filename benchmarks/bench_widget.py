@@ -1,16 +1,17 @@
-"""From pointer event to painted pixel: the drawing widget beside ipycanvas, in the same run.
+"""Time from pointer event to painted pixel: the drawing widget beside ipycanvas, in the same run.
 
-Chromium draws on a 640x480 canvas in JupyterLab, by trusted mouse events sent at 60 and at 120 a
-second, while the kernel idles and while it is busy. ipycanvas does what its documentation shows:
+Chromium draws on a 640x480 canvas in JupyterLab, by trusted mouse events sent at 60 and at 120 per
+second, while the kernel is idle and while it is busy. ipycanvas does what its documentation shows:
 Python hears each move and draws a line. A bare canvas in an empty page, whose one handler paints a
-dot, is the floor: what browser and machine take at best. A pixel's time runs from its event's time
-stamp to the end of the first frame that finds it painted. Then, for the widget, from the release of
-the pen to the frame that shows the mask; its model answers at once, so that is what the way costs.
+dot, shows what browser and machine take at best. A pixel's time runs from its event's time stamp to
+the end of the first frame that finds it painted. For the widget, the time from the release of the
+pen to the frame that shows the mask is measured too. Its model answers at once, so this is the time
+of the way to the kernel and back.
 
     python benchmarks/bench_widget.py
 
-prints a table and writes ``benchmarks/results/widget.json``. Wall clock: other work on the machine
-counts, so the load before it is recorded.
+prints a table and writes ``benchmarks/results/widget.json``. It is wall time, which other work on
+the machine lengthens, so the load before the run is recorded.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ RATES = (60, 120)
 GOAL_PAINT_MS, GOAL_MASK_MS = 20, 200
 SECONDS = 3.0
 WAIT_S = 20
-"""After the last event, how long a pixel may take; a later one counts as this."""
+"""Longest wait for a pixel after the last event; one that comes later counts as this."""
 
 SET_UP = """
 import time
