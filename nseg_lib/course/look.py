@@ -30,6 +30,7 @@ NAMES = {
     "missed": "missed",
     "extra": "added wrongly",
 }
+"""What :func:`legend` calls the colours of the palette."""
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
@@ -69,7 +70,7 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 def colour(method: str) -> str:
-    """The palette's colour of a model, by its family, or of a baseline."""
+    """The colour of a method, such as ``"res16-32_bce-dice"`` (by its family) or ``"grabcut"``."""
     if method == "identity":
         return PALETTE["identity"]
     families = ("blockres", "tiny", "res", "attn")
@@ -152,7 +153,7 @@ def tint(mask: Mask, what: str, alpha: float) -> NDArray[np.float64]:
 
 
 def _outline(ax: Axes, mask: Mask, what: str, width: float) -> None:
-    """The mask's edge; where the mask meets the picture's border, the border is drawn too."""
+    """Draw the mask's edge; where the mask meets the picture's border, also along the border."""
     if not mask.any():
         return
     height, columns = mask.shape
@@ -180,7 +181,7 @@ def around(*masks: Mask, margin: float = 0.25) -> tuple[slice, slice]:
 
 
 def legend(fig: Figure, what: Sequence[str]) -> None:
-    """Below the panels: what stroke, truth, prediction, missed and extra look like."""
+    """Explain below the panels what the colours of these keys of :data:`NAMES` show."""
     filled = {"stroke", "missed", "extra"}
     handles = [
         Patch(color=PALETTE[w], label=NAMES[w], alpha=0.7)
@@ -192,7 +193,7 @@ def legend(fig: Figure, what: Sequence[str]) -> None:
 
 
 def absent(ax: Axes, message: str) -> None:
-    """An empty panel that says what is not here and which command makes it."""
+    """Fill a panel with a message: what is not there yet, and which command makes it."""
     ax.set_axis_on()
     ax.set(xticks=[], yticks=[])
     ax.set_facecolor("#f2f2f2")
