@@ -1,0 +1,78 @@
+"""Strokes as vectors become pixels: a line is all discs between its ends, later ones win."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from drawing import stroke
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nseg_lib.strokes.drawing import rasterize
+
+
+def brute_force(points, height, width, steps=1500):
+    y, x = np.mgrid[:height, :width] + 0.5
+    covered = np.zeros((height, width), bool)
+    points = np.array(points, float)
+    ends = points[1:] if len(points) > 1 else points
+    for a, b in zip(points, ends, strict=False):
+        for t in np.linspace(0, 1, steps):
+            px, py, r = a + (b - a) * t
+            covered |= (x - px) ** 2 + (y - py) ** 2 <= r * r
+    return covered
+
+
+point = st.tuples(st.floats(-8, 40), st.floats(-8, 32), st.floats(0.3, 9))
+
+
+@given(st.lists(point, min_size=1, max_size=3))
+@settings(max_examples=25, deadline=None)
+def test_a_capsule_is_all_discs_between_its_ends(points):
+    expected = brute_force(points, 24, 32)
+    found = rasterize([stroke(*points)], 24, 32).object
+    assert not (expected & ~found).any()  # the sweep in steps can only miss slivers
+    assert (found & ~expected).sum() <= 1 + 0.01 * expected.sum()
+
+
+def test_a_disc_holds_the_pixels_whose_centres_it_holds():
+    found = rasterize([stroke((5, 5, 1))], 10, 10).object
+    assert found.sum() == 4
+    assert found[4:6, 4:6].all()
+    assert rasterize([stroke((5.5, 5.5, 0.4))], 10, 10).object.sum() == 1
+
+
+def test_kinds_are_painted_in_the_order_of_drawing():
+    drawn = rasterize(
+        [
+            stroke((10, 10, 8)),
+            stroke((10, 10, 4), kind="background"),
+            stroke((10, 10, 2), kind="erase"),
+        ],
+        20,
+        20,
+    )
+    assert not (drawn.object & drawn.background).any()
+    assert not drawn.object[10, 10]
+    assert not drawn.background[10, 10]
+    assert drawn.background[10, 13]
+    assert drawn.object[10, 16]
+
+
+@pytest.mark.parametrize(
+    ("strokes", "message"),
+    [
+        ("no list", "strokes must be a list"),
+        ([3], "stroke 1: an object"),
+        ([{"kind": "pen", "points": [[1, 1, 1]]}], "stroke 1: kind is 'pen', not erase, object"),
+        ([{"kind": [], "points": [[1, 1, 1]]}], r"stroke 1: kind is \[\], not erase"),
+        ([stroke((1, 1, 1)), {"kind": "object", "points": []}], "stroke 2: points must be"),
+        ([{"kind": "object", "points": [[1, "x", 1]]}], "stroke 1: points must be"),
+        ([stroke((1, float("nan"), 1))], "finite"),
+        ([stroke((1, 1, 0))], "radii above 0"),
+    ],
+)
+def test_what_is_no_drawing_is_refused_in_one_line(strokes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        rasterize(strokes, 10, 10)
+    assert "\n" not in str(caught.value)
