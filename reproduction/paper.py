@@ -14,19 +14,19 @@ import pandas as pd
 import yaml
 
 from nseg_lib.provenance import PROJECT
+from reproduction import profiles
 
 REPORTS = PROJECT / "reports"
 
 LATENCY = Path("benchmarks") / "results" / "latency.json"
 """Seconds of an answer at 640x480, measured by ``benchmarks/bench_latency.py``."""
 
-_SETTINGS = {
-    "smoke": "a few small built-in pictures, networks trained for moments",
-    "sample": "small composite pictures that the project makes itself, not COCO",
-    "half": "COCO at half resolution, at most 25 epochs, one seed; networks of 32 to 256 channels "
-    "in bfloat16",
-}
-"""What sets a profile apart from the paper's 1,000 COCO pictures at native size."""
+
+@cache
+def departure(profile: str) -> str:
+    """What sets a profile apart from the paper's setting: the ``note`` in its file, or its name."""
+    known = profile in profiles.available(PROJECT)
+    return (known and profiles.load(PROJECT, profile).note) or f"profile {profile}"
 
 
 INDEPENDENT = ("table2", "figure2", "figure3", "figure4")
@@ -40,7 +40,7 @@ def setting_note(profile: str, artefact: str = "") -> str:
     """
     if profile == "paper" or artefact in INDEPENDENT:
         return ""
-    return f"Not the paper's setting: {_SETTINGS.get(profile, f'profile {profile}')}."
+    return f"Not the paper's setting: {departure(profile)}."
 
 
 @cache

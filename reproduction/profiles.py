@@ -70,6 +70,8 @@ class Profile(_Strict):
     """Limits of single chapters."""
     chapters: dict[str, dict[str, Any]] = {}
     """Chapter → further parameters."""
+    note: str = ""
+    """What sets it apart from the paper's setting; each of its tables and figures says so."""
 
     @field_validator("models", mode="before")
     @classmethod
