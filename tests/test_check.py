@@ -202,7 +202,7 @@ def test_files_without_a_record_are_left_out(data: Path) -> None:
         ({"segmentation": {"size": [5, 5], "counts": [0, 25]}}, "RLE of the wrong size"),
         ({"image_id": 77}, "unknown picture"),
         ({"category_id": None}, "unknown category"),
-        ({"area": "25"}, "no area"),
+        ({"area": "large"}, "no area"),
     ],
 )
 def test_an_unusable_annotation_is_left_out_as_loading_does(
@@ -216,6 +216,34 @@ def test_an_unusable_annotation_is_left_out_as_loading_does(
     assert report.ok
     assert report.splits["train"]["usable annotations"] == 11
     assert coco.load_split(data).left_out == report.findings
+
+
+def test_nothing_to_use_is_an_error(data: Path) -> None:
+    content = document([1, 2, 3, 4, 5, 6])
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = [[1, 1]]
+    write_document(data, "train", content)
+    assert not check(data).ok
+    assert ("error", "no usable annotations") in check(data).counts()
+
+
+def test_a_picture_under_another_name_is_pointed_to(data: Path) -> None:
+    spoil_record(data, "images", 1, file_name="images/7/000000000002.jpg")
+    jpg(data, 3).rename(data / "train" / "my photo.jpg")
+    spoil_record(data, "images", 2, file_name="my%20photo.jpg")
+    details = [f.detail for f in check(data).findings if f.problem == "missing picture"]
+    assert details == [
+        "'000000000002.jpg' is there: file_name must be a path from train/",
+        "'my photo.jpg' is there: file_name must be a path from train/",
+    ]
+
+
+def test_a_repeated_annotation_is_noted(data: Path) -> None:
+    content = document([1, 2, 3, 4, 5, 6])
+    content["annotations"].append(content["annotations"][0] | {"id": 99})
+    write_document(data, "train", content)
+    finding = only(check(data))
+    assert (finding.problem, finding.detail) == ("repeated annotation", "the mask of annotation 11")
 
 
 def test_a_picture_without_usable_annotations_is_left_out(data: Path) -> None:

@@ -7,11 +7,13 @@ those that `nseg_lib.data.images.read_image` uses: what is reported here is what
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from rich.console import Console
@@ -102,17 +104,21 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
         try:
             document = read_json(path)
         except DataError as error:
-            file, detail = f"annotations/{path.name}", str(error).removeprefix(f"{path}: ")
+            file, detail = path.relative_to(root).as_posix(), str(error).removeprefix(f"{path}: ")
             outcome = "the split is refused"
             findings.append(Finding("error", file, "", "unreadable annotations", detail, outcome))
             continue
-        loaded, found = parse_split(document, root, name)
-        found += _mask_findings(loaded, progress)
+        file = path.relative_to(root).as_posix()
+        loaded, found = parse_split(document, root, name, file)
+        found += _mask_findings(loaded, file, progress)
         found += _folder_findings(loaded)
         if loaded.image_dir.is_dir():
             found += _pictures_findings(loaded, owners, progress)
-        findings += found
         splits[name] = _numbers(loaded, found)
+        if not splits[name]["usable annotations"] and not any(f.severity == "error" for f in found):
+            outcome = "nothing can be trained on or judged"
+            found.append(Finding("error", file, "", "no usable annotations", "", outcome))
+        findings += found
     return Report(root, tuple(findings), splits)
 
 
@@ -147,19 +153,27 @@ def _reduction_findings(root: Path) -> Iterator[Finding]:
 # --- masks ----------------------------------------------------------------------------------------
 
 
-def _mask_findings(split: Split, progress: bool) -> list[Finding]:
+def _mask_findings(split: Split, file: str, progress: bool) -> list[Finding]:
     """What the usable annotations' masks show, and pictures that have none."""
     findings = []
-    file = f"annotations/instances_{split.name}.json"
     for image_id, usable in _bar(split.annotations, f"{split.name}: masks", progress):
         image = split.images[image_id]
         if not usable:
             label = f"image {image_id}"
             findings.append(Finding("left out", file, label, "no usable annotation"))
+        seen: dict[str, int] = {}
         for annotation in usable:
             label = f"annotation {annotation['id']}"
             for note in _mask_notes(annotation, image["height"], image["width"]):
                 findings.append(Finding("note", file, label, *note))
+            same = json.dumps([annotation["category_id"], annotation["segmentation"]])
+            if (first := seen.setdefault(same, annotation["id"])) != annotation["id"]:
+                again = (
+                    "repeated annotation",
+                    f"the mask of annotation {first}",
+                    "it counts twice",
+                )
+                findings.append(Finding("note", file, label, *again))
     return findings
 
 
@@ -189,7 +203,8 @@ def _folder_findings(split: Split) -> Iterator[Finding]:
         yield Finding("error", f"{split.name}/", "", "no folder of pictures", "", outcome)
         return
     known = {split.image_path(image_id) for image_id in split.images}
-    extra = sorted(p for p in split.image_dir.rglob("*") if p.is_file() and p not in known)
+    files = (p for p in split.image_dir.rglob("*") if p.is_file() and p.suffix != ".json")
+    extra = sorted(path for path in files if path not in known)
     if extra:
         detail = f"{len(extra)}, first {extra[0].relative_to(split.image_dir).as_posix()!r:.60}"
         yield Finding("left out", f"{split.name}/", "", "files without a record", detail)
@@ -202,7 +217,8 @@ def _pictures_findings(split: Split, owners: dict[str, str], progress: bool) -> 
         path, size = split.image_path(image_id), (record["height"], record["width"])
         file, label = f"{split.name}/{record['file_name']}", f"image {image_id}"
         if not path.is_file():
-            findings.append(Finding("error", file, label, "missing picture", "", NO_PICTURE))
+            detail = _elsewhere(path, split)
+            findings.append(Finding("error", file, label, "missing picture", detail, NO_PICTURE))
             continue
         findings += [Finding("note", file, label, *note) for note in notes(path, size)]
         problem = "unreadable picture"
@@ -226,6 +242,15 @@ def _pictures_findings(split: Split, owners: dict[str, str], progress: bool) -> 
             same = f"the same bytes as {owners[digest]}"
             findings.append(Finding("note", file, label, "repeated picture", same, outcome))
     return findings
+
+
+def _elsewhere(path: Path, split: Split) -> str:
+    """A hint where a missing picture may lie: under its bare name, or one without %20."""
+    name = path.relative_to(split.image_dir).as_posix().replace("\\", "/")
+    for other in (unquote(name), name.rsplit("/", 1)[-1], unquote(name.rsplit("/", 1)[-1])):
+        if other != name and (split.image_dir / other).is_file():
+            return f"{other!r:.60} is there: file_name must be a path from {split.image_dir.name}/"
+    return ""
 
 
 def _bar(values: Mapping[int, Any], title: str, progress: bool) -> Iterator[tuple[int, Any]]:

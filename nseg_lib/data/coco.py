@@ -1,7 +1,10 @@
 """Read COCO: a split's records, its pictures, and an annotation's mask.
 
 COCO's layout is `ROOT/annotations/instances_<split>.json` beside `ROOT/<split>/*.jpg`; the releases
-of 2014 and 2017 and this library's reduced sets all have it.
+of 2014 and 2017 and this library's reduced sets all have it. What annotation tools export is read
+too: pictures in `ROOT/images/` (CVAT), `ROOT/<split>/_annotations.coco.json` beside the pictures
+(Roboflow), `ROOT/result.json` or `ROOT/annotations.json` with `ROOT/images/` (Label Studio,
+labelme).
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from nseg_lib import limits
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import (
     DataError,
@@ -26,6 +31,7 @@ from nseg_lib.data.records import (
     id_problem,
     image_problem,
     is_int,
+    mend,
     rle_problem,
     segmentation_problem,
 )
@@ -59,10 +65,17 @@ class Split:
     header: dict[str, Any] = field(default_factory=dict)
     """The annotation file's other keys: info, licenses."""
 
-    @property
+    @cached_property
     def image_dir(self) -> Path:
-        """The folder of the split's pictures."""
-        return self.root / self.name
+        """The folder of the split's pictures: `root/name`, or where exports of tools have them."""
+        usual, images = self.root / self.name, self.root / "images"
+        if usual.is_dir():
+            return usual
+        names = [str(record["file_name"]) for record in self.images.values()][:5]
+        for folder in (images / self.name, images, self.root):
+            if any((folder / name).is_file() for name in names):
+                return folder
+        return usual
 
     def image_path(self, image_id: int) -> Path:
         """Path of a picture.
@@ -95,9 +108,11 @@ class Split:
         commercial use does not serve, nor does a missing one.
         """
         record = self.images[image_id]
-        licences = {entry.get("id"): entry for entry in self.header.get("licenses", ())}
+        listed = self.header.get("licenses")
+        entries = listed if isinstance(listed, list) else []
+        licences = {e.get("id"): e for e in entries if isinstance(e, Mapping)}
         licence = licences.get(record.get("license"), {})
-        name, terms = (str(licence.get(key, "")) for key in ("name", "url"))
+        name, terms = (str(licence.get(key) or "") for key in ("name", "url"))
         if not name or "NoDerivs" in name or "NonCommercial" in name:
             return None
         source = record.get("credit") or record.get("flickr_url") or record["file_name"]
@@ -113,10 +128,19 @@ def find_splits(root: Path) -> dict[str, Path]:
     Raises:
         DataError: there is none.
     """
+    root = Path(root)
     paths = sorted(Path(root, "annotations").glob("instances_*.json"))
-    if not paths:
-        raise DataError(f"{root}: no annotations/instances_<split>.json in this folder")
-    return {path.stem.removeprefix("instances_"): path for path in paths}
+    if paths:
+        return {path.stem.removeprefix("instances_"): path for path in paths}
+    if beside := sorted(root.glob("*/_annotations.coco.json")):
+        return {path.parent.name: path for path in beside}
+    for name in ("result.json", "annotations.json"):
+        if (root / name).is_file():
+            return {Path(name).stem: root / name}
+    raise DataError(
+        f"{root}: no annotations/instances_<split>.json in this folder, "
+        "nor <split>/_annotations.coco.json, result.json or annotations.json"
+    )
 
 
 def choose_split(root: Path, split: str | None = None) -> str:
@@ -148,7 +172,8 @@ def load_split(root: Path, split: str | None = None) -> Split:
     """
     root = Path(root)
     name = choose_split(root, split)
-    loaded, findings = parse_split(read_json(find_splits(root)[name]), root, name)
+    path = find_splits(root)[name]
+    loaded, findings = parse_split(read_json(path), root, name, path.relative_to(root).as_posix())
     refuse(findings, root)
     if not loaded.image_dir.is_dir():
         raise DataError(f"{loaded.image_dir}: the folder of the split's pictures is missing")
@@ -170,20 +195,26 @@ def read_json(path: Path) -> Any:
         DataError: it cannot be read or parsed.
     """
     try:
+        if Path(path).stat().st_size > limits.MAX_JSON_BYTES:
+            raise DataError(f"{path}: too large: at most {limits.MAX_JSON_BYTES:,} bytes")
         return json.loads(Path(path).read_bytes())
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
 
 
-def parse_split(document: Any, root: Path, name: str) -> tuple[Split, list[Finding]]:
+def parse_split(
+    document: Any, root: Path, name: str, file: str = ""
+) -> tuple[Split, list[Finding]]:
     """Sort a parsed annotation file into a split and all that is wrong with its records.
 
-    Findings of severity "error" make `load_split` refuse the split; the others are annotations that
-    are left out.
+    Findings of severity "error" make `load_split` refuse the split, "left out" are annotations that
+    are not used, and "note" records that were put right. `file` is what findings call the file.
     """
-    file = f"annotations/instances_{name}.json"
+    file = file or f"annotations/instances_{name}.json"
     if not isinstance(document, Mapping):
         document = {}
     findings: list[Finding] = []
@@ -199,6 +230,11 @@ def parse_split(document: Any, root: Path, name: str) -> tuple[Split, list[Findi
     for record in collect(
         "annotation", "annotations", lambda a: annotation_problem(a, images, categories)
     ):
+        image = images[record["image_id"]]
+        if record.get("area") is None:
+            area = _pixels(record["segmentation"], image["height"], image["width"])
+            record, label = record | {"area": area}, f"annotation {record['id']}"
+            findings.append(Finding("note", file, label, "no area", "", "counted from the mask"))
         annotations[record["image_id"]].append(record)
     findings.extend(_shared_files(images, file))
     header = {k: v for k, v in document.items() if k not in ("images", "annotations", "categories")}
@@ -221,7 +257,8 @@ def _usable_records(
     usable: list[Record] = []
     findings: list[Finding] = []
     seen: set[int] = set()
-    for position, record in enumerate(values):
+    for position, value in enumerate(values):
+        record, mended = mend(value)
         anonymous = id_problem(record) is not None
         label = f"{kind} at position {position}" if anonymous else f"{kind} {record['id']}"
         if not anonymous and record["id"] in seen:
@@ -233,6 +270,7 @@ def _usable_records(
             seen.add(record["id"])
         if problem is None:
             usable.append(record)
+            findings += [Finding("note", file, label, *what, "read as meant") for what in mended]
         elif refused:
             findings.append(Finding("error", file, label, *problem, "the split is refused"))
         else:
@@ -272,10 +310,21 @@ def annotation_mask(annotation: Record, height: int, width: int) -> NDArray[np.b
     segmentation = annotation.get("segmentation")
     if problem := segmentation_problem(segmentation, height, width):
         raise DataError(f"annotation {annotation.get('id')}: {Finding('error', '', '', *problem)}")
-    if isinstance(segmentation, Mapping):
-        return rle_to_mask(segmentation)
-    polygons = coco_mask.frPyObjects(segmentation, height, width)
-    return np.asarray(coco_mask.decode(coco_mask.merge(polygons)), dtype=bool)
+    return np.asarray(coco_mask.decode(_packed(segmentation, height, width)), dtype=bool)
+
+
+def _packed(segmentation: Any, height: int, width: int) -> Record:
+    """A sound segmentation as pycocotools' RLE."""
+    if not isinstance(segmentation, Mapping):  # several polygons are one object
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], str):
+        return dict(segmentation)
+    return coco_mask.frPyObjects(dict(segmentation), height, width)
+
+
+def _pixels(segmentation: Any, height: int, width: int) -> int:
+    """The area of a sound segmentation."""
+    return int(coco_mask.area(_packed(segmentation, height, width)))
 
 
 def mask_to_rle(mask: NDArray[np.bool_]) -> Record:
@@ -299,15 +348,11 @@ def rle_to_mask(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     size = rle.get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(is_int(n) and n > 0 for n in size):
         raise DataError(f"RLE: size is {size!r:.40}, [height, width] is needed")
+    if size[0] * size[1] > limits.MAX_PICTURE_PIXELS:
+        raise DataError(f"RLE: {size} pixels, at most {limits.MAX_PICTURE_PIXELS:,}")
     if problem := rle_problem(rle, *size):
         raise DataError(f"RLE: {Finding('error', '', '', *problem)}")
-    compressed = dict(rle) if isinstance(rle["counts"], str) else _compress(rle)
-    return np.asarray(coco_mask.decode(compressed), dtype=bool)
-
-
-def _compress(rle: Mapping[str, Any]) -> Record:
-    compressed: Record = coco_mask.frPyObjects(dict(rle), *rle["size"])
-    return compressed
+    return np.asarray(coco_mask.decode(_packed(rle, *size)), dtype=bool)
 
 
 def largest_annotation(annotations: Sequence[Record]) -> Record:

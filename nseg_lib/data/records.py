@@ -6,10 +6,12 @@ Nothing here opens a picture. Format: https://cocodataset.org/#format-data
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
+
+import numpy as np
 
 from nseg_lib import limits
 
@@ -17,6 +19,10 @@ Record = dict[str, Any]
 Severity = Literal["error", "left out", "note"]
 Problem = tuple[str, str]
 """A fixed phrase to count by, and the particulars."""
+
+
+MAX_ID = 2**63
+"""Ids lie below: tables hold them in 64 bits, and strokes are drawn from them."""
 
 
 class DataError(ValueError):
@@ -50,12 +56,65 @@ def is_int(value: Any) -> bool:
     return type(value) is int
 
 
+def mend(record: Any) -> tuple[Any, list[Problem]]:
+    """A record with what some programs write in another way put right, and what that was.
+
+    Whole numbers as text or with a decimal point ("12", 12.0) become integers; a polygon that is
+    not in a list, and an RLE object that is, become what COCO has; parts of fewer than three points
+    beside others go; a box with numbers that JSON does not know becomes null.
+    """
+    if not isinstance(record, Mapping):
+        return record, []
+    changed: Record = {}
+    found: list[Problem] = []
+    for key in ("id", "image_id", "category_id", "width", "height", "area"):
+        value: Any = record.get(key)
+        if type(value) in (str, float) and (number := _number(value, key)) is not None:
+            changed[key] = number
+            found.append(("number in another form", f"{key} is {value!r:.40}"))
+    parts = record.get("segmentation")
+    if isinstance(parts, list) and parts:
+        if set(map(type, parts)) <= {int, float}:
+            changed["segmentation"] = [parts]
+            found.append(("polygon not in a list", "x1, y1, x2, y2, …"))
+        elif len(parts) == 1 and isinstance(parts[0], Mapping):
+            changed["segmentation"] = parts[0]
+            found.append(("RLE in a list", ""))
+        else:
+            lines = [p for p in parts if isinstance(p, list) and len(p) in (2, 4)]
+            if 0 < len(lines) < len(parts):
+                changed["segmentation"] = [p for p in parts if p not in lines]
+                found.append(("part of fewer than three points", f"{len(lines)}"))
+    box = record.get("bbox")
+    if isinstance(box, list) and any(type(v) is float and not math.isfinite(v) for v in box):
+        changed["bbox"] = None
+        found.append(("no finite box", f"bbox is {box!r:.40}"))
+    return ({**record, **changed} if changed else record), found
+
+
+def _number(value: str | float, key: str) -> int | float | None:
+    """What a number in another form means; None where it is none, or needs no change."""
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    if key == "area":
+        return number if isinstance(value, str) else None
+    if not number.is_integer():
+        return None
+    # Text has digits that a float would round away.
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else int(number)
+
+
 def id_problem(record: Any) -> Problem | None:
     """Why a value is not a record with an id, or None."""
     if not isinstance(record, Mapping):
         return "not a record", f"{type(record).__name__} where an object belongs"
-    if not is_int(record.get("id")):
-        return "no integer id", f"id is {record.get('id')!r:.40}"
+    number: Any = record.get("id")
+    if not is_int(number):
+        return "no integer id", f"id is {number!r:.40}"
+    if not 0 <= number < MAX_ID:
+        return "id out of range", f"id is {number!r:.40}; it must be 0 or more and below 2^63"
     return None
 
 
@@ -98,6 +157,8 @@ def annotation_problem(
     if not is_int(category_id) or category_id not in categories:
         return "unknown category", f"category_id {category_id!r:.40}"
     area = annotation.get("area")
+    if area is None:  # it is counted from the mask
+        area = 0
     if type(area) not in (int, float) or not math.isfinite(area) or area < 0:
         return "no area", f"area is {area!r:.40}"
     image = images[image_id]
@@ -115,15 +176,29 @@ def segmentation_problem(segmentation: Any, height: int, width: int) -> Problem 
         return problem or (None if any(rle_runs(segmentation)[1::2]) else ("empty RLE", ""))
     if not isinstance(segmentation, list) or not segmentation:
         return "no segmentation", "a list of polygons or an RLE object is needed"
-    outside = 0
+    if any(isinstance(part, Mapping) for part in segmentation):
+        return "malformed polygon", "a list of RLE objects; one of them, or polygons, is needed"
+    outside, outline = 0, 0.0
     for polygon in segmentation:
         if problem := _polygon_problem(polygon, height, width):
             return problem
         x, y = polygon[::2], polygon[1::2]
         outside += max(x) <= 0 or max(y) <= 0 or min(x) >= width or min(y) >= height
+        # No edge is longer than three pictures; only where that may be too much is it measured.
+        longest = 3 * max(height, width) * len(x)
+        outline += longest if longest < limits.MAX_OUTLINE / 100 else _length(x, y)
+        if outline > limits.MAX_OUTLINE:
+            return "outline too long", f"over {limits.MAX_OUTLINE:,} pixels"
+    if max(height, width) > 1 and all(0 <= v <= 1 for polygon in segmentation for v in polygon):
+        return "polygon in shares of the picture", "COCO counts pixels: multiply by its size"
     if outside == len(segmentation):
         return "polygon outside the picture", f"{outside} of {outside} polygons"
     return None
+
+
+def _length(x: Sequence[float], y: Sequence[float]) -> float:
+    """Pixels that rasterising visits along a closed outline."""
+    return float(np.maximum(np.abs(np.diff(x, append=x[0])), np.abs(np.diff(y, append=y[0]))).sum())
 
 
 def _polygon_problem(polygon: Any, height: int, width: int) -> Problem | None:
@@ -133,8 +208,7 @@ def _polygon_problem(polygon: Any, height: int, width: int) -> Problem | None:
         return "malformed polygon", f"an odd number of coordinates, {len(polygon)}"
     if len(polygon) < 6:  # pycocotools would take four numbers for a box
         return "polygon of fewer than three points", f"{len(polygon) // 2}"
-    # Rasterising takes memory in proportion to an outline's length, so absurd ones stop here. Every
-    # point is compared, because NaN would slip through min and max.
+    # Every point is compared, because NaN would slip through min and max.
     near = all(-width <= x <= 2 * width for x in polygon[::2]) and all(
         -height <= y <= 2 * height for y in polygon[1::2]
     )
@@ -147,8 +221,15 @@ def rle_problem(rle: Mapping[str, Any], height: int, width: int) -> Problem | No
     """Why an RLE object is no mask of height x width pixels, or None; an empty mask is one."""
     size = rle.get("size")
     if size != [height, width] or not all(map(is_int, size)):
-        return "RLE of the wrong size", f"{size!r:.40}, not {[height, width]}"
+        swapped = "; they are swapped" if size == [width, height] else ""
+        return "RLE of the wrong size", f"{size!r:.40}, not {[height, width]}{swapped}"
     counts = rle.get("counts")
+    if isinstance(counts, str) and counts.startswith(("b'", 'b"')):
+        return "malformed RLE", "its counts are Python's b'…' as text; decode them as ASCII"
+    # A run has a pixel at least, but for the first, and 7 characters at most.
+    most = (height * width + 1) * (7 if isinstance(counts, str) else 1)
+    if isinstance(counts, str | list) and len(counts) > most:
+        return "malformed RLE", "it has more runs than the picture has pixels"
     if not isinstance(counts, str | list):
         return "malformed RLE", "counts must be COCO's string or a list of run lengths"
     runs = rle_runs(rle)
