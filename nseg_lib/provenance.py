@@ -38,7 +38,7 @@ def write_sidecar(
     artefact: str | Path,
     config: Any,
     inputs: Sequence[str | Path],
-    seconds: float,
+    seconds: float | None,
     *,
     device: str | None = None,
     **extra: Any,
@@ -55,7 +55,7 @@ def write_sidecar(
         artefact: the file described; it need not exist yet.
         config: the configuration that made it: a pydantic model, plain JSON data, or ``None``.
         inputs: files, or folders, whose files then count by name and content.
-        seconds: wall time that making it took.
+        seconds: wall time that making it took; ``None`` where it was not measured.
         device: what computed it; by default :func:`describe_device`.
         extra: further JSON data, such as the number of pictures left out.
 
@@ -77,7 +77,7 @@ def write_sidecar(
         "device": device or describe_device(),
         "config": _portable(config),
         "inputs": [{"path": portable_path(path), "sha256": sha256(path)} for path in inputs],
-        "seconds": round(seconds, 3),
+        "seconds": None if seconds is None else round(seconds, 3),
     }
     taken = sorted(record.keys() & extra.keys())
     if taken:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import html
 import io
-import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +16,10 @@ from matplotlib.figure import Figure
 from nseg_lib.course.look import styled
 from nseg_lib.files import write_atomic
 from nseg_lib.provenance import write_sidecar
-from reproduction import paper
 from reproduction.paper import setting_note
 
-_BEGAN = time.perf_counter()
+PAPERS_SETTING = "the paper's"
+"""What the files of a table or figure say of its setting where no note does."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Table:
     """A table of the paper beside ours; a notebook shows it as HTML."""
 
     caption: str
+    """Plain words: the LaTeX file has them as they are."""
     text: pd.DataFrame
     """What people read: rounded, every cell a text; columns are (group, column) pairs."""
     numbers: pd.DataFrame
@@ -36,14 +35,22 @@ class Table:
     notes: tuple[str, ...]
 
     def _repr_html_(self) -> str:
+        """The table for a notebook; an interval stands on a line of its own."""
+        look: list[Any] = [
+            {"selector": "caption", "props": "text-align: left; font-weight: bold"},
+            {"selector": "th, td", "props": "font-size: 11px !important; padding: 3px 4px"},
+            {"selector": "th", "props": "text-align: center !important"},
+            {"selector": "td", "props": "white-space: pre; text-align: right"},
+        ]
+        style = self.text.style.hide(axis="index").set_table_styles(look)
+        style.format(lambda cell: str(cell).replace(" [", "\n["), escape="html")
+        style.format_index(escape="html", axis="columns").set_caption(html.escape(self.caption))
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        body = self.text.to_html(index=False, border=0, classes="nseg").replace(" [", "<br>[")
-        look = (
-            "<style>.nseg td, .nseg th {font-size: 11px !important; padding: 3px 4px !important} "
-            ".nseg td {white-space: nowrap} .nseg th {text-align: center}</style>"
-        )
-        title = f"<p><b>{html.escape(self.caption)}</b></p>"
-        return f'{look}{title}<div style="overflow-x: auto">{body}</div><small>{notes}</small>'
+        return f'<div style="overflow-x: auto">{style.to_html()}</div><small>{notes}</small>'
+
+    def in_setting(self, note: str) -> Table:
+        """The same table with a first note that says what its setting is."""
+        return replace(self, notes=(note, *self.notes)) if note else self
 
 
 def grouped(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:
@@ -53,98 +60,80 @@ def grouped(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:
     return frame
 
 
-def table_texts(table: Table, name: str, profile: str) -> dict[str, str]:
+def table_texts(table: Table, profile: str | None) -> dict[str, str]:
     """The files of a table: suffix → text, each with a note where it is not the paper's setting.
 
     Args:
-        name: of the table, such as ``table1``; see :func:`reproduction.paper.setting_note`.
+        profile: ``None`` for a table that is the same in every profile.
     """
-    note = setting_note(profile, name)
-    shown = replace(table, notes=(note, *table.notes)) if note else table
-    numbers = table.numbers.assign(setting=note or SETTING)
+    note = setting_note(profile) if profile else ""
+    numbers = table.numbers.assign(setting=note or PAPERS_SETTING)
     return {
         ".csv": numbers.round(6).to_csv(index=False, lineterminator="\n"),
-        ".md": _as_markdown(shown),
-        ".tex": _as_latex(shown),
+        ".md": _as_markdown(table.in_setting(note)),
+        ".tex": _as_latex(table.in_setting(note)),
     }
-
-
-SETTING = "the paper's"
-"""What a table or figure without a note says of its setting."""
 
 
 def save_table(
     table: Table,
     stem: str | Path,
     *,
-    profile: str,
+    profile: str | None = None,
     inputs: Sequence[str | Path] = (),
-    config: Any = None,
+    seconds: float | None = None,
 ) -> Table:
     """Write ``<stem>.csv``, ``.md`` and ``.tex`` and the sidecar ``<stem>.json``.
 
     Args:
+        profile: whose rows the table shows; ``None`` where it is the same in every profile.
         inputs: files and folders that the table was made from, for the sidecar.
-        config: settings that made it, JSON data or a configuration.
+        seconds: wall time that making the table took. A notebook leaves it out: its executed copy
+            has the time of every cell.
 
     Returns:
         The table with a first note that says where its profile is not the paper's setting.
     """
+    note = setting_note(profile) if profile else ""
     stem = Path(stem)
-    note = setting_note(profile, stem.name)
-    for suffix, text in table_texts(table, stem.name, profile).items():
+    for suffix, text in table_texts(table, profile).items():
         write_atomic(stem.with_name(stem.name + suffix), text)
-    seconds = time.perf_counter() - _BEGAN
-    write_sidecar(stem, config, inputs, seconds, profile=profile, setting=note or SETTING)
-    return replace(table, notes=(note, *table.notes)) if note else table
+    write_sidecar(stem, None, inputs, seconds, profile=profile, setting=note or PAPERS_SETTING)
+    return table.in_setting(note)
 
 
 def _as_markdown(table: Table) -> str:
+    """A pipe table between caption and notes. Cells are not padded, so that a diff is short."""
     columns = [": ".join(filter(None, column)) for column in table.text.columns]
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *table.text.to_numpy().tolist()]
-    body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    rules = ["---"] + ["---:"] * (len(columns) - 1)
+    cells = [[cell.replace("|", r"\|") for cell in row] for row in table.text.to_numpy().tolist()]
+    body = "".join(f"| {' | '.join(line)} |\n" for line in (columns, rules, *cells))
     return f"**{table.caption}**\n\n{body}\n" + "".join(f"{note}\n\n" for note in table.notes)
 
 
+PDFLATEX = {"--": "-{}-", "Δ": r"$\Delta$", "−": "$-$", "<": "$<$", ">": "$>$"}
+"""What pdfLaTeX would print as something else, or refuse, and how to write it for all engines."""
+
+
 def _as_latex(table: Table) -> str:
-    """A ``table`` for a document that loads booktabs and graphicx."""
-    groups = [[*run] for _, run in itertools.groupby(table.text.columns, key=lambda c: c[0])]
-    top = " & ".join(
-        rf"\multicolumn{{{len(run)}}}{{c}}{{{_tex(run[0][0])}}}"
-        if run[0][0]
-        else " &" * (len(run) - 1)
-        for run in groups
+    """A ``table`` with its notes below, for a document that loads booktabs and graphicx."""
+    style = table.text.style.hide(axis="index").format(escape="latex")
+    style.format_index(escape="latex", axis="columns")
+    align = "l" + "r" * (len(table.text.columns) - 1)
+    cells = style.to_latex(hrules=True, column_format=align, multicol_align="c").rstrip()
+    below = pd.DataFrame(table.notes).style.format(escape="latex")
+    below.hide(axis="index").hide(axis="columns")
+    notes = below.to_latex(column_format=r"@{}p{\linewidth}@{}")
+    text = (
+        "\\begin{table}\n"
+        f"\\caption{{{table.caption}}}\n"
+        f"\\resizebox{{\\linewidth}}{{!}}{{%\n{cells}}}\n"
+        f"\\par\\smallskip\\footnotesize\n{notes}"
+        "\\end{table}\n"
     )
-    lines = [
-        r"\begin{table}",
-        rf"\caption{{{_tex(table.caption)}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * (len(table.text.columns) - 1)}}}",
-        r"\toprule",
-        rf"{top} \\",
-        " & ".join(_tex(column[1]) for column in table.text.columns) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(_tex, cells)) + r" \\" for cells in table.text.to_numpy().tolist()),
-        r"\bottomrule",
-        r"\end{tabular}}",
-        *(rf"\par\smallskip\footnotesize {_tex(note)}" for note in table.notes),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-_TEX = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "<": "$<$", ">": "$>$", "–": "--"}
-
-
-_TEX |= {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "^": r"\^{}", "~": r"\~{}"}
-
-
-_TEX |= {"±": r"$\pm$", "Δ": r"$\Delta$", "−": "$-$", "…": r"\ldots{}"}
-
-
-def _tex(text: str) -> str:
-    text = "".join(_TEX.get(character, character) for character in text.replace("--", "-\0-"))
-    return text.replace("\0", "{}")  # two hyphens of an option would become a dash
+    for character, written in PDFLATEX.items():
+        text = text.replace(character, written)
+    return text
 
 
 @styled
@@ -153,34 +142,37 @@ def save_figure(
     stem: str | Path,
     data: pd.DataFrame,
     *,
-    profile: str,
+    profile: str | None = None,
     inputs: Sequence[str | Path] = (),
-    config: Any = None,
+    seconds: float | None = None,
     credit: str = "",
 ) -> Path:
     """Write ``<stem>.png`` (150 dpi), ``.pdf``, ``.csv`` and the sidecar ``<stem>.json``.
 
-    A figure that depends on a profile other than the paper's first gets a line that says so, see
+    A figure of a profile other than the paper's first gets a line that says so, see
     :func:`reproduction.paper.setting_note`. The sidecar holds the hashes of the three files: which
     picture was drawn from which numbers stays known, though no two versions of matplotlib draw
     the same bytes.
 
     Args:
         data: the numbers that the figure shows; ``nseg verify`` makes them again.
+        profile: whose pictures or networks it shows; ``None`` where it is the same in every
+            profile.
         inputs: files and folders that the figure was made from, for the sidecar.
-        config: settings that made it, JSON data or a configuration.
+        seconds: wall time that making the figure took. A notebook leaves it out: its executed copy
+            has the time of every cell.
         credit: of a photograph in it, see :meth:`nseg_lib.data.coco.Split.credit`.
 
     Returns:
-        The PNG's path. The sidecar's ``seconds`` count from the start of the chapter (the import
-        of this module).
+        The PNG's path.
     """
     stem = Path(stem)
-    note = paper.setting_note(profile, stem.name)
+    note = setting_note(profile) if profile else ""
     if credit:
         _line_above(fig, f"Photograph: {credit}", fontsize=6, color="#555555")
     if note:
         _line_above(fig, note, fontsize=7, style="italic", color="#a04000")
+    # All files are drawn in memory first: a figure that cannot be drawn leaves none behind.
     drawn = {".csv": figure_text(data).encode()}
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         buffer = io.BytesIO()
@@ -188,11 +180,10 @@ def save_figure(
         drawn[suffix] = buffer.getvalue()
     for suffix, content in drawn.items():
         write_atomic(stem.with_name(stem.name + suffix), content)
+    hashes = {suffix: hashlib.sha256(content).hexdigest() for suffix, content in drawn.items()}
     write_sidecar(
-        stem, config, inputs, time.perf_counter() - _BEGAN,
-        profile=profile, setting=note or "the paper's",
-        files={suffix: hashlib.sha256(content).hexdigest() for suffix, content in drawn.items()},
-    )  # fmt: skip
+        stem, None, inputs, seconds, profile=profile, setting=note or PAPERS_SETTING, files=hashes
+    )
     return stem.with_name(stem.name + ".png")
 
 

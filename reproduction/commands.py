@@ -96,7 +96,7 @@ def verify(profile: Profile = "half") -> None:
     root = checkout()
     outcomes = {profile: verification.verify(root, profile)}
     if (root / "reports" / "refiner" / "rows").is_dir():
-        outcomes["refiner"] = verification.refiner(root)
+        outcomes["refiner"] = verification.verify_refiner(root)
     for report, found in outcomes.items():
         for line in found.problems[:20]:
             say(f"[red]{escape(line)}[/]", markup=True)
@@ -120,12 +120,11 @@ def evidence(profile: Profile = "half") -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    from reproduction import exhibits, profiles
     from reproduction import page as report
-    from reproduction import profiles
-    from reproduction import verify as verification
 
     root = checkout()
-    for path in verification.write(root, profile):
+    for path in exhibits.write(root, profile):
         say(str(path.relative_to(root)))
     say(str(report.write_page(root, profiles.load(root, profile))))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from nseg_lib import config as configuration
 from nseg_lib.config import THE_EIGHT
+from reproduction.exhibits import made_by
 from reproduction.ingredients import Hashes, hash_files, hash_splits, read_notebook, sources
 from reproduction.kept import KEPT
 from reproduction.paper import LATENCY
@@ -25,17 +26,6 @@ from reproduction.profiles import Profile
 
 RECIPE = "erode"
 """The strokes that networks are trained and judged on, the paper's."""
-
-MAKES = {
-    "01_dataset_reduction": ("figures/figure1",),
-    "03_unet_tiny": ("figures/figure2",),
-    "04_unet_residual": ("figures/figure3",),
-    "05_unet_attention": ("figures/figure4",),
-    "06_losses_and_training": ("figures/figure5",),
-    "07_evaluation": ("tables/table1", "tables/table2"),
-    "08_qualitative_and_errors": ("figures/figure6", "figures/figure7"),
-}
-"""What of the paper each chapter makes, in the folder of its profile's report."""
 
 COMMITTED = {
     "09_draw_your_own": ("nseg_lib/weights/SHA256SUMS",),
@@ -49,18 +39,6 @@ COMMITTED = {
     ),
 }
 """Committed files that a chapter reads, beside what its parameters name: where there are any."""
-
-EVIDENCE = (
-    "tables/claims",
-    "tables/ablations",
-    "tables/runs",
-    "tables/categories",
-    "figures/spread",
-)
-"""What the step ``evidence`` makes, from rows, logs and measurements."""
-
-FORMS = {"figures": (".png", ".pdf", ".csv", ".json"), "tables": (".csv", ".md", ".tex", ".json")}
-"""The files of a figure and of a table."""
 
 
 @dataclass(frozen=True)
@@ -305,14 +283,14 @@ def _evidence_step(root: Path, profile: Profile, before: Iterable[Step]) -> Step
         return hash_files(root, sorted(files))
 
     def products() -> Hashes:
-        files = [path for stem in EVIDENCE for path in made(out / stem)]
+        files = [path for exhibit in made_by("") for path in exhibit.files(out)]
         return hash_files(root, [*files, *sorted(out.glob("training/*/*/*"))])
 
     return Step(
         "evidence",
         out / "tables" / "claims.csv",
         tuple(step.name for step in before),
-        ("reproduction.verify",),
+        ("reproduction.exhibits",),
         profile.model_dump(mode="json", include={"seeds", "settings", "own"}),
         inputs,
         products,
@@ -328,7 +306,7 @@ def _chapter_step(
     declared, digest, modules = read_notebook(notebook)
     needs = {s.name: s for key, steps in readable.items() if key in declared for s in steps}
     executed = out / "notebooks" / notebook.name
-    files = [executed, *(p for stem in MAKES.get(notebook.stem, ()) for p in made(out / stem))]
+    files = [executed, *(p for exhibit in made_by(notebook.stem) for p in exhibit.files(out))]
 
     def inputs() -> Hashes:
         hashes: Hashes = {f"notebooks/{notebook.name}": digest}
@@ -347,11 +325,6 @@ def _chapter_step(
         lambda: hash_files(root, files),
         weight=1,
     )
-
-
-def made(stem: Path) -> list[Path]:
-    """The files of a figure or table."""
-    return [stem.with_name(stem.name + suffix) for suffix in FORMS[stem.parent.name]]
 
 
 def chapter_parameters(profile: Profile, chapter: str, declared: Iterable[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import pandas as pd
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.files import write_atomic
 from reproduction import graph, paper
+from reproduction.exhibits import EXHIBITS, Exhibit, made_by
 from reproduction.graph import Step
 from reproduction.profiles import Profile, reproduce_command
 from reproduction.webpages import export_html, render
@@ -61,8 +62,7 @@ def write_page(root: Path, profile: Profile) -> Path:
     for step in chapters.values():
         if step.artefact.is_file():
             export_html(step.artefact, step.artefact.with_suffix(".html"))
-    made_by = {Path(stem).name: name for name, stems in graph.MAKES.items() for stem in stems}
-    items = [_item(out, key, made_by[key], chapters.get(made_by[key])) for key in TITLES]
+    items = [_item(out, x, chapters.get(x.chapter)) for x in EXHIBITS if x.chapter]
     records = [graph.read_record(step) for step in steps.values()]
     finished = max((r["finished"] for r in records if r), default="")
     words = dict(
@@ -72,7 +72,7 @@ def write_page(root: Path, profile: Profile) -> Path:
         items=items,
         facts=_facts(out / "tables" / "table1.csv"),
         command=reproduce_command(profile),
-        evidence=[_evidence(out, stem) for stem in graph.EVIDENCE],
+        evidence=[_evidence(out, exhibit) for exhibit in made_by("")],
     )
     page = render(
         "page.html",
@@ -91,10 +91,10 @@ def write_page(root: Path, profile: Profile) -> Path:
 # --- tables and figures ---------------------------------------------------------------------------
 
 
-def _item(out: Path, key: str, chapter: str, step: Step | None) -> dict[str, Any]:
+def _item(out: Path, exhibit: Exhibit, step: Step | None) -> dict[str, Any]:
     """What the page shows of one table or figure of the paper."""
-    kind = "tables" if key.startswith("table") else "figures"
-    files = {f.suffix: f for f in graph.made(out / kind / key) if f.is_file()}
+    key, kind, chapter = exhibit.name, exhibit.folder, exhibit.chapter
+    files = {f.suffix: f for f in exhibit.files(out) if f.is_file()}
     href = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
     sidecar = _read_json(files.get(".json"))
     facts = paper_says()
@@ -114,11 +114,11 @@ def _item(out: Path, key: str, chapter: str, step: Step | None) -> dict[str, Any
     }
 
 
-def _evidence(out: Path, stem: str) -> dict[str, Any]:
+def _evidence(out: Path, exhibit: Exhibit) -> dict[str, Any]:
     """What the page shows of the claims, the runs, the categories and what moves a number."""
-    files = {f.suffix: f for f in graph.made(out / stem) if f.is_file()}
+    files = {f.suffix: f for f in exhibit.files(out) if f.is_file()}
     href = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
-    key = Path(stem).name
+    key = exhibit.name
     title, words = BEYOND[key]
     return {
         "key": key,

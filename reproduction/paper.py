@@ -29,16 +29,9 @@ def departure(profile: str) -> str:
     return (known and profiles.load(PROJECT, profile).note) or f"profile {profile}"
 
 
-INDEPENDENT = ("table2", "figure2", "figure3", "figure4")
-"""Tables and figures made from the networks' modules alone: the same in every profile."""
-
-
-def setting_note(profile: str, artefact: str = "") -> str:
-    """What a table or figure of this profile says about itself.
-
-    Empty for the profile ``paper``, and for an artefact that is one of :data:`INDEPENDENT`.
-    """
-    if profile == "paper" or artefact in INDEPENDENT:
+def setting_note(profile: str) -> str:
+    """What a table or figure of this profile says about itself; empty for the profile ``paper``."""
+    if profile == "paper":
         return ""
     return f"Not the paper's setting: {departure(profile)}."
 

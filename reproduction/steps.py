@@ -307,9 +307,10 @@ def _write_evidence(job: Job) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from reproduction import verify
+    from reproduction import exhibits
 
-    verify.write(job.root, job.profile.name, [Path(stem).name for stem in graph.EVIDENCE])
+    only = [exhibit.name for exhibit in exhibits.made_by("")]
+    exhibits.write(job.root, job.profile.name, only)
 
 
 def _run_chapter(job: Job) -> None:

@@ -15,7 +15,6 @@
 # | previous, next | [02 · Stroke synthesis](02_stroke_synthesis.ipynb), [04 · Residual U-Nets](04_unet_residual.ipynb) |
 
 # %% tags=["parameters"]
-profile = "sample"  # which settings: smoke, sample, half, paper
 photos = "data/sample"  # the data set that holds the split "photos"
 runs = "runs/sample"  # trained networks
 out = "reports/sample"  # figures go here
@@ -263,7 +262,7 @@ pd.DataFrame(
 networks = diagrams.of_the_paper("figure2")
 figure2 = diagrams.architecture(networks)
 data2 = diagrams.stages(networks)
-_ = save_figure(figure2, OUT / "figures" / "figure2", data2, profile=profile)
+_ = save_figure(figure2, OUT / "figures" / "figure2", data2)
 
 # %% [markdown]
 # **What to look for.** Follow one row from left to right: the encoder's last block of a size is the

@@ -15,7 +15,6 @@
 # | previous, next | [03 · U-Net](03_unet_tiny.ipynb), [05 · Attention](05_unet_attention.ipynb) |
 
 # %% tags=["parameters"]
-profile = "sample"  # which settings: smoke, sample, half, paper
 photos = "data/sample"  # the data set that holds the split "photos"
 runs = "runs/sample"  # trained networks
 out = "reports/sample"  # figures go here
@@ -291,7 +290,7 @@ for name in ("tiny16-128", "res16-128 by the text: block residual"):
 networks = diagrams.of_the_paper("figure3")
 figure3 = diagrams.architecture(networks)
 data3 = diagrams.stages(networks)
-_ = save_figure(figure3, OUT / "figures" / "figure3", data3, profile=profile)
+_ = save_figure(figure3, OUT / "figures" / "figure3", data3)
 
 # %% [markdown]
 # **What to look for.** In (a), one long line over everything, from channel 0 of the input to the

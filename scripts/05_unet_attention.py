@@ -15,7 +15,6 @@
 # | previous, next | [04 · Residual U-Nets](04_unet_residual.ipynb), [06 · Losses and training](06_losses_and_training.ipynb) |
 
 # %% tags=["parameters"]
-profile = "sample"  # which settings: smoke, sample, half, paper
 data = "data/sample"  # a data set in COCO's layout, with splits train, val and test
 photos = "data/sample"  # the data set that holds the split "photos"
 runs = "runs/sample"  # trained networks
@@ -121,7 +120,7 @@ pd.DataFrame(
 networks = diagrams.of_the_paper("figure4")
 figure4 = diagrams.architecture(networks)
 data4 = diagrams.stages(networks)
-_ = save_figure(figure4, OUT / "figures" / "figure4", data4, profile=profile)
+_ = save_figure(figure4, OUT / "figures" / "figure4", data4)
 
 # %% [markdown]
 # **What to look for.** Each α has two arrows in: the skip from the left, and the upsampled features

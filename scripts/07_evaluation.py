@@ -400,7 +400,7 @@ print(f"weights {weights / 2**20:.2f} MiB, checkpoint {file.tell() / 2**20:.2f} 
 # %%
 sizes = [models.size(name) for name in config.THE_EIGHT]
 table2 = table1.table2(sizes, printed["table2"])
-save_table(table2, OUT / "tables" / "table2", profile=profile, inputs=[paper.REPORTS / "paper.yml"])
+save_table(table2, OUT / "tables" / "table2", inputs=[paper.REPORTS / "paper.yml"])
 
 # %% [markdown]
 # *What to look for:* the weights with Adam's moments agree with what the paper prints to the

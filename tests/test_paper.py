@@ -50,9 +50,6 @@ def test_only_the_papers_own_setting_goes_without_a_note() -> None:
     assert paper.setting_note("paper") == ""
     for profile in ("smoke", "sample", "half", "mine"):
         assert paper.setting_note(profile).startswith("Not the paper's setting: ")
-        assert paper.setting_note(profile, "table1") == paper.setting_note(profile)
-        for artefact in ("table2", "figure2", "figure3", "figure4"):
-            assert paper.setting_note(profile, artefact) == ""
 
 
 def test_half_says_which_networks_were_in_bfloat16_and_for_how_many_epochs() -> None:

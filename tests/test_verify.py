@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from reproduction.artefacts import save_figure, save_table
+from reproduction.artefacts import save_figure
 
 mpl.use("Agg")
 
@@ -23,8 +23,9 @@ from nseg_lib.files import sha256
 from nseg_lib.networks.weights import shipped
 from nseg_lib.provenance import PROJECT
 from reproduction import commands as cli
-from reproduction import evidence, verify
+from reproduction import evidence, exhibits, verify
 from reproduction import refiner_ablation as ablation
+from reproduction.exhibits import EXHIBITS
 
 HALF = PROJECT / "reports" / "half"
 
@@ -44,13 +45,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         record = json.loads(sidecar.read_text()) if sidecar.exists() else {}
         record["products"] = {path.relative_to(root).as_posix(): sha256(path)}
         sidecar.write_text(json.dumps(record))
-    e = evidence.load(root, "half")
-    for name, table in verify.tables(e).items():
-        save_table(table, out / "tables" / name, profile="half")
-    for name, numbers in verify.drawn(e).items():
-        fig, _ = plt.subplots(figsize=(1, 1))
-        save_figure(fig, out / "figures" / name, numbers, profile="half")
-        plt.close(fig)
+    (figure6,) = (exhibit for exhibit in EXHIBITS if exhibit.name == "figure6")
+    exhibits.write(root, "half")
+    drawing = figure6.make(evidence.load(root, "half"))  # its chapter, with pictures, draws it
+    fig, _ = plt.subplots(figsize=(1, 1))
+    save_figure(fig, out / figure6.stem, drawing.numbers, profile="half")
+    plt.close(fig)
     return root
 
 
@@ -61,7 +61,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 def test_what_was_made_from_the_rows_is_found_to_be_so(made: Path) -> None:
     found = verify.verify(made, "half")
-    assert found.problems == ()
+    assert found.problems == []
     names = set(found.checked)
     for table in ("table1", "table2", "claims", "ablations", "runs", "categories"):
         assert {f"tables/{table}{suffix}" for suffix in (".csv", ".md", ".tex")} <= names
@@ -125,9 +125,9 @@ def test_a_changed_digit_of_a_figures_numbers_is_named(root: Path, name: str) ->
 def test_another_picture_of_the_same_name_is_found(root: Path) -> None:
     path = root / "reports" / "half" / "figures" / "spread.png"
     path.write_bytes(path.read_bytes() + b" ")
-    assert verify.verify(root, "half").problems == (
+    assert verify.verify(root, "half").problems == [
         "figures/spread.png: is not the file that was drawn with figures/spread.json",
-    )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_refiner_s_tables_are_verified_too(folder: Path, tmp_path: Path) -> None:
-    found = verify.refiner(tmp_path)
+    found = verify.verify_refiner(tmp_path)
     assert not found.problems
     names = {"overview.csv", "ablation/ablation.md", "rows/minisam.csv", "training.csv"}
     assert names | {"corrections/watershed.csv", "ablation/one_look.csv"} <= set(found.checked)
@@ -179,7 +179,7 @@ def test_the_refiner_s_tables_are_verified_too(folder: Path, tmp_path: Path) -> 
     text = table.read_text()
     digit = next(i for i, c in enumerate(text) if c == "." and text[i + 1].isdigit()) + 1
     table.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
-    missing, changed = verify.refiner(tmp_path).problems
+    missing, changed = verify.verify_refiner(tmp_path).problems
     assert missing == "sizes.md: is missing"
     assert changed.startswith("overview.csv: line ")
 
@@ -198,7 +198,7 @@ def test_changed_rows_of_the_refiner_are_named_though_the_tables_follow(
     (folder / "rows" / "identity.csv.json").unlink()
     (folder / "made_up.csv").write_text("iou\n1\n")
     changed = "was changed since its run wrote it"
-    assert verify.refiner(tmp_path).problems == (
+    assert verify.verify_refiner(tmp_path).problems == [
         f"ablation/one_look.csv: {changed}",
         f"corrections/lite0.csv: {changed}",
         "made_up.csv: no run is noted for it",
@@ -206,7 +206,7 @@ def test_changed_rows_of_the_refiner_are_named_though_the_tables_follow(
         f"rows/minisam.csv: {changed}",
         "strokes.csv: is missing",
         f"training_edge.csv: {changed}",
-    )
+    ]
 
 
 def test_the_ablation_notes_its_rows_and_says_what_they_compare_with(

@@ -1,0 +1,244 @@
+"""The tables and figures of a report, in the order of its page, and what makes each of them.
+
+A new one is one entry in :data:`EXHIBITS`; its title and explanation stand under its name in
+``templates/captions.yml``. The workflow reads this module at the start of every job, so each
+function below imports what it needs by itself: torch and matplotlib take seconds to load.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from reproduction.artefacts import Table
+    from reproduction.evidence import Evidence
+
+SUFFIXES = {
+    "tables": (".csv", ".md", ".tex", ".json"),
+    "figures": (".png", ".pdf", ".csv", ".json"),
+}
+"""The files of a table and of a figure, by their folder in the report."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is not drawn yet: the numbers it shows, and what draws it from them."""
+
+    numbers: pd.DataFrame
+    draw: Callable[[], Figure] | None = None
+    """``None`` where drawing also needs pictures of the data set."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One table or figure of a report."""
+
+    stem: str
+    """Its files in ``reports/<profile>`` without their suffix, such as ``tables/table1``."""
+    make: Callable[[Evidence], Table | Drawing | None] | None
+    """Makes it from the committed rows, logs and measurements. It returns ``None`` where these
+    lack a part that the exhibit needs. ``None`` in its place: no rows hold its numbers."""
+    chapter: str = ""
+    """The notebook that makes it; empty where only ``nseg evidence`` does."""
+    every_profile: bool = False
+    """Whether it shows the networks alone, and so is the same in every profile."""
+    needs_pictures: str = ""
+    """Why rows alone cannot make all of it; empty where they can."""
+
+    @property
+    def folder(self) -> str:
+        """``tables`` or ``figures``."""
+        return self.stem.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Such as ``table1``."""
+        return self.stem.partition("/")[2]
+
+    def files(self, report: Path) -> list[Path]:
+        """The paths of its files in a profile's report, written or not."""
+        return [report / f"{self.stem}{suffix}" for suffix in SUFFIXES[self.folder]]
+
+
+# --- what makes each of them ----------------------------------------------------------------------
+
+
+def _claims(e: Evidence) -> Table:
+    from reproduction.claims import claims_table
+
+    return claims_table(e)
+
+
+def _table1(e: Evidence) -> Table:
+    from reproduction.table1 import table1
+
+    return table1(e.results, e.printed, e.authors, e.profile.name)
+
+
+def _table2(e: Evidence) -> Table:
+    from nseg_lib import networks
+    from reproduction.table1 import table2
+
+    printed = e.printed["table2"]
+    return table2([networks.size(name) for name in printed], printed)
+
+
+def _ablations(e: Evidence) -> Table:
+    from reproduction.ablations import ablations_table
+
+    return ablations_table(e)
+
+
+def _runs(e: Evidence) -> Table:
+    from reproduction.listings import runs_table
+
+    return runs_table(e)
+
+
+def _categories(e: Evidence) -> Table:
+    from reproduction.listings import categories_table
+
+    return categories_table(e)
+
+
+def _figure1(e: Evidence) -> Drawing | None:
+    from reproduction import figures
+
+    if e.pictures.empty:
+        return None
+    pictures = e.pictures[e.pictures["split"].isin(["train", "val"])]
+    numbers = figures.figure1_data(zip(pictures["width"], pictures["height"], strict=True))
+    return Drawing(numbers, lambda: figures.figure1(numbers, e.printed["figure1"]))
+
+
+def _architecture(name: str, e: Evidence) -> Drawing:
+    """Figures 2, 3 and 4, which need the networks' modules and no rows."""
+    from nseg_lib.course import diagrams
+
+    networks = diagrams.of_the_paper(name)
+    return Drawing(diagrams.stages(networks), lambda: diagrams.architecture(networks))
+
+
+def _figure5(e: Evidence) -> Drawing:
+    from reproduction import figures
+    from reproduction.profiles import train_command
+
+    models, seed = e.printed["figure5"], e.profile.seeds[0]
+    numbers = figures.figure5_data(models, e.logs, e.authors)
+    commands = {model: train_command(e.profile, model, seed) for model in models}
+    return Drawing(numbers, lambda: figures.figure5(numbers, commands))
+
+
+def _figure6(e: Evidence) -> Drawing | None:
+    from nseg_lib.course import probes
+    from reproduction import figures
+
+    if e.pictures.empty or not e.evaluated:
+        return None
+    val = e.pictures[(e.pictures["split"] == "val") & (e.pictures["showable"] == 1)]
+    typical = probes.typical(e.results, e.evaluated, [*val["image_id"]])
+    return Drawing(figures.figure6_data(e.results, e.evaluated, typical))
+
+
+def _spread(e: Evidence) -> Drawing:
+    from reproduction import spread
+
+    numbers = spread.data(e)
+    return Drawing(numbers, lambda: spread.figure(numbers))
+
+
+# --- the registry ---------------------------------------------------------------------------------
+
+EXHIBITS = (
+    Exhibit("tables/claims", _claims),
+    Exhibit("tables/table1", _table1, "07_evaluation"),
+    Exhibit("tables/table2", _table2, "07_evaluation", every_profile=True),
+    Exhibit("figures/figure1", _figure1, "01_dataset_reduction"),
+    Exhibit(
+        "figures/figure2", partial(_architecture, "figure2"), "03_unet_tiny", every_profile=True
+    ),
+    Exhibit(
+        "figures/figure3", partial(_architecture, "figure3"), "04_unet_residual", every_profile=True
+    ),
+    Exhibit(
+        "figures/figure4",
+        partial(_architecture, "figure4"),
+        "05_unet_attention",
+        every_profile=True,
+    ),
+    Exhibit("figures/figure5", _figure5, "06_losses_and_training"),
+    Exhibit(
+        "figures/figure6",
+        _figure6,
+        "08_qualitative_and_errors",
+        needs_pictures="its pictures need the data set; the numbers on it were made again",
+    ),
+    Exhibit(
+        "figures/figure7",
+        None,
+        "08_qualitative_and_errors",
+        needs_pictures="its numbers need the pictures and a network",
+    ),
+    Exhibit("tables/ablations", _ablations),
+    Exhibit("tables/runs", _runs),
+    Exhibit("tables/categories", _categories),
+    Exhibit("figures/spread", _spread),
+)
+
+
+def made_by(chapter: str) -> list[Exhibit]:
+    """What a notebook makes; of the empty name, what only ``nseg evidence`` makes."""
+    return [exhibit for exhibit in EXHIBITS if exhibit.chapter == chapter]
+
+
+def write(root: Path, profile: str, only: Collection[str] = ()) -> list[Path]:
+    """Write every table and figure that can be made from what the report holds.
+
+    The rows may come from another machine: no network needs to be here. The logs of those that
+    are here, finished or not, are copied to the report first.
+
+    Args:
+        only: names of exhibits, in place of all.
+
+    Returns:
+        The tables' Markdown files and the figures' PNG files.
+
+    Raises:
+        ValueError: no such profile, or rows that cannot be read.
+    """
+    import matplotlib.pyplot as plt
+
+    from reproduction import evidence
+    from reproduction.artefacts import Table, save_figure, save_table
+    from reproduction.kept import keep_logs
+
+    keep_logs(root / "runs" / profile, root / "reports" / profile / "training")
+    e = evidence.load(root, profile)
+    folders = (e.folder / name for name in ("rows", "training", "measured"))
+    inputs = [folder for folder in folders if folder.is_dir()]
+    written = []
+    for exhibit in EXHIBITS:
+        if exhibit.make is None or exhibit.needs_pictures or (only and exhibit.name not in only):
+            continue
+        began = time.perf_counter()
+        made, stem = exhibit.make(e), e.folder / exhibit.stem
+        of = None if exhibit.every_profile else profile
+        if isinstance(made, Table):
+            seconds = time.perf_counter() - began
+            save_table(made, stem, profile=of, inputs=inputs, seconds=seconds)
+            written.append(stem.with_suffix(".md"))
+        elif made is not None and made.draw is not None:
+            fig = made.draw()
+            seconds = time.perf_counter() - began
+            save_figure(fig, stem, made.numbers, profile=of, inputs=inputs, seconds=seconds)
+            written.append(stem.with_suffix(".png"))
+            plt.close(fig)
+    return written
