@@ -29,7 +29,7 @@ def _environment() -> Any:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill in a template of ``nseg_lib/templates``; a name it misses is an error."""
+    """Fill in a template of ``reproduction/templates``; a name it misses is an error."""
     text: str = _environment().get_template(template).render(**values)
     return text
 

@@ -530,54 +530,6 @@ def test_status_gives_a_line_a_step_with_its_reason(project):
     assert counts == "10 done, 2 stale, 0 missing"
 
 
-# --- the page -------------------------------------------------------------------------------------
-
-
-def test_the_page_shows_every_table_and_figure_and_leads_nowhere_else(made):
-    out = made[0] / "reports" / "toy"
-    page = (out / "index.html").read_text()
-    for label in ("Table 1", "Table 2", *(f"Figure {k}" for k in range(1, 8))):
-        assert f"<h2>{label}. " in page
-    assert '<tr class="identity"><td class="number">identity</td>' in page
-    assert "Not the paper&#39;s setting" in page
-    assert '<td class="number">0.8609</td>' in page
-    assert "mean 579.4, median 640" in page
-    assert "Not made yet: chapter 02" not in page
-    for part in ("claims", "ablations", "runs", "categories", "spread", "limitations"):
-        assert f'<section id="{part}">' in page
-    assert ">cannot be told<" in page
-    assert "Not made yet: chapter 03_unet_tiny makes it." in page
-    links = re.findall(r'(?:href|src)="([^"]+)"', page)
-    assert len(links) > 20
-    for link in links:
-        if link.startswith("#"):
-            assert f'id="{link[1:]}"' in page
-        else:
-            assert (out / link).is_file(), link
-    assert re.findall(r"(?:src|href|url)\W{1,2}\s*(?:https?:)?//", page) == []
-    assert "<script" not in page
-
-
-def test_beside_the_page_lies_a_text_with_its_figures_and_tables(made):
-    out = made[0] / "reports" / "toy"
-    text = (out / "README.md").read_text()
-    assert "**Not the paper's setting" in text
-    assert "## Figure 1. Widths and heights of the pictures\n\n![" in text
-    assert "Not made yet: chapter 03_unet_tiny makes it." in text
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    assert {"tables/claims.md", "tables/table1.md", "figures/spread.png"} <= {*links}
-    for link in {*links} - {"../limitations.md"}:
-        assert (out / link).is_file(), link
-
-
-def test_executed_notebooks_are_pages_without_anything_from_elsewhere(made):
-    page = (made[0] / "reports/toy/notebooks/01_dataset_reduction.html").read_text()
-    assert "hello 50 7" in page
-    assert "<msup>" in page
-    assert "<script" not in page
-    assert re.findall(r"(?:src|href)=\"(?:https?:)?//", page) == []
-
-
 def test_the_command_of_each_row_trains_just_that_row():
     for name in profiles.available(PROJECT):
         profile = profiles.load(PROJECT, name)
@@ -591,17 +543,3 @@ def test_the_command_of_each_row_trains_just_that_row():
                 meant = config.load(model, overrides(settings))
                 assert meant.model_dump(mode="json") == step.settings
                 assert PROJECT / words[words.index("--out") + 1] == step.artefact.parent
-
-
-def test_links_between_chapters_lead_to_their_pages():
-    from reproduction.webpages import _linked, with_mathml
-
-    text = (
-        "next: [01](01_dataset_reduction.ipynb), [02](../notebooks/02_x.ipynb#a-b), [no](x.ipynb)"
-    )
-    assert (
-        _linked(text) == "next: [01](01_dataset_reduction.html), [02](02_x.html#a-b), [no](x.ipynb)"
-    )
-    kept = "it costs $5 or $6, `$a$` and\n```\n$b$\n```\n"
-    assert with_mathml(kept) == kept
-    assert with_mathml("$$a$$").startswith("<math")

@@ -19,7 +19,7 @@ from nseg_lib.evaluation.methods import baselines
 from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.evaluation.summary import paired_difference, read_folder
 from reproduction import paper
-from reproduction.artefacts import Table, save_table
+from reproduction.artefacts import Table, grouped, save_table
 from reproduction.table1 import PAPER_METRICS, table2
 from reproduction.table1 import table1 as make_table1
 
@@ -144,9 +144,24 @@ def test_a_table_is_saved_in_three_formats_with_its_setting(table1: Table, tmp_p
     columns = {line.count("|") for line in stem.with_suffix(".md").read_text().splitlines()[2:16]}
     assert columns == {len(table1.text.columns) + 1}
     tex = stem.with_suffix(".tex").read_text()
-    body = [line for line in tex.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    lines = tex.partition(r"\bottomrule")[0].splitlines()
+    body = [line for line in lines if line.endswith(r"\\") and "multicolumn" not in line]
     assert {line.count(" & ") for line in body} == {len(table1.text.columns) - 1}
     assert r"res16-32\_bce-dice" in tex
     assert "%" not in tex.replace(r"\%", "").replace("{!}{%", "")
     assert json.loads(stem.with_suffix(".json").read_text())["setting"] == "the paper's"
     assert len(pd.read_csv(stem.with_suffix(".csv"))) == len(table1.numbers)
+
+
+def test_no_cell_breaks_the_format_it_is_written_in(tmp_path: Path) -> None:
+    text = grouped([{("", "what"): "a|b & c_d <e> --set f=5 %"}])
+    table = Table("Odd cells.", text, pd.DataFrame({"a": [1]}), ("50 % & more",))
+    save_table(table, tmp_path / "odd")
+    assert r"| a\|b & c_d <e> --set f=5 % |" in (tmp_path / "odd.md").read_text()
+    tex = (tmp_path / "odd.tex").read_text()
+    assert r"a|b \& c\_d $<$e$>$ -{}-set f=5 \% \\" in tex
+    assert r"50 \% \& more \\" in tex
+    assert "a|b &amp; c_d &lt;e&gt;" in table._repr_html_()
+    sidecar = json.loads((tmp_path / "odd.json").read_text())
+    assert sidecar["seconds"] is None, "nobody said how long it took"
+    assert sidecar["profile"] is None

@@ -54,19 +54,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def root(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "project"))
-
-
 def test_what_was_made_from_the_rows_is_found_to_be_so(made: Path) -> None:
     found = verify.verify(made, "half")
     assert found.problems == []
     names = set(found.checked)
-    for table in ("table1", "table2", "claims", "ablations", "runs", "categories"):
-        assert {f"tables/{table}{suffix}" for suffix in (".csv", ".md", ".tex")} <= names
-    for figure in ("figure1", "figure2", "figure3", "figure4", "figure5", "figure6", "spread"):
-        assert {f"figures/{figure}{suffix}" for suffix in (".csv", ".png", ".pdf")} <= names
+    for exhibit in EXHIBITS:
+        if exhibit.make:
+            kept = {path.relative_to(HALF) for path in exhibit.files(HALF)}
+            assert {path.as_posix() for path in kept if path.suffix != ".json"} <= names
     assert "rows/baselines.csv" in names
     assert any(name.startswith("training/") for name in names)
     assert [line.partition(":")[0] for line in found.left] == ["figures/figure6", "figures/figure7"]
@@ -82,85 +77,76 @@ def change_a_digit(path: Path, pattern: str = r"0\.\d+") -> tuple[str, str]:
     return before, after
 
 
-@pytest.mark.parametrize("name", ["table1.csv", "table1.md", "table1.tex", "claims.md"])
-def test_a_changed_digit_of_a_table_is_named_with_both_values(root: Path, name: str) -> None:
-    before, after = change_a_digit(root / "reports" / "half" / "tables" / name)
-    (problem,) = verify.verify(root, "half").problems
-    assert problem.startswith(f"tables/{name}: line ")
-    committed, rebuilt = problem.split(": committed ")[1].split(", rebuilt ")
-    assert after in committed
-    assert before in rebuilt
-
-
-def test_the_row_and_the_column_are_named(root: Path) -> None:
-    path = root / "reports" / "half" / "tables" / "table1.md"
-    lines = path.read_text().splitlines(keepends=True)
+def test_every_change_of_a_report_is_named(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(shutil.copytree(made, tmp_path / "project"))
+    out = root / "reports" / "half"
+    digits = {
+        f"tables/{name}": change_a_digit(out / "tables" / name)
+        for name in ("table1.csv", "table1.tex", "claims.md")
+    }
+    for name in ("figure2", "figure5", "figure6"):
+        digits[f"figures/{name}.csv"] = change_a_digit(out / f"figures/{name}.csv", r"\d+\.?\d+")
+    table1 = out / "tables" / "table1.md"
+    lines = table1.read_text().splitlines(keepends=True)
     place = next(i for i, line in enumerate(lines) if line.startswith("| res16-32"))
     lines[place] = lines[place].replace("0.8611", "0.8612", 1)
-    path.write_text("".join(lines))
-    (problem,) = verify.verify(root, "half").problems
-    where = f"tables/table1.md: line {place + 1} (res16-32_bce-dice), IoU: paper: "
-    assert problem == f"{where}committed '0.8612', rebuilt '0.8611'"
-
-
-def test_a_column_too_many_and_a_line_too_few_are_named(root: Path) -> None:
-    path = root / "reports" / "half" / "tables" / "categories.md"
-    *lines, last = path.read_text().splitlines()
-    path.write_text("\n".join([f"{lines[0]} | 5", *lines[1:]]) + "\n")
-    problems = verify.verify(root, "half").problems
-    assert problems[0].startswith("tables/categories.md: line 1")
-    assert "committed '5', rebuilt ''" in problems[0]
-    assert f"rebuilt {last!r}" in problems[-1] or "blanks differ" in problems[-1]
-
-
-@pytest.mark.parametrize("name", ["figure2.csv", "figure5.csv", "figure6.csv", "spread.csv"])
-def test_a_changed_digit_of_a_figures_numbers_is_named(root: Path, name: str) -> None:
-    change_a_digit(root / "reports" / "half" / "figures" / name, r"\d+\.?\d+")
-    first, *_, last = verify.verify(root, "half").problems
-    assert first.startswith(f"figures/{name}: line ")
-    stem = name.removesuffix(".csv")
-    assert last == f"figures/{name}: is not the file that was drawn with figures/{stem}.json"
-
-
-def test_another_picture_of_the_same_name_is_found(root: Path) -> None:
-    path = root / "reports" / "half" / "figures" / "spread.png"
-    path.write_bytes(path.read_bytes() + b" ")
-    assert verify.verify(root, "half").problems == [
-        "figures/spread.png: is not the file that was drawn with figures/spread.json",
-    ]
-
-
-@pytest.mark.parametrize(
-    "name", ["rows/tiny16-32_bce-dice_seed42.csv", "training/res16-32_bce-dice/seed42/log.csv"]
-)
-def test_a_changed_digit_of_a_row_or_a_log_is_found(root: Path, name: str) -> None:
-    change_a_digit(root / "reports" / "half" / name)
-    problems = verify.verify(root, "half").problems
-    assert problems[0] == f"{name}: was changed since its run wrote it"
-
-
-def test_what_is_missing_or_comes_from_nothing_is_named(root: Path) -> None:
-    out = root / "reports" / "half"
+    table1.write_text("".join(lines))
+    categories = out / "tables" / "categories.md"
+    first, *middle, last, _ = categories.read_text().splitlines()
+    categories.write_text("\n".join([f"{first} | 5", *middle[:4], "| more | 1 |", *middle[4:]]))
+    picture = out / "figures" / "spread.png"
+    picture.write_bytes(picture.read_bytes() + b" ")
     (out / "tables" / "claims.tex").unlink()
     (out / "rows" / "baselines.csv.json").unlink()
     (out / "figures" / "figure9.csv").write_text("made,up\n")
+
     problems = verify.verify(root, "half").problems
-    assert "tables/claims.tex: is missing" in problems
-    assert "rows/baselines.csv: no run is noted for it" in problems
-    assert "figures/figure9.csv: nothing makes it" in problems
+
+    def of(name: str) -> list[str]:
+        return [line.removeprefix(f"{name}: ") for line in problems if line.startswith(f"{name}: ")]
+
+    for name, (before, after) in digits.items():
+        line = of(name)[0]
+        assert line.startswith("line ")
+        committed, rebuilt = line.split(": committed ")[1].split(", rebuilt ")
+        assert after in committed
+        assert before in rebuilt
+    where = f"line {place + 1} (res16-32_bce-dice), IoU: paper"
+    assert of("tables/table1.md") == [f"{where}: committed '0.8612', rebuilt '0.8611'"]
+    added, *row, note = of("tables/categories.md")
+    assert added.endswith("committed '5', rebuilt ''")
+    assert len(row) == 2, "the lines below the added row are where they were"
+    assert repr(last) in note
+    for name in ("figure2", "figure5", "figure6"):
+        drawn = f"is not the file that was drawn with figures/{name}.json"
+        assert of(f"figures/{name}.csv")[1:] == [drawn]
+    assert of("figures/spread.png") == ["is not the file that was drawn with figures/spread.json"]
+    assert of("tables/claims.tex") == ["is missing"]
+    assert of("rows/baselines.csv") == ["no run is noted for it"]
+    assert of("figures/figure9.csv") == ["nothing makes it"]
+
+    monkeypatch.chdir(root)
+    run = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
+    assert run.exit_code == 1
+    assert "tables/table1.md: line" in run.output
 
 
-def test_the_command_fails_on_a_changed_digit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reproduction import notebooks
+def test_changed_rows_and_logs_are_named(made: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(made, tmp_path / "project"))
+    names = ("rows/tiny16-32_bce-dice_seed42.csv", "training/res16-32_bce-dice/seed42/log.csv")
+    for name in names:
+        change_a_digit(root / "reports" / "half" / name)
+    problems = verify.verify(root, "half").problems
+    assert problems[:2] == [f"{name}: was changed since its run wrote it" for name in names]
 
-    monkeypatch.setattr(notebooks, "project_root", lambda: root)
-    fine = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
-    assert fine.exit_code == 0, fine.output
-    assert "files of reports/half are what their rows make" in fine.output
-    change_a_digit(root / "reports" / "half" / "tables" / "table1.md")
-    wrong = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
-    assert wrong.exit_code == 1
-    assert "tables/table1.md: line" in wrong.output
+
+def test_the_command_agrees(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made)
+    run = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
+    assert run.exit_code == 0, run.output
+    assert "files of reports/half are what their rows make" in run.output
 
 
 @pytest.fixture
