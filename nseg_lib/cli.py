@@ -121,14 +121,13 @@ def train_refiner(
 
     Example: nseg train-refiner --data data/coco1000 --set training.steps=2000
     """
-    from nseg_lib.networks import recipe as recipes
     from nseg_lib.networks.weights import usable_device
     from nseg_lib.training import refiner as training
 
     if usable_device(device).index is not None:
         raise configuration.ConfigError(f"--device must be cpu or cuda, got '{device}'")
     changed = overrides(settings)
-    config = recipes.load(recipe or recipes.RECIPE, changed)
+    config = configuration.load(recipe or "lite0", changed, kind=configuration.RefinerConfig)
     folder = out or Path("runs") / "refiner" / config.name
     options: Any = {"workers": workers, "device": device, "minutes": minutes, "say": say}
     if edge_for is None:

@@ -1,28 +1,43 @@
 """Typed configuration: one object travels from a YAML file to training, checkpoint and table.
 
-The defaults are the paper's protocol (section 2.5), so a file in ``configs/`` only says what
-sets its model apart. An unknown key, a wrong type or an impossible value stops at once with a
-:class:`ConfigError` that names the key, the file and what is allowed.
+:class:`Config` describes a network of the paper, :class:`RefinerConfig` an interactive refiner.
+The defaults are the paper's protocol (section 2.5) and the refiner's recipe, so a file in
+``configs/`` only says what sets its network apart. An unknown key, a wrong type or an impossible
+value stops at once with a :class:`ConfigError` that names the key, the file and what is allowed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, overload
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Architecture = Literal["tiny", "res", "attn", "blockres"]
 InputKind = Literal["gray_sobel", "rgb"]
 Recipe = Literal["erode", "v1", "paintbrush", "dist"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Kind = TypeVar("Kind", bound="Strict")
-_FOLDER = resources.files("nseg_lib") / "configs"
 
 GROUPS = 8
 """Channels are normalised in eight groups, so every width is a multiple of eight."""
+
+BESIDE = 4.0
+"""Background strokes up to this many times the object strokes' longer side away from their middle
+are in a refiner's first look too: they are drawn round the object, and tell how far it may reach.
+A recipe can have another number (``network.beside``)."""
+
+PROMPT_KINDS = (
+    "sparse", "sparse_object", "dense", "hatch", "outline", "fill", "beside", "shift", "polygon",
+    "blocks", "overpaint", "box", *get_args(Recipe),
+)  # fmt: skip
+"""What a refiner can be trained on: kinds of stroke and of coarse mask that the simulator draws
+(:mod:`nseg_lib.strokes.people`)."""
 
 
 class ConfigError(ValueError):
@@ -33,6 +48,9 @@ class Strict(BaseModel):
     """A section of a configuration: unknown keys, wrong types and infinite numbers are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+# --- a network of the paper -----------------------------------------------------------------------
 
 
 class ModelConfig(Strict):
@@ -85,17 +103,209 @@ class TrainingConfig(Strict):
     """Above 1, only pictures of equal size share a batch."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """What the network computes in; ``bf16-mixed`` keeps weights and loss in 32 bits."""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+    seed: Seed = 42
 
 
 class Config(Strict):
     """Everything that determines a trained network, apart from the pictures."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Name
     model: ModelConfig
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+
+
+# --- an interactive refiner -----------------------------------------------------------------------
+
+Size = Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
+Width = Annotated[int, Field(ge=8, multiple_of=8)]
+Channels = Annotated[int, Field(ge=4)]
+FourLevels = tuple[Channels, Channels, Channels, Channels]
+
+
+def _can_be_drawn(mix: dict[str, float]) -> dict[str, float]:
+    unknown = [kind for kind in mix if kind not in PROMPT_KINDS]
+    if unknown:
+        raise ValueError(
+            f"unknown kind of prompt '{unknown[0]}'; one of: {', '.join(PROMPT_KINDS)}"
+        )
+    if not any(mix.values()):
+        raise ValueError("at least one kind of prompt must have a weight above 0")
+    return mix
+
+
+Mix = Annotated[dict[str, Annotated[float, Field(ge=0)]], AfterValidator(_can_be_drawn)]
+
+
+class NetworkConfig(Strict):
+    """The network and how it looks at a picture."""
+
+    widths: Annotated[FourLevels, Field(strict=False)] = (96, 64, 32, 24)
+    """Channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the working size."""
+    detail: Channels = 16
+    """Channels at the working size itself."""
+    similarity: bool = True
+    """Compare every place with what the strokes cover."""
+    distance: bool = False
+    """Show strokes as maps of how near they are, rather than as they were drawn."""
+    look: Size = 256
+    """Working size of the first look, round the strokes: pixels of the longer side."""
+    zoom: Size | None = 320
+    """Working size of the second look, round what the first one found; none: one look is all."""
+    beside: Annotated[float, Field(ge=0)] = BESIDE
+    """How far off background strokes are still in the first look, in times the object strokes'
+    longer side; 0: they do not widen it."""
+
+
+class PromptConfig(Strict):
+    """What is drawn on the training pictures."""
+
+    mix: Mix | None = None
+    """Kind of prompt → its weight; without it, the simulator's own mix."""
+    late: Mix | None = None
+    """The weights in the second half of the steps; the same without it."""
+    largest: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of samples that take a picture's largest object; the others take any."""
+    feedback: Annotated[float, Field(ge=0, le=1)] = 0.65
+    """Share of steps that correct a prediction of the network's own."""
+
+
+class FitConfig(Strict):
+    """AdamW on crops, in cycles of a warm-up and a cosine; averaged weights are what is kept."""
+
+    steps: Annotated[int, Field(ge=1)] = 9000
+    cycles: Annotated[int, Field(ge=1)] = 2
+    """Equal parts of the steps; the mean of the networks at their ends is the result."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (192, 192, 192, 256, 320)
+    """Sides of the training crops: equal parts of a cycle at each."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """The pretrained encoder's rate as a share of the others'."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Annotated[int, Field(ge=0)] = 100
+    cosine: bool = True
+    """After the warm-up, lower the learning rate to nothing along half a cosine."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    """Decay of the moving average of the weights."""
+    edge: Annotated[float, Field(ge=0)] = 0.0
+    """How much more than others a pixel near the object's edge counts."""
+    boundary: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the paper's boundary loss (:class:`nseg_lib.training.losses.SobelLoss`)."""
+    overlap: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of 1 - soft IoU, beside the cross-entropy."""
+    focal: Annotated[float, Field(ge=0)] = 0.0
+    """Exponent by which the cross-entropy of a pixel fades as it is got right; 0: it does not."""
+    augment: bool = True
+    """Mirror the crops and change their colours."""
+    scales: bool = True
+    """Cut crops nearer and farther than the looks do; else just as the looks do."""
+    pretrained: bool = True
+    """Start the encoder from ImageNet weights."""
+    seed: Seed = 42
+
+    @property
+    def cycle(self) -> int:
+        """Steps of a cycle; the last one may be shorter."""
+        return -(-self.steps // self.cycles)
+
+
+class EdgeFitConfig(FitConfig):
+    """The same for the edge network; it has no encoder that comes pretrained."""
+
+    steps: Annotated[int, Field(ge=1)] = 12000
+    cycles: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (288,)
+    """Sides of the windows."""
+    learning_rate: Annotated[float, Field(gt=0)] = 7e-4
+    boundary: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the paper's boundary loss (:class:`nseg_lib.training.losses.SobelLoss`)."""
+    encoder_rate: Literal[1] = 1
+    pretrained: Literal[False] = False
+
+
+class EdgeConfig(Strict):
+    """The second network, for masks painted with care (:mod:`nseg_lib.networks.edge`)."""
+
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, strict=False)] = (16, 32, 64, 96)
+    """Channels of each level, from half the picture's size down."""
+    start: Literal["res16-128_bce-dice", "tiny16-32_bce-dice", "res16-32_bce-dice"] | None = None
+    """A shipped network of the paper whose weights it starts from; as deep, and no narrower."""
+    objects: Annotated[int, Field(ge=1)] = 6000
+    """Objects that are painted for its training; windows are cut from them again and again."""
+    mix: Mix = {"erode": 1.0}
+    """Kind of prompt → its weight; what comes out rough, or reaches beyond, is not taken."""
+    largest: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Share of the objects that are their picture's largest."""
+    training: EdgeFitConfig = EdgeFitConfig()
+
+    @model_validator(mode="after")
+    def _starts_from_what_fits(self) -> Self:
+        if self.start is not None:
+            theirs = load(self.start).model.widths
+            deep = len(theirs) == len(self.widths)
+            if not deep or any(w > t for w, t in zip(self.widths, theirs, strict=True)):
+                raise ValueError(
+                    f"widths {list(self.widths)} do not fit 'start: {self.start}', whose are "
+                    f"{list(theirs)}; as many are needed, and none wider"
+                )
+        return self
+
+
+class RefinerConfig(Strict):
+    """Everything that determines an interactive refiner, apart from the pictures."""
+
+    name: Name
+    network: NetworkConfig = NetworkConfig()
+    prompts: PromptConfig = PromptConfig()
+    training: FitConfig = FitConfig()
+    edge: EdgeConfig | None = None
+    """A second network for painted masks, trained after the first; none: the looks are all."""
+
+
+# --- reading and checking -------------------------------------------------------------------------
+
+
+@overload
+def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Config: ...
+@overload
+def load(
+    source: str | Path, overrides: Mapping[str, Any] | None = None, *, kind: type[Kind]
+) -> Kind: ...
+def load(
+    source: str | Path, overrides: Mapping[str, Any] | None = None, *, kind: type[Any] = Config
+) -> Any:
+    """Read a configuration by its name in the package or from a YAML file.
+
+    Args:
+        source: a name from :func:`names`, such as ``tiny16-32_bce-dice``, or a path to a file.
+        overrides: dotted keys and values that replace the file's, such as
+            ``{"training.epochs": 2}``; checked like the file.
+        kind: what the file describes: :class:`Config`, :class:`RefinerConfig`, or another
+            :class:`Strict`, which then needs a path.
+
+    Raises:
+        ConfigError: no such name or file, not YAML, or values that are not allowed.
+    """
+    path = Path(source)
+    if path.suffix in {".yml", ".yaml"}:
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such configuration file")
+        text, origin = path.read_text(encoding="utf-8"), str(path)
+    elif str(source) in names(kind):
+        origin = f"{source}.yml"
+        text = (_FOLDERS[kind] / origin).read_text(encoding="utf-8")
+    else:
+        raise ConfigError(
+            f"no model named '{source}'; give a .yml file or one of: {', '.join(names(kind))}"
+        )
+    values = read_yaml(text, origin)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{origin}: expected a mapping of settings")
+    set_values(values, overrides or {}, origin)
+    return parse(values, origin, kind)
 
 
 def parse(values: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
@@ -109,42 +319,24 @@ def parse(values: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error, kind)}") from None
-
-
-def _first_problem(error: ValidationError, kind: type[Strict]) -> str:
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"]) if problem["loc"] else "the whole"
+        problem = error.errors()[0]
+    keys = [str(part) for part in problem["loc"]]
+    where = ".".join(keys) if keys else "the whole"
     if problem["type"] == "extra_forbidden":
-        model: Any = kind
-        for part in problem["loc"][:-1]:
-            kinds = get_args(model.model_fields[part].annotation) or (
-                model.model_fields[part].annotation,
-            )
-            model = next(kind for kind in kinds if hasattr(kind, "model_fields"))
-        return f"unknown key '{where}'; allowed here: {', '.join(model.model_fields)}"
-    said = problem["type"] in {"missing", "value_error"}
-    got = "" if said else f" (got {problem['input']!r})"
-    return f"'{where}': {problem['msg'].removeprefix('Value error, ')}{got}"
+        # The section that has no such key: down from the whole configuration, key by key.
+        section: Any = kind
+        for key in keys[:-1]:
+            annotation = section.model_fields[key].annotation
+            choices = (annotation, *get_args(annotation))  # "EdgeConfig | None" is an EdgeConfig
+            section = next(choice for choice in choices if hasattr(choice, "model_fields"))
+        allowed = ", ".join(section.model_fields)
+        raise ConfigError(f"{source}: unknown key '{where}'; allowed here: {allowed}")
+    # A validator of ours says itself what it got; pydantic's own messages do not.
+    got = "" if problem["type"] in {"missing", "value_error"} else f" (got {problem['input']!r})"
+    raise ConfigError(f"{source}: '{where}': {problem['msg'].removeprefix('Value error, ')}{got}")
 
 
-def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
-    """Read a configuration by catalogue name or from a YAML file.
-
-    Args:
-        source: a name from :func:`names`, such as ``tiny16-32_bce-dice``, or a path to a file.
-        overrides: dotted keys and values that replace the file's, such as
-            ``{"training.epochs": 2}``; checked like the file.
-
-    Raises:
-        ConfigError: no such name or file, not YAML, or values that are not allowed.
-    """
-    values, origin = _read(source)
-    set_values(values, overrides or {}, origin)
-    return parse(values, origin)
-
-
-def set_values(values: dict[str, Any], overrides: dict[str, Any], origin: str) -> None:
+def set_values(values: dict[str, Any], overrides: Mapping[str, Any], origin: str) -> None:
     """Replace values of a nested mapping by dotted keys; ``origin`` is named in errors.
 
     Raises:
@@ -163,27 +355,16 @@ def set_values(values: dict[str, Any], overrides: dict[str, Any], origin: str) -
         target[last] = value
 
 
-def _read(source: str | Path) -> tuple[dict[str, Any], str]:
-    path = Path(source)
-    if path.suffix in {".yml", ".yaml"}:
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such configuration file")
-        text, origin = path.read_text(encoding="utf-8"), str(path)
-    elif str(source) in names():
-        origin = f"{source}.yml"
-        text = _FOLDER.joinpath(origin).read_text(encoding="utf-8")
-    else:
-        raise ConfigError(
-            f"no model named '{source}'; give a .yml file or one of: {', '.join(names())}"
-        )
-    values = read_yaml(text, origin)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{origin}: expected a mapping of settings")
-    return values, origin
-
-
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-3`` is a number, as in YAML 1.2; by 1.1 it would be text."""
+    """YAML in which ``1e-3`` is a number, as in YAML 1.2, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"key '{key.value}' stands there twice, again in line {line}")
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -216,8 +397,16 @@ THE_EIGHT = (
 """The paper's models, in the order of its tables."""
 
 
-def names() -> tuple[str, ...]:
-    """Names of the shipped configurations: the paper's eight in table order, then the extras."""
-    files = (f.name for f in _FOLDER.iterdir())
-    shipped = {f.removesuffix(".yml") for f in files if f.endswith(".yml")}
-    return THE_EIGHT + tuple(sorted(shipped - set(THE_EIGHT)))
+_PACKAGE = resources.files("nseg_lib")
+_FOLDERS: dict[type[Strict], Any] = {
+    Config: _PACKAGE / "configs",
+    RefinerConfig: _PACKAGE / "configs" / "refiner",
+}
+
+
+def names(kind: type[Strict] = Config) -> tuple[str, ...]:
+    """Names of the shipped configurations: the paper's eight in table order, then the others."""
+    files = (file.name for file in _FOLDERS[kind].iterdir()) if kind in _FOLDERS else ()
+    shipped = {name.removesuffix(".yml") for name in files if name.endswith(".yml")}
+    eight = THE_EIGHT if kind is Config else ()
+    return eight + tuple(sorted(shipped - set(eight)))

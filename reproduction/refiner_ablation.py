@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 
+from nseg_lib.config import RefinerConfig, load
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import freeze_prompts, prompt_samples
 from nseg_lib.evaluation.methods import Method, method
 from nseg_lib.evaluation.rows import evaluate, note
 from nseg_lib.evaluation.summary import bootstrap_interval
 from nseg_lib.files import write_atomic
-from nseg_lib.networks import recipe as recipes
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
 
@@ -37,7 +37,7 @@ SHORT_EDGE: dict[str, Any] = {"objects": 400, "training": {"steps": 500, "warmup
 
 
 def _short_edge(**changes: Any) -> dict[str, Any]:
-    edge = recipes.load().edge
+    edge = load("lite0", kind=RefinerConfig).edge
     assert edge is not None
     values = edge.model_dump(mode="json")
     values["training"] |= SHORT_EDGE["training"]
@@ -107,10 +107,10 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
         names = ["the recipe", *names]  # what the others are compared with
     for name in names:
         trained = "the recipe" if name in ASKED else name
-        config = recipes.load(overrides=SHORT | VARIANTS[trained])
+        config = load("lite0", SHORT | VARIANTS[trained], kind=RefinerConfig)
         weights = training.train(config, data, runs / _folder(trained), workers=0, say=_say)
         assert weights is not None
-        asked = recipes.load(overrides=SHORT | VARIANTS[name])
+        asked = load("lite0", SHORT | VARIANTS[name], kind=RefinerConfig)
         if asked.edge is not None:
             weights = training.train_edge(
                 asked.edge, weights, data, runs / _folder(name), workers=0, say=_say

@@ -39,6 +39,7 @@ from matplotlib.patches import Rectangle
 from torch.nn import functional as F
 
 from nseg_lib import Refiner
+from nseg_lib import config as configuration
 from nseg_lib.course import exercises, look, probes
 from nseg_lib.course import standins as course
 from nseg_lib.data import frozen as prompts
@@ -54,7 +55,6 @@ from nseg_lib.evaluation.summary import IOU_MARGIN, bootstrap_interval, read_fol
 from nseg_lib.networks import crops, edge
 from nseg_lib.networks import looks as inference
 from nseg_lib.networks import promptnet as network
-from nseg_lib.networks import recipe as recipes
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.prompt import Prompt
 from nseg_lib.provenance import project_root
@@ -208,7 +208,7 @@ plt.show()
 # hand, each under every kind:
 
 # %%
-recipe = recipes.load()
+recipe = configuration.load("lite0", kind=configuration.RefinerConfig)
 rng = np.random.default_rng(7)
 any_object = TrainingObjects(load_split(DATA, "train"), recipe.prompts)
 masks = [any_object.draw(rng, late=False)[1] for _ in range(12)]
@@ -555,7 +555,7 @@ plt.show()
 
 # %% [markdown]
 # The real thing is one command, `nseg train-refiner --data data/coco1000`: the recipe is
-# `nseg_lib/interactive/lite0.yml`, the log is `reports/refiner/training.csv`. Each loss in it is of
+# `nseg_lib/configs/refiner/lite0.yml`, the log is `reports/refiner/training.csv`. Each loss in it is of
 # crops that were never seen before and mostly never come again, so it is no loss by heart. It runs
 # in cycles, in each of which the crops grow and the learning rate falls; the mean of the
 # weights at their ends is what it keeps. Then the edge network learns, on paint and on what the looks

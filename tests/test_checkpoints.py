@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from nseg_lib import config
+from nseg_lib import config as configuration
 from nseg_lib import networks as models
-from nseg_lib.networks import recipe as recipes
 from nseg_lib.networks.promptnet import build
 from nseg_lib.networks.weights import save_weights, write_checksums
 from nseg_lib.provenance import PROJECT
@@ -33,7 +33,7 @@ def test_weights_come_back_as_they_were_and_the_refiner_s_in_half(tmp_path: Path
     save_weights(paper, TINY, path)
     stored = load_file(path)
     assert all((stored[key] == value).all() for key, value in paper.state_dict().items())
-    recipe = recipes.load()
+    recipe = configuration.load("lite0", kind=configuration.RefinerConfig)
     save_weights(build(recipe), recipe, path)
     assert {str(value.dtype) for value in load_file(path).values()} >= {"torch.float16"}
     assert "torch.float32" not in {str(value.dtype) for value in load_file(path).values()}

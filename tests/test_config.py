@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from nseg_lib import config
-from nseg_lib.config import ConfigError
+from nseg_lib.config import ConfigError, RefinerConfig
+from nseg_lib.strokes.people import PROMPTS
+from nseg_lib.strokes.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", config.names())
@@ -116,6 +118,8 @@ def test_a_mistake_is_one_line_with_key_file_and_what_is_allowed(
         ("name: [\n", "not valid YAML"),
         ("name: x\nmodel: {architecture: tiny, widths: [8]}\n'': 3\n", "unknown key ''; allowed"),
         ("", "expected a mapping"),
+        ("name: x\nname: y\n", "key 'name' stands there twice, again in line 2"),
+        ("name: x\nmodel: {architecture: tiny, widths: [8], widths: [16]}\n", "'widths' stands"),
     ],
 )
 def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, says: str) -> None:
@@ -145,3 +149,20 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_configuration_survives_being_written_and_read() -> None:
     loaded = config.load("attn32-256_bce-dice-bound", {"training.seed": 3, "data.scale": 0.5})
     assert config.parse(loaded.model_dump(), "a checkpoint") == loaded
+
+
+def test_the_refiner_s_recipe_goes_through_the_same_door(tmp_path: Path) -> None:
+    loaded = config.load("lite0", {"training.steps": 5}, kind=RefinerConfig)
+    assert loaded.training.steps == 5
+    assert config.names(RefinerConfig) == ("lite0",)
+    path = tmp_path / "mine.yml"
+    path.write_text("name: mine\ntraining: {step: 5}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yml: unknown key 'training\.step'; allowed here"):
+        config.load(path, kind=RefinerConfig)
+    with pytest.raises(ConfigError, match=r"no model named 'tiny16-32_bce-dice'.* one of: lite0"):
+        config.load("tiny16-32_bce-dice", kind=RefinerConfig)
+
+
+def test_a_recipe_may_ask_for_every_kind_of_prompt_that_can_be_drawn() -> None:
+    assert set(config.PROMPT_KINDS) == set(PROMPTS)
+    assert config.get_args(config.Recipe) == tuple(RECIPES)

@@ -11,14 +11,13 @@ from safetensors.torch import load_file
 from test_cli import nseg
 from torch.nn import functional as F
 
-from nseg_lib.config import ConfigError
+from nseg_lib import config as configuration
+from nseg_lib.config import ConfigError, EdgeConfig, EdgeFitConfig
 from nseg_lib.data import coco
 from nseg_lib.networks import UNet, edge
-from nseg_lib.networks import recipe as recipes
 from nseg_lib.networks.edge import EdgeNet, edge_input, finish, is_careful, surroundings
 from nseg_lib.networks.looks import TwoLooks, two_looks
 from nseg_lib.networks.promptnet import PromptNet, build
-from nseg_lib.networks.recipe import EdgeConfig, EdgeFitConfig
 from nseg_lib.networks.weights import save_weights
 from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
@@ -44,6 +43,11 @@ SMALL = {
     "edge.training.size": [64],
     "edge.training.batch_size": 2,
 }
+
+
+def lite0(overrides=None):
+    """The shipped refiner's recipe, with other settings."""
+    return configuration.load("lite0", overrides, kind=configuration.RefinerConfig)
 
 
 def disc(radius, row=150, column=200, shape=(300, 400)):
@@ -190,7 +194,7 @@ class Finds(torch.nn.Module):
 def test_only_a_careful_mask_alone_is_finished():
     found, line = disc(80), np.zeros((300, 400), bool)
     line[145:150, 125:275] = True
-    predictor = TwoLooks(Finds(), recipes.NetworkConfig(zoom=None))
+    predictor = TwoLooks(Finds(), configuration.NetworkConfig(zoom=None))
     for prompt, finished in (
         (Prompt(found), True),
         (Prompt(found, np.zeros_like(found), np.zeros_like(found)), True),
@@ -230,13 +234,13 @@ def test_a_narrow_picture_is_finished_too(shape):
     stroke[2:4, 100:104] = False
     image = np.zeros((*shape, 3), np.uint8)
     logits = np.where(stroke, 1, -1).astype(np.float32)
-    edges = recipes.load().edge
+    edges = lite0().edge
     assert edges is not None
     assert finish(EdgeNet(edges.widths).eval(), image, stroke, logits).shape == shape
 
 
 def test_without_an_edge_network_the_looks_are_all(tmp_path):
-    config = recipes.load(overrides=SMALL | {"edge": None})
+    config = lite0(SMALL | {"edge": None})
     refiner = Refiner(build(config), config)
     image, prompt = photo(disc(80)), Prompt(disc(80))
     looks = two_looks(refiner.network, config.network, image, prompt)
@@ -338,7 +342,7 @@ def sure_looks(monkeypatch):
 
 
 def train(folder, out, workers=0, **settings):
-    config = recipes.load(overrides=SMALL | settings)
+    config = lite0(SMALL | settings)
     return training.train(config, folder, out, workers=workers)
 
 
@@ -349,13 +353,13 @@ def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
     looks, whole = load_file(tmp_path / "weights.safetensors"), load_file(weights)
     assert all(torch.equal(value, whole[key]) for key, value in looks.items())
     assert {key.split(".")[0] for key in whole.keys() - looks.keys()} == {"edge"}
-    torch.manual_seed(recipes.load().edge.training.seed)
+    torch.manual_seed(lite0().edge.training.seed)
     fresh = EdgeNet(WIDTHS).state_dict()
     changed = sum(not torch.equal(whole[f"edge.{key}"], fresh[key].half()) for key in fresh)
     assert changed > len(fresh) / 3, "steps of a warm-up, in half precision"
     refiner = Refiner.load(weights)
     assert isinstance(refiner.network.edge, EdgeNet)
-    assert refiner.config == recipes.load(overrides=SMALL)
+    assert refiner.config == lite0(SMALL)
     record = json.loads((tmp_path / "edge" / "weights.safetensors.json").read_text())
     assert record["config"]["edge"]["widths"] == list(WIDTHS)
     assert record["looks"] == json.loads((tmp_path / "weights.safetensors.json").read_text())
@@ -366,7 +370,7 @@ def test_a_cut_training_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monke
     monkeypatch.setattr(training, "LOG_EVERY", 1)
     whole = train(tiny_data, tmp_path / "whole").read_bytes()
     looks = tmp_path / "whole" / "weights.safetensors"
-    recipe = recipes.load(overrides=SMALL).edge
+    recipe = lite0(SMALL).edge
     step = training._State.step
     monkeypatch.setattr(training._State, "step", lambda s, n, v: step(s, n, v) if n < 2 else 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -404,8 +408,8 @@ def test_it_can_start_from_a_shipped_network(tiny_data, tmp_path):
 
 @pytest.mark.usefixtures("sure_looks")
 def test_time_that_is_up_stops_it_resumably(tiny_data, tmp_path):
-    config = recipes.load(overrides=SMALL)
-    looks = training.train(recipes.load(overrides=SMALL | {"edge": None}), tiny_data, tmp_path)
+    config = lite0(SMALL)
+    looks = training.train(lite0(SMALL | {"edge": None}), tiny_data, tmp_path)
     assert training.train(config, tiny_data, tmp_path, workers=0, minutes=-1) is None
     assert not (tmp_path / "edge" / "weights.safetensors").exists()
     assert looks.exists()
@@ -414,7 +418,7 @@ def test_time_that_is_up_stops_it_resumably(tiny_data, tmp_path):
 
 @pytest.mark.usefixtures("sure_looks")
 def test_the_command_trains_one_for_looks_that_are_there(tiny_data, tmp_path):
-    config = recipes.load(overrides=SMALL | {"edge": None})
+    config = lite0(SMALL | {"edge": None})
     looks = tmp_path / "looks.safetensors"
     save_weights(build(config), config, looks)
     sets = [f"--set={k}={json.dumps(v)}" for k, v in SMALL.items() if k.startswith("edge")]
@@ -432,9 +436,9 @@ def test_the_command_trains_one_for_looks_that_are_there(tiny_data, tmp_path):
 def test_a_folder_belongs_to_the_looks_that_it_was_trained_for(tiny_data, tmp_path):
     train(tiny_data, tmp_path / "one")
     other = tmp_path / "other.safetensors"
-    config = recipes.load(overrides=SMALL | {"edge": None})
+    config = lite0(SMALL | {"edge": None})
     save_weights(build(config), config, other)
-    recipe = recipes.load(overrides=SMALL).edge
+    recipe = lite0(SMALL).edge
     with pytest.raises(ConfigError, match="another recipe or other data"):
         training.train_edge(recipe, other, tiny_data, tmp_path / "one" / "edge", workers=0)
 
@@ -442,7 +446,7 @@ def test_a_folder_belongs_to_the_looks_that_it_was_trained_for(tiny_data, tmp_pa
 def test_only_an_interactive_refiner_gets_one(tiny_data, tmp_path):
     paper = Refiner.from_pretrained("tiny16-32_bce-dice")
     save_weights(paper.network, paper.config, tmp_path / "paper.safetensors")
-    recipe = recipes.load(overrides=SMALL).edge
+    recipe = lite0(SMALL).edge
     with pytest.raises(ConfigError, match="not an interactive refiner's weights"):
         training.train_edge(recipe, tmp_path / "paper.safetensors", tiny_data, tmp_path / "x")
     assert not (tmp_path / "x").exists()
@@ -450,7 +454,7 @@ def test_only_an_interactive_refiner_gets_one(tiny_data, tmp_path):
 
 def test_a_start_that_is_not_as_deep_is_refused():
     with pytest.raises(ConfigError, match="edge"):
-        recipes.load(overrides={"edge.start": "tiny16-32_bce-dice"})
+        lite0({"edge.start": "tiny16-32_bce-dice"})
 
 
 def test_the_shipped_refiner_has_one():

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError
 from nseg_lib.data import coco
 from nseg_lib.networks import crops
-from nseg_lib.networks import recipe as recipes
 from nseg_lib.networks.crops import Crop
 from nseg_lib.networks.promptnet import (
     PromptNet,
@@ -35,6 +35,11 @@ TINY = {
     "training.pretrained": False,
     "edge": None,
 }
+
+
+def lite0(overrides=None):
+    """The shipped refiner's recipe, with other settings."""
+    return configuration.load("lite0", overrides, kind=configuration.RefinerConfig)
 
 
 def square(height=120, width=160, top=40, left=50, side=30):
@@ -140,7 +145,7 @@ def test_the_loss_ignores_what_does_not_count_and_weighs_the_edge():
     right = (target * 2 - 1) * 20
     wrong = right.clone()
     wrong[..., 12:] = 20
-    fit = recipes.FitConfig(edge=2.0)
+    fit = configuration.FitConfig(edge=2.0)
     assert training.loss(wrong, target, counts, fit) == training.loss(right, target, counts, fit)
     near, far = right.clone(), right.clone()
     near[..., 8], far[..., 11] = 20, 20
@@ -153,7 +158,7 @@ def test_the_loss_s_parts():
     counts = torch.ones_like(target)
 
     def loss(**settings):
-        return training.loss(logits, target, counts, recipes.FitConfig(**settings))
+        return training.loss(logits, target, counts, configuration.FitConfig(**settings))
 
     entropy = F.binary_cross_entropy_with_logits(logits, target)
     assert torch.allclose(loss(overlap=0), entropy)
@@ -180,7 +185,7 @@ def test_crops_are_mirrored_and_recoloured_unless_the_recipe_says_no(tiny_data):
     split = coco.load_split(tiny_data, "train")
     keys = [(step, 0, 64) for step in range(8)]
     plain, changed = (
-        TrainingCrops(split, recipes.PromptConfig(), recipes.FitConfig(augment=augment))
+        TrainingCrops(split, configuration.PromptConfig(), configuration.FitConfig(augment=augment))
         for augment in (False, True)
     )
     mirrored = 0
@@ -194,7 +199,7 @@ def test_crops_are_mirrored_and_recoloured_unless_the_recipe_says_no(tiny_data):
 
 def run(data, out, **settings):
     values = {"training.steps": 3, "training.size": [64], "training.batch_size": 2, **TINY}
-    config = recipes.load(overrides=values | settings)
+    config = lite0(values | settings)
     return training.train(config, data, out, workers=0)
 
 
@@ -225,7 +230,7 @@ def test_a_cut_run_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatc
 def test_the_result_is_the_mean_of_the_networks_at_the_cycles_ends(tiny_data, tmp_path):
     weights = load_file(run(tiny_data, tmp_path / "run"))
     ends = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["ends"]
-    assert len(ends) == recipes.load().training.cycles
+    assert len(ends) == lite0().training.cycles
     differ = 0
     for key, kept in weights.items():
         if kept.is_floating_point():
@@ -236,14 +241,14 @@ def test_the_result_is_the_mean_of_the_networks_at_the_cycles_ends(tiny_data, tm
 
 
 def test_crops_grow_within_each_cycle():
-    fit = recipes.FitConfig(steps=8, cycles=2, size=(64, 96), batch_size=1)
+    fit = configuration.FitConfig(steps=8, cycles=2, size=(64, 96), batch_size=1)
     assert [size for ((_, _, size),) in training.Steps(fit, 0)] == [64, 64, 96, 96] * 2
     assert [step for ((step, _, _),) in training.Steps(fit, 6)] == [6, 7]
 
 
 @pytest.mark.parametrize(("cosine", "rates"), [(True, [0.5, 1, 1, 0.5]), (False, [0.5, 1, 1, 1])])
 def test_the_learning_rate_rises_and_falls_in_each_cycle(cosine, rates, tmp_path):
-    fit = recipes.FitConfig(steps=8, cycles=2, warmup=2, learning_rate=0.1, cosine=cosine)
+    fit = configuration.FitConfig(steps=8, cycles=2, warmup=2, learning_rate=0.1, cosine=cosine)
     network = torch.nn.Linear(1, 1)
     state = training._State(network, fit, tmp_path, [])
     seen = []
@@ -285,11 +290,11 @@ def test_whole_cycles_may_be_added(tiny_data, tmp_path):
 
 
 def test_no_cycle_is_added_where_late_prompts_would_begin_later(tiny_data, tmp_path):
-    shorter = recipes.load(overrides=TINY | {"training.steps": 3, "training.cycles": 2})
+    shorter = lite0(TINY | {"training.steps": 3, "training.cycles": 2})
     training._claim(shorter, tiny_data, tmp_path)
     training._claim(shorter, tiny_data, tmp_path)
     with pytest.raises(ConfigError, match="another recipe or other data"):
-        training._claim(recipes.load(overrides=TINY | LONGER), tiny_data, tmp_path)
+        training._claim(lite0(TINY | LONGER), tiny_data, tmp_path)
 
 
 LOG = "step,size,loss,train_iou,seconds\n200,64,0.5,0.6,11\n400,64,0.4,0.7,22\n"
@@ -318,7 +323,7 @@ def test_a_split_without_an_object_to_train_on_is_named(tiny_data):
     empty = replace(split, annotations=small)
     said = f"{tiny_data}: no object of 400 px or more in the split 'train'"
     with pytest.raises(coco.DataError, match=said):
-        TrainingCrops(empty, recipes.PromptConfig(), recipes.FitConfig())
+        TrainingCrops(empty, configuration.PromptConfig(), configuration.FitConfig())
 
 
 def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
@@ -345,13 +350,13 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
 )
 def test_a_wrong_recipe_says_what_is_wrong(values, said):
     with pytest.raises(ConfigError, match=said):
-        recipes.load(overrides=values)
+        lite0(values)
 
 
 @pytest.fixture
 def refiner(tmp_path):
     torch.manual_seed(0)
-    config = recipes.load(overrides=TINY)
+    config = lite0(TINY)
     save_weights(build(config), config, tmp_path / "weights.safetensors")
     return Refiner.load(tmp_path / "weights.safetensors")
 

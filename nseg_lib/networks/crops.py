@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
+from nseg_lib.config import BESIDE
 
 Floats = NDArray[np.float32]
 
@@ -21,11 +22,6 @@ LOOK_LEAST = 0.3
 CORRECTION_MARGIN = 0.3
 """Where there is a mask to correct, the first look is the strokes and the mask with this margin, as
 a share of their longer side."""
-
-BESIDE = 4.0
-"""Background strokes up to this many times the object strokes' longer side away from their middle
-are in the first look too: they are drawn round the object, and tell how far it may reach.
-A recipe can have another number (``network.beside``)."""
 
 ZOOM_MARGIN = 0.2
 """Margin of the second look round the object found, as a share of its longer side."""

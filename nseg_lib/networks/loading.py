@@ -14,11 +14,10 @@ from torch import nn
 
 from nseg_lib import config as configuration
 from nseg_lib import networks
-from nseg_lib.config import Config
+from nseg_lib.config import Config, RefinerConfig
 from nseg_lib.networks import promptnet
 from nseg_lib.networks.looks import TwoLooks, WholePicture
 from nseg_lib.networks.promptnet import PromptNet
-from nseg_lib.networks.recipe import RefinerConfig
 from nseg_lib.networks.unet import UNet
 from nseg_lib.networks.weights import PRETRAINED
 

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 from nseg_lib.arrays import Image, Logits, Mask
-from nseg_lib.config import Config
+from nseg_lib.config import Config, NetworkConfig
 from nseg_lib.networks import crops, edge
 from nseg_lib.networks.crops import Crop
 from nseg_lib.networks.inputs import network_input
 from nseg_lib.networks.promptnet import STRIDE, PromptNet
-from nseg_lib.networks.recipe import NetworkConfig
 from nseg_lib.networks.unet import UNet
 from nseg_lib.prompt import Prompt
 

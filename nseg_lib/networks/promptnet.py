@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nseg_lib.config import RefinerConfig
 from nseg_lib.networks.edge import EdgeNet
-from nseg_lib.networks.recipe import RefinerConfig
 
 PROMPTS = 3
 """Channels beside the colours: object strokes, background strokes, the last mask; each 0 or 1."""

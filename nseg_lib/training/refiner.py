@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.config import ConfigError, parse
+from nseg_lib.config import ConfigError, EdgeConfig, FitConfig, RefinerConfig, parse
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import fingerprint
 from nseg_lib.files import sha256, write_atomic
@@ -39,7 +39,6 @@ from nseg_lib.networks.crops import Floats
 from nseg_lib.networks.edge import EdgeNet
 from nseg_lib.networks.looks import two_looks
 from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
-from nseg_lib.networks.recipe import EdgeConfig, FitConfig, RefinerConfig
 from nseg_lib.networks.weights import save_weights, shipped
 from nseg_lib.prompt import Prompt
 from nseg_lib.provenance import describe_device, write_sidecar

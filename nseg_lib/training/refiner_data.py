@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.config import ConfigError
+from nseg_lib.config import ConfigError, EdgeConfig, FitConfig, PromptConfig
 from nseg_lib.data import coco
 from nseg_lib.networks import crops, edge
 from nseg_lib.networks.crops import Crop
-from nseg_lib.networks.recipe import EdgeConfig, FitConfig, PromptConfig
 from nseg_lib.strokes.drawing import Drawn
 from nseg_lib.strokes.people import MIX, draw_prompt
 
