@@ -61,6 +61,7 @@ from nseg_lib.provenance import project_root
 from nseg_lib.strokes.drawing import Drawn
 from nseg_lib.strokes.people import PROMPTS, draw_prompt
 from nseg_lib.training import refiner as training
+from nseg_lib.training.losses import refiner_loss
 from nseg_lib.training.refiner_data import TrainingCrops, TrainingObjects
 from nseg_lib.training.runs import find_runs
 from reproduction import paper
@@ -530,7 +531,7 @@ optimizer = torch.optim.AdamW(pupil.parameters(), lr=2e-3)
 steps = []
 for _ in range(20):
     logits = pupil(x)
-    value = training.loss(logits, y, counts, recipe.training)
+    value = refiner_loss(logits, y, counts, recipe.training)
     optimizer.zero_grad()
     value.backward()
     optimizer.step()

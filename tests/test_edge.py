@@ -23,7 +23,8 @@ from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
 from nseg_lib.training import refiner_data as data
-from nseg_lib.training.losses import SobelLoss
+from nseg_lib.training import refiner_loop
+from nseg_lib.training.losses import SobelLoss, refiner_loss
 from nseg_lib.training.refiner_data import EdgeWindows
 
 WIDTHS = (8, 16)
@@ -252,13 +253,13 @@ def test_the_paper_s_boundary_loss_can_be_added():
     logits = torch.randn(2, 1, 16, 16)
     target, counts = (torch.rand(2, 1, 16, 16) > 0.5).float(), torch.ones(2, 1, 16, 16)
     fit, plain = EdgeFitConfig(boundary=2.0), EdgeFitConfig(boundary=0.0)
-    without = training.loss(logits, target, counts, plain)
-    added = training.loss(logits, target, counts, fit)
+    without = refiner_loss(logits, target, counts, plain)
+    added = refiner_loss(logits, target, counts, fit)
     assert torch.allclose(added, without + 2 * SobelLoss()(logits, target))
     counts[..., 8:] = 0
-    some = training.loss(logits, target, counts, fit)
+    some = refiner_loss(logits, target, counts, fit)
     logits[..., 11:] = 9
-    assert training.loss(logits, target, counts, fit) == some
+    assert refiner_loss(logits, target, counts, fit) == some
 
 
 def windows(folder, mix=None, looks=None, **settings):
@@ -367,15 +368,16 @@ def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
 
 @pytest.mark.usefixtures("sure_looks")
 def test_a_cut_training_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    monkeypatch.setattr(refiner_loop, "LOG_EVERY", 1)
     whole = train(tiny_data, tmp_path / "whole").read_bytes()
     looks = tmp_path / "whole" / "weights.safetensors"
     recipe = lite0(SMALL).edge
-    step = training._State.step
-    monkeypatch.setattr(training._State, "step", lambda s, n, v: step(s, n, v) if n < 2 else 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        training.train_edge(recipe, looks, tiny_data, tmp_path / "cut", workers=0)
-    monkeypatch.setattr(training._State, "step", step)
+    with monkeypatch.context() as patch:
+        step = refiner_loop.Learner.step
+        cut = lambda learner, n, loss: step(learner, n, loss) if n < 2 else 1 / 0  # noqa: E731
+        patch.setattr(refiner_loop.Learner, "step", cut)
+        with pytest.raises(ZeroDivisionError):
+            training.train_edge(recipe, looks, tiny_data, tmp_path / "cut", workers=0)
     assert not (tmp_path / "cut" / "weights.safetensors").exists()
     weights = training.train_edge(recipe, looks, tiny_data, tmp_path / "cut", workers=0)
     assert weights is not None
@@ -439,7 +441,7 @@ def test_a_folder_belongs_to_the_looks_that_it_was_trained_for(tiny_data, tmp_pa
     config = lite0(SMALL | {"edge": None})
     save_weights(build(config), config, other)
     recipe = lite0(SMALL).edge
-    with pytest.raises(ConfigError, match="another recipe or other data"):
+    with pytest.raises(ConfigError, match="another configuration or other data"):
         training.train_edge(recipe, other, tiny_data, tmp_path / "one" / "edge", workers=0)
 
 

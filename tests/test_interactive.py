@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +29,10 @@ from nseg_lib.networks.weights import save_weights
 from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
-from nseg_lib.training.refiner_data import TrainingCrops
+from nseg_lib.training import refiner_loop
+from nseg_lib.training.losses import refiner_loss
+from nseg_lib.training.refiner_data import PictureCache, TrainingCrops
+from nseg_lib.training.runs import Log
 
 TINY = {
     "network.look": 64,
@@ -146,10 +151,10 @@ def test_the_loss_ignores_what_does_not_count_and_weighs_the_edge():
     wrong = right.clone()
     wrong[..., 12:] = 20
     fit = configuration.FitConfig(edge=2.0)
-    assert training.loss(wrong, target, counts, fit) == training.loss(right, target, counts, fit)
+    assert refiner_loss(wrong, target, counts, fit) == refiner_loss(right, target, counts, fit)
     near, far = right.clone(), right.clone()
     near[..., 8], far[..., 11] = 20, 20
-    assert training.loss(near, target, counts, fit) > training.loss(far, target, counts, fit)
+    assert refiner_loss(near, target, counts, fit) > refiner_loss(far, target, counts, fit)
 
 
 def test_the_loss_s_parts():
@@ -158,7 +163,7 @@ def test_the_loss_s_parts():
     counts = torch.ones_like(target)
 
     def loss(**settings):
-        return training.loss(logits, target, counts, configuration.FitConfig(**settings))
+        return refiner_loss(logits, target, counts, configuration.FitConfig(**settings))
 
     entropy = F.binary_cross_entropy_with_logits(logits, target)
     assert torch.allclose(loss(overlap=0), entropy)
@@ -197,30 +202,30 @@ def test_crops_are_mirrored_and_recoloured_unless_the_recipe_says_no(tiny_data):
     assert mirrored > 0
 
 
+SHORT = {"training.steps": 3, "training.size": [64], "training.batch_size": 2}
+
+
 def run(data, out, **settings):
-    values = {"training.steps": 3, "training.size": [64], "training.batch_size": 2, **TINY}
-    config = lite0(values | settings)
+    config = lite0(SHORT | TINY | settings)
     return training.train(config, data, out, workers=0)
 
 
 def test_a_cut_run_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    monkeypatch.setattr(refiner_loop, "LOG_EVERY", 1)
     whole = run(tiny_data, tmp_path / "whole").read_bytes()
 
-    class Cut(Exception):
-        pass
+    step = refiner_loop.Learner.step
 
-    save = training._State.save
+    def cut(learner, number, loss):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(learner, number, loss)
 
-    def save_and_cut(state, step):
-        save(state, step)
-        if step == 2:
-            raise Cut
-
-    monkeypatch.setattr(training._State, "save", save_and_cut)
-    with pytest.raises(Cut):
-        run(tiny_data, tmp_path / "cut")
-    monkeypatch.setattr(training._State, "save", save)
+    with monkeypatch.context() as patch:
+        patch.setattr(refiner_loop.Learner, "step", cut)
+        with pytest.raises(SystemExit) as stopped:
+            run(tiny_data, tmp_path / "cut")
+    assert stopped.value.code == 143
     assert not (tmp_path / "cut" / "weights.safetensors").exists()
     assert run(tiny_data, tmp_path / "cut").read_bytes() == whole
     rows = (tmp_path / "cut" / "log.csv").read_text().splitlines()
@@ -242,25 +247,25 @@ def test_the_result_is_the_mean_of_the_networks_at_the_cycles_ends(tiny_data, tm
 
 def test_crops_grow_within_each_cycle():
     fit = configuration.FitConfig(steps=8, cycles=2, size=(64, 96), batch_size=1)
-    assert [size for ((_, _, size),) in training.Steps(fit, 0)] == [64, 64, 96, 96] * 2
-    assert [step for ((step, _, _),) in training.Steps(fit, 6)] == [6, 7]
+    assert [size for ((_, _, size),) in refiner_loop.Steps(fit, 0)] == [64, 64, 96, 96] * 2
+    assert [step for ((step, _, _),) in refiner_loop.Steps(fit, 6)] == [6, 7]
 
 
 @pytest.mark.parametrize(("cosine", "rates"), [(True, [0.5, 1, 1, 0.5]), (False, [0.5, 1, 1, 1])])
-def test_the_learning_rate_rises_and_falls_in_each_cycle(cosine, rates, tmp_path):
+def test_the_learning_rate_rises_and_falls_in_each_cycle(cosine, rates):
     fit = configuration.FitConfig(steps=8, cycles=2, warmup=2, learning_rate=0.1, cosine=cosine)
     network = torch.nn.Linear(1, 1)
-    state = training._State(network, fit, tmp_path, [])
+    learner = refiner_loop.Learner(network, fit)
     seen = []
     for step in range(8):
-        state.step(step, network(torch.ones(1, 1)).sum())
-        seen.append(state.optimizer.param_groups[-1]["lr"] / 0.1)
+        learner.step(step, network(torch.ones(1, 1)).sum())
+        seen.append(learner.optimizer.param_groups[-1]["lr"] / 0.1)
     assert seen == pytest.approx(rates * 2)
 
 
 def test_a_folder_belongs_to_one_recipe(tiny_data, tmp_path):
     run(tiny_data, tmp_path)
-    with pytest.raises(ConfigError, match="another recipe or other data"):
+    with pytest.raises(ConfigError, match="another configuration or other data"):
         run(tiny_data, tmp_path, **{"training.learning_rate": 0.1})
 
 
@@ -272,7 +277,7 @@ def test_how_the_network_is_asked_and_settings_that_came_later_bind_no_folder(ti
     again = load_file(run(tiny_data, tmp_path, **{"network.look": 96}))
     assert all(torch.equal(value, again[key]) for key, value in weights.items())
     assert Refiner.load(tmp_path / "weights.safetensors").config.network.look == 96
-    with pytest.raises(ConfigError, match="another recipe or other data"):
+    with pytest.raises(ConfigError, match="another configuration or other data"):
         run(tiny_data, tmp_path, **{"training.steps": 30})  # its cycles would be longer
 
 
@@ -285,16 +290,14 @@ def test_whole_cycles_may_be_added(tiny_data, tmp_path):
     run(tiny_data, tmp_path / "added", **same, **{"training.cycles": 2})
     added = run(tiny_data, tmp_path / "added", **same, **LONGER)
     assert added.read_bytes() == run(tiny_data, tmp_path / "whole", **same, **LONGER).read_bytes()
-    with pytest.raises(ConfigError, match="another recipe or other data"):
+    with pytest.raises(ConfigError, match="another configuration or other data"):
         run(tiny_data, tmp_path / "added", **same, **LONGER | {"training.cycles": 1})
 
 
 def test_no_cycle_is_added_where_late_prompts_would_begin_later(tiny_data, tmp_path):
-    shorter = lite0(TINY | {"training.steps": 3, "training.cycles": 2})
-    training._claim(shorter, tiny_data, tmp_path)
-    training._claim(shorter, tiny_data, tmp_path)
-    with pytest.raises(ConfigError, match="another recipe or other data"):
-        training._claim(lite0(TINY | LONGER), tiny_data, tmp_path)
+    run(tiny_data, tmp_path, **{"training.cycles": 2})
+    with pytest.raises(ConfigError, match="another configuration or other data"):
+        run(tiny_data, tmp_path, **LONGER)
 
 
 LOG = "step,size,loss,train_iou,seconds\n200,64,0.5,0.6,11\n400,64,0.4,0.7,22\n"
@@ -303,18 +306,34 @@ LOG = "step,size,loss,train_iou,seconds\n200,64,0.5,0.6,11\n400,64,0.4,0.7,22\n"
 @pytest.mark.parametrize("torn", ["", "4", "40,64,0.3", "600,64,0.3,0.7,3"])
 def test_a_log_whose_last_line_was_cut_is_gone_on_with(torn, tmp_path):
     (tmp_path / "log.csv").write_text(LOG + torn)
-    meter = training._Meter(tmp_path / "log.csv", 400, print)
+    kept = Log(tmp_path / "log.csv", refiner_loop.COLUMNS).start(before=401, say=print)
     assert (tmp_path / "log.csv").read_text() == LOG
-    assert meter.seconds() >= 22
+    assert [row["seconds"] for row in kept] == ["11", "22"]
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 
 
-def test_no_row_is_lost_where_the_log_s_rewriting_is_cut(tmp_path, monkeypatch):
-    (tmp_path / "log.csv").write_text(LOG)
-    monkeypatch.setattr(training.csv.DictWriter, "writerows", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        training._Meter(tmp_path / "log.csv", 400, print)
-    assert (tmp_path / "log.csv").read_text() == LOG
+def test_a_broken_state_is_named_and_the_training_begins_anew(tiny_data, tmp_path):
+    whole = run(tiny_data, tmp_path).read_bytes()
+    (tmp_path / "last.ckpt").write_bytes(b"PK broken")
+    said = []
+    config = lite0(SHORT | TINY)
+    again = training.train(config, tiny_data, tmp_path, workers=0, say=said.append)
+    assert f"{tmp_path}/last.ckpt: broken, so it is not gone on from" in said
+    assert again.read_bytes() == whole
+
+
+def test_pictures_are_kept_by_their_bytes():
+    read = []
+
+    def picture(image_id):
+        read.append(image_id)
+        return np.zeros((10, image_id, 3), np.uint8)
+
+    cache = PictureCache(picture, limit=1000)
+    for image_id in (10, 20, 10, 5, 10, 20, 100):
+        assert cache(image_id).shape[1] == image_id
+        assert cache.held == sum(image.nbytes for image in cache.pictures.values()) <= 1000
+    assert read == [10, 20, 5, 20, 100], "20 had to go for 5, and 100 is too large to be kept"
 
 
 def test_a_split_without_an_object_to_train_on_is_named(tiny_data):

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -74,13 +76,13 @@ def test_the_number_of_workers_changes_nothing(
 def test_a_killed_run_ends_in_the_same_weights(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
-    """SIGKILL in the middle of an epoch, twice, then run to the end."""
+    """SIGKILL in the first epoch and SIGTERM in the second, then run to the end."""
     script = (
-        "import sys, time, torch, cv2\n"
+        "import sys, time, torch\n"
         "from pathlib import Path\n"
         "from nseg_lib import config\n"
         "from nseg_lib.training import unet as training\n"
-        "torch.set_num_threads(1); cv2.setNumThreads(1)\n"
+        "torch.set_num_threads(1)\n"
         "at, data, out = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])\n"
         "step = training.RefinementModule.training_step\n"
         "def slow(self, batch, batch_idx):\n"
@@ -93,15 +95,15 @@ def test_a_killed_run_ends_in_the_same_weights(
         " accelerator='cpu')\n"
     )
     out = tmp_path / "r"
-    for at in (3, 11):
+    for at, signal_, status in ((3, signal.SIGKILL, -9), (11, signal.SIGTERM, 143)):
         process = subprocess.Popen([sys.executable, "-c", script, str(at), tiny_data, out])
         sign, deadline = Path(f"{out}.{at}"), time.monotonic() + 120
         while not sign.exists():
             assert process.poll() is None, "the run ended by itself"
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        os.kill(process.pid, signal_)
+        assert process.wait() == status
         assert not (out / "weights.safetensors").exists()
     assert len(rows(out / "log.csv")) == 1
     train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
@@ -116,13 +118,15 @@ def test_a_finished_run_is_not_run_again(tiny_data: Path, uninterrupted: Path) -
     assert "already trained" in said[0]
 
 
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_more_epochs_go_on_from_where_fewer_stopped(
-    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path, workers: int
 ) -> None:
+    """Processes that fetch ahead begin with the right epoch's batches and strokes."""
     out = tmp_path / "r"
-    for epochs in (2, 3):
+    for epochs in (1, 3):
         longer = tiny_config(**{"training.epochs": epochs})
-        train(longer, tiny_data, out, workers=0, accelerator="cpu")
+        train(longer, tiny_data, out, workers=workers, accelerator="cpu")
         assert len(rows(out / "log.csv")) == epochs
     assert_same_run(out, uninterrupted)
     with pytest.raises(ConfigError, match="got a run that took 3"):
@@ -131,7 +135,7 @@ def test_more_epochs_go_on_from_where_fewer_stopped(
 
 
 @pytest.mark.parametrize(
-    ("cut", "epochs"), [("RefinementModule.training_step", 2), ("save_weights", 3)]
+    ("cut", "epochs"), [("unet.RefinementModule.training_step", 2), ("runs.save_weights", 3)]
 )
 def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
     tiny_data: Path,
@@ -149,7 +153,7 @@ def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
         raise RuntimeError("cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"nseg_lib.training.unet.{cut}", killed)
+        patch.setattr(f"nseg_lib.training.{cut}", killed)
         with pytest.raises(RuntimeError, match="cut"):
             train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
     assert len(rows(out / "log.csv")) == epochs
@@ -157,37 +161,105 @@ def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
     assert_same_run(out, uninterrupted)
 
 
-def test_a_run_that_was_moved_knows_its_best_epoch(
-    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+BROKEN = b"PK\x03\x04 broken"
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("last.ckpt",), "going on after its best epoch, 1"),
+        (("best.ckpt",), "best.ckpt: broken, so it is not gone on from"),
+        (("last.ckpt", "best.ckpt"), "its best epoch is lost, so it begins anew"),
+        (("run.json",), "run.json: broken; what it said is taken from the saved state"),
+        (("log.csv", "steps.csv"), "log.csv: broken; it begins anew"),
+    ],
+)
+def test_a_moved_run_with_a_broken_file_goes_on_from_what_is_whole(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path, names: tuple[str, ...], says: str
 ) -> None:
     short = tiny_config(**{"training.epochs": 2})
     train(short, tiny_data, tmp_path / "here", workers=0, accelerator="cpu")
-    moved = (tmp_path / "here").rename(tmp_path / "there")
-    training._settle(moved / "last.ckpt")
-    states = torch.load(moved / "last.ckpt", weights_only=True)["callbacks"].values()
-    kept = [state for state in states if "dirpath" in state]
-    assert len(kept) == 2
-    for state in kept:
-        assert state["dirpath"] == str(moved.resolve())
-        assert Path(state["best_model_path"]).is_file()
-        assert all(Path(path).is_file() for path in state["best_k_models"])
-    train(tiny_config(), tiny_data, moved, workers=0, accelerator="cpu")
-    assert_same_run(moved, uninterrupted)
+    out, said = (tmp_path / "here").rename(tmp_path / "there"), list[str]()
+    for name in names:
+        (out / name).write_bytes(BROKEN)
+    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu", say=said.append)
+    assert any(says in line for line in said)
+    assert not any("\n" in line for line in said)
+    weights = [folder / "weights.safetensors" for folder in (out, uninterrupted)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    if "log.csv" not in names:
+        assert_same_run(out, uninterrupted)
 
 
 def test_another_configuration_or_other_data_is_refused(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"run\.json: this run was started with another config"):
+    says = r"run\.json: this run was started with another configuration or other data"
+    with pytest.raises(ConfigError, match=rf"{says} \('training.seed': 42, now 1\)"):
         train(tiny_config(**{"training.seed": 1}), tiny_data, uninterrupted)
     other = shutil.copytree(tiny_data, tmp_path / "data")
     path = other / "annotations" / "instances_train.json"
-    document = json.loads(path.read_text())
+    whole = path.read_text()
+    document = json.loads(whole)
     document["images"].pop()
     document["annotations"].pop()
     path.write_text(json.dumps(document))
-    with pytest.raises(ConfigError, match="started with another data"):
+    with pytest.raises(ConfigError, match=rf"{says} \(other data\)"):
         train(tiny_config(), other, uninterrupted)
+    path.write_text(whole)
+    picture = sorted((other / "train").iterdir())[0]
+    picture.write_bytes(picture.read_bytes() + b"changed")
+    with pytest.raises(ConfigError, match=rf"{says} \(other pictures\)"):
+        train(tiny_config(), other, uninterrupted)
+    picture.unlink()
+    with pytest.raises(coco.DataError, match=f"{picture.name}: no such picture; 'nseg data check'"):
+        train(tiny_config(), other, uninterrupted)
+
+
+def test_a_run_from_before_pictures_were_hashed_goes_on(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out, said = shutil.copytree(uninterrupted, tmp_path / "r"), list[str]()
+    record = json.loads((out / "run.json").read_text())
+    pictures = record.pop("pictures")
+    (out / "run.json").write_text(json.dumps(record))
+    train(tiny_config(), tiny_data, out, workers=0, say=said.append)
+    assert said == [
+        f"{out}/run.json: begun when pictures were not hashed; they are taken on trust",
+        f"{out}/weights.safetensors: already trained",
+    ]
+    assert json.loads((out / "run.json").read_text())["pictures"] == pictures
+
+
+def test_a_disk_that_is_full_costs_no_epoch_that_is_there(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "r"
+    train(tiny_config(**{"training.epochs": 1}), tiny_data, out, workers=0)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(OSError, match=r"\.ckpt: cannot be written: .*No space left"):
+            train(tiny_config(), tiny_data, out, workers=0)
+    assert not list(out.glob("*.part"))
+    train(tiny_config(), tiny_data, out, workers=0)
+    assert_same_run(out, uninterrupted)
+
+
+def test_what_a_training_changes_in_the_process_ends_with_it(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    cv2.setNumThreads(2)
+    try:
+        before = [*warnings.filters], signal.getsignal(signal.SIGTERM)
+        train(tiny_config(**{"training.epochs": 1}), tiny_data, tmp_path / "r", workers=0)
+        assert ([*warnings.filters], signal.getsignal(signal.SIGTERM)) == before
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(1)
 
 
 def test_a_data_set_without_the_splits_says_how_to_make_one(
@@ -214,6 +286,9 @@ def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path
     )
     train(more, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
     assert weights.read_bytes() == before
+    weights.unlink()  # as if it had been cut after its last epoch
+    train(stopped, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
+    assert weights.read_bytes() == before
     assert int(np.argmin(losses)) == len(losses) - 2
     from nseg_lib.refine import Refiner
     from nseg_lib.training.losses import RefinementLoss
@@ -233,13 +308,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_costs_no_epoch(
 ) -> None:
     if began:
         train(tiny_config(**{"training.epochs": 1}), tiny_data, tmp_path / "r", workers=0)
-    kept = rows(tmp_path / "r" / "log.csv") if began else []
+    kept = rows(tmp_path / "r" / "log.csv") if began else None
     message = f"validation loss of epoch {int(began)} is nan; try a lower training.learning"
     with monkeypatch.context() as patch:
         patch.setattr(training.RefinementLoss, "forward", lambda self, x, y: x.mean() * np.nan)
         with pytest.raises(ConfigError, match=message):
             train(tiny_config(), tiny_data, tmp_path / "r", workers=0)
-    assert rows(tmp_path / "r" / "log.csv") == kept
+    assert (tmp_path / "r").exists() == began, "what saved nothing leaves no folder"
+    assert kept is None or rows(tmp_path / "r" / "log.csv") == kept
     assert (tmp_path / "r" / "weights.safetensors").exists() == began
     train(tiny_config(), tiny_data, tmp_path / "r", workers=0)
     assert [row["epoch"] for row in rows(tmp_path / "r" / "log.csv")] == ["0", "1", "2"]

@@ -1,4 +1,4 @@
-"""From a configuration to a network, and what each network costs."""
+"""The networks by name: built from their configuration, and what each one costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picture + stroke → the channels a network sees."""
+"""What a network of the paper sees: a picture and a stroke, stacked as channels."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def network_input(
         colours = np.moveaxis(image, -1, 0).astype(np.float32) / 255
         return np.concatenate((coarse_mask[None], colours))
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    # Where the picture's edges are, whatever its contrast: the strongest one is 1.
     dx, dy = (cv2.Sobel(luma, cv2.CV_32F, x, 1 - x, ksize=3) for x in (1, 0))
     # Not cv2.magnitude: its last bit depends on where the arrays lie in memory.
     gradient = np.sqrt(dx * dx + dy * dy)

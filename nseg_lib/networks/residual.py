@@ -17,8 +17,8 @@ class MaskResidualUNet(UNet):
 
     The stroke (channel 0) is added to the logits. It has exactly the U-Net's parameters, which is
     how the equal sizes in Table 2 show that this, and not :class:`BlockResidualUNet`, is what the
-    paper measured. Adding a 0/1 map to logits moves a probability of .5 to .73 at most, so the
-    "residual" is a gentle prior. Explained in chapter ``04_unet_residual``.
+    paper measured. Adding 1 to a logit moves a probability of 0.50 to 0.73, so the stroke is a
+    gentle prior. Explained in chapter ``04_unet_residual``.
 
     Shapes: as :class:`~nseg_lib.networks.unet.UNet`.
     """

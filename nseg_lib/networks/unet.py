@@ -56,20 +56,24 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        least = 2 ** len(self.encoder)  # what the poolings leave a pixel of
+        smallest = 2 ** len(self.encoder)  # every pooling halves, and a pixel must be left
         height, width = x.shape[-2:]
-        if min(height, width) < least:
-            raise ValueError(f"picture must be at least {least}×{least} px, got {height}×{width}")
+        if min(height, width) < smallest:
+            raise ValueError(
+                f"picture must be at least {smallest}×{smallest} px, got {height}×{width}"
+            )
+        # Down: a block, whose features are kept for the way up, then half the size.
         skips = []
-        for level in self.encoder:
-            x = level(x)
+        for block in self.encoder:
+            x = block(x)
             skips.append(x)
             x = self.pool(x)
         x = self.bottleneck(x)
+        # Up: twice the size, the features kept of that size beside it, and a block joins the two.
         for depth, (upsample, block) in enumerate(zip(self.upsample, self.decoder, strict=True)):
             skip = skips.pop()
             x = upsample(x)
-            if x.shape[-2:] != skip.shape[-2:]:
+            if x.shape[-2:] != skip.shape[-2:]:  # a pooling had rounded an odd side down
                 x = F.interpolate(x, size=skip.shape[-2:])
             x = block(torch.cat((self.weigh(depth, skip, x), x), dim=1))
         return self.head(x)

@@ -1,9 +1,9 @@
-"""The training objective (section 2.4): binary cross-entropy, Dice and boundary, weighted.
+"""The losses: the paper's objective (section 2.4), its terms, and the interactive refiner's.
 
 All losses take logits, float N×1×H×W, and targets in {0, 1}, float N×1×H×W, and return a scalar.
-Another shape or dtype, or a target beyond 0..1, is a ValueError; only on a GPU are the values not
-looked at, since every step would wait for them. What each loss rewards is shown on a toy edge in
-chapter ``06_losses_and_training``.
+The paper's raise ValueError for another shape or dtype, or for a target beyond 0..1; only on a GPU
+are the values not looked at, since every step would wait for them. What each loss rewards is shown
+on a toy edge in chapter ``06_losses_and_training``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nseg_lib.config import LossConfig
+from nseg_lib.config import FitConfig, LossConfig
 
 
 def _check(logits: Tensor, target: Tensor) -> None:
@@ -89,6 +89,7 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
         return np.zeros(mask.shape, np.float32)
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # The edge is the outermost pixels inside: they are at 0, and their neighbours outside at 1.
     return outer - np.maximum(inner - 1, 0)
 
 
@@ -131,4 +132,42 @@ class RefinementLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         terms = self.terms(logits, target)
-        return torch.stack([getattr(self.config, k) * v for k, v in terms.items()]).sum()
+        weighted = [getattr(self.config, name) * value for name, value in terms.items()]
+        return torch.stack(weighted).sum()
+
+
+def refiner_loss(logits: Tensor, target: Tensor, counts: Tensor, fit: FitConfig) -> Tensor:
+    r"""What the interactive refiner minimises, averaged over the batch.
+
+    .. math:: \mathrm{BCE} + \lambda_o \left(1 - \frac{\sum p t + 1}{\sum p + t - p t + 1}\right)
+        + \lambda_b \, \mathrm{mean}\left(|\nabla p| - |\nabla t|\right)^2, \quad p = \sigma(\ell)
+
+    Cross-entropy, one minus soft IoU (Rahman and Wang, "Optimizing Intersection-Over-Union in Deep
+    Neural Networks for Image Segmentation", ISVC 2016), and the paper's boundary loss.
+
+    Args:
+        logits, target: float N×1×H×W.
+        counts: float N×1×H×W, 0 where a pixel is beyond the picture, 1 elsewhere.
+        fit: its ``overlap`` and ``boundary`` are the weights above; ``edge`` and ``focal`` weigh
+            the pixels of the cross-entropy.
+    """
+    # Pixels within two of the object's edge count 1 + edge times: there, dilation and erosion by
+    # a 5x5 square differ.
+    dilated, eroded = F.max_pool2d(target, 5, 1, 2), -F.max_pool2d(-target, 5, 1, 2)
+    weight = counts * (1 + fit.edge * (dilated - eroded))
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    if fit.focal:
+        # exp(-entropy) is the probability of the right answer (Lin et al., "Focal Loss for Dense
+        # Object Detection", ICCV 2017).
+        entropy = entropy * (1 - torch.exp(-entropy)) ** fit.focal
+    value = (weight * entropy).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
+    p = logits.sigmoid()
+    if fit.overlap:
+        both = (p * counts * target).sum((1, 2, 3))
+        union = (p * counts + target * counts).sum((1, 2, 3)) - both
+        value = value + fit.overlap * (1 - (both + 1) / (union + 1))
+    if fit.boundary:
+        magnitude = SobelLoss().to(logits.device).magnitude
+        apart = (magnitude(p) - magnitude(target)).square() * counts
+        value = value + fit.boundary * apart.sum() / counts.sum().clamp(min=1)
+    return value.mean()

@@ -1,11 +1,15 @@
-"""Crops to train on: any object of a picture, brushed as somebody might, seen from near or far."""
+"""What a refiner is trained on: crops of brushed objects, and windows on painted ones.
+
+Every sample is drawn from its key, ``(seed, step, slot)``, so it depends neither on the number of
+processes nor on where a training was resumed.
+"""
 
 from __future__ import annotations
 
 import pickle
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -33,8 +37,30 @@ LEVELS = 30
 TRIES = 200
 """Prompts that are drawn for one carefully painted object before it is given up."""
 
+PICTURE_BYTES = 2**30
+"""Decoded pictures that a process keeps at most: about 1,100 of COCO's, or 28 of 12 megapixels."""
+
 NEAR, FAR = 0.45, 0.4
 """Shares of samples seen as by the second look and as by the first; the rest see more still."""
+
+
+class PictureCache:
+    """The pictures of a split that were read last, decoded: as many as fit into ``limit`` bytes."""
+
+    def __init__(self, read: Callable[[int], Image], limit: int = PICTURE_BYTES) -> None:
+        self.read, self.limit, self.held = read, limit, 0
+        self.pictures: OrderedDict[int, Image] = OrderedDict()
+
+    def __call__(self, image_id: int) -> Image:
+        """A picture by its id, uint8 H×W×3."""
+        if image_id not in self.pictures:
+            self.pictures[image_id] = self.read(image_id)
+            self.held += self.pictures[image_id].nbytes
+        image = self.pictures[image_id]
+        self.pictures.move_to_end(image_id)
+        while self.held > self.limit:  # those that were not asked for the longest go first
+            self.held -= self.pictures.popitem(last=False)[1].nbytes
+        return image
 
 
 class TrainingObjects:
@@ -57,7 +83,7 @@ class TrainingObjects:
             raise coco.DataError(
                 f"{split.root}: no object of {LEAST_AREA} px or more in the split '{split.name}'"
             )
-        self.read = lru_cache(maxsize=2000)(split.read_image)
+        self.read = PictureCache(split.read_image)
 
     def __len__(self) -> int:
         return sum(len(found) for _, found in self.objects)
@@ -89,9 +115,6 @@ class TrainingObjects:
 class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """One crop with its prompts, its truth and the pixels that count, by (step, slot, size).
 
-    Everything is drawn from ``(seed, step, slot)``, so a sample depends neither on workers nor on
-    where a run was resumed.
-
     Each item is (float32 6×S×S in [0, 1]: colours, object strokes, background strokes, an empty
     last mask; float32 1×S×S of 0 and 1: the object; float32 1×S×S: 0 beyond the picture).
     """
@@ -109,10 +132,12 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
         rng = np.random.default_rng((self.seed, step, slot))
         image, mask, drawn = self.objects.draw(rng, late=step >= self.half)
         crop = _crop(mask, drawn, rng) if self.scales else _looked_at(mask, drawn, rng)
-        truth = mask.astype(np.uint8) * 255
+        # The picture and its prompts as the network sees them when it is asked.
         channels, (height, width) = crops.network_input(
             image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
         )
+        # The crop is rarely square: what is beyond it has no target and does not count.
+        truth = mask.astype(np.uint8) * 255
         target, counts = np.zeros((2, 1, size, size), np.float32)
         target[0, :height, :width] = crops.resize(truth[crop.window], height, width) > 127
         counts[0, :height, :width] = 1
@@ -156,11 +181,13 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         step, slot, size = key
         rng = np.random.default_rng((self.seed, step, slot))
         image, mask, paint, logits = self._object(int(rng.integers(self.count)))
+        # A window where there is something to learn: at the edge, or where the paint is wrong.
         window = _window_near(_where(mask, paint, rng), mask.shape, size, rng)
         height, width = mask[window].shape
         channels = np.zeros((edge.CHANNELS, size, size), np.float32)
         target, counts = np.zeros((2, 1, size, size), np.float32)
         channels[-4] = -1  # the logits: beyond the picture, the looks are sure
+        # Colours change before the input is made of the whole picture, and is then cut.
         if self.augment:
             colours = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
             shown = np.moveaxis(_recolour(colours, rng) * 255, 0, -1).round().astype(np.uint8)
@@ -186,6 +213,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return image, mask, paint, levels.astype(np.float32) / LEVELS
 
     def _paint(self, rng: Generator) -> bytes:
+        """One carefully painted object, packed: picture id, crop, shape, truth, paint, logits."""
         for _ in range(TRIES):
             image_id, image, mask, drawn = self.drawn.draw_of(rng, late=False)
             if not edge.is_careful(drawn.object, drawn.object):

@@ -1,15 +1,287 @@
-"""TODO."""
+"""A training's folder: bound to its configuration and data, logged, resumed, finished, found again.
+
+======================= ==========================================================================
+``run.json``            the configuration, and hashes of the data, that the folder belongs to
+``log.csv``             a row per epoch (``nseg train``) or per 200 steps (``nseg train-refiner``)
+``steps.csv``           a row every five steps (``nseg train`` alone)
+``last.ckpt``           what a training goes on from; ``best.ckpt``: its best epoch so far
+``weights.safetensors`` the network, with its sidecar, once the training is done
+======================= ==========================================================================
+"""
 
 from __future__ import annotations
 
+import csv
+import json
+import logging
+import os
 import re
-from collections.abc import Iterable
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pandas as pd
+import torch
 
-from nseg_lib import config
+from nseg_lib import config as configuration
+from nseg_lib.config import ConfigError, Strict
+from nseg_lib.data.datasets import fingerprint, picture_hashes
+from nseg_lib.files import write_atomic
+from nseg_lib.networks.weights import save_weights
+from nseg_lib.provenance import write_sidecar
+
+# --- a training's side: claim, log, save, finish --------------------------------------------------
+
+
+class RunFolder:
+    """The folder of one training.
+
+    Args:
+        path: the folder; :meth:`claim` makes it if it is missing.
+        say: takes a line of progress.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self.path, self.say = path, say
+        self.last, self.best = path / "last.ckpt", path / "best.ckpt"
+        self.weights = path / "weights.safetensors"
+        self.record: dict[str, Any] = {}
+        """The content of ``run.json``, once claimed."""
+
+    def claim(
+        self,
+        config: Strict,
+        bound: Callable[[Any], dict[str, Any]],
+        data: Path,
+        splits: Sequence[str],
+        **more: str,
+    ) -> None:
+        """Bind the folder to a configuration and to data.
+
+        A folder that a training left before it saved anything is free for any other.
+
+        Args:
+            config: what is to be trained.
+            bound: configuration → its settings that may not differ from those of the training
+                that the folder holds.
+            data, splits: the data set, and those of its splits that are seen.
+            more: hashes of whatever else the result depends on, by name.
+
+        Raises:
+            ConfigError: the folder belongs to another configuration or to other data.
+            DataError: the data set has no such split, or a picture of it is missing.
+        """
+        path = self.path / "run.json"
+        mine = {
+            "config": config.model_dump(mode="json"),
+            "data": fingerprint(data, splits),
+            "pictures": picture_hashes(data, splits),
+            **more,
+        }
+        before = self._claimed()
+        if before:
+            # Settings that were added since the run began have their defaults.
+            theirs = configuration.parse(before["config"], str(path), type(config))
+            was, now = _dotted(bound(theirs)), _dotted(bound(config))
+            wrong = [f"'{key}': {was.get(key)}, now {now.get(key)}"
+                     for key in (was | now) if was.get(key) != now.get(key)]  # fmt: skip
+            hashes = [key for key in ("data", *more, "pictures") if key in before or key in more]
+            wrong += [f"other {key}" for key in hashes if before.get(key) != mine[key]]
+            if wrong:
+                raise ConfigError(
+                    f"{path}: this run was started with another configuration or other data "
+                    f"({wrong[0]}); choose another folder or delete this one"
+                )
+            if "pictures" not in before:
+                self.say(f"{path}: begun when pictures were not hashed; they are taken on trust")
+        self.record = before | mine
+        write_atomic(path, json.dumps(self.record, indent=1) + "\n")
+
+    def _claimed(self) -> dict[str, Any]:
+        """What the folder belongs to; empty where there is nothing in it to lose."""
+        if not any(path.exists() for path in (self.last, self.best, self.weights)):
+            return {}
+        path = self.path / "run.json"
+        with suppress(OSError, ValueError):
+            record = json.loads(path.read_bytes())
+            if isinstance(record, dict) and {"config", "data"} <= record.keys():
+                return record
+        for saved in (self.load(self.last), self.load(self.best)):
+            if saved and "run" in saved:
+                self.say(f"{path}: broken; what it said is taken from the saved state")
+                return dict(saved["run"])
+        raise ConfigError(
+            f"{path}: missing or broken, so nobody knows what was trained here; choose another "
+            "folder or delete this one"
+        )
+
+    def save(self, path: Path, state: dict[str, Any]) -> None:
+        """Write the state of a training, whole or not at all: beside its target, then renamed.
+
+        Raises:
+            OSError: it cannot be written; what was there before stays.
+        """
+        partial = path.with_name(f"{path.name}.part")
+        try:
+            with partial.open("wb") as file:
+                torch.save(state | {"run": self.record}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer wraps what the disk said
+            raise OSError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load(self, path: Path, device: str = "cpu") -> dict[str, Any] | None:
+        """A saved state; ``None`` where there is none or, said in a line, where it is broken."""
+        if not path.exists():
+            return None
+        try:
+            found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            return found
+        except Exception:  # a damaged file can fail at any of the format's layers
+            self.say(f"{path}: broken, so it is not gone on from")
+            return None
+
+    def finish(
+        self,
+        network: torch.nn.Module,
+        config: Strict,
+        inputs: Sequence[Path],
+        seconds: float,
+        **facts: Any,
+    ) -> None:
+        """Write the weights and, before them, their sidecar.
+
+        Args:
+            network: what was trained.
+            config: travels with the weights.
+            inputs: the files that they depend on.
+            seconds: that training took, those before a cut included.
+            facts: what the sidecar says besides.
+        """
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        write_sidecar(self.weights, config, inputs, seconds, finished=ended, **facts)
+        save_weights(network, config, self.weights)
+
+    def note(self, **facts: Any) -> None:
+        """Add to ``run.json``."""
+        self.record |= facts
+        write_atomic(self.path / "run.json", json.dumps(self.record, indent=1) + "\n")
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Run a training in this folder; all that it changes in the process ends with it.
+
+        SIGTERM, a scheduler's time limit, ends the process with status 143, resumably. A training
+        that fails before it has saved anything leaves no folder.
+        """
+        stopped = False
+
+        def stop(*_: object) -> None:
+            nonlocal stopped
+            stopped = True
+            raise SystemExit(143)  # 128 + 15, what a shell reports of a process ended by SIGTERM
+
+        threads, lightning = cv2.getNumThreads(), logging.getLogger("lightning.pytorch")
+        level = lightning.level
+        listens = threading.current_thread() is threading.main_thread()  # others get no signals
+        before = signal.signal(signal.SIGTERM, stop) if listens else None
+        # On masks of this size more threads cost time and save none.
+        cv2.setNumThreads(1)
+        try:
+            with warnings.catch_warnings():
+                # Progress is said by us: no device banners, no advice that does not apply here.
+                lightning.setLevel(logging.WARNING)
+                for advice in ("have many workers", "yielded None", "LeafSpec", "ckpt_path"):
+                    warnings.filterwarnings("ignore", message=f".*{advice}.*")
+                yield
+        except BaseException as error:
+            if self.record and not (self.last.exists() or self.best.exists()):
+                for name in () if self.weights.exists() else ("run.json", "log.csv", "steps.csv"):
+                    (self.path / name).unlink(missing_ok=True)
+                with suppress(OSError):  # there is something else in it
+                    self.path.rmdir()
+            # A scheduler ends the processes that read pictures too, and theirs may be seen first.
+            if stopped or "killed by signal: Terminated" in str(error):
+                self.say(f"{self.path}: stopped by SIGTERM; the same command goes on")
+                raise SystemExit(143) from None
+            raise
+        finally:
+            cv2.setNumThreads(threads)
+            lightning.setLevel(level)
+            if listens:
+                signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def one_thread(worker: int) -> None:
+    """Keep OpenCV to one thread in a process that reads pictures, as in the training's own."""
+    cv2.setNumThreads(1)
+
+
+class Log:
+    """A CSV file with a row per ``columns[0]``: an epoch or a step, which only ever grows."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        self.path, self.columns = path, columns
+
+    def rows(self) -> list[dict[str, str]]:
+        """The rows that are whole: a kill can cut the last line short."""
+        try:
+            with self.path.open(newline="", encoding="utf-8") as stream:
+                found = list(csv.DictReader(stream))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return []
+        whole = set(self.columns)
+        return [
+            row for row in found
+            if row.keys() == whole and None not in row.values() and row[self.columns[0]].isdigit()
+        ]  # fmt: skip
+
+    def start(self, before: int, say: Callable[[str], None]) -> list[dict[str, str]]:
+        """Begin the file, or forget the rows that a resumed training will make again.
+
+        Args:
+            before: rows below this number are kept.
+            say: takes a line where the file is broken.
+
+        Returns:
+            The rows kept.
+        """
+        header = ",".join(self.columns).encode()
+        if self.path.exists() and not self.path.read_bytes().startswith(header):
+            say(f"{self.path}: broken; it begins anew")
+        kept = [row for row in self.rows() if int(row[self.columns[0]]) < before]
+        lines = [self.columns, *(tuple(row[name] for name in self.columns) for row in kept)]
+        write_atomic(self.path, "".join(f"{','.join(line)}\n" for line in lines))
+        return kept
+
+    def add(self, *values: object) -> None:
+        """Append a row."""
+        with self.path.open("a", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerow(values)
+
+
+def _dotted(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= _dotted(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = value
+    return found
+
+
+# --- a reader's side: the runs of a folder, and what they logged ----------------------------------
 
 
 @dataclass(frozen=True)
@@ -26,7 +298,7 @@ class Run:
         return self.folder / "weights.safetensors"
 
     def log(self) -> pd.DataFrame:
-        """A row an epoch: ``epoch``, ``steps``, ``dropped``, ``train_loss``, ``val_loss``, …."""
+        """A row per epoch: ``epoch``, ``steps``, ``dropped``, ``train_loss``, ``val_loss``, …."""
         return pd.read_csv(self.folder / "log.csv")
 
     def steps(self) -> pd.DataFrame:
@@ -64,6 +336,6 @@ def _by_model(files: Iterable[Path]) -> dict[str, list[Run]]:
         if match:
             run = Run(path.parent.parent.name, int(match[1]), path.parent)
             found.setdefault(run.model, []).append(run)
-    order = {name: place for place, name in enumerate(config.names())}
+    order = {name: place for place, name in enumerate(configuration.names())}
     models = sorted(found, key=lambda name: (order.get(name, len(order)), name))
     return {name: sorted(found[name], key=lambda run: run.seed) for name in models}

@@ -1,215 +1,48 @@
-"""Training with Lightning, as the paper did it: section 2.5 in one screen, and resumable.
+"""Training with Lightning, as the paper did it (section 2.5), and resumable.
 
-A run is a folder: ``run.json`` (configuration and data it belongs to), ``log.csv`` (a row an
-epoch), ``steps.csv`` (a row every five steps), ``last.ckpt`` and ``best.ckpt`` while it goes on,
-and ``weights.safetensors`` once it is done. Starting it again goes on after the last finished
-epoch and ends in the same weights as a run that was never cut; on a CPU, bit for bit.
+Started again in the same folder (:mod:`nseg_lib.training.runs`), a training goes on after its last
+finished epoch and ends in the same weights as one that was never cut; on a CPU, bit for bit.
+Explained in chapter ``06_losses_and_training``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import ctypes
-import json
-import logging
 import math
-import os
 import sys
 import time
-import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nseg_lib import networks as models
-from nseg_lib.config import Config, ConfigError, parse
+from nseg_lib.config import Config, ConfigError
 from nseg_lib.data import coco
-from nseg_lib.data.datasets import (
-    EpochBatches,
-    FrozenPairs,
-    Pair,
-    TrainingPairs,
-    collate,
-    fingerprint,
-)
-from nseg_lib.files import write_atomic
-from nseg_lib.networks.weights import save_weights
-from nseg_lib.provenance import describe_device, write_sidecar
+from nseg_lib.data.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate
+from nseg_lib.provenance import describe_device
 from nseg_lib.training.losses import RefinementLoss
-from nseg_lib.training.runs import Run
+from nseg_lib.training.runs import Log, RunFolder, one_thread
 
 SPLITS = ("train", "val")
 
 LOG_EVERY = 5
 """Steps between two rows of ``steps.csv``, as in the authors' logs."""
 
+EPOCHS = ("epoch", "steps", "dropped", "train_loss", "val_loss", "val_iou", "seconds")
+"""Columns of ``log.csv``. ``dropped`` counts batches without a stroke: pictures, where batches hold
+one, as the paper's."""
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""glibc's numbers of these settings, from malloc.h."""
-
-
-class RefinementModule(L.LightningModule):
-    """A network, its loss and its optimiser, from one configuration."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        self.network = models.build(config.model)
-        self.loss = RefinementLoss(config.loss)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """float N×C×H×W → logits, float N×1×H×W."""
-        return self.network(x)
-
-    def training_step(self, batch: Pair | None, batch_idx: int) -> Tensor | None:
-        """Loss of one batch; a batch whose stroke was dropped takes no step."""
-        if batch is None:
-            return None
-        inputs, target = batch
-        return self._loss(self(inputs), target)
-
-    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss in 32 bits whatever the network computes in: Sobel magnitudes need them."""
-        with torch.autocast(logits.device.type, enabled=False):
-            return self.loss(logits.float(), target)
-
-    def validation_step(self, batch: Pair, batch_idx: int) -> None:
-        """Mean over pictures of the loss and of IoU at probability .5, on frozen strokes."""
-        inputs, target = batch
-        logits = self(inputs)
-        predicted, truth = logits > 0, target > 0.5
-        union = (predicted | truth).sum()
-        iou = (predicted & truth).sum() / union.clamp(min=1)
-        self.log_dict(
-            {"val_loss": self._loss(logits, target), "val_iou": iou},
-            on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True,
-        )  # fmt: skip
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam (Kingma and Ba 2015) with torch's default moments."""
-        return torch.optim.Adam(self.parameters(), lr=self.config.training.learning_rate)
-
-
-class StrokeData(L.LightningDataModule):
-    """The ``train`` and ``val`` splits of a reduced data set, as a configuration asks."""
-
-    def __init__(self, root: Path, config: Config, workers: int) -> None:
-        super().__init__()
-        self.root, self.config, self.workers = root, config, workers
-
-    def setup(self, stage: str) -> None:
-        """Index both splits; draws the frozen strokes of ``val`` where they are missing."""
-        c = self.config
-        train = coco.load_split(self.root, "train")
-        self.train = TrainingPairs(train, c.data, c.model.inputs, c.training.seed)
-        self.val = FrozenPairs(coco.load_split(self.root, "val"), c.data, c.model.inputs)
-        for name, pairs in (("train", self.train), ("val", self.val)):
-            if not len(pairs):
-                raise coco.DataError(f"{self.root}: split '{name}' has no object with a stroke")
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches in an order that only the seed and the epoch decide."""
-        t, trainer = self.config.training, self.trainer
-        rank, replicas = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        batches = EpochBatches(self.train.sizes(), t.batch_size, t.seed, rank, replicas)
-        return DataLoader(
-            self.train,
-            batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-        )
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """One picture at a time, whatever their sizes."""
-        return DataLoader(
-            self.val, batch_size=1, num_workers=self.workers, persistent_workers=self.workers > 0
-        )
-
-
-class CsvLog(Callback):
-    """Write ``log.csv`` and ``steps.csv``; on resuming, forget what will be done again.
-
-    ``dropped`` counts batches without a stroke: pictures, where batches hold one, as the paper's.
-    Lightning's own CSV logger starts an empty file when a run resumes.
-    """
-
-    EPOCHS = ("epoch", "steps", "dropped", "train_loss", "val_loss", "val_iou", "seconds")
-    STEPS = ("epoch", "step", "train_loss")
-
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self.epochs, self.steps = folder / "log.csv", folder / "steps.csv"
-        self.say = say
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero:
-            for path, columns in ((self.epochs, self.EPOCHS), (self.steps, self.STEPS)):
-                self._keep(path, columns, before=trainer.current_epoch)
-
-    def _keep(self, path: Path, columns: tuple[str, ...], before: int) -> None:
-        rows = list(csv.DictReader(path.open())) if path.exists() else []
-        # A kill can cut the last line short; its epoch is one that is done again.
-        kept = [r for r in rows if None not in r.values() and int(r["epoch"]) < before]
-        partial = path.with_suffix(".part")
-        with partial.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept)
-        partial.replace(path)
-
-    def _append(self, path: Path, *values: object) -> None:
-        with path.open("a", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerow(values)
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.began, self.total, self.taken, self.dropped = time.monotonic(), 0.0, 0, 0
-
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        if batch is None:
-            self.dropped += 1
-            return
-        loss = float(outputs["loss"])
-        self.total += loss
-        self.taken += 1
-        if self.taken % LOG_EVERY == 0 and trainer.is_global_zero:
-            self._append(self.steps, trainer.current_epoch, trainer.global_step, f"{loss:.6g}")
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        if not math.isfinite(metrics["val_loss"]):
-            raise ConfigError(
-                f"{self.epochs.parent}: the validation loss of epoch {trainer.current_epoch} is "
-                f"{metrics['val_loss']}; try a lower training.learning_rate, in another folder"
-            )
-        mean = self.total / max(1, self.taken)
-        self._append(
-            self.epochs, trainer.current_epoch, trainer.global_step, self.dropped, f"{mean:.6g}",
-            f"{metrics['val_loss']:.6g}", f"{metrics['val_iou']:.6g}",
-            f"{time.monotonic() - self.began:.1f}",
-        )  # fmt: skip
-        self.say(
-            f"epoch {trainer.current_epoch:3d}  train loss {mean:.4f}  val loss "
-            f"{metrics['val_loss']:.4f}  val IoU {metrics['val_iou']:.4f}  "
-            f"{time.monotonic() - self.began:.0f} s"
-        )
+STEPS = ("epoch", "step", "train_loss")
+"""Columns of ``steps.csv``."""
 
 
 def train(
@@ -230,7 +63,7 @@ def train(
         out: the run's folder, made if missing.
         workers: processes that read pictures and draw strokes; the result does not depend on it.
         accelerator, devices: as Lightning's ``Trainer``.
-        say: takes a line of progress an epoch.
+        say: takes a line of progress per epoch.
 
     Returns:
         ``out / "weights.safetensors"``: the epoch of lowest validation loss.
@@ -239,92 +72,290 @@ def train(
         ConfigError: ``out`` holds a run of another configuration or other data, no such
             accelerator is there, or the loss is no longer finite. The run keeps its last epoch.
         coco.DataError: the data set cannot be used.
+        SystemExit: with status 143, on SIGTERM.
     """
-    weights = out / "weights.safetensors"
-    _quieten()
-    kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(out, "best", monitor="val_loss", **kept)
-    # Not `save_last`: that keeps the last epoch that was an improvement.
-    latest = ModelCheckpoint(out, "last", **kept)
-    stopping = EarlyStopping(
-        "val_loss", patience=config.training.patience, check_on_train_epoch_end=True
-    )
-    bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
-    try:
-        trainer = L.Trainer(
-            accelerator=accelerator, devices=devices, max_epochs=config.training.epochs,
-            precision=config.training.precision,
-            callbacks=[CsvLog(out, say), stopping, best, latest, *bar],
-            logger=False, deterministic=True,
-            enable_progress_bar=bool(bar), enable_model_summary=False, num_sanity_val_steps=0,
-            use_distributed_sampler=False,
+    run, t = RunFolder(out, say), config.training
+    with run.under_way():
+        # Everything that decides when to stop and what to keep is in two callbacks.
+        bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
+        try:
+            trainer = L.Trainer(
+                accelerator=accelerator, devices=devices, precision=t.precision,
+                max_epochs=t.epochs, deterministic=True,
+                callbacks=[CsvLog(run), BestAndLast(run, t.patience), *bar],
+                plugins=[WholeFiles(run)], logger=False, enable_progress_bar=bool(bar),
+                enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
+            )  # fmt: skip
+        except MisconfigurationException as error:
+            asked = f"accelerator '{accelerator}', devices {devices}"
+            raise ConfigError(f"{asked}: {error}; 'auto' takes what there is") from None
+
+        # The folder may hold another training, a part of this one, or all of it.
+        run.claim(config, settings_that_bind, data, SPLITS)
+        log = Log(out / "log.csv", EPOCHS)
+        if is_finished(run, log, t.epochs, t.patience):
+            say(f"{run.weights}: already trained")
+            return run.weights
+
+        # The seed decides the first weights; order and strokes depend on it and the epoch alone.
+        reuse_memory()
+        L.seed_everything(t.seed, verbose=False)
+        module = RefinementModule(config)
+        trainer.fit(module, StrokeData(data, config, workers), ckpt_path=resume_from(run))
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+
+        # Not the last epoch is the result, but the best.
+        best = torch.load(run.best, map_location="cpu", weights_only=True)
+        module.load_state_dict(best["state_dict"])
+        if trainer.is_global_zero:
+            rows, device = log.rows(), trainer.strategy.root_device
+            gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+            run.finish(
+                module.network, config, [coco.find_splits(data)[name] for name in SPLITS],
+                sum(float(row["seconds"]) for row in rows), device=gpu or describe_device(),
+            )  # fmt: skip
+            run.note(finished=len(rows))
+    return run.weights
+
+
+class RefinementModule(L.LightningModule):
+    """A network, its loss and its optimiser, from one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.network = models.build(config.model)
+        self.loss = RefinementLoss(config.loss)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float N×C×H×W → logits, float N×1×H×W."""
+        return self.network(x)
+
+    def training_step(self, batch: Pair | None, batch_idx: int) -> Tensor | None:
+        """Loss of one batch, a scalar; a batch whose stroke was dropped takes no step."""
+        if batch is None:
+            return None
+        inputs, target = batch
+        return self.loss_of(self(inputs), target)
+
+    def loss_of(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss in 32 bits whatever the network computes in: Sobel magnitudes need them."""
+        with torch.autocast(logits.device.type, enabled=False):
+            return self.loss(logits.float(), target)
+
+    def validation_step(self, batch: Pair, batch_idx: int) -> None:
+        """Loss and IoU at probability 0.5 on a frozen stroke; Lightning averages over pictures."""
+        inputs, target = batch
+        logits = self(inputs)
+        # A logit above 0 is a probability above 0.5. Both empty is an IoU of 0 here, not 1.
+        predicted, truth = logits > 0, target > 0.5
+        union = (predicted | truth).sum()
+        iou = (predicted & truth).sum() / union.clamp(min=1)
+        self.log_dict(
+            {"val_loss": self.loss_of(logits, target), "val_iou": iou},
+            on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True,
         )  # fmt: skip
-    except MisconfigurationException as error:
-        asked = f"accelerator '{accelerator}', devices {devices}"
-        raise ConfigError(f"{asked}: {error}; 'auto' takes what there is") from None
-    if _claim(config, data, out):
-        say(f"{weights}: already trained")
-        return weights
-    reuse_memory()
-    L.seed_everything(config.training.seed, verbose=False)
-    module = RefinementModule(config)
-    last = out / "last.ckpt"
-    _settle(last)
-    trainer.fit(
-        module, StrokeData(data, config, workers), ckpt_path=last if last.exists() else None
-    )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    chosen = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(chosen["state_dict"])
-    if trainer.is_global_zero:
-        annotations = [coco.find_splits(data)[name] for name in SPLITS]
-        ended = datetime.now(UTC).isoformat(timespec="seconds")
-        facts = {"device": _device(trainer), "finished": ended}
-        write_sidecar(weights, config, annotations, _seconds(out), **facts)
-        save_weights(module.network, config, weights)
-        record = json.loads((out / "run.json").read_bytes())
-        record["finished"] = _epochs_taken(out)
-        write_atomic(out / "run.json", json.dumps(record, indent=1) + "\n")
-    return weights
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam (Kingma and Ba 2015) with torch's default moments."""
+        return torch.optim.Adam(self.parameters(), lr=self.config.training.learning_rate)
 
 
-def _settle(last: Path) -> None:
-    """Tell the checkpoint of a folder that was moved where it is now.
+class StrokeData(L.LightningDataModule):
+    """The ``train`` and ``val`` splits of a reduced data set, as a configuration asks."""
 
-    Lightning forgets which epoch was best where the checkpoint's own path is another.
+    def __init__(self, root: Path, config: Config, workers: int) -> None:
+        super().__init__()
+        self.root, self.config = root, config
+        self.loading: dict[str, Any] = {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "worker_init_fn": one_thread,
+        }
+
+    def setup(self, stage: str) -> None:
+        """Index both splits; draws the frozen strokes of ``val`` where they are missing."""
+        c = self.config
+        train = coco.load_split(self.root, "train")
+        self.train = TrainingPairs(train, c.data, c.model.inputs, c.training.seed)
+        self.val = FrozenPairs(coco.load_split(self.root, "val"), c.data, c.model.inputs)
+        for name, pairs in (("train", self.train), ("val", self.val)):
+            if not len(pairs):
+                raise coco.DataError(f"{self.root}: split '{name}' has no object with a stroke")
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches in an order that only the seed and the epoch decide."""
+        t, trainer = self.config.training, self.trainer
+        rank, replicas = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        batches = EpochBatches(self.train.sizes(), t.batch_size, t.seed, rank, replicas)
+        if trainer:
+            # A resumed training's processes fetch ahead before Lightning tells which epoch it is
+            # (Lightning issue 21938).
+            progress: Any = trainer.fit_loop.epoch_progress.current
+            batches.set_epoch(progress.processed)
+        return DataLoader(self.train, batch_sampler=batches, collate_fn=collate, **self.loading)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """One picture at a time, whatever their sizes."""
+        return DataLoader(self.val, batch_size=1, **self.loading)
+
+
+class CsvLog(Callback):
+    """Write ``log.csv`` and ``steps.csv``; on resuming, forget what will be done again.
+
+    Lightning's own CSV logger starts an empty file when a run resumes.
     """
-    if not last.exists():
-        return
-    here = os.path.realpath(last.parent)
-    state = torch.load(last, map_location="cpu", weights_only=True)
-    kept = [c for c in state["callbacks"].values() if c.get("dirpath", here) != here]
-    for callback in kept:
-        callback["dirpath"] = here
-        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            callback[key] = _inside(here, callback[key])
-        best = callback["best_k_models"]
-        callback["best_k_models"] = {_inside(here, path): loss for path, loss in best.items()}
-    if kept:
-        partial = last.with_suffix(".part")
-        torch.save(state, partial)
-        partial.replace(last)
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.epochs = Log(run.path / "log.csv", EPOCHS)
+        self.steps = Log(run.path / "steps.csv", STEPS)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for log in (self.epochs, self.steps):
+                log.start(before=trainer.current_epoch, say=self.run.say)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began, self.total, self.taken, self.dropped = time.monotonic(), 0.0, 0, 0
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if batch is None:
+            self.dropped += 1
+            return
+        loss = float(outputs["loss"])
+        self.total += loss
+        self.taken += 1
+        if self.taken % LOG_EVERY == 0 and trainer.is_global_zero:
+            self.steps.add(trainer.current_epoch, trainer.global_step, f"{loss:.6g}")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        epoch, seconds = trainer.current_epoch, time.monotonic() - self.began
+        loss, iou = (float(trainer.callback_metrics[name]) for name in ("val_loss", "val_iou"))
+        if not math.isfinite(loss):
+            # Nothing of this epoch is kept: :class:`BestAndLast` comes after this callback.
+            raise ConfigError(
+                f"{self.run.path}: the validation loss of epoch {epoch} is {loss}; "
+                "try a lower training.learning_rate, in another folder"
+            )
+        mean = self.total / max(1, self.taken)
+        self.epochs.add(
+            epoch, trainer.global_step, self.dropped, f"{mean:.6g}", f"{loss:.6g}", f"{iou:.6g}",
+            f"{seconds:.1f}",
+        )  # fmt: skip
+        self.run.say(
+            f"epoch {epoch:3d}  train loss {mean:.4f}  val loss {loss:.4f}  val IoU {iou:.4f}  "
+            f"{seconds:.0f} s"
+        )
 
 
-def _inside(folder: str, path: str) -> str:
-    return os.path.join(folder, os.path.basename(path)) if path else path
+class BestAndLast(Checkpoint):
+    """Keep the latest epoch and the one of lowest validation loss; stop where none gets better.
+
+    After ``patience`` epochs without a lower validation loss, training stops (section 2.5).
+    """
+
+    def __init__(self, run: RunFolder, patience: int) -> None:
+        self.run, self.patience = run, patience
+        self.best_score, self.wait_count = math.inf, 0
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        loss = float(trainer.callback_metrics["val_loss"])
+        better = loss < self.best_score
+        self.best_score = min(loss, self.best_score)
+        self.wait_count = 0 if better else self.wait_count + 1
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+        # The best first: a kill between the two costs an epoch's time, but not the best epoch.
+        if better:
+            trainer.save_checkpoint(self.run.best)
+        trainer.save_checkpoint(self.run.last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training needs to know."""
+        return {"best_score": self.best_score, "wait_count": self.wait_count}
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        state = early_stopping(checkpoint)
+        self.best_score, self.wait_count = float(state["best_score"]), int(state["wait_count"])
+        trainer.should_stop = self.wait_count >= self.patience  # it had stopped, and was cut then
 
 
-def _seconds(out: Path) -> float:
-    """Wall time of all epochs, those before a kill included."""
-    with (out / "log.csv").open() as stream:
-        return sum(float(row["seconds"]) for row in csv.DictReader(stream))
+class WholeFiles(TorchCheckpointIO):
+    """Let Lightning write checkpoints as every training here does: whole or not at all."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        self.run.save(Path(path), checkpoint)
 
 
-def _device(trainer: L.Trainer) -> str:
-    """The accelerator that trained, or this machine's processor."""
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else describe_device()
+def settings_that_bind(config: Config) -> dict[str, Any]:
+    """All settings but the number of epochs, which only decides where a training stops."""
+    values = config.model_dump(mode="json")
+    del values["training"]["epochs"]
+    return values
+
+
+def is_finished(run: RunFolder, log: Log, epochs: int, patience: int) -> bool:
+    """Whether the folder's weights are those of the whole training.
+
+    Raises:
+        ConfigError: it took more epochs than are asked for.
+    """
+    losses = [float(row["val_loss"]) for row in log.rows()]
+    finished = run.record.get("finished", len(losses))  # the epochs that the weights are of
+    taken = len(losses) or finished
+    if taken > epochs:
+        raise ConfigError(f"'training.epochs': {epochs} (got a run that took {taken}, {run.path})")
+    if not run.weights.exists() or finished != taken:  # a longer training may be under way
+        return False
+    waited = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    return taken == epochs or waited >= patience
+
+
+def early_stopping(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """``best_score`` and ``wait_count`` of a checkpoint.
+
+    :class:`BestAndLast` has kept them there since November 2026, and Lightning's own
+    ``EarlyStopping`` before, under the same names.
+    """
+    return next(state for state in checkpoint["callbacks"].values() if "wait_count" in state)
+
+
+def resume_from(run: RunFolder) -> Path | None:
+    """The checkpoint that a training goes on from; ``None``: from the beginning."""
+    last, best = run.load(run.last), run.load(run.best)
+    if last and not best and early_stopping(last)["wait_count"] == 0:
+        run.save(run.best, last)  # the last epoch was the best
+        best = last
+    if last and best:
+        return run.last
+    if best:
+        run.say(f"{run.path}: going on after its best epoch, {best['epoch']}")
+        return run.best
+    if run.last.exists() or run.best.exists():
+        run.say(f"{run.path}: its best epoch is lost, so it begins anew")
+    return None
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""glibc's numbers of these settings, from malloc.h."""
 
 
 def reuse_memory() -> None:
@@ -342,44 +373,3 @@ def reuse_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for threshold in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
             mallopt(threshold, 2**31 - 1)
-
-
-def _quieten() -> None:
-    """Leave progress to ``say``: no device banners, and no advice that does not apply here."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for advice in ("does not have many workers", "yielded None", "is not empty", "LeafSpec"):
-        warnings.filterwarnings("ignore", message=f".*{advice}.*")
-
-
-def _claim(config: Config, data: Path, out: Path) -> bool:
-    """Bind the folder to this configuration and data; whether its training is already finished.
-
-    The number of epochs may change between calls, as it only decides where a run stops.
-    """
-    mine = {"config": config.model_dump(), "data": fingerprint(data, SPLITS)}
-    path, epochs = out / "run.json", config.training.epochs
-    before = json.loads(path.read_bytes()) if path.exists() else mine
-    before["config"] = parse(before["config"], str(path)).model_dump()  # settings since added
-    before["config"]["training"]["epochs"] = epochs
-    for part, value in mine.items():
-        if before.get(part) != value:
-            raise ConfigError(
-                f"{path}: this run was started with another {part}; "
-                "choose another folder or delete this one"
-            )
-    taken = _epochs_taken(out)
-    if taken > epochs:
-        raise ConfigError(f"'training.epochs': {epochs} (got a run that took {taken}, {out})")
-    out.mkdir(parents=True, exist_ok=True)
-    finished = before.get("finished", taken)  # epochs of the weights; a longer run may be under way
-    kept = {"finished": finished} if "finished" in before else {}
-    write_atomic(path, json.dumps(mine | kept, indent=1) + "\n")
-    if not (out / "weights.safetensors").exists() or finished != taken:
-        return False
-    run = Run(config.name, config.training.seed, out)
-    return taken == epochs or run.waited >= config.training.patience
-
-
-def _epochs_taken(out: Path) -> int:
-    log = out / "log.csv"
-    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
