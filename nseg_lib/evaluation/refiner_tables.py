@@ -64,16 +64,16 @@ def read(folder: str | Path) -> Rows:
     files = sorted((folder / "rows").glob("*.csv"))
     corrected = sorted((folder / "corrections").glob("*.csv"))
     answers = pd.concat([read_results(file) for file in files], ignore_index=True)
-    frames = [read_corrections(file) for file in corrected]
-    corrections = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    splits = corrections["split"].unique() if frames else ()
-    if len(splits) > 1:
-        raise ValueError(
-            f"{folder / 'corrections'}: holds {' and '.join(splits)}; measure each split into a "
-            "folder of its own (--out)"
-        )
-    if frames:
-        corrections = in_table_order(corrections)
+    corrections = pd.DataFrame()
+    if corrected:
+        frames = [read_corrections(file) for file in corrected]
+        corrections = in_table_order(pd.concat(frames, ignore_index=True))
+        splits = corrections["split"].unique()
+        if len(splits) > 1:
+            raise ValueError(
+                f"{folder / 'corrections'}: holds {' and '.join(splits)}; measure each split into "
+                "a folder of its own (--out)"
+            )
     return Rows(in_table_order(answers), corrections, (*files, *corrected))
 
 

@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 LOOK = 1.4
 """The first look reaches this many times the strokes' longer side from the middle of their box…"""
 
-LOOK_LEAST = 0.3
+MIN_LOOK = 0.3
 """… and at least this share of the picture's longer side."""
 
 CORRECTION_MARGIN = 0.3
@@ -26,7 +26,7 @@ a share of their longer side."""
 ZOOM_MARGIN = 0.2
 """Margin of the second look round the object found, as a share of its longer side."""
 
-MARGIN_LEAST = 12
+MIN_MARGIN = 12
 """Pixels of margin at least."""
 
 GREY = 127.0 / 255.0
@@ -90,9 +90,11 @@ def look(strokes: Mask, background: Mask, scale: float = 1.0, beside: float = BE
         scale: of the reach that the object strokes ask for.
         beside: see :data:`BESIDE`; 0 leaves background strokes out of account.
     """
+    # As far from the strokes' middle as their object may reach.
     box = bounding_box(strokes)
-    reach = scale * max(LOOK * box.longer, LOOK_LEAST * max(strokes.shape), MARGIN_LEAST)
+    reach = scale * max(LOOK * box.longer, MIN_LOOK * max(strokes.shape), MIN_MARGIN)
     crop = around(box, (reach, reach), strokes.shape)
+    # And as far as the background strokes near by, for they are drawn round the object.
     far = around(box, (beside * box.longer, beside * box.longer), strokes.shape)
     if not beside or not background[far.window].any():
         return crop
@@ -105,10 +107,16 @@ def look(strokes: Mask, background: Mask, scale: float = 1.0, beside: float = BE
     )
 
 
-def zoom(found: Mask, margin: float = ZOOM_MARGIN, least: float = MARGIN_LEAST) -> Crop:
-    """The second look: the object that the first one found, and a margin, at least so many px."""
+def zoom(found: Mask, margin: float = ZOOM_MARGIN, min_margin: float = MIN_MARGIN) -> Crop:
+    """The second look: close round the object that the first one found.
+
+    Args:
+        found: bool H×W, with a pixel.
+        margin: on each side, as a share of the object's longer side.
+        min_margin: of it, in pixels.
+    """
     box = bounding_box(found)
-    more = max(margin * box.longer, least)
+    more = max(margin * box.longer, min_margin)
     half = (box.bottom - box.top) / 2 + more, (box.right - box.left) / 2 + more
     return around(box, half, found.shape)
 

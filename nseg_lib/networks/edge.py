@@ -40,7 +40,7 @@ network knows, are no larger."""
 SURE = 4.0
 """Logits beyond this, up or down, are given as this."""
 
-LEAST = 50
+MIN_AREA = 50
 """Pixels: fewer are a dot rather than paint."""
 
 SOLID = 0.85
@@ -70,7 +70,7 @@ DOUBT = 0.25
 MARGIN = 0.12
 """Of what the network sees round the paint and the looks' answer, as a share of the longer side…"""
 
-MARGIN_LEAST = 32
+MIN_MARGIN = 32
 """… and at least so many pixels."""
 
 
@@ -88,11 +88,11 @@ class EdgeNet(nn.Module):
         places = FOLD**2
         self.unet = UNet(widths, places * CHANNELS)
         self.unet.head = nn.Conv2d(widths[0], places, 1)
-        self.least = FOLD * 2 ** len(widths)  # what the poolings leave a place of
+        self.min_side = FOLD * 2 ** len(widths)  # what the poolings leave a place of
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        down, right = (max(side + side % FOLD, self.least) - side for side in (height, width))
+        down, right = (max(side + side % FOLD, self.min_side) - side for side in (height, width))
         x = F.pad(x, (0, right, 0, down), mode="replicate")
         y = F.pixel_shuffle(self.unet(F.pixel_unshuffle(x, FOLD)), FOLD)
         return y[..., :height, :width]
@@ -136,7 +136,7 @@ def is_careful(stroke: Mask, found: Mask) -> bool:
     area = np.count_nonzero(stroke)
     # Neither a dot nor a dab, which say where the object is, not what it is; and hardly any of it
     # beyond the answer, for a careful hand falls short of the object rather than reach beyond it.
-    if area < LEAST or area < COVERS * np.count_nonzero(found):
+    if area < MIN_AREA or area < COVERS * np.count_nonzero(found):
         return False
     if np.count_nonzero(stroke & found) < WITHIN * area:
         return False
@@ -170,7 +170,7 @@ def _disc(radius: int) -> NDArray[np.uint8]:
 
 def surroundings(paint: Mask, logits: Floats) -> Crop:
     """What of the picture the network sees: paint and answer with a margin."""
-    return crops.zoom(paint | (logits > 0), MARGIN, MARGIN_LEAST)
+    return crops.zoom(paint | (logits > 0), MARGIN, MIN_MARGIN)
 
 
 def seen(

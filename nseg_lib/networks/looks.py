@@ -45,8 +45,8 @@ class WholePicture:
         height, width = stroke.shape
         # The poolings must leave a pixel of each side: a smaller picture is continued beyond its
         # border, and the answer there is cut off again.
-        least = 2 ** len(self.config.model.widths)
-        down, right = max(0, least - height), max(0, least - width)
+        min_side = 2 ** len(self.config.model.widths)
+        down, right = max(0, min_side - height), max(0, min_side - width)
         if down or right:
             image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
             stroke = np.pad(stroke, ((0, down), (0, right)))

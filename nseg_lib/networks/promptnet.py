@@ -206,9 +206,13 @@ class PromptNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float N×6×H×W (colours in [0, 1], prompts 0 or 1), H and W multiples of 32 → N×1×H×W."""
+        # Colours as the encoder knows them from ImageNet; the mask stays as it is, whatever way
+        # the strokes are shown.
         colours, prompts = (x[:, :3] - self.mean) / self.std, x[:, 3:]
         if self.distance:
             prompts = torch.cat((nearness(prompts[:, :2]), prompts[:, 2:]), 1)
+        # Down to 1/32 of the size, and up again level by level. Every level sees the prompts anew;
+        # the two deepest, whose features tell things apart, also what looks like the strokes.
         maps = self.encoder(colours, prompts)
         y = maps.pop()
         for index, level in enumerate(self.levels):
@@ -218,6 +222,7 @@ class PromptNet(nn.Module):
             if self.similarity and index < 2:
                 extra.append(stroke_similarity(skip, small[:, :2]))
             y = level(y, skip, torch.cat(extra, 1))
+        # At full size the colours say where the edge is.
         up = F.interpolate(self.narrow(y), size=x.shape[2:], mode="bilinear")
         logits: Tensor = self.detail(torch.cat((up, colours, prompts), 1))
         return logits
