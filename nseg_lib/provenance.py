@@ -33,6 +33,9 @@ PACKAGES = (
 OUTPUT_FOLDERS = ("reports", "benchmarks/results", "data", "runs")
 """Where artefacts are written; a change in them does not make the code "dirty"."""
 
+CODE_FOLDERS = ("nseg_lib", "reproduction", "workflow", "scripts")
+"""Where a file that git does not know yet can change a result."""
+
 
 def write_sidecar(
     artefact: str | Path,
@@ -92,7 +95,7 @@ def write_sidecar(
 
 
 def code_version(project: Path = PROJECT) -> tuple[str | None, bool | None]:
-    """Commit of the code, and whether anything but artefacts differs from it.
+    """Commit of the code, and whether it is "dirty": a tracked file differs, or code is new.
 
     Both are ``None`` where ``project`` is not the root of a git repository with a commit: an
     installed package must not report the commit of some other project that holds its folder. A
@@ -109,7 +112,10 @@ def code_version(project: Path = PROJECT) -> tuple[str | None, bool | None]:
     if commit is None:
         return None, None
     ignored = (f":(exclude){folder}" for folder in OUTPUT_FOLDERS)
-    return commit, bool(_git(project, "status", "--porcelain", "--", ".", *ignored))
+    changed = _git(project, "status", "--porcelain", "--untracked-files=no", "--", ".", *ignored)
+    # Masks that `nseg refine` wrote, or notes, lie about untracked and change nothing.
+    new_code = _git(project, "ls-files", "--others", "--exclude-standard", "--", *CODE_FOLDERS)
+    return commit, bool(changed or new_code)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

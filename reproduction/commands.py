@@ -57,9 +57,9 @@ def reproduce(
 
     Example: nseg reproduce --profile half --coco coco --models tiny16-32_bce-dice
     """
-    from reproduction import pipeline
+    from reproduction import workflow
 
-    done = pipeline.reproduce(
+    done = workflow.reproduce(
         checkout(), profile, models=_names(models), coco=coco, cores=cores,
         slurm=slurm, dry_run=dry_run, keep_trained=keep_trained, say=say,
     )  # fmt: skip
@@ -73,16 +73,16 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
 
     Example: nseg status --profile sample
     """
-    from reproduction import pipeline
+    from reproduction import workflow
 
-    states = pipeline.status(checkout(), profile, _names(models))
+    states = workflow.status(checkout(), profile, _names(models))
     colours = {"done": "green", "stale": "yellow", "missing": "red"}
-    width = max(len(name) for name, _ in states)
-    for name, state in states:
-        kind = f"[{colours[state.kind]}]{state.kind:<8}[/]"
-        say(f"{kind} {name:<{width}}  {escape('; '.join(state.why))}".rstrip(), markup=True)
-    counts = Counter(state.kind for _, state in states)
-    say(", ".join(f"{counts[kind]} {kind}" for kind in colours))
+    width = max(map(len, states))
+    for name, (state, why) in states.items():
+        kind = f"[{colours[state]}]{state:<8}[/]"
+        say(f"{kind} {name:<{width}}  {escape(why)}".rstrip(), markup=True)
+    counts = Counter(state for state, _ in states.values())
+    say(", ".join(f"{counts[state]} {state}" for state in colours))
 
 
 @app.command()

@@ -1,162 +1,186 @@
-"""What a step of the graph is made from: code, files, data sets and notebooks, by content.
+"""What each step of a profile is made from: its code, its settings and its inputs.
 
-A Python module counts without its comments and docstrings, a notebook without its outputs, so
-that neither a better sentence nor a saved output makes anything be computed again.
+A sidecar beside the first output of a step keeps this, so that a checkout, a copied folder or a
+network that came from another machine can be compared with what would be made now.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nseg_lib.files import sha256
+from nseg_lib import config as configuration
+from nseg_lib.config import THE_EIGHT, ConfigError
+from nseg_lib.files import sha256, write_atomic
+from reproduction import code, profiles
+from reproduction.profiles import Profile
 
-Hashes = dict[str, Any]
-"""Name of an ingredient → its hash, or its value where that is short; None: not there."""
+RECIPE = "erode"
+"""The strokes that networks are trained and judged on, the paper's."""
 
-READ_BY_MODULE = {
-    "reproduction.paper": ("reports/paper.yml", "reports/authors_logs.csv"),
-    "reproduction.claims": ("reports/claims.yml",),
-    "nseg_lib.sample": ("nseg_lib/data/*",),
-    "nseg_lib.widget": ("nseg_lib/widget/**/*.js", "nseg_lib/widget/**/*.css"),
-    "reproduction.page": ("reproduction/templates/*", "reports/limitations.md"),
-}
-"""Files that a module reads, as patterns from the project's root."""
+OTHER_STROKES = ("nseg_lib.strokes.people", "nseg_lib.strokes.plain")
+"""Modules with kinds of stroke that no step draws before the chapters, though the function that
+draws by name could."""
 
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's content; of a Python file, of what the interpreter makes of it."""
-    stat = path.stat()
-    return _hash_file(path, stat.st_mtime_ns, stat.st_size)
+SUMS = "SHA256SUMS"
+"""File of a data set with a hash of each split; a step that reads the data set depends on it."""
 
 
-@cache
-def _hash_file(path: Path, _mtime: int, _size: int) -> str:
-    if path.suffix != ".py":
-        return sha256(path)
+def names(root: Path, profile: Profile) -> list[str]:
+    """All steps of a profile, each after those it needs."""
+    networks = [f"{model}_seed{seed}" for model in profile.models for seed in profile.seeds]
+    return [
+        "data",
+        *(["photos"] if profile.photos.folder != profile.data.folder else []),
+        *(f"train/{network}" for network in networks),
+        "evaluate/baselines",
+        *(f"evaluate/{network}" for network in networks),
+        "measure/pictures",
+        "measure/redraws",
+        *(f"chapter/{chapter}" for chapter in profiles.chapters(root)),
+        "evidence",
+        "page",
+    ]
+
+
+def redrawn(profile: Profile) -> dict[str, list[Any]]:
+    """Models and seeds of the networks whose scatter over redrawn strokes is measured.
+
+    The paper's two smallest, of those that the profile trains: the claim about their difference
+    rests on the fourth decimal.
+    """
+    models = [model for model in THE_EIGHT[:2] if model in profile.models]
+    return {"model": models, "seed": profile.seeds[:1] * len(models)}
+
+
+def function_of(profile: Profile, step: str) -> str:
+    """The name of the function in :mod:`reproduction.steps` that does a step."""
+    kind = step.partition("/")[0]
+    if kind in ("data", "photos"):
+        source = profile.data if kind == "data" else profile.photos
+        return "compose_sample" if source.source == "sample" else "reduce_coco"
+    special = {
+        "evaluate/baselines": "judge_baselines",
+        "measure/pictures": "measure_pictures",
+        "measure/redraws": "measure_redraws",
+    }
+    general = {
+        "train": "train",
+        "evaluate": "judge_network",
+        "chapter": "run_chapter",
+        "evidence": "write_evidence",
+        "page": "write_page",
+    }
+    return special.get(step) or general[kind]
+
+
+def made_from(root: Path, profile: Profile, step: str) -> dict[str, Any]:
+    """The code and the settings that decide what a step makes, apart from its inputs.
+
+    Raises:
+        ConfigError: the profile has no such step.
+    """
+    if step not in names(root, profile):
+        raise ConfigError(f"no step '{step}'; there are: {', '.join(names(root, profile))}")
+    start = [("reproduction.steps", function_of(profile, step))]
+    if not step.startswith("chapter/"):
+        recipes_alone = step.partition("/")[0] in ("data", "photos", "train", "evaluate", "measure")
+        hashes = code.code_hashes(root, start, without=OTHER_STROKES if recipes_alone else ())
+        return {"code": hashes, "settings": settings(root, profile, step)}
+    notebook = root / "notebooks" / f"{step.partition('/')[2]}.ipynb"
+    cells, digest = code.read_notebook(notebook)
+    hashes = code.code_hashes(root, start, cells)
+    hashes[f"notebooks/{notebook.name}"] = digest
+    return {"code": hashes, "settings": settings(root, profile, step)}
+
+
+def settings(root: Path, profile: Profile, step: str) -> dict[str, Any]:
+    """The values of a profile that change what a step makes, by dotted key."""
+    kind, _, name = step.partition("/")
+    if kind in ("data", "photos"):
+        source = profile.data if kind == "data" else profile.photos
+        return source.model_dump(mode="json", exclude={"folder"})
+    if kind == "train":
+        model, _, seed = name.rpartition("_seed")
+        chosen = {**profile.settings_of(model), "training.seed": int(seed)}
+        return flat(configuration.load(model, chosen).model_dump(mode="json"))
+    if kind == "evaluate":
+        return {"recipe": RECIPE, "scale": profile.scale}
+    if kind == "measure":
+        return {"scale": profile.scale}
+    if kind == "chapter":
+        return chapter_parameters(root, profile, name)
+    parts = {"seeds", "settings", "own"} if kind == "evidence" else {"models", "seeds"}
+    parts |= {"note"}  # tables, figures and page show it
+    return flat(profile.model_dump(mode="json", include=parts))
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        inner = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return found
+
+
+def chapter_parameters(root: Path, profile: Profile, chapter: str) -> dict[str, Any]:
+    """The values that a profile gives to the parameters that a chapter declares."""
+    known = {
+        "profile": profile.name,
+        "data": profile.data.folder.as_posix(),
+        "photos": profile.photos.folder.as_posix(),
+        "runs": f"runs/{profile.name}",
+        "rows": f"reports/{profile.name}/rows",
+        "out": f"reports/{profile.name}",
+    }
+    declared = code.notebook_parameters(root / "notebooks" / f"{chapter}.ipynb")
+    values = {key: value for key, value in known.items() if key in declared}
+    return values | profile.chapters.get(chapter, {})
+
+
+# --- records beside the outputs -------------------------------------------------------------------
+
+
+def sidecar(artefact: Path) -> Path:
+    """The file beside an artefact that says where it came from."""
+    return artefact.with_name(f"{artefact.name}.json")
+
+
+def read_record(artefact: Path) -> dict[str, Any]:
+    """The sidecar that a step wrote; empty where there is none."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except SyntaxError:
-        return sha256(path)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # Docstrings, and the strings below a constant that say what it is.
-            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        record = json.loads(sidecar(artefact).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    told = record.get("made_from") if isinstance(record, dict) else None
+    return record if isinstance(told, dict) and "code" in told else {}
 
 
-def _is_text(line: ast.AST) -> bool:
-    value = line.value if isinstance(line, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+def write_record(artefact: Path, record: Mapping[str, Any]) -> None:
+    """Replace a sidecar."""
+    write_atomic(sidecar(artefact), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def hash_files(root: Path, files: Iterable[Path]) -> Hashes:
-    """Path from ``root`` → hash; None for a file that is not there."""
+def hash_files(root: Path, files: Sequence[Path]) -> dict[str, str | None]:
+    """Path from ``root`` → SHA-256 of each file; ``None`` where it is missing."""
     return {
-        path.relative_to(root).as_posix(): hash_file(path) if path.is_file() else None
-        for path in files
+        (root / path).relative_to(root).as_posix(): sha256(path) if path.is_file() else None
+        for path in (root / file for file in files)
     }
 
 
-def hash_splits(root: Path, folder: Path, splits: Iterable[str] | None = None) -> Hashes:
-    """``<folder>:<split>`` → hash of its annotations, pictures and frozen ``erode`` strokes.
+def recorded(root: Path, artefact: Path) -> dict[str, Any]:
+    """What :func:`made_from` was when the artefact was made; ``other`` names files changed since.
 
-    Args:
-        folder: a data set in COCO's layout, from ``root``.
-        splits: by default all there are.
+    Files that are not there, such as pictures and weights in a fresh checkout, count as unchanged.
     """
-    base = root / folder
-    if splits is None:
-        found = (base / "annotations").glob("instances_*.json")
-        splits = sorted(path.stem.removeprefix("instances_") for path in found)
-    hashes: Hashes = {}
-    for split in splits:
-        annotations = base / "annotations" / f"instances_{split}.json"
-        files = [annotations, *sorted(p for p in (base / split).glob("*") if p.is_file())]
-        files += sorted((base / "strokes").glob(f"{split}_erode_seed0.json"))
-        listing = "".join(f"{hash_file(p)}  {p.name}\n" for p in files if p.is_file())
-        there = annotations.is_file()
-        digest = hashlib.sha256(listing.encode()).hexdigest() if there else None
-        hashes[f"{folder.as_posix()}:{split}"] = digest
-    return hashes or {folder.as_posix(): None}
-
-
-def read_notebook(path: Path) -> tuple[dict[str, Any], str, tuple[str, ...]]:
-    """Parameters that a notebook declares, the hash of its cells, the modules it imports.
-
-    Raises:
-        NotebookError: its parameters cell is not as :func:`reproduction.notebooks.read_parameters`
-            wants it.
-    """
-    return _read_notebook(path, path.stat().st_mtime_ns)
-
-
-@cache
-def _read_notebook(path: Path, _mtime: int) -> tuple[dict[str, Any], str, tuple[str, ...]]:
-    from reproduction.notebooks import read_parameters
-
-    # Reading the JSON is all that is needed here, and nbformat takes a second to import.
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    cells = [_Cell(cell) for cell in notebook["cells"]]
-    modules: set[str] = set()
-    for cell in cells:
-        if cell.cell_type == "code":
-            lines = (s for s in cell.source.splitlines() if not s.lstrip().startswith(("%", "!")))
-            modules |= imports("\n".join(lines))
-    content = [[c.cell_type, c.source, c.metadata.get("tags", [])] for c in cells]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return read_parameters(cells, path.stem), digest, tuple(sorted(modules))
-
-
-class _Cell:
-    """A cell of a notebook's JSON, under the names that nbformat gives to its parts."""
-
-    def __init__(self, cell: dict[str, Any]) -> None:
-        self.cell_type, self.metadata = cell["cell_type"], cell["metadata"]
-        source = cell["source"]
-        self.source = source if isinstance(source, str) else "".join(source)
-
-
-def imports(source: str) -> set[str]:
-    """What code imports from ``nseg_lib``, anywhere in it: modules, and names in modules."""
-    found = set()
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.startswith(("nseg_lib.", "reproduction"))}
-
-
-def sources(root: Path, modules: Iterable[str]) -> list[Path]:
-    """The files of some modules, of all that they import in turn, and what these read.
-
-    ``nseg_lib/__init__.py`` itself is left out: it holds the version and a shortcut.
-    """
-    found: set[Path] = set()
-    waiting, seen = list(modules), {"nseg_lib"}
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        path = root.joinpath(*name.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if path.is_file():
-            found.add(path)
-            waiting += [*imports(path.read_text(encoding="utf-8")), name.rpartition(".")[0]]
-            for pattern in READ_BY_MODULE.get(name, ()):
-                found |= {file for file in root.glob(pattern) if file.is_file()}
-        elif name == "nseg_lib.Refiner":
-            waiting.append("nseg_lib.refine")
-    return sorted(found)
+    record = read_record(root / artefact)
+    found = record.get("made_from", {})
+    files = {**found.get("inputs", {}), **record.get("products", {})}
+    now = hash_files(root, [Path(path) for path in files])
+    other = [path for path in files if now[path] not in (None, files[path])]
+    kept = {"code": found.get("code", {}), "settings": found.get("settings", {})}
+    return kept | ({"other": other} if other else {})

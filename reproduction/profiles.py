@@ -5,23 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from nseg_lib import config as configuration
-from nseg_lib.config import THE_EIGHT, ConfigError
+from nseg_lib.config import THE_EIGHT, ConfigError, Strict
 
 FOLDER = Path("workflow") / "profiles"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataSource(_Strict):
+class DataSource(Strict):
     """A data set of the graph: made here, or reduced from COCO."""
 
     source: Literal["sample", "coco"]
-    folder: Path
+    folder: Annotated[Path, Field(strict=False)]
     """From the project's root."""
     pictures: Annotated[int, Field(ge=8)]
     """All of the built-in sample; of COCO, those to train and validate on."""
@@ -32,7 +28,7 @@ class DataSource(_Strict):
     seed: Annotated[int, Field(ge=0)] = 42
 
 
-class Minutes(_Strict):
+class Minutes(Strict):
     """Time limits; a chapter that is over its own is stopped, the others are for a cluster."""
 
     data: Annotated[int, Field(ge=1)] = 30
@@ -42,19 +38,19 @@ class Minutes(_Strict):
     page: Annotated[int, Field(ge=1)] = 5
 
 
-class Profile(_Strict):
+class Profile(Strict):
     """One file of ``workflow/profiles``; ``name`` is the file's."""
 
     name: str
     data: DataSource
     photos: DataSource
     """The data set that holds the real photographs of the chapters."""
-    models: Annotated[list[str], Field(min_length=1)] = list(THE_EIGHT)
+    models: Annotated[list[str], Field(min_length=1)] = Field(list(THE_EIGHT))
     """The paper's eight unless told; ``all`` in the file stands for these and the ablations."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [42]
-    settings: dict[str, Any] = {}
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([42])
+    settings: dict[str, Any] = Field({})
     """Dotted keys of the configuration that differ from the paper's, such as ``data.scale``."""
-    own: dict[str, dict[str, Any]] = {}
+    own: dict[str, dict[str, Any]] = Field({})
     """Model → settings in which it differs from the others."""
     accelerator: Literal["auto", "cpu", "gpu"] = "cpu"
     workers: Annotated[int, Field(ge=0)] = 0
@@ -66,9 +62,9 @@ class Profile(_Strict):
     memory: Annotated[int, Field(ge=500)] = 4000
     """MB that a job asks a cluster for."""
     minutes: Minutes = Minutes()
-    chapter_minutes: dict[str, int] = {}
+    chapter_minutes: dict[str, Annotated[int, Field(ge=1)]] = Field({})
     """Limits of single chapters."""
-    chapters: dict[str, dict[str, Any]] = {}
+    chapters: dict[str, dict[str, Any]] = Field({})
     """Chapter → further parameters."""
     note: str = ""
     """What sets it apart from the paper's setting; each of its tables and figures says so."""
@@ -85,6 +81,14 @@ class Profile(_Strict):
             if name not in configuration.names():
                 raise ValueError(f"no model '{name}'; there are {', '.join(configuration.names())}")
         return models
+
+    @field_validator("models", "seeds")
+    @classmethod
+    def _once(cls, listed: list[Any]) -> list[Any]:
+        twice = [value for value in listed if listed.count(value) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is listed twice; each may be listed once")
+        return listed
 
     @property
     def scale(self) -> float:
@@ -109,6 +113,11 @@ def available(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / FOLDER).glob("*.yml"))
 
 
+def chapters(root: Path) -> list[str]:
+    """The names of the project's notebooks, in order."""
+    return sorted(path.stem for path in (root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
 def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     """Read a profile of the project at ``root``; ``models`` replaces its list.
 
@@ -118,19 +127,31 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     path = root / FOLDER / f"{name}.yml"
     if not path.is_file():
         raise ConfigError(f"no profile '{name}'; there are: {', '.join(available(root))}")
-    try:
-        values = configuration.read_yaml(path.read_text(encoding="utf-8"), path.name)
-        profile = Profile(**{**values, "name": name, **({"models": models} if models else {})})
-    except TypeError as error:
-        raise ConfigError(f"{path.name}: not a mapping of settings ({error})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{path.name}: '{where}': {first['msg'].removeprefix('Value error, ')}"
-        ) from None
-    for model in profile.models:  # settings that no network can have stop here, not in a job
-        configuration.load(model, profile.settings_of(model))
+    values = configuration.read_yaml(path.read_text(encoding="utf-8"), path.name)
+    if isinstance(values, dict):
+        if "name" in values:
+            raise ConfigError(f"{path.name}: unknown key 'name'; a profile is named by its file")
+        values |= {"name": name} | ({"models": models} if models else {})
+    profile = configuration.parse(values, path.name, Profile)
+    for key in ("chapter_minutes", "chapters"):
+        for chapter in getattr(profile, key):
+            if chapter not in chapters(root):
+                raise ConfigError(
+                    f"{path.name}: '{key}.{chapter}': no such chapter; "
+                    f"allowed: {', '.join(chapters(root))}"
+                )
+    # Settings that no network can have stop here, not hours later in a job.
+    for key, settings in {
+        "settings": profile.settings,
+        **{f"own.{model}": own for model, own in profile.own.items()},
+    }.items():
+        if "training.seed" in settings:
+            raise ConfigError(f"{path.name}: '{key}.training.seed': the key 'seeds' sets this")
+    for model in profile.models:
+        try:
+            configuration.load(model, profile.settings_of(model))
+        except ConfigError as error:
+            raise ConfigError(f"{path.name}: 'settings': {error}") from None
     return profile
 
 

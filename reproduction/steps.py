@@ -1,42 +1,67 @@
-"""One step of the graph, done in a process of its own: ``python -m reproduction.steps PROFILE
-STEP``.
+"""What each step of a profile does, and what it was made from.
 
-Snakemake starts it. What happens goes to ``reports/<profile>/logs/<step>.log``; the console gets
-the lines that tell how far it is, and one line where it fails. Two processes never make the same
-thing at once, and a step that was cut off goes on if what it is made from is still the same.
+``workflow/Snakefile`` says which step needs which files and starts each as a process of its own:
+``python -m reproduction.steps train/tiny16-32_bce-dice_seed42 --profile half …``. A step whose
+outputs are there, made from the same code, settings and inputs, changes nothing. All that happens
+goes to ``reports/<profile>/logs``; the console gets the lines that tell how far it is, and one line
+where a step fails.
+
+torch and matplotlib take seconds to load, so every step imports what it needs by itself. The code
+that a step depends on is what its function below reaches (:mod:`reproduction.code`).
 """
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError
-from nseg_lib.files import write_atomic
+from nseg_lib.files import sha256, write_atomic
 from nseg_lib.provenance import write_sidecar
-from nseg_lib.training.runs import Run
-from reproduction import graph, pipeline, profiles
-from reproduction.graph import Step
-from reproduction.profiles import DataSource, Profile
+from reproduction import ingredients, profiles
+from reproduction.ingredients import (
+    RECIPE,
+    SUMS,
+    hash_files,
+    made_from,
+    read_record,
+    redrawn,
+    sidecar,
+    write_record,
+)
+from reproduction.profiles import Profile
 
 
 class Job:
-    """A step with what its body needs: where it runs, what came before, and where to tell."""
+    """One step under way: its files, and where to tell how it goes."""
 
-    def __init__(self, root: Path, profile: Profile, step: Step, coco: Path | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        profile: Profile,
+        step: str,
+        inputs: Sequence[Path] = (),
+        outputs: Sequence[Path] = (),
+        coco: Path | None = None,
+    ) -> None:
         self.root, self.profile, self.step, self.coco = root, profile, step, coco
-        self.out = root / "reports" / profile.name
-        self.resumes = False
-        """Whether what is there is an unfinished part of what is to be made."""
-        self.console: TextIO = sys.stdout
+        self.inputs, self.outputs = inputs, outputs
+        self.name = step.partition("/")[2]
+        self.record = read_record(outputs[0])
+        """What the outputs say about themselves; empty where this workflow did not make them."""
+        self.made_from = made_from(root, profile, step) | {"inputs": hash_files(root, inputs)}
+        self.console = sys.stdout
 
     def note(self, line: str) -> None:
         """To the log."""
@@ -45,265 +70,269 @@ class Job:
     def say(self, line: str) -> None:
         """To the log and the console."""
         self.note(line)
-        print(f"{self.step.name}: {line}", file=self.console, flush=True)
+        print(f"{self.step}: {line}", file=self.console, flush=True)
 
+    def begun(self, target: Path) -> Path:
+        """A working name for ``target``, so that what is unfinished never takes its place.
 
-def run_step(job: Job) -> None:
-    """Make what a step makes, unless it is there and still what it should be.
+        What the last try left there is gone on with if it was begun from the same, else removed.
+        """
+        work, origin = (target.with_name(f"{target.name}.begun{end}") for end in ("", ".json"))
+        if not (origin.is_file() and json.loads(origin.read_bytes()) == self.made_from):
+            shutil.rmtree(work, ignore_errors=True)
+            work.unlink(missing_ok=True)
+            write_atomic(origin, json.dumps(self.made_from, indent=1))
+        return work
 
-    Raises:
-        ValueError: what went wrong, in one line.
-    """
-    step, root = job.step, job.root
-    with _locked(root, step):
-        found = graph.state(root, step)
-        if found.kind == "done":
-            job.say("unchanged")
+    def run(self) -> None:
+        """Do the step, unless its outputs are there and made from the same.
+
+        Raises:
+            ValueError: what went wrong, in one line.
+        """
+        if self.is_current():
+            self.say("unchanged")
             return
-        job.note(f"{found.kind}: {'; '.join(found.why)}")
-        ingredients = graph.made_from(root, step)
-        before, record = _begun(step), graph.read_record(step)
-        # Data and runs tell themselves what they were made from; rows without a record do not.
-        by_hand = not record and step.kind in {"data", "train"}
-        job.resumes = before == ingredients if before is not None else by_hand
-        write_atomic(step.begun, json.dumps(ingredients, indent=1))
         began, clock = _now(), time.monotonic()
-        BODIES[step.kind](job)
-        seconds = time.monotonic() - clock
-        _record(job, ingredients, began, seconds)
-        step.begun.unlink(missing_ok=True)
-        job.say(f"done in {seconds:.0f} s")
+        globals()[ingredients.function_of(self.profile, self.step)](self)
+        self._write_record(began, time.monotonic() - clock)
+        for target in (self.outputs[0], self.outputs[0].parent):
+            target.with_name(f"{target.name}.begun.json").unlink(missing_ok=True)
+        self.say(f"done in {time.monotonic() - clock:.0f} s")
+
+    def products(self) -> dict[str, str | None]:
+        """Hashes of what the step made; of a training, its logs too."""
+        logs = ("log.csv", "steps.csv") if self.step.startswith("train/") else ()
+        beside = [self.outputs[0].with_name(name) for name in logs]
+        return hash_files(self.root, [*self.outputs, *beside])
+
+    def is_current(self) -> bool:
+        """Whether what is there was made from what it would be made from now."""
+        same = self.record.get("made_from") == self.made_from
+        return same and self.record.get("products") == self.products()
+
+    def _write_record(self, began: datetime, seconds: float) -> None:
+        """Write the sidecar of the first output, or add to the one that training wrote."""
+        artefact = self.outputs[0]
+        if not (self.step.startswith("train/") and sidecar(artefact).is_file()):
+            write_sidecar(artefact, self.made_from["settings"], [], seconds)
+        written = json.loads(sidecar(artefact).read_bytes())
+        write_record(
+            artefact,
+            {"finished": _now().isoformat()}  # a training tells by itself when it ended
+            | written
+            | {
+                "step": self.step,
+                "profile": self.profile.name,
+                "began": began.isoformat(),
+                "command": f"nseg reproduce --profile {self.profile.name}",
+                "made_from": self.made_from,
+                "products": self.products(),
+            },
+        )
 
 
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+# --- what each step does --------------------------------------------------------------------------
 
 
-def _begun(step: Step) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(step.begun.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
+def compose_sample(job: Job) -> None:
+    """Make the built-in data set."""
+    from nseg_lib.sample import make_sample
 
-
-@contextlib.contextmanager
-def _locked(root: Path, step: Step) -> Iterator[None]:
-    """Wait until no other process makes this step; the system frees the lock of a dead one."""
-    name = step.artefact.relative_to(root).as_posix().replace("/", "_")
-    path = root / "runs" / ".locks" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except ImportError:  # Windows: nothing keeps two processes apart there
-            pass
-        yield
-
-
-def _record(job: Job, ingredients: dict[str, Any], began: datetime, seconds: float) -> None:
-    """Write the sidecar, or add to the one that training wrote."""
-    step = job.step
-    facts: dict[str, Any] = {
-        "step": step.name,
-        "profile": job.profile.name,
-        "began": began.isoformat(),
-        "finished": _now().isoformat(),
-        "command": f"nseg reproduce --profile {job.profile.name}",
-        "made_from": ingredients,
-        "products": step.products(),
-    }
-    if step.kind == "train":
-        written = _training_sidecar(step)
-        if "finished" in written:  # when training ended, not when its network was taken over
-            facts["finished"] = written["finished"]
-        write_atomic(step.sidecar, json.dumps(written | facts, indent=2, ensure_ascii=False) + "\n")
-        return
-    write_sidecar(step.artefact, step.settings, [], seconds, **facts)
-
-
-def _training_sidecar(step: Step) -> dict[str, Any]:
-    if not step.sidecar.exists():  # trained before sidecars were written: all we know is the log
-        seconds = float(Run("", 0, step.artefact.parent).log()["seconds"].sum())
-        write_sidecar(step.artefact, step.settings, [], seconds, device="not recorded")
-    found: dict[str, Any] = json.loads(step.sidecar.read_text(encoding="utf-8"))
-    return found
-
-
-def adopt(root: Path, step: Step) -> str:
-    """Record a network that was trained outside the graph, perhaps for fewer epochs.
-
-    Returns:
-        Why it cannot be: what of its configuration or data is another than the step's.
-    """
-    from nseg_lib.data.datasets import fingerprint
-
-    folder = step.artefact.parent
-    theirs, ours = trained_settings(folder), graph._flat(step.settings)
-    other = [key for key, value in ours.items() if theirs.get(key) != value]
-    if other and other != ["training.epochs"]:
-        return ", ".join(f"{key}: {theirs.get(key)} → {ours[key]}" for key in other)
-    data = next(iter(step.inputs())).rpartition(":")[0]
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if run["data"] != fingerprint(root / data, sorted(run["data"])):
-        return "it was trained on other data"
-    record = _training_sidecar(step)
-    record |= {"step": step.name, "finished": _now().isoformat(), "made_from": {}}
-    write_atomic(step.sidecar, json.dumps(record))
-    rewrite_record(root, step, taken_over=[f"{k}: {theirs.get(k)} of {ours[k]}" for k in other])
-    step.begun.unlink(missing_ok=True)
-    return ""
-
-
-def trained_settings(folder: Path) -> dict[str, Any]:
-    """A run's configuration by dotted keys, those that came later at their default."""
-    from nseg_lib import config
-
-    path = folder / "run.json"
-    if not path.is_file():
-        return {}
-    run = json.loads(path.read_text(encoding="utf-8"))
-    return graph._flat(config.parse(run["config"], str(path)).model_dump())
-
-
-def rewrite_record(root: Path, step: Step, **extra: Any) -> None:
-    """Declare that what is there is what would be made now; ``extra`` says why."""
-    record = graph.read_record(step)
-    record |= {"made_from": graph.made_from(root, step), "products": step.products(), **extra}
-    write_atomic(step.sidecar, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-
-
-# --- what each kind of step does; torch is imported only where it is used -------------------------
-
-
-def _make_data(job: Job) -> None:
-    from nseg_lib.data import coco
-    from nseg_lib.data.frozen import freeze_prompts
-
-    source = job.profile.data if job.step.name == "data" else job.profile.photos
+    source = job.profile.data if job.step == "data" else job.profile.photos
     folder = job.root / source.folder
-    if source.source == "sample":
-        from nseg_lib.sample import make_sample
+    if job.record and "sample" in _request(folder):
+        shutil.rmtree(folder)  # this workflow made it, from what is no longer so
+    make_sample(folder, source.pictures, source.seed, max_side=source.max_side)
+    freeze(folder, job.say)
 
-        if graph.read_record(job.step) and "sample" in _request(folder):
-            shutil.rmtree(folder)  # made by this graph from what is no longer so
-        make_sample(folder, source.pictures, source.seed, max_side=source.max_side)
-    else:
-        _reduce_coco(job, source, folder)
-    for name in coco.find_splits(folder):
-        if name != "train":  # strokes to train on are drawn as they are needed
-            (folder / "strokes" / f"{name}_{graph.RECIPE}_seed0.json").unlink(missing_ok=True)
-            frozen = freeze_prompts(coco.load_split(folder, name), graph.RECIPE)
-            job.say(f"{name}: {len(frozen.prompts)} strokes, {len(frozen.dropped)} too small")
+
+def reduce_coco(job: Job) -> None:
+    """Reduce COCO, or take what was reduced or fetched by hand if it is as the profile wants."""
+    from nseg_lib.data.reduce import reduce
+
+    source = job.profile.data if job.step == "data" else job.profile.photos
+    folder = job.root / source.folder
+    if job.coco is not None:
+        reduce(job.coco, folder, source.pictures, source.seed, test_images=source.test_pictures)
+    request = _request(folder)
+    if (request.get("images"), request.get("seed")) != (source.pictures, source.seed):
+        raise ConfigError(
+            f"{source.folder}: profile '{job.profile.name}' wants {source.pictures} pictures of "
+            f"COCO with seed {source.seed}, there are {request.get('images') or 'none'}; "
+            "add COCO=DIR, or remove the folder"
+        )
+    freeze(folder, job.say)
 
 
 def _request(folder: Path) -> dict[str, Any]:
     """What a finished data set says that it was made from; empty where it says nothing."""
     try:
-        found = json.loads((folder / "reduction.json").read_text(encoding="utf-8"))["request"]
+        found = json.loads((folder / "reduction.json").read_bytes())["request"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _reduce_coco(job: Job, source: DataSource, folder: Path) -> None:
-    from nseg_lib.data.reduce import reduce
+def freeze(folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+    """Draw the strokes that networks are judged on, and note the hash of every split."""
+    from nseg_lib.data import coco
+    from nseg_lib.data.frozen import freeze_prompts
 
-    if job.coco is not None:
-        reduce(job.coco, folder, source.pictures, source.seed, test_images=source.test_pictures)
+    for name in coco.find_splits(folder):
+        if name != "train":  # strokes to train on are drawn as they are needed
+            (folder / "strokes" / f"{name}_{RECIPE}_seed0.json").unlink(missing_ok=True)
+            frozen = freeze_prompts(coco.load_split(folder, name), RECIPE)
+            say(f"{name}: {len(frozen.prompts)} strokes, {len(frozen.dropped)} too small")
+    lines = [f"{_hash_split(folder, name)}  {name}\n" for name in sorted(coco.find_splits(folder))]
+    write_atomic(folder / SUMS, "".join(lines))
+
+
+def _hash_split(folder: Path, name: str) -> str:
+    """The hash of a split's annotations, pictures and frozen strokes."""
+    import hashlib
+
+    files = [folder / "annotations" / f"instances_{name}.json"]
+    files += sorted(path for path in (folder / name).glob("*") if path.is_file())
+    files += sorted((folder / "strokes").glob(f"{name}_{RECIPE}_seed0.json"))
+    listing = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def train(job: Job) -> None:
+    """Train one network in a folder of another name, which takes its place when it is finished."""
+    from nseg_lib.training import unet
+
+    model, _, seed = job.name.rpartition("_seed")
+    profile, folder = job.profile, job.outputs[0].parent
+    # A run that was started by hand is gone on with where it lies, or taken as it is.
+    by_hand = not job.record and (folder / "run.json").is_file()
+    work = folder if by_hand else job.begun(folder)
+    _choose_gpu(job)
+    unet.train(
+        configuration.load(model, {**profile.settings_of(model), "training.seed": int(seed)}),
+        job.root / profile.data.folder,
+        work,
+        workers=profile.workers,
+        accelerator=profile.accelerator,
+        say=job.say,
+    )
+    if by_hand:
         return
-    request = _request(folder)
-    held, wanted = (request.get("images"), request.get("seed")), (source.pictures, source.seed)
-    if held != wanted:
-        raise ConfigError(
-            f"{source.folder}: profile '{job.profile.name}' wants {wanted[0]} pictures of COCO "
-            f"with seed {wanted[1]}, there are {held[0] or 'none'}; "
-            "add COCO=DIR, or remove the folder"
-        )
-
-
-def _train(job: Job) -> None:
-    from nseg_lib import config
-    from nseg_lib.training import unet as training
-
-    profile, folder = job.profile, job.step.artefact.parent
-    if not job.resumes and (folder / "run.json").exists():
+    if (folder / "run.json").is_file():
         # Hours of work may be in it: the last one is kept, out of the way.
         aside = folder.with_name(f"{folder.name}.replaced")
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        for path in folder.iterdir():
-            if path != job.step.begun:
-                path.rename(aside / path.name)
-        job.say(f"trained anew; the network before is in {aside.relative_to(job.root)}")
-    _choose_gpu(job)
-    training.train(
-        config.parse(job.step.settings, job.step.name), job.root / profile.data.folder, folder,
-        workers=profile.workers, accelerator=profile.accelerator, say=job.say,
-    )  # fmt: skip
+        folder.rename(aside)
+        job.say(f"the network before is in {aside.relative_to(job.root)}")
+    work.rename(folder)
 
 
 def _choose_gpu(job: Job) -> None:
     """Spread the jobs of one machine over its GPUs; a cluster gives each job its own."""
-    count = pipeline._gpus()
+    count = gpus()
     if count > 1 and not {"CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"} & os.environ.keys():
-        names = [n for n in graph.build(job.root, job.profile) if n.startswith("train/")]
-        of = job.step.name.replace("evaluate/", "train/")
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(names.index(of) % count if of in names else 0)
+        profile = job.profile
+        networks = [f"{model}_seed{seed}" for model in profile.models for seed in profile.seeds]
+        place = networks.index(job.name) if job.name in networks else 0
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % count)
 
 
-def _evaluate(job: Job) -> None:
+def gpus() -> int:
+    """How many GPUs this machine has."""
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return len(listing.stdout.splitlines())
+
+
+def judge_baselines(job: Job) -> None:
+    """The rows of all methods that need no training."""
+    from nseg_lib.evaluation import methods
+
+    _judge(job, methods.baselines(job.profile.scale))
+
+
+def judge_network(job: Job) -> None:
+    """The rows of one trained network."""
+    from nseg_lib.evaluation import methods
+
+    _judge(job, [methods.trained(_refiner(job, job.name))])
+
+
+def _judge(job: Job, methods: Sequence[Any]) -> None:
     from nseg_lib.data import coco
     from nseg_lib.data.frozen import EvaluationSamples
-    from nseg_lib.evaluation import methods
     from nseg_lib.evaluation.rows import evaluate
 
-    profile, rows = job.profile, job.step.artefact
-    if not job.resumes:
-        rows.unlink(missing_ok=True)
-    judged = methods.baselines(profile.scale)
-    if job.step.name != "evaluate/baselines":
-        judged = [methods.trained(_refiner(job, job.step.needs[-1]))]
-    folder = job.root / profile.data.folder
+    rows = job.begun(job.outputs[0])
+    folder = job.root / job.profile.data.folder
     for name in (name for name in coco.find_splits(folder) if name in {"val", "test"}):
-        samples = EvaluationSamples(coco.load_split(folder, name), graph.RECIPE, profile.scale)
-        evaluate(judged, samples, rows, progress=False)
+        samples = EvaluationSamples(coco.load_split(folder, name), RECIPE, job.profile.scale)
+        evaluate(methods, samples, rows, progress=False)
         job.note(f"{name}: {len(samples)} pictures")
+    rows.replace(job.outputs[0])
 
 
-def _refiner(job: Job, trained: str) -> Any:
+def _refiner(job: Job, network: str) -> Any:
     import torch
 
     from nseg_lib.refine import Refiner
 
     _choose_gpu(job)
     gpu = job.profile.accelerator != "cpu" and torch.cuda.is_available()
-    weights = graph.build(job.root, job.profile)[trained].artefact
+    model, _, seed = network.rpartition("_seed")
+    weights = job.root / "runs" / job.profile.name / model / f"seed{seed}" / "weights.safetensors"
     return Refiner.load(weights, "cuda" if gpu else "cpu")
 
 
-def _measure(job: Job) -> None:
+def measure_pictures(job: Job) -> None:
+    """Size, clutter and licence of every picture."""
     from nseg_lib.data import coco
     from reproduction import measure
 
-    folder, target = job.root / job.profile.data.folder, job.step.artefact
-    scale = job.profile.scale
-    there = [name for name in ("train", "val", "test") if name in coco.find_splits(folder)]
-    if job.step.name == "measure/pictures":
-        splits = [coco.load_split(folder, name) for name in there]
-        measure.measure_pictures(splits, target, scale=scale)
-        return
-    networks = {
-        name.removeprefix("train/").partition("_seed")[0]: _refiner(job, name)
-        for name in job.step.needs[1:]
-    }
-    split = coco.load_split(folder, there[-1])
-    measure.measure_redraws(networks, split, target, scale=scale, say=job.note)
+    folder = job.root / job.profile.data.folder
+    there = coco.find_splits(folder)
+    splits = [coco.load_split(folder, n) for n in ("train", "val", "test") if n in there]
+    measure.measure_pictures(splits, job.outputs[0], scale=job.profile.scale)
 
 
-def _write_evidence(job: Job) -> None:
+def measure_redraws(job: Job) -> None:
+    """The paper's two smallest networks on strokes that are drawn again and again."""
+    from nseg_lib.data import coco
+    from reproduction import measure
+
+    folder = job.root / job.profile.data.folder
+    split = "test" if "test" in coco.find_splits(folder) else "val"
+    chosen = zip(*redrawn(job.profile).values(), strict=True)
+    networks = {model: _refiner(job, f"{model}_seed{seed}") for model, seed in chosen}
+    measure.measure_redraws(
+        networks,
+        coco.load_split(folder, split),
+        job.outputs[0],
+        scale=job.profile.scale,
+        say=job.note,
+    )
+
+
+def run_chapter(job: Job) -> None:
+    """Execute a notebook; one that fails goes to ``reports/<profile>/failed``."""
+    from reproduction import notebooks
+
+    notebooks.run(
+        job.root / "notebooks" / f"{job.name}.ipynb",
+        job.outputs[0],
+        job.made_from["settings"],
+        limit=60 * job.profile.limit(job.step),
+        cwd=job.root,
+        failed=job.root / "reports" / job.profile.name / "failed",
+        say=job.note,
+    )
+
+
+def write_evidence(job: Job) -> None:
+    """Write the tables and figures that rows, logs and measurements make and no chapter shows."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -313,53 +342,54 @@ def _write_evidence(job: Job) -> None:
     exhibits.write(job.root, job.profile.name, only)
 
 
-def _run_chapter(job: Job) -> None:
-    from reproduction import notebooks
+def write_page(job: Job) -> None:
+    """Write the page and the README of a report."""
+    from reproduction import page
 
-    executed = job.step.artefact
-    notebooks.run(
-        job.root / "notebooks" / executed.name,
-        executed,
-        job.step.settings,
-        limit=60 * job.profile.limit(job.step.name),
-        cwd=job.root,
-        failed=job.out / "failed",
-        say=job.note,
-    )
+    page.write_page(job.root, job.profile)
 
 
-def _write_page(job: Job) -> None:
-    from reproduction.page import write_page
-
-    write_page(job.root, job.profile)
+# --- one step as a process ------------------------------------------------------------------------
 
 
-BODIES = {
-    "data": _make_data,
-    "train": _train,
-    "evaluate": _evaluate,
-    "measure": _measure,
-    "evidence": _write_evidence,
-    "chapter": _run_chapter,
-    "page": _write_page,
-}
+def log_path(root: Path, profile: Profile, step: str) -> Path:
+    """Where a step's process writes what happens."""
+    return root / "reports" / profile.name / "logs" / f"{step.replace('/', '_')}.log"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def main(arguments: list[str]) -> int:
     """Do one step; an error is one line on the console, all of it in the log."""
-    profile_name, name, models, coco = (*arguments, "", "")[:4]
+    parser = argparse.ArgumentParser(prog="python -m reproduction.steps")
+    parser.add_argument("step", help="such as data, train/<model>_seed<k>, page")
+    parser.add_argument("--profile", required=True)
+    parser.add_argument("--models", default="", help="with commas; default: the profile's")
+    parser.add_argument("--coco", type=Path)
+    parser.add_argument("--inputs", nargs="*", type=Path, default=[])
+    parser.add_argument("--outputs", nargs="+", type=Path, required=True)
+    given = parser.parse_args(arguments)
     root = Path.cwd()
-    profile = profiles.load(root, profile_name, [m for m in models.split(",") if m] or None)
-    job = Job(root, profile, graph.build(root, profile)[name], Path(coco) if coco else None)
-    log = pipeline.log_path(root, profile, name)
+    # Ended from outside, a step still runs its ``finally`` blocks.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    console = os.fdopen(os.dup(1), "w")
+    try:
+        profile = profiles.load(root, given.profile, [m for m in given.models.split(",") if m])
+        inputs, outputs = ([root / p for p in part] for part in (given.inputs, given.outputs))
+        job = Job(root, profile, given.step, inputs, outputs, given.coco)
+    except (ValueError, OSError) as error:
+        print(f"{given.step}: FAILED: {error}", file=console, flush=True)
+        return 1
+    log, job.console = log_path(root, profile, given.step), console
     log.parent.mkdir(parents=True, exist_ok=True)
-    job.console = os.fdopen(os.dup(1), "w")
     with log.open("a", encoding="utf-8") as file:
         # Whatever libraries print goes to the log: the console stays readable side by side.
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            run_step(job)
+            job.run()
         except (ValueError, TypeError, OSError) as error:
             job.say(f"FAILED: {error}")
             return 1
@@ -367,8 +397,8 @@ def main(arguments: list[str]) -> int:
             import traceback
 
             traceback.print_exc()
-            where = log.relative_to(root)
             first = next(iter(str(error).splitlines()), "")
+            where = log.relative_to(root)
             job.say(f"FAILED: {type(error).__name__}: {first}; see {where}")
             return 1
     return 0

@@ -13,19 +13,9 @@ from nseg_lib import config as configuration
 from nseg_lib import networks as models
 from nseg_lib.networks.promptnet import build
 from nseg_lib.networks.weights import save_weights, write_checksums
-from nseg_lib.provenance import PROJECT
 from nseg_lib.refine import Refiner
-from reproduction.ingredients import sources
 
 TINY = config.load("tiny16-32_bce-dice", {"model.widths": [8]})
-
-
-def test_nothing_of_the_interactive_refiner_makes_a_network_of_the_paper_stale() -> None:
-    found = sources(PROJECT, ("nseg_lib.training.unet",))
-    used = {path.stem for path in found if path.parent.name == "networks"}
-    assert {"weights", "unet", "inputs"} <= used
-    assert not used & {"promptnet", "edge", "looks", "crops", "recipe", "loading"}
-    assert PROJECT / "nseg_lib" / "refine.py" not in found
 
 
 def test_weights_come_back_as_they_were_and_the_refiner_s_in_half(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from nseg_lib import config, provenance
 from nseg_lib.provenance import PROJECT
-from reproduction import graph, profiles
+from reproduction import ingredients, profiles
 
 
 def script(name: str) -> ModuleType:
@@ -62,13 +62,32 @@ def test_a_data_set_travels_in_parts_that_fit_and_arrives_whole(
 
 
 def test_the_first_seed_of_all_models_comes_first() -> None:
-    steps = graph.build(PROJECT, profiles.load(PROJECT, "paper"))
-    found = script("run").order(steps)
+    names = ingredients.names(PROJECT, profiles.load(PROJECT, "paper"))
+    found = script("run").order(names)
     models = len(config.names())
     assert len(found) == 3 * models
     assert {name.rpartition("_")[2] for name in found[:models]} == {"seed1"}
     assert found[0].startswith("train/tiny16-32")
-    assert all(name in steps for name in found)
+    assert set(found) <= {*names}
+
+
+def test_a_step_there_needs_and_makes_what_it_does_here() -> None:
+    profile, run = profiles.load(PROJECT, "paper"), script("run")
+    sums, tiny = "data/coco1000/SHA256SUMS", "runs/paper/tiny16-32_bce-dice/seed1"
+    expected = {
+        "train/tiny16-32_bce-dice_seed1": ([sums], f"{tiny}/weights.safetensors"),
+        "evaluate/baselines": ([sums], "reports/paper/rows/baselines.csv"),
+        "evaluate/tiny16-32_bce-dice_seed1": (
+            [sums, f"{tiny}/weights.safetensors"],
+            "reports/paper/rows/tiny16-32_bce-dice_seed1.csv",
+        ),
+        "measure/pictures": ([sums], "reports/paper/measured/pictures.csv"),
+    }
+    for step, (needed, made) in expected.items():
+        found = run.files(profile, step)
+        assert [[path.as_posix() for path in part] for part in found] == [needed, [made]]
+    needed = run.files(profile, "measure/redraws")[0]
+    assert [path.parent.parent.name for path in needed[1:]] == [*config.THE_EIGHT[:2]]
 
 
 def test_what_comes_back_is_small_and_leaves_no_row_out(

@@ -122,9 +122,14 @@ def test_the_commit_and_what_makes_it_dirty(repository: Path) -> None:
     (repository / "reports" / "table.csv").write_text("2\n")
     (repository / "reports" / "new.csv").write_text("3\n")
     assert code_version(repository) == (commit, False), "artefacts are not code"
-    (repository / "new.py").write_text("")
+    for name in ("photo_mask.png", "results/rows.csv"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text("4")
+    assert code_version(repository) == (commit, False), "nor are masks and rows of a user"
+    (repository / "nseg_lib").mkdir()
+    (repository / "nseg_lib" / "new.py").write_text("")
     assert code_version(repository) == (commit, True), "a new module is"
-    (repository / "new.py").unlink()
+    (repository / "nseg_lib" / "new.py").unlink()
     (repository / "code.py").write_text("x = 2\n")
     assert code_version(repository) == (commit, True)
 

@@ -16,7 +16,7 @@ from reproduction.notebooks import sync
 PROFILE = """\
 data: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
 photos: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
-models: [tiny16-32_bce-dice, res16-32_bce-dice]
+models: [tiny16-32_bce-dice]
 settings: {data.scale: 0.25, training.epochs: 1}
 """
 
@@ -55,11 +55,14 @@ rows = "reports/none/rows"
 out = "reports/none"
 
 # %%
-from nseg_lib import models, paper, paper_tables, tables
+from nseg_lib import networks
+from nseg_lib.evaluation.summary import read_folder
+from reproduction import paper, table1
+from reproduction.artefacts import save_table
 results = read_folder(rows)
 numbers = paper.numbers()
 first = table1.table1(results, numbers, paper.authors_logs(), profile)
-sizes = [models.size(name) for name in numbers["table2"]]
+sizes = [networks.size(name) for name in numbers["table2"]]
 second = table1.table2(sizes, numbers["table2"])
 _ = save_table(first, f"{out}/tables/table1", profile=profile)
 _ = save_table(second, f"{out}/tables/table2", profile=profile)
@@ -69,11 +72,11 @@ _ = save_table(second, f"{out}/tables/table2", profile=profile)
 def make_project(root: Path) -> Path:
     """Fill an empty folder with a project whose graph takes a minute."""
     junk = shutil.ignore_patterns("__pycache__", "*.part")
-    for folder in ("nseg_lib", "workflow"):
+    for folder in ("nseg_lib", "reproduction", "workflow"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=junk)
     (root / "reports").mkdir()
-    for name in ("paper.yml", "claims.yml", "authors_logs.csv", "limitations.md"):
-        shutil.copy(PROJECT / "reports" / name, root / "reports")
+    for path in PROJECT.glob("reports/*.*"):
+        shutil.copy(path, root / "reports")
     (root / "pyproject.toml").touch()
     (root / "workflow" / "profiles" / "toy.yml").write_text(PROFILE)
     sizes = [(240, 320)] * 7

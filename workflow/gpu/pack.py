@@ -12,8 +12,6 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nseg_lib.data import frozen
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -41,16 +39,6 @@ def parts(files: Sequence[Path], limit: int = PART) -> list[list[Path]]:
     return found
 
 
-def freeze(folder: Path) -> None:
-    """Draw the strokes that networks are judged on, where they are missing."""
-    from nseg_lib.data import coco
-    from reproduction import graph
-
-    for name in coco.find_splits(folder):
-        if name != "train":
-            frozen.freeze_prompts(coco.load_split(folder, name), graph.RECIPE)
-
-
 def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
     """Write ``data1.tar``, ``data2.tar``, … of a data set, with paths from ``root``."""
     files = sorted(path for path in (root / data).rglob("*") if path.is_file())
@@ -58,7 +46,9 @@ def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
         raise ValueError(f"{root / data}: no data set here; 'nseg data reduce' makes one")
     if not any(path.parent.name == "strokes" for path in files):
         # Drawn there, by another OpenCV, they might be others; and a run is bound to its strokes.
-        raise ValueError(f"{root / data}: no frozen strokes; see freeze()")
+        raise ValueError(
+            f"{root / data}: no frozen strokes; python workflow/gpu/pack.py draws them"
+        )
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("data*.tar"):
         old.unlink()
@@ -74,6 +64,7 @@ def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
 def main() -> None:
     """Pack, fetch wheels for Python 3.12 on Linux, and note the commit."""
     from nseg_lib.provenance import code_version
+    from reproduction.steps import freeze
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/coco1000"))

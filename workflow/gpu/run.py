@@ -19,6 +19,10 @@ import tarfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reproduction.profiles import Profile
 
 ROOT = Path.cwd()
 PACKED = Path("build") / "gpu"
@@ -68,13 +72,33 @@ def order(names: Iterable[str]) -> list[str]:
     return sorted(trained, key=lambda name: int(name.rpartition("_seed")[2]))
 
 
+def files(profile: Profile, step: str) -> tuple[list[Path], list[Path]]:
+    """What a step needs and makes, as ``workflow/Snakefile`` has it: no Snakemake is here."""
+    from reproduction.ingredients import SUMS, redrawn
+
+    def weights(model: str, seed: str) -> Path:
+        return Path("runs", profile.name, model, f"seed{seed}", "weights.safetensors")
+
+    kind, _, name = step.partition("/")
+    model, _, seed = name.rpartition("_seed")
+    needed, report = [profile.data.folder / SUMS], Path("reports", profile.name)
+    if kind == "train":
+        return needed, [weights(model, seed)]
+    if kind == "measure":
+        chosen = zip(*redrawn(profile).values(), strict=True) if name == "redraws" else ()
+        return [*needed, *(weights(*each) for each in chosen)], [
+            report / "measured" / f"{name}.csv"
+        ]
+    needed += [weights(model, seed)] if model else []
+    return needed, [report / "rows" / f"{name}.csv"]
+
+
 def work(profile: str, models: str, minutes: float, jobs: int) -> None:
     """Start steps while there is time; those still running at its end are stopped."""
-    from reproduction import graph, profiles
+    from reproduction import ingredients, profiles
 
     loaded = profiles.load(ROOT, profile, [m for m in models.split(",") if m] or None)
-    steps = graph.build(ROOT, loaded)
-    waiting = order(steps)
+    waiting = order(ingredients.names(ROOT, loaded))
     after = {name: name.replace("train/", "evaluate/") for name in waiting}
     last = ["evaluate/baselines", "measure/pictures", "measure/redraws"]
     environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
@@ -91,14 +115,19 @@ def work(profile: str, models: str, minutes: float, jobs: int) -> None:
                 if process.returncode == 0 and name in after:
                     waiting.insert(0, after[name])
         if not waiting and len(running) < jobs:
-            ready = [n for n in last if all(_done(steps[need]) for need in steps[n].needs[1:])]
+            ready = [
+                n for n in last if all((ROOT / path).is_file() for path in files(loaded, n)[0])
+            ]
             waiting += ready
             last = [name for name in last if name not in ready]
             if not running and not ready:
                 break
         while waiting and len(running) < jobs:
             name = waiting.pop(0)
-            command = [sys.executable, "-m", "reproduction.steps", profile, name, models]
+            command = [sys.executable, "-m", "reproduction.steps", name, "--profile", profile]
+            command += ["--models", models] if models else []
+            for option, paths in zip(("--inputs", "--outputs"), files(loaded, name), strict=True):
+                command += [option, *map(str, paths)]
             running[name] = subprocess.Popen(command, cwd=ROOT, env=environment)
         time.sleep(0.5)
     for name, process in running.items():
@@ -106,10 +135,6 @@ def work(profile: str, models: str, minutes: float, jobs: int) -> None:
         print(f"{name}: time is up, goes on next time")
     for process in running.values():
         process.wait()
-
-
-def _done(step: object) -> bool:
-    return step.artefact.is_file()  # type: ignore[attr-defined]
 
 
 def bring_back(profile: str, out: Path) -> list[Path]:
