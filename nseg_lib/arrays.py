@@ -1,4 +1,4 @@
-"""The arrays that travel through the library, and the one check of those that a user gives."""
+"""The array types of the library (image, mask, logits), and the check of what a user passes in."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ Image = NDArray[np.uint8]
 """uint8 H×W×3, RGB: a picture."""
 
 Mask = NDArray[np.bool_]
-"""bool H×W: a stroke, the object, or an answer."""
+"""bool H×W: the pixels of a stroke, of the object, or of a predicted mask."""
 
 Logits = NDArray[np.float32]
-"""float32 H×W: an answer before any threshold; above 0, probability above .5, is object."""
+"""float32 H×W: a prediction before the threshold. A pixel belongs to the object where its logit is
+above 0, which is a probability above 0.5."""
 
 
 def check(image: object, **masks: object) -> None:
-    """Raise, in one line, unless ``image`` is a picture and each of ``masks`` a mask of its size.
+    """Raise an error of one line unless ``image`` is a picture and every mask has its size.
 
     Args:
         image: must be uint8 H×W×3 with at least one pixel.
-        masks: what a message calls each mask, and the mask, which must be bool H×W.
+        masks: each must be bool H×W; its keyword is its name in messages.
 
     Raises:
         TypeError: a wrong dtype, or something that is no array.

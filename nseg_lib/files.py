@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and their hashes."""
+"""Atomic writes, and hashes of files and folders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, and its folder, so that it is complete or not there at all.
+    """Write a file so that it is never found half written, and make its folder where needed.
 
-    What was there before stays until the new content is on the disk. A file that holds this
-    already keeps its date.
+    Text is written as UTF-8. The old file stays until the new content is on the disk. A file that
+    already has this content is left alone and keeps its date.
 
     Raises:
-        OSError: it cannot be written; one line that names ``path``.
+        OSError: the file cannot be written; one line that names ``path``.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
@@ -37,10 +37,10 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file; of a folder, that of its files' relative names and hashes.
+    """Hexadecimal SHA-256 of a file, or of a folder: then of its files' relative names and hashes.
 
     Raises:
-        ValueError: no such file or folder.
+        ValueError: there is no such file or folder.
     """
     path = Path(path)
     if path.is_dir():
@@ -48,6 +48,6 @@ def sha256(path: str | Path) -> str:
         listing = "".join(f"{sha256(path / name)}  {name}\n" for name in files)
         return hashlib.sha256(listing.encode()).hexdigest()
     if not path.is_file():
-        raise ValueError(f"{path}: no such file, so its hash cannot be written")
+        raise ValueError(f"{path}: no such file, so it has no hash")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,8 +24,8 @@ PALETTE = {
     "mean": "#C62828",
     "median": "#2E7D32",
 }
-"""Told apart with any of the usual colour blindnesses: stroke, truth and prediction differ in
-lightness too (after Okabe and Ito 2008). ``mean`` and ``median`` also differ in their dashes."""
+"""The colours stay distinct under the usual colour blindnesses (after Okabe and Ito 2008): stroke,
+truth and prediction differ in lightness too, and ``mean`` and ``median`` also in their dashes."""
 
 LAYERS = {
     "input": "#BBBBBB",
@@ -37,7 +37,7 @@ LAYERS = {
     "copy": "#FFFFFF",
     "head": "#8E6BAE",
 }
-"""Of the layers in the drawings of the networks."""
+"""The colours of the layers in the drawings of the networks."""
 
 CANVAS = {
     "object": "#268BFF",
@@ -45,8 +45,8 @@ CANVAS = {
     "mask": "#B7F01A",
     "others": "#BA82FF",
 }
-"""Of the drawing canvas, brighter than those of print. ``canvas.js`` and ``canvas.css`` repeat
-them."""
+"""The colours of the drawing canvas, brighter than those for print. ``canvas.js`` and
+``canvas.css`` repeat them."""
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

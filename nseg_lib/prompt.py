@@ -1,4 +1,4 @@
-"""How every method is asked: a picture and a prompt in, logits out."""
+"""The one interface of all methods: a picture and a prompt in, logits out."""
 
 from __future__ import annotations
 
@@ -13,30 +13,28 @@ from nseg_lib.arrays import Image, Logits, Mask, check
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What somebody drew on a picture to say which object is meant."""
+    """What a user drew on a picture to say which object is meant."""
 
     object: Mask
-    """bool H×W, brushed over the object; it always has a pixel."""
+    """bool H×W: strokes over the object. At least one pixel is True."""
     background: Mask | None = None
-    """bool H×W, brushed over what is not the object; None means nowhere."""
+    """bool H×W: strokes over what is not the object; None if there are none."""
     mask: Mask | None = None
-    """bool H×W, the answer to correct: an earlier one, or one from elsewhere."""
+    """bool H×W: an earlier mask, to be corrected; None if there is none."""
 
     @property
     def planes(self) -> tuple[Mask, Mask, Mask]:
-        """Object strokes, background strokes and mask; all False what is None."""
+        """Object strokes, background strokes and mask; a part that is None is all False."""
         nothing = np.zeros_like(self.object)
         background = nothing if self.background is None else self.background
         return self.object, background, nothing if self.mask is None else self.mask
 
     def shrunk(self, size: tuple[int, int]) -> Prompt:
-        """The prompt of a smaller picture, of ``size`` (width, height).
-
-        A pixel belongs to a mask that covers half of it. Of a line thinner than that, which would
-        vanish, the pixels stay that it covers most.
-        """
+        """The same prompt for a smaller picture of ``size`` (width, height)."""
 
         def shrink(plane: Mask) -> Mask:
+            # A pixel is set where the mask covers at least half of it. A thin line covers half of
+            # no pixel and would vanish: then the pixels are set that it covers most.
             share = cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
             return (share > 0) & (share >= min(0.5, float(share.max())))
 
@@ -47,11 +45,11 @@ class Prompt:
         )
 
     def check(self, image: Image) -> None:
-        """Raise, in one line, unless this prompt can be answered on ``image``.
+        """Raise an error of one line unless the prompt fits ``image``.
 
         Raises:
             TypeError: a wrong dtype, or something that is no array.
-            ValueError: a wrong shape, or no pixel of the object was brushed over.
+            ValueError: a wrong shape, or an object stroke without a pixel.
         """
         given = {"background": self.background, "mask": self.mask}
         masks = {name: plane for name, plane in given.items() if plane is not None}
@@ -62,16 +60,16 @@ class Prompt:
 
 
 class Predictor(Protocol):
-    """Whatever answers a prompt: a network, a refiner, a baseline, a model of somebody else's."""
+    """Anything that answers a prompt: a network, a baseline, or a model of your own."""
 
     def logits(self, image: Image, prompt: Prompt) -> Logits:
-        """The answer, float32 H×W; the mask is where it is above 0.
+        """The logits, float32 H×W; the mask is where they are above 0.
 
-        A predictor uses what it knows of a prompt and passes over the rest: the paper's networks
-        see the object strokes alone.
+        A predictor may use only a part of the prompt: the paper's networks see nothing but the
+        object strokes.
 
         Args:
             image: uint8 H×W×3, RGB.
-            prompt: of the picture's size.
+            prompt: its masks have the picture's height and width.
         """
         ...

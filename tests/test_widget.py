@@ -217,7 +217,7 @@ def test_a_model_that_loads_later_is_waited_for_and_its_failure_told(picture):
     assert not later.ready
     canvas.observe(lambda change: (seen.append(change.new["text"]), loaded.set()), "_note")
     browser_draws(canvas, [stroke((50, 50, 10))], 2)
-    assert seen == ["The model is being loaded; the mask comes when it is there.", ""]
+    assert seen == ["The model is being loaded; the mask will follow.", ""]
     assert later.ready
     assert (canvas.mask == np.roll(rasterize(canvas.strokes, 120, 160).object, 3, axis=0)).all()
 
@@ -430,7 +430,7 @@ def test_strokes_are_saved_and_drawn_again(drawn, picture, tmp_path):
 
 
 def test_nothing_to_save_is_said(picture):
-    with pytest.raises(DataError, match="no picture"):
+    with pytest.raises(DataError, match="open a picture first"):
         StrokeCanvas().export()
     with pytest.raises(DataError, match="mask is empty"):
         StrokeCanvas(picture).export("rle")

@@ -1,1 +1,2 @@
-"""What the chapters of the course share: stand-ins, figures, probes and checks of exercises."""
+"""What the chapters of the course share: figures, probes, checks of exercises, and stand-ins
+for data and networks that are not made yet."""

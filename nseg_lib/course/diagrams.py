@@ -1,9 +1,9 @@
 """Figures 2, 3 and 4: the networks drawn as rows of layered blocks.
 
 Every block, number and arrow comes from :func:`nseg_lib.course.tracing.trace`, which follows a
-picture through the network: change the module and the figure changes. There is one row per size;
+picture through the network: change the module and the figure changes. Each row is one resolution;
 the encoder goes down on the left, the decoder comes up on the right. Figures are made for a text
-column of 7 inches, with letters of 8 points.
+column of 7 inches, with letters of at least 8 points.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nseg_lib.course.tracing import Layer, Stage, trace
 from nseg_lib.palette import LAYERS
 
 WIDTH = 7.0
-"""Of the figure, in inches: the text width of an article on A4 or letter paper."""
+"""Width of the figure in inches: the text width of an article on A4 or letter paper."""
 
 POINTS = 8
 """Size of the smallest letters, in points."""
@@ -44,9 +44,11 @@ LEGEND = {
 }
 
 _TOP, _SHRINK, _ROW_GAP = 0.86, 0.74, 0.34
-"""Height of the first row's blocks, each further row's share of it, and the gap below a row."""
+"""In inches: the height of the first row's blocks, and the gap below a row. ``_SHRINK`` is the
+height of a row over that of the row above it."""
 _STRIPE, _GAP, _CIRCLE = 0.035, 0.06, 0.09
-"""Width of a layer without weights, the gap between stages, the radius of gates and additions."""
+"""In inches: the width of a layer without weights, the gap between stages, and the radius of the
+circles of gates and additions."""
 _LINE: dict[str, Any] = {"linewidth": 0.8, "color": "#333333"}
 
 
@@ -73,7 +75,7 @@ PAPERS: dict[str, dict[str, ModelConfig]] = {
 
 @dataclass(frozen=True)
 class _Box:
-    """One slab: where it stands, in inches from the panel's upper left corner."""
+    """One layer's slab. ``x`` and ``width`` are in inches from the panel's left edge."""
 
     kind: str
     channels: int
@@ -84,7 +86,7 @@ class _Box:
 
 @dataclass
 class _Layout:
-    """Where everything of one network stands."""
+    """The place of every part of one network, in inches. Stages are named by their index."""
 
     stages: list[Stage]
     rows: list[tuple[int, int]]
@@ -92,7 +94,7 @@ class _Layout:
     boxes: dict[int, list[_Box]] = field(default_factory=dict)
     """Stage → its slabs, from left to right."""
     copies: dict[int, _Box] = field(default_factory=dict)
-    """Concatenation → the slab of what came over the skip."""
+    """Concatenation → the slab of the features that came over the skip connection."""
     circles: dict[int, float] = field(default_factory=dict)
     """Gate or addition → x of its centre."""
     end: float = 0.0
@@ -100,7 +102,7 @@ class _Layout:
 
     @property
     def head(self) -> float:
-        """Inches above the first row: for the heading, and for what is added at the end."""
+        """Inches above the first row, for the heading and for an added stroke's arrow."""
         steps = {stage.kind for stage in self.stages}
         within = {layer.kind for s in self.stages if s.kind == "block" for layer in s.layers}
         return 0.55 if "add" in steps | within else 0.4
@@ -125,10 +127,10 @@ def of_the_paper(figure: str) -> dict[str, nn.Module]:
 
 
 def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> pd.DataFrame:
-    """The numbers behind :func:`architecture`, as a table with a row per stage of each network.
+    """The numbers behind :func:`architecture`: a table with one row per stage of each network.
 
     Columns: ``network`` (its heading), ``stage``, ``kind``, ``channels``, ``height``, ``width``,
-    ``sources`` (which of the network's stages go in, counted from 0), ``layers``, ``parameters``.
+    ``sources`` (indices of the stages whose output goes in, from 0), ``layers``, ``parameters``.
     """
     rows = []
     for heading, network in networks.items():
@@ -144,11 +146,11 @@ def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 64
 
 
 def architecture(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> Figure:
-    """Draw networks as layered blocks, one panel below the other.
+    """Draw networks as rows of layered blocks, one panel per network.
 
     Args:
         networks: heading → network, such as ``{"tiny16-32": UNet([16, 32])}``.
-        height, width: of the picture whose sizes are written beside the rows, in pixels.
+        height, width: of the picture that goes in, in pixels; the rows are labelled with its sizes.
 
     Returns:
         A figure 7 inches wide with letters of at least 8 points, for print as PDF.
@@ -185,7 +187,7 @@ def _lay_out(stages: list[Stage], stretch: float) -> _Layout:
     x = 0.6
     for index, stage in enumerate(stages):
         row = layout.row_of(index)
-        if stage.kind == "upsampling":  # what comes over the skip stands to the left of it
+        if stage.kind == "upsampling":  # the skip connection's slab stands to its left
             x = _lay_out_skip(layout, index, row, x + _GAP / 2, stretch)
         if stage.kind == "add":
             layout.circles[index] = x + 0.12
@@ -208,7 +210,7 @@ def _lay_out(stages: list[Stage], stretch: float) -> _Layout:
 
 
 def _lay_out_skip(layout: _Layout, upsampling: int, row: int, x: float, stretch: float) -> float:
-    """Place the gate, if there is one, and the slab that comes over the skip; where they end."""
+    """Place a skip connection's slab, after its gate if it has one; return the x where it ends."""
     stages = layout.stages
     concat = next(i for i, s in enumerate(stages) if s.kind == "concat" and upsampling in s.sources)
     skip = next(s for s in stages[concat].sources if s != upsampling)
@@ -221,7 +223,7 @@ def _lay_out_skip(layout: _Layout, upsampling: int, row: int, x: float, stretch:
 
 
 def _thickness(channels: int) -> float:
-    """Inches of a slab: a tenth for 16 channels and a little more for every doubling."""
+    """Width of a slab in inches: 0.1 for 16 channels, and 0.022 more for every doubling."""
     return 0.10 + 0.022 * math.log2(max(channels, 1) / 16)
 
 
@@ -253,13 +255,13 @@ def _draw(axes: Axes, layout: _Layout, heading: str) -> None:
 
 
 def _upsampling(layout: _Layout, concat: int) -> int:
-    """Which of the two sources of a concatenation came from the row below."""
+    """The index of the source of a concatenation that came from the row below."""
     sources = layout.stages[concat].sources
     return next(s for s in sources if layout.stages[s].kind == "upsampling")
 
 
 def _slab(axes: Axes, layout: _Layout, box: _Box) -> None:
-    """A front, a lid and a right side, seen from above and the right."""
+    """Draw one slab with its front, lid and right side, seen from above and the right."""
     top, height = layout.top(box.row), layout.height(box.row)
     left, right, bottom = box.x, box.x + box.width, top - height
     back = 0.11 * height
@@ -273,7 +275,7 @@ def _slab(axes: Axes, layout: _Layout, box: _Box) -> None:
 
 
 def _number(axes: Axes, layout: _Layout, boxes: Sequence[_Box], channels: int) -> None:
-    """The channels of a stage, written once below it."""
+    """Write the number of channels below a stage."""
     first, last = boxes[0], boxes[-1]
     y = layout.top(first.row) - layout.height(first.row) - 0.03
     centre = (first.x + last.x + last.width) / 2
@@ -292,7 +294,7 @@ def _arrow(
 
 
 def _skip(axes: Axes, layout: _Layout, concat: int) -> None:
-    """An arrow from the encoder to the decoder, through the gate where there is one."""
+    """Draw the arrow from the encoder to the decoder, through the gate if there is one."""
     copy, upsampling = layout.copies[concat], _upsampling(layout, concat)
     source = next(s for s in layout.stages[concat].sources if s != upsampling)
     y, end = layout.middle(copy.row), copy.x
@@ -319,13 +321,13 @@ def _circle(axes: Axes, x: float, y: float, text: str) -> None:
 
 
 def _shortcut(axes: Axes, layout: _Layout, boxes: list[_Box]) -> None:
-    """An arc over a residual block, from its input to the addition before its last ReLU."""
+    """Draw an arc over a residual block, from its input to the addition before its last ReLU."""
     top = layout.top(boxes[0].row) + 0.11 * layout.height(boxes[0].row)
     _arrow(axes, (boxes[0].x, top), (boxes[-1].x + _STRIPE, top), bend=-0.55)
 
 
 def _between_rows(axes: Axes, layout: _Layout) -> None:
-    """Arrows down into each pooling and up into each transposed convolution."""
+    """Draw arrows down into each pooling and up into each transposed convolution."""
     for index, stage in enumerate(layout.stages):
         if stage.kind not in {"pooling", "upsampling"}:
             continue
@@ -344,7 +346,7 @@ def _between_rows(axes: Axes, layout: _Layout) -> None:
 
 
 def _sizes(axes: Axes, layout: _Layout) -> None:
-    """Width and height in pixels, at the left of each row."""
+    """Write width and height in pixels at the left of each row."""
     for row, (height, width) in enumerate(layout.rows):
         left = min(box.x for boxes in layout.boxes.values() for box in boxes if box.row == row)
         y = layout.middle(row)
@@ -352,7 +354,7 @@ def _sizes(axes: Axes, layout: _Layout) -> None:
 
 
 def _additions(axes: Axes, layout: _Layout) -> None:
-    """The stroke on its way from the input along the top, to be added at the end."""
+    """Draw the stroke's way from the input, along the top, to the addition at the end."""
     y, lid = layout.middle(0), 0.22
     for index, x in layout.circles.items():
         if layout.stages[index].kind != "add":
@@ -367,7 +369,7 @@ def _additions(axes: Axes, layout: _Layout) -> None:
 
 
 def _legend(axes: Axes, stages: Sequence[Stage]) -> None:
-    """Explain, in the lower right corner, the colours and signs that occur."""
+    """Explain in the lower right corner the colours and signs that the figure uses."""
     layers = {layer.kind for stage in stages for layer in stage.layers}
     kinds = {stage.kind for stage in stages}
     signs = {"16": "channels"}

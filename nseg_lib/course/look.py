@@ -1,4 +1,4 @@
-"""How figures look: one style, and a picture with its stroke, mask, prediction and errors over it.
+"""The style of all figures, and pictures with strokes, masks, predictions and errors drawn on them.
 
 The colours are those of :mod:`nseg_lib.palette`.
 """
@@ -30,7 +30,7 @@ NAMES = {
     "missed": "missed",
     "extra": "added wrongly",
 }
-"""What :func:`legend` calls the colours of the palette."""
+"""Key of the palette → its words in a legend."""
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
@@ -50,7 +50,7 @@ STYLE: dict[Any, Any] = {
 
 
 def use_style() -> None:
-    """Draw all further figures of this process in the project's style, as a chapter does."""
+    """Draw all further figures of this process in the project's style; a chapter starts with it."""
     mpl.rcParams.update(STYLE)
 
 
@@ -59,7 +59,10 @@ T = TypeVar("T")
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function that makes or saves figures: it alone works in the project's style."""
+    """Decorate a function that makes or saves figures, so that it works in the project's style.
+
+    Matplotlib's settings outside the function stay as they are.
+    """
 
     @functools.wraps(draw)
     def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -107,7 +110,7 @@ def show(
     crop: tuple[slice, slice] | None = None,
     title: str = "",
 ) -> Axes:
-    """A picture with a stroke (orange, filled), a mask and a prediction (outlines) over it.
+    """Draw a picture with a stroke (orange, filled), a mask and a prediction (outlines) on it.
 
     Args:
         image: uint8 H×W×3, RGB, or any H×W array, shown grey.
@@ -137,7 +140,7 @@ def show_errors(
     crop: tuple[slice, slice] | None = None,
     title: str = "",
 ) -> Axes:
-    """A pale picture with what a prediction missed (blue) and what it added wrongly (magenta)."""
+    """Draw a pale picture with the pixels that a prediction missed (blue) or added (magenta)."""
     crop = crop or (slice(None), slice(None))
     ax.imshow((255 - (255 - image[crop].astype(np.float32)) * 0.55).astype(np.uint8))
     ax.imshow(tint((mask & ~prediction)[crop], "missed", 0.9))
@@ -169,7 +172,7 @@ def _outline(ax: Axes, mask: Mask, what: str, width: float) -> None:
 
 
 def around(*masks: Mask, margin: float = 0.25) -> tuple[slice, slice]:
-    """Rows and columns that hold all the masks and ``margin`` times their extent around them."""
+    """The rows and columns of all the masks, with ``margin`` times their extent on every side."""
     union = np.logical_or.reduce(masks)
     spans = []
     for axis in (1, 0):
@@ -181,7 +184,7 @@ def around(*masks: Mask, margin: float = 0.25) -> tuple[slice, slice]:
 
 
 def legend(fig: Figure, what: Sequence[str]) -> None:
-    """Explain below the panels what the colours of these keys of :data:`NAMES` show."""
+    """Draw a legend below the panels; ``what`` are keys of :data:`NAMES`."""
     filled = {"stroke", "missed", "extra"}
     handles = [
         Patch(color=PALETTE[w], label=NAMES[w], alpha=0.7)
@@ -193,7 +196,7 @@ def legend(fig: Figure, what: Sequence[str]) -> None:
 
 
 def absent(ax: Axes, message: str) -> None:
-    """Fill a panel with a message: what is not there yet, and which command makes it."""
+    """Fill a panel with a message that says what is not made yet, and which command makes it."""
     ax.set_axis_on()
     ax.set(xticks=[], yticks=[])
     ax.set_facecolor("#f2f2f2")

@@ -1,8 +1,9 @@
-"""Strokes that training never drew and measures of hard pictures, to see where a refiner fails.
+"""Unusual strokes and measures of difficulty, to find out where a refiner fails.
 
-The simulated strokes of :mod:`nseg_lib.strokes.recipes` are all alike: most of the object, with
-bites missing. The strokes here are not. Chapter ``08_qualitative_and_errors`` builds
-them in the open; chapter ``10_beyond_the_paper`` measures with them.
+The strokes that training draws (:mod:`nseg_lib.strokes.recipes`) are all alike: most of the object,
+with bites missing. The strokes here are too small, too large or thin. Chapter
+``08_qualitative_and_errors`` builds them in the open; chapter ``10_beyond_the_paper`` measures with
+them.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from nseg_lib.evaluation.summary import bootstrap_interval
 
 
 def too_small(mask: Mask, share: float) -> Mask:
-    """A stroke that covers only the object's core: its deepest pixels, ``share`` of all.
+    """A stroke that covers only the object's core, the pixels furthest from its edge.
 
     Args:
         mask: bool H×W, the object.
-        share: of the object's pixels, in (0, 1]. Among equally deep pixels the first in reading
-            order are taken.
+        share: of the object's pixels that are covered, in (0, 1]. Among pixels equally far from
+            the edge, the first in reading order are taken.
 
     Returns:
         bool H×W, within the mask, at least one pixel where the mask has one.
@@ -36,11 +37,12 @@ def too_small(mask: Mask, share: float) -> Mask:
 
 
 def overshooting(mask: Mask, factor: float) -> Mask:
-    """A stroke that spills over the edge on all sides, up to ``factor`` times the object's area.
+    """A stroke that spills over the object's edge on all sides.
 
     Args:
         mask: bool H×W, the object, not empty.
-        factor: area of the stroke over that of the object, at least 1; cut at the picture's size.
+        factor: area of the stroke over that of the object, at least 1. A stroke cannot be larger
+            than the picture.
 
     Returns:
         bool H×W, holding the mask and the pixels nearest to it.
@@ -50,14 +52,14 @@ def overshooting(mask: Mask, factor: float) -> Mask:
 
 
 def _first(order: NDArray[np.float32], count: int) -> Mask:
-    """bool H×W: the ``count`` pixels of highest ``order``, the first in reading order of equals."""
+    """bool H×W: the ``count`` pixels of highest ``order``; ties are broken in reading order."""
     chosen = np.zeros(order.size, bool)
     chosen[np.argsort(-order, axis=None, kind="stable")[:count]] = True
     return chosen.reshape(order.shape)
 
 
 def thin_scribble(mask: Mask, radius: int = 2) -> Mask:
-    """One thin line along the object's middle, as people draw: its skeleton, some pixels wide.
+    """A thin line along the object's middle, as people draw it: its skeleton, some pixels wide.
 
     Args:
         mask: bool H×W, the object.
@@ -92,19 +94,20 @@ def clutter(image: Image, mask: Mask, width: int = 15) -> float:
 
 
 def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[int]) -> int:
-    """The picture of Figures 6 and 7, by a rule that was fixed before any prediction was drawn.
+    """The picture of Figures 6 and 7, chosen by a fixed rule.
 
-    It is a validation picture that a report may show, and whose object covers from 5 to 50 % of it.
-    Among these it is the one on which the models' mean IoU is the median. A condition that no
-    picture meets is dropped.
+    The rule was written before any prediction was drawn. The candidates are the validation pictures
+    that a report may show and whose object covers 5 to 50 % of the picture; a condition that no
+    picture meets is dropped. Of these, the picture with the median of the models' mean IoU is
+    chosen.
 
     Args:
         results: rows of :mod:`nseg_lib.evaluation.rows`.
-        models: whose IoU is averaged.
+        models: the models whose IoU is averaged.
         showable: ids of the pictures that a report may show.
 
     Returns:
-        Its id.
+        The id of the picture.
     """
     known = results[results["method"].isin(models) & (results["split"] == "val")]
     share = known["object_area"] / (known["width"] * known["height"])
@@ -118,7 +121,7 @@ def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[i
 def binned(
     frame: pd.DataFrame, by: str, values: list[str], bins: int = 3, picture: str = "image_id"
 ) -> pd.DataFrame:
-    """Means of some columns, with 95 % intervals, in bins of equal count along another column.
+    """Means with 95 % intervals of some columns, in bins of equal count along another column.
 
     Args:
         frame: one row per picture.

@@ -1,8 +1,8 @@
-"""Small data sets, networks and results for a chapter that finds none, made on the spot.
+"""Small data sets, networks and results, made on the spot for a chapter that finds none.
 
-A student opens any chapter with nothing made yet. Then the built-in data are made, one small
-network is trained for a few epochs and everything found is evaluated, into folders named
-``stand-in``, so that a proper run, whose settings differ, never meets them.
+A student can open any chapter first. It then makes the built-in data set, trains one small network
+for a few epochs and evaluates what there is. All of this goes into folders named ``stand-in``, so
+that it never mixes with the results of a proper run.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from nseg_lib.refine import Refiner
 from nseg_lib.training.runs import find_runs
 
 STAND_IN = "tiny16-32_bce-dice"
-"""The model that stands in where none was trained: the paper's smallest."""
+"""The model that is trained where none is found: the paper's smallest."""
 
 EPOCHS = 3
-"""For which :func:`trained` trains it."""
+"""Epochs for which :func:`trained` trains it."""
 
 BRIEF_STEPS = 240
-"""Pictures on which :func:`refiner` trains a network; the smallest takes about half a minute."""
+"""The number of pictures, with repeats, on which :func:`refiner` trains a network. The smallest
+network takes about half a minute."""
 
 
 def data_set(path: str | Path) -> Path:
-    """``path``, where the built-in sample is made first if its name says that it is one.
+    """Return ``path``; make the built-in sample there first if it is missing.
+
+    Only folders named ``sample`` or ``smoke`` are made.
 
     Raises:
-        coco.DataError: another data set, which is not there.
+        coco.DataError: a folder of another name holds no data set.
     """
     path = Path(path)
     if not (path / "annotations").is_dir():
@@ -51,16 +54,16 @@ def data_set(path: str | Path) -> Path:
 
 
 def photographs(folder: str | Path) -> EvaluationSamples:
-    """Real photographs with an outlined object and its frozen ``erode`` stroke each.
+    """Real photographs, each with the mask of one object and its frozen ``erode`` stroke.
 
-    They are the split ``photos`` of the built-in sample or, in a data set without one, ``val``.
+    They are the split ``photos`` of the built-in sample. A data set without it gives ``val``.
     """
     split = "photos" if "photos" in coco.find_splits(Path(folder)) else "val"
     return EvaluationSamples(coco.load_split(Path(folder), split))
 
 
 def photograph(samples: EvaluationSamples, name: str) -> Sample:
-    """The photograph of this file name, such as ``camera``; or else that of the largest object."""
+    """The photograph ``name``, such as ``camera``, or else that with the largest object."""
     every = list(samples)
     for sample in every:
         if samples.split.image_path(sample.image_id).stem == name:
@@ -69,9 +72,10 @@ def photograph(samples: EvaluationSamples, name: str) -> Sample:
 
 
 def trained(found: str | Path, data: str | Path) -> Path:
-    """A folder of runs with at least one trained network: ``found``, or a stand-in beside it.
+    """Return a folder of runs with at least one trained network: ``found``, or a stand-in.
 
-    Prints a line where it trains, and one for every epoch.
+    If ``found`` has no trained network, :data:`STAND_IN` is trained into a folder beside it, with a
+    line printed per epoch.
     """
     found = Path(found)
     if find_runs(found):
@@ -88,16 +92,17 @@ def trained(found: str | Path, data: str | Path) -> Path:
 def refiner(
     found: str | Path, model: str, data: str | Path, widths: Sequence[int] | None = None
 ) -> Refiner:
-    """A network of this name: a trained one, or the shipped one, or one trained for moments.
+    """Return the network ``model``: the one trained here, or else the shipped one, or a stand-in.
 
-    The last has seen about :data:`BRIEF_STEPS` pictures at half size: it shows what such a network
-    does, but is no result. Prints which of the three it is.
+    The stand-in is trained on the spot on about :data:`BRIEF_STEPS` pictures at half size. It shows
+    what such a network does, but its quality is no result. A printed line says which of the three
+    it is.
 
     Args:
         found: a folder of runs.
         model: a name of :func:`nseg_lib.config.names`.
         data: a data set with splits ``train`` and ``val``.
-        widths: of the briefly trained network, where the model's own would take too long.
+        widths: of the stand-in, where the model's own widths would take too long to train.
     """
     ready = find_runs(found).get(model)
     if ready:
@@ -117,7 +122,7 @@ def refiner(
         "data.scale": 0.5,
     }
     settings = config.load(model, changes)
-    if widths is not None:  # another size is another network, so it gets a name of its own
+    if widths is not None:  # a network of another size gets a name of its own
         name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
         changes |= {"name": name, "model.widths": list(widths)}
         settings = config.load(model, changes)
@@ -127,9 +132,10 @@ def refiner(
 
 
 def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
-    """A folder of results with the baselines: ``rows``, or a stand-in beside it.
+    """Return a folder of results that has the baselines: ``rows``, or a stand-in.
 
-    Prints a line where it evaluates.
+    If ``rows`` has none, the baselines and every trained network in ``found`` are evaluated into a
+    folder named ``stand-in``, and a printed line says so.
     """
     rows = Path(rows)
     if (rows / "baselines.csv").is_file():
@@ -137,7 +143,7 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     every = [run for of_model in find_runs(found).values() for run in of_model]
     content = _content(data, *(run.weights for run in every))
     folder = rows.parent.parent / "stand-in" / content / "rows"
-    print(f"no results in {portable_path(rows)}: evaluating the baselines and what is trained")
+    print(f"no results in {portable_path(rows)}: evaluating the baselines and the trained networks")
     refiners = {run: Refiner.load(run.weights) for run in every}
     scale = next((refiner.scale for refiner in refiners.values()), 1.0)
     for name in (name for name in coco.find_splits(Path(data)) if name in {"val", "test"}):

@@ -1,8 +1,8 @@
-"""The stages of a network's forward pass, read from the graph that ``torch.export`` makes of it.
+"""The stages of a network's forward pass, read from the graph of ``torch.export``.
 
-Nothing is assumed about the architecture: torch follows one picture through the network and notes
-every operation, its inputs and the module that asked for it. A skip connection, a gate or an added
-stroke is therefore in the list if and only if the network has it. No number is computed.
+Nothing is assumed about the architecture: torch follows one picture through the network and records
+every operation, its inputs and the module that called it. So a skip connection, a gate or an added
+stroke is in the list if and only if the network has it. No values are computed, only shapes.
 :mod:`nseg_lib.course.diagrams` draws the list; chapters ``03`` to ``05`` show it.
 """
 
@@ -26,7 +26,7 @@ LAYERS = {
     "relu_": "relu",
     "add": "add",
 }
-"""PyTorch's name of an operation → its name here. Operations without one are not listed."""
+"""PyTorch's name of an operation → its name here. Other operations are not listed."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Layer:
     kind: str
     """A value of :data:`LAYERS`."""
     channels: int
-    """Of what comes out."""
+    """Of its output."""
     kernel: int = 0
     """Side of a convolution's kernel; 0 for everything else."""
 
@@ -46,13 +46,13 @@ class Stage:
     """One step of the forward pass: a call of a child module, a concatenation or an addition."""
 
     name: str
-    """The module's path, such as ``encoder.0``; where there is no module, the kind."""
+    """The module's path, such as ``encoder.0``; for a stage that is no module, its kind."""
     kind: str
     """``input``, ``block``, ``pooling``, ``upsampling``, ``gate``, ``concat``, ``add``, ``head``"""
     shape: tuple[int, int, int]
-    """Channels, height and width of what comes out."""
+    """Channels, height and width of its output."""
     sources: tuple[int, ...]
-    """Indices of the stages whose results go in, in the order in which they are used."""
+    """Indices of the stages whose outputs go in, in the order of use."""
     layers: tuple[Layer, ...] = ()
     parameters: int = 0
 
@@ -60,20 +60,20 @@ class Stage:
 def trace(network: nn.Module, height: int = 480, width: int = 640) -> list[Stage]:
     """The stages of a network's forward pass on one picture, in order of execution.
 
-    A stage is a direct child of the network or an item of one of its module lists; concatenations
-    and additions between them are stages too.
+    A stage is a call of a direct child of the network or of an item of its module lists. The
+    concatenations and additions between those are stages too.
 
     Args:
-        network: takes float N×C×H×W; C is read off its first convolution.
+        network: takes float N×C×H×W; C is the input channels of its first convolution.
         height, width: of the picture, in pixels.
     """
     first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
     picture = torch.empty(1, first.in_channels, height, width, device=first.weight.device)
     graph = torch.export.export(network, (picture,), strict=False).graph
-    # The graph's first nodes are the parameters; the picture comes last of what goes in.
+    # The graph's inputs are the parameters and then the picture.
     entrance = next(n for n in reversed(graph.nodes) if n.op == "placeholder")
     stages = [Stage("input", "input", _shape(entrance), ())]
-    made_by = {entrance: 0}  # what left a stage → the index of that stage
+    made_by = {entrance: 0}  # output of a stage → index of that stage
     operations = [n for n in graph.nodes if n.op == "call_function"]
     for (_, path), group in groupby(operations, _called_by):
         nodes = list(group)
@@ -85,7 +85,7 @@ def trace(network: nn.Module, height: int = 480, width: int = 640) -> list[Stage
             module = network.get_submodule(path)
             size = sum(p.numel() for p in module.parameters())
             kind = "gate" if isinstance(module, AttentionGate) else "block"
-            if len(layers) == 1:  # a bare layer is a stage too, and the bare convolution the head
+            if len(layers) == 1:  # a single layer; a single convolution is the head
                 kind = "head" if layers[0].kind == "convolution" else layers[0].kind
             stages.append(Stage(path, kind, _shape(result), sources, layers, size))
         elif _operation(result) in {"cat", "add"}:
@@ -102,9 +102,9 @@ def trace(network: nn.Module, height: int = 480, width: int = 640) -> list[Stage
 
 
 def _called_by(node: Node) -> tuple[str, str]:
-    """A key for each call of a child module, and the child's path.
+    """A key that differs for every call of a child module, and the child's path.
 
-    An operation of the network itself is a call of its own, without a path.
+    An operation that the network calls itself has its own key and an empty path.
     """
     calls = list(node.meta["nn_module_stack"].items())  # from the network down to the layer
     if len(calls) == 1:

@@ -1,4 +1,4 @@
-"""The drawing widget: brush over an object in a notebook or browser, get its mask.
+"""The drawing widget: brush over an object in a notebook or browser and get its mask.
 
 Explained in chapter ``09_draw_your_own``.
 """

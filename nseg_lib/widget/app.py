@@ -23,7 +23,7 @@ ANNOTATE = """\
 from nseg_lib.widget import FolderSession, Later, StrokeCanvas
 
 
-def load():  # torch takes its seconds, and drawing begins without it
+def load():  # in the background: importing torch takes seconds, and drawing can start before
     from nseg_lib import Refiner
 
     checkpoint = {checkpoint!r}
@@ -43,15 +43,16 @@ def serve(
     say: Callable[[str], None] = print,
     gradual: bool = False,
 ) -> int:
-    """Show a notebook's outputs as a page until interrupted; return Voilà's exit status.
+    """Serve a notebook's outputs as a page until interrupted; return Voilà's exit status.
 
-    Only this machine reaches it, and only with the token in the address that ``say`` is given.
+    The page can be reached from this machine only, with the token in the address that ``say``
+    prints.
 
     Args:
-        notebook: run anew for every visitor, in its own folder.
-        port: 0 takes a free one.
+        notebook: it runs in its own folder, once for every visitor.
+        port: 0 chooses a free one.
         browser: open the page in the default browser.
-        gradual: show each cell as soon as it has run, for a notebook that takes its time.
+        gradual: show each cell as soon as it has run, for a slow notebook.
 
     Raises:
         OSError: no such notebook, or the port is taken.
@@ -59,7 +60,8 @@ def serve(
     path = Path(notebook)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such notebook")
-    # Take a free port, or see that the wanted one is free: Voilà would end in a traceback.
+    # Find a free port, or check that the wanted one is free: on a taken one Voilà would end in a
+    # traceback.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
@@ -68,7 +70,7 @@ def serve(
     command = [sys.executable, "-m", "voila", str(path), "--no-browser", "--Voila.auto_token=True"]
     command += [f"--Voila.ip={HOST}", f"--port={port}", "--Voila.port_retries=0"]
     command += ["--Voila.log_level=WARN", f"--progressive_rendering={gradual}"]
-    # The token goes by the environment, which other users of the machine cannot list.
+    # The token is passed in the environment, since other users can read a command line.
     env = {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"}
     server = subprocess.Popen(command, env=env)
     try:
@@ -86,9 +88,9 @@ def serve(
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> None:
-    """Wait until the server answers, be it with a refusal."""
+    """Wait until the server answers; a refusal is an answer too."""
     deadline = time.monotonic() + limit
-    # A proxy of the user's must not be asked for this machine.
+    # Never through the user's proxy, which cannot reach this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while server.poll() is None and time.monotonic() < deadline:
         try:
@@ -99,7 +101,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> 
             time.sleep(0.2)
         else:
             return
-    raise OSError("Voilà did not start; what it said is above")
+    raise OSError("Voilà did not start; its messages are above")
 
 
 def annotate(
@@ -113,20 +115,19 @@ def annotate(
     browser: bool = True,
     say: Callable[[str], None] = print,
 ) -> int:
-    """Draw masks over a folder's pictures, object by object, into a COCO file that grows.
+    """Open the app in which a user draws the objects of a folder's pictures into one COCO file.
 
     Args:
-        folder: its pictures.
-        checkpoint: a file of the network that refines, or the name of a shipped one; the package's
-            own unless given.
-        out: the COCO file; ``annotations.json`` in the folder unless given.
-        category: what the objects are; the canvas has a field to change it.
-        model: without one, the mask is what is brushed.
+        folder: the folder of pictures.
+        checkpoint: a file of the network that refines, or the name of a shipped one; by default
+            that of :meth:`nseg_lib.refine.Refiner.from_pretrained`.
+        out: the COCO file; by default ``annotations.json`` in the folder.
+        category: the first category of the objects; the canvas has a field to change it.
+        model: False leaves out the network; then the mask is what the user brushes.
         port, browser, say: as for :func:`serve`.
 
     Raises:
-        ValueError: a wrong folder, annotation file or checkpoint, in one line, before anything
-            starts.
+        ValueError: a wrong folder, annotation file or checkpoint; raised before the app starts.
     """
     session = FolderSession(folder, out, category)
     if checkpoint is not None and model:

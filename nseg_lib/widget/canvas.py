@@ -1,8 +1,8 @@
 """The stroke canvas: a notebook widget to brush over an object and get its mask.
 
-How browser and kernel agree: the browser owns the drawing while somebody draws and sends all of it,
-under a rising revision, in ``_drawing``; the kernel answers with the mask of that revision in
-``_answer``. Everything else that is synchronised is a setting, or something to show.
+Browser and kernel share state as follows. After each stroke the browser sends the whole drawing,
+with a rising revision number, in ``_drawing``. The kernel answers with the mask of that revision in
+``_answer``. All other synchronised traits are settings, or things to show.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ HERE = Path(__file__).parent
 
 
 def _plain(strokes: Any) -> Any:
-    """Strokes as JSON has them, where points may be arrays; ValueError where they are none."""
+    """Strokes with their points as lists, as JSON needs them; ValueError for a malformed stroke."""
     check_strokes(strokes)
     return [{**s, "points": np.asarray(s["points"], np.float64).tolist()} for s in strokes]
 
 
 class StrokeCanvas(anywidget.AnyWidget):
-    """Brush over an object in the browser; the mask follows on release of the pen.
+    """Brush over an object in the browser; the mask appears when the pen is released.
 
     >>> canvas = StrokeCanvas("cat.jpg", Refiner.load("weights.safetensors"))  # doctest: +SKIP
     >>> canvas  # draw, then go on in the next cell with  # doctest: +SKIP
     >>> canvas.mask, canvas.strokes  # doctest: +SKIP
 
-    ``strokes`` is the drawing as :func:`nseg_lib.strokes.drawing.rasterize` takes it; setting it
-    paints it in the browser and refines it. ``mask`` is bool H×W at the picture's full size, all
-    False where nothing is drawn, None without a picture. Both are traitlets: ``canvas.observe(act,
-    "mask")``.
+    ``strokes`` is the drawing as :func:`nseg_lib.strokes.drawing.rasterize` takes it. Setting it
+    shows the strokes in the browser and makes their mask. ``mask`` is bool H×W at the picture's
+    full size: all False before a stroke is drawn, None without a picture. Both can be observed:
+    ``canvas.observe(act, "mask")``.
 
     Args:
-        image: a path, a file's bytes or an array; None waits for a picture that is dropped on the
-            canvas, pasted or opened there.
+        image: a path, a file's bytes or an array. None starts empty: the user drops, pastes or
+            opens a picture in the canvas.
         refiner: any object with ``refine(image, stroke)``, such as
-            :class:`nseg_lib.widget.Later`; without one the mask is what is painted as object.
-        session: a folder's pictures and objects one after the other; ``image`` is then left out.
+            :class:`nseg_lib.widget.Later`. Without one, the mask is the object strokes.
+        session: steps through the pictures and objects of a folder; ``image`` is then left out.
         settings: ``brush``, ``radius`` (pixels of the picture), ``view``, ``opacity``.
 
     Raises:
-        DataError: ``image`` is no picture or a broken one; one line.
+        DataError: ``image`` is no picture, or a broken one.
     """
 
     _esm = HERE / "canvas.js"
     _css = HERE / "canvas.css"
 
-    # Not echoed: the browser owns a drawing while somebody draws.
+    # Not echoed: while a user draws, the browser has the newest drawing.
     _drawing: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True, echo_update=False)
-    # What is drawn on: a picture, or one object of it; every one has a key of its own.
+    # The picture, or the one object of it, that is being drawn; each has its own key.
     _picture: traitlets.Dict[str, Any] = traitlets.Dict(
         {"key": 0, "width": 0, "height": 0, "others": b""}
     ).tag(sync=True)
@@ -98,11 +98,11 @@ class StrokeCanvas(anywidget.AnyWidget):
         self.refiner = refiner
         self.session = session
         self._recorded = True  # False while the session's file lacks the present mask
-        self._busy = threading.RLock()  # messages may come in another thread than cells run in
+        self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
         self._masked: list[Any] = []  # the strokes that gave the mask
         self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → its RLE and note
-        self._known_of: AnyRefiner | None = refiner  # whose answers these are
+        self._known_of: AnyRefiner | None = refiner  # the refiner that gave the answers in _known
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
         # The newest drawing, as the browser sent it or as it was sent to the browser.
@@ -124,16 +124,16 @@ class StrokeCanvas(anywidget.AnyWidget):
         name: str | None = None,
         strokes: Sequence[Any] = (),
     ) -> None:
-        """Show another picture, with these strokes on it.
+        """Show another picture with some strokes on it.
 
         Args:
             source: a path, a file's bytes or an array, as :func:`nseg_lib.widget.pictures.read`
                 takes it.
-            name: of the picture, where ``source`` has none.
+            name: the picture's file name, if ``source`` is no path.
             strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
 
         Raises:
-            DataError: no picture or a broken one; what was shown stays.
+            DataError: no picture, or a broken one. The canvas then keeps what it shows.
         """
         named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
         image, orientation = pictures.read(source, named)
@@ -150,14 +150,15 @@ class StrokeCanvas(anywidget.AnyWidget):
         others: Mask | None = None,
         orientation: int = 1,
     ) -> None:
-        """Put a picture (or none), strokes and other objects before the browser, in one message.
+        """Send the browser a picture (or none), strokes and other objects in one message.
 
         Args:
-            image: where it is the very array that is shown, pixels, radius and zoom stay.
+            image: if this very array is shown already, its pixels are not sent again, and radius
+                and zoom stay.
             others: bool H×W, the picture's other objects.
-            orientation: EXIF's, of a picture that was turned upright.
+            orientation: the EXIF orientation that the picture had before it was turned upright.
         """
-        # A new key: what the browser still sends of the picture before is told apart by it.
+        # A new key, by which a late message about the previous picture is recognised.
         key = self._picture["key"] + 1
         height, width = image.shape[:2] if image is not None else (0, 0)
         cover = pictures.cover_png(others) if others is not None else b""
@@ -189,7 +190,7 @@ class StrokeCanvas(anywidget.AnyWidget):
     @traitlets.observe("strokes")
     def _set_from_python(self, change: Any) -> None:
         if change.new == self._sent["strokes"]:
-            return  # it came from the browser
+            return  # the browser sent it
         with self._busy:
             revision = self._sent["revision"] + 1
             self._sent = {**self._sent, "revision": revision, "strokes": change.new}
@@ -198,12 +199,12 @@ class StrokeCanvas(anywidget.AnyWidget):
 
     @traitlets.observe("_drawing")
     def _set_from_browser(self, change: Any) -> None:
-        if change.new is not getattr(self, "_sent", None):  # it is not what the kernel sent itself
+        if change.new is not getattr(self, "_sent", None):  # unless the kernel sent it
             with self._busy:
                 self._take(change.new)
 
     def _take(self, drawing: dict[str, Any]) -> None:
-        """Follow the browser's drawing, unless it is of another picture or already known."""
+        """Refine the browser's drawing, unless it is of another picture or already known."""
         known = self._sent
         if drawing["picture"] != known["picture"] or drawing["revision"] <= known["revision"]:
             if drawing["picture"] != known["picture"]:
@@ -219,7 +220,7 @@ class StrokeCanvas(anywidget.AnyWidget):
             self.mask = None
             return
         started = time.perf_counter()
-        if self._known_of is not self.refiner:  # what another model said does not count
+        if self._known_of is not self.refiner:  # keep no answers of another model
             self._known_of = self.refiner
             self._known.clear()
         known = self._known.get(self._digest())
@@ -228,10 +229,10 @@ class StrokeCanvas(anywidget.AnyWidget):
                 mask, note = rle_to_mask(known[0]), known[1]
             else:
                 if not getattr(self.refiner, "ready", True):
-                    self._say("The model is being loaded; the mask comes when it is there.")
+                    self._say("The model is being loaded; the mask will follow.")
                 mask, note = mask_of(self.refiner, self.image, self.strokes, self._mask_before())
             self._say(note)
-        except Exception as error:  # any model, any failure: told in the widget, drawing goes on
+        except Exception as error:  # of any model; the user sees it and can go on
             mask = self.mask if self._masked else np.zeros(self.image.shape[:2], bool)
             self._say(f"The model failed: {error}", "error")
             self._publish(mask, started)
@@ -246,24 +247,26 @@ class StrokeCanvas(anywidget.AnyWidget):
             self._session = self.session.state()
 
     def _record(self, session: FolderSession) -> None:
-        """Have the mask written; if that fails, it is tried again before the picture is left."""
+        """Write the mask to the session's file. After a failure :meth:`_move` tries once more."""
         assert self.mask is not None
         self._recorded = False
         session.record(self.mask, self.strokes)
         self._recorded = True
 
     def _digest(self) -> bytes:
-        """A key of the present drawing."""
+        """A hash of the present drawing, its key in ``_known``."""
         drawing = json.dumps(self.strokes, default=float).encode()
         return hashlib.sha1(drawing, usedforsecurity=False).digest()
 
     def _remember(self, mask: Mask, note: str = "") -> None:
-        """Keep the mask of the drawing, so that undo brings back what was there: a model that
-        corrects may give another answer the next time."""
+        """Keep the mask of the present drawing, so that undo brings back the very same mask.
+
+        A model that corrects may give another answer the next time.
+        """
         self._known[self._digest()] = mask_to_rle(mask), note
 
     def _publish(self, mask: Mask, started: float) -> None:
-        """Answer with a mask: the browser first, then whoever observes it, then the still."""
+        """Show a mask: first in the browser, then to observers, then in the still picture."""
         self._answer = {
             "picture": self._sent["picture"],
             "revision": self._sent["revision"],
@@ -277,7 +280,7 @@ class StrokeCanvas(anywidget.AnyWidget):
             display(self._still(), display_id=self._still_id, update=True)
 
     def _mask_before(self) -> Mask | None:
-        """The present mask, for the model to correct, if the drawing only adds to its strokes."""
+        """The present mask, which a model may correct; None unless strokes were only added."""
         number = len(self._masked)
         goes_on = 0 < number < len(self.strokes) and self.strokes[:number] == self._masked
         return self.mask if goes_on and self.mask is not None and self.mask.any() else None
@@ -285,7 +288,7 @@ class StrokeCanvas(anywidget.AnyWidget):
     # --- results out ---
 
     def export(self, what: str = "mask") -> tuple[str, bytes]:
-        """A result as file name and bytes; see :func:`nseg_lib.widget.results.export`.
+        """The name and bytes of a result's file; see :func:`nseg_lib.widget.results.export`.
 
         Args:
             what: ``mask``, ``cutout``, ``rle``, ``polygon`` or ``strokes``.
@@ -294,13 +297,13 @@ class StrokeCanvas(anywidget.AnyWidget):
             DataError: no picture yet, an empty mask, or an unknown ``what``.
         """
         if self.image is None or self.mask is None:
-            raise DataError("there is no picture to save a result of")
+            raise DataError("open a picture first: there is no result to save")
         return results.export(
             what, self.image, self.mask, self.strokes, self.name, self._orientation
         )
 
     def save(self, path: str | Path, what: str = "mask") -> Path:
-        """Write a result of :meth:`export` to a file, whole or not at all; its path."""
+        """Write a result of :meth:`export` to a file and return its path."""
         write_atomic(path, self.export(what)[1])
         return Path(path)
 
@@ -308,7 +311,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         """Draw the strokes of a file that :meth:`save` wrote for a picture of this size.
 
         Raises:
-            DataError: not such a file, or of another size.
+            DataError: another kind of file, or strokes of a picture of another size.
         """
         try:
             content = Path(path).read_bytes()
@@ -331,9 +334,9 @@ class StrokeCanvas(anywidget.AnyWidget):
         )
 
     def _ipython_display_(self) -> None:
-        """Show the canvas, and below it a still picture of it, hidden while the canvas lives.
+        """Show the canvas and, hidden below it, a still picture of it.
 
-        The still is all that is left in a saved notebook once the kernel is gone.
+        The still appears once the kernel is gone: a saved notebook keeps it.
         """
         if not self._still_id:
             self._still_id = f"nseg-{self.model_id}"
@@ -344,10 +347,10 @@ class StrokeCanvas(anywidget.AnyWidget):
     # --- the browser's requests, and the folder ---
 
     def _message(self, _: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """Do what a button of the canvas asks; a failure becomes a line in the widget."""
+        """Carry out a request of the browser; a failure becomes a message in the widget."""
         with self._busy:
             try:
-                if "drawing" in content:  # what was drawn before the button was pressed counts
+                if "drawing" in content:  # strokes drawn before the button was pressed
                     self._take(content["drawing"])
                 if content["type"] == "export":
                     name, data = self.export(content["what"])
@@ -359,12 +362,12 @@ class StrokeCanvas(anywidget.AnyWidget):
                     self._receive(content, bytes(buffers[0]))
                 elif self.session is not None:
                     self._move(self.session, content)
-            except Exception as error:  # whatever it is, the browser must not wait for ever
+            except Exception as error:  # of any kind, since the browser waits for an answer
                 self._say(str(error), "error")
                 self.send({"type": "stay"})
 
     def _receive(self, content: dict[str, Any], part: bytes) -> None:
-        """Collect a file's parts; the last one opens it."""
+        """Collect the parts of an uploaded file and open it when the last has come."""
         if content["part"] == 0:
             self._parts = []
         self._parts.append(part)
@@ -374,14 +377,16 @@ class StrokeCanvas(anywidget.AnyWidget):
         if content["name"].lower().endswith(".json"):
             self._draw_file(data, content["name"])
         elif self.session is not None:
-            raise DataError("this canvas goes through a folder; put the picture in that folder")
+            raise DataError(
+                "this canvas shows a folder's pictures; put the picture into that folder"
+            )
         else:
             self.load(data, content["name"])
 
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
-        """Go to another picture or object, or give the one at hand another category."""
+        """Go to another picture or object, or change the category of the current object."""
         what, step = content["type"], content.get("step", 0)
-        if not self._recorded:  # leaving now would lose the mask; what fails here stays here
+        if not self._recorded:  # leaving now would lose the mask; an error here stops the move
             self._record(session)
         if what == "category":
             session.set_category(content["name"])
@@ -396,12 +401,12 @@ class StrokeCanvas(anywidget.AnyWidget):
             self.send({"type": "stay"})
 
     def _open_session(self, image: Image | None = None) -> None:
-        """Show the session's picture and the object at hand; a broken one says what is wrong.
+        """Show the session's current picture and object, or a message if the picture is broken.
 
-        A mask in the file is shown as it is: only a new stroke makes a new one.
+        The mask is the one in the session's file; only a new stroke makes a new mask.
 
         Args:
-            image: the picture, where it is shown already.
+            image: the picture, if it is shown already.
         """
         session, started = self.session, time.perf_counter()
         assert session is not None
@@ -412,7 +417,7 @@ class StrokeCanvas(anywidget.AnyWidget):
             (strokes, mask), others = session.drawn(), session.others()
             for each in (mask, others):
                 if each is not None and each.shape != image.shape[:2]:
-                    raise DataError(f"{session.out}: {name}: its mask has another size")
+                    raise DataError(f"{session.out}: {name}: mask and picture differ in size")
         except DataError as error:
             self._show(None, name, [])
             self.mask = None

@@ -1,4 +1,4 @@
-"""How pictures come into the widget, and how they and masks are sent to the browser."""
+"""Pictures for the widget: reading them, and encoding them and masks for the browser."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nseg_lib.data.images import as_rgb, open_picture
 from nseg_lib.palette import CANVAS, rgb
 
 MAX_SHOWN = 4_000_000
-"""Pixels that the browser is sent at most; larger pictures are shown scaled."""
+"""The most pixels that are sent to the browser; a larger picture is scaled down."""
 
 
 class _Upload(io.BytesIO):
-    """A file's bytes that go by its name in messages."""
+    """The bytes of a file; messages show its name."""
 
     name = ""
 
@@ -32,15 +32,15 @@ class _Upload(io.BytesIO):
 
 
 def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tuple[Image, int]:
-    """A picture as uint8 H×W×3 RGB, upright, and the EXIF orientation that it had; 1 of an array.
+    """Read a picture: its upright pixels, uint8 H×W×3 RGB, and its EXIF orientation.
 
     Args:
-        source: a path, a file's bytes, or an array: uint8 or bool H×W, H×W×3 or H×W×4 (alpha goes
-            over white).
-        name: what messages call a picture that comes as bytes or array.
+        source: a path, a file's bytes, or an array: uint8 or bool H×W, H×W×3 or H×W×4. Transparent
+            pixels become white, and the orientation of an array is 1.
+        name: the picture's name in messages, if ``source`` is no path.
 
     Raises:
-        DataError: no picture, or a broken one, in one line.
+        DataError: ``source`` is no picture, or a broken one.
     """
     if isinstance(source, bytes):
         upload = _Upload(source)
@@ -78,15 +78,16 @@ _TURNED_BACK: dict[int, Callable[[Mask], Mask]] = {
     7: lambda a: a[::-1, ::-1].T,
     8: lambda a: np.rot90(a, -1),
 }
-"""EXIF orientation → from an upright picture to its stored pixels."""
+"""EXIF orientation → the turn from an upright picture to its stored pixels."""
 
 
 def as_readers_turn(mask: Mask, orientation: int) -> Mask:
-    """The mask of an upright picture, turned to the way in which readers of COCO files see it.
+    """Turn the mask of an upright picture so that it fits the picture as COCO readers see it.
 
-    A COCO record tells a picture's size and not how to turn it. So readers turn a photograph only
-    where its stored size is not the record's (see :func:`nseg_lib.data.images.turn`): one that EXIF
-    turns upside down, mirrors, or turns as a square stays as it is stored, and the mask follows.
+    A COCO record holds a picture's size, but not its orientation. So readers turn a photograph
+    only if its stored size differs from the record's (:func:`nseg_lib.data.images.turn`). A
+    photograph that is stored upside down or mirrored, or a square one, keeps its size when turned:
+    readers leave it as it is stored, and its mask must be turned back.
 
     Args:
         mask: bool H×W.
@@ -102,13 +103,13 @@ def as_readers_turn(mask: Mask, orientation: int) -> Mask:
 
 
 def shown_size(height: int, width: int, most: float = MAX_SHOWN) -> tuple[int, int]:
-    """Height and width of a picture scaled, in proportion, to at most ``most`` pixels."""
+    """Height and width of a picture, scaled down in proportion to at most ``most`` pixels."""
     scale = min(1.0, (most / (height * width)) ** 0.5)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def resize(image: Image, height: int, width: int) -> Image:
-    """The picture at another size; smaller ones are averages of areas."""
+    """The picture at another size; pixels of a smaller one are averages over areas."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
@@ -121,8 +122,10 @@ def jpeg(image: Image, quality: int = 92) -> bytes:
 
 
 def cover_png(mask: Mask) -> bytes:
-    """The mask for the browser: a PNG of two colours, opaque where the mask is; at most
-    :data:`MAX_SHOWN` pixels."""
+    """The mask as a PNG for the browser: opaque in the mask, transparent outside.
+
+    It has at most :data:`MAX_SHOWN` pixels.
+    """
     height, width = shown_size(mask.shape[0], mask.shape[1])
     if (height, width) != mask.shape:
         mask = resize(mask.astype(np.uint8) * 255, height, width) > 127
@@ -134,13 +137,13 @@ def cover_png(mask: Mask) -> bytes:
 
 
 def still(image: Image, drawn: tuple[Mask, Mask], mask: Mask | None, most: float = 5e5) -> Image:
-    """What the canvas shows, as one picture: strokes tinted, the mask tinted and outlined.
+    """The canvas as one still picture: strokes tinted, the mask tinted and outlined.
 
     Args:
         image: uint8 H×W×3 RGB.
-        drawn: bool H×W each, what is brushed as object and as background.
+        drawn: bool H×W each, the pixels brushed as object and as background.
         mask: bool H×W or None.
-        most: pixels at most; larger pictures are scaled.
+        most: the most pixels; a larger picture is scaled down.
 
     Returns:
         uint8 h×w×3 RGB.

@@ -1,4 +1,4 @@
-"""The files that the widget writes and reads: masks, cut-outs, COCO annotations, strokes."""
+"""The files of the widget: masks, cut-outs, COCO annotations and strokes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from nseg_lib.widget import pictures
 Stroke = Mapping[str, Any]
 
 FORMAT = "nseg strokes 1"
-"""The first key of every file of strokes, by which it is known."""
+"""The value of ``format`` in every file of strokes, by which the file is recognised."""
 
 
 def export(
     what: str, image: Image, mask: Mask, strokes: Sequence[Stroke], name: str, orientation: int = 1
 ) -> tuple[str, bytes]:
-    """A result as file name and bytes.
+    """The name and the bytes of the file of one result.
 
     Args:
         what: ``mask`` (a PNG, 255 in the mask and 0 outside), ``cutout`` (a PNG with alpha: the
@@ -38,8 +38,8 @@ def export(
         mask: bool H×W.
         strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
         name: the picture's file name.
-        orientation: its EXIF orientation. A COCO annotation is turned to lie on the picture as
-            readers see it, see :func:`nseg_lib.widget.pictures.as_readers_turn`.
+        orientation: the picture's EXIF orientation, by which the mask of a COCO annotation is
+            turned (:func:`nseg_lib.widget.pictures.as_readers_turn`).
 
     Raises:
         DataError: an empty mask, or an unknown ``what``.
@@ -72,13 +72,13 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def outlines(mask: Mask) -> list[list[float]]:
-    """The outline of each part of a mask as a COCO polygon [x1, y1, x2, y2, …], along pixel edges.
+    """COCO polygons [x1, y1, x2, y2, …] along the pixel edges of a mask, one for each of its parts.
 
-    Holes are filled, as COCO's polygons cannot have any. RLE is exact.
+    Holes are filled, since COCO's polygons cannot have any; RLE keeps them.
     """
-    # OpenCV's contour runs through the centres of the outermost pixels, we want their outer edges.
-    # At twice the size each pixel is 2×2, and the contour runs through its outer ones: half of
-    # their coordinates, rounded up, are those of the edge.
+    # OpenCV's contour runs through the centres of the border pixels; a COCO polygon runs along
+    # their outer edges. At twice the size a pixel becomes 2×2, and the contour runs through the
+    # outer ones of these: half of a coordinate, rounded up, is that of the edge.
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     part = mask[y : y + height, x : x + width].astype(np.uint8)
     doubled = part.repeat(2, axis=0).repeat(2, axis=1)
@@ -91,15 +91,15 @@ def outlines(mask: Mask) -> list[list[float]]:
 def annotation(
     mask: Mask, *, polygons: bool = False, strokes: Sequence[Stroke] = ()
 ) -> dict[str, Any]:
-    """A COCO annotation of a mask that has a pixel; its id, picture and category are 1.
+    """A COCO annotation of a mask. Its id, image id and category id are 1.
 
     Args:
         mask: bool H×W.
-        polygons: outlines instead of RLE; holes are then filled.
-        strokes: kept under the key ``strokes``, so that drawing can go on.
+        polygons: write polygons, in which holes are filled, instead of RLE.
+        strokes: kept under the key ``strokes``, so that drawing can continue later.
 
     Raises:
-        DataError: the mask is empty, which COCO cannot express.
+        DataError: the mask is empty; COCO has no annotation for that.
     """
     if not mask.any():
         raise DataError("the mask is empty: COCO has no annotation for it")
@@ -121,7 +121,7 @@ def document(
     annotations: Sequence[Mapping[str, Any]],
     categories: Sequence[Mapping[str, Any]] = (category("object"),),
 ) -> dict[str, Any]:
-    """A COCO annotation file's content."""
+    """The content of a COCO annotation file."""
     return {
         "info": {"description": "drawn with nseg"},
         "images": list(images),
@@ -131,14 +131,14 @@ def document(
 
 
 def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strokes") -> list[Any]:
-    """The strokes in a file that :func:`export` made.
+    """Read the strokes in a file that :func:`export` made.
 
     Args:
-        height, width: of the picture that they are to be drawn on.
-        name: of the file, for messages.
+        height, width: of the picture on which the strokes will be drawn.
+        name: the file's name in messages.
 
     Raises:
-        DataError: another kind of file, or drawn on a picture of another size; in one line.
+        DataError: another kind of file, or strokes of a picture of another size.
     """
     try:
         content = json.loads(text)
@@ -164,15 +164,15 @@ def as_json(content: Mapping[str, Any]) -> bytes:
 
 
 def recorded(name: str) -> list[dict[str, Any]]:
-    """Strokes that somebody drew over one of the sample's photographs.
+    """Strokes that a person drew over one of the sample's photographs.
 
-    A chapter that runs without anybody at the pen takes these.
+    A chapter uses them when it runs without a user who could draw.
 
     Args:
         name: ``astronaut``, ``camera``, ``chelsea``, ``coffee``, ``coins`` or ``rocket``.
 
     Raises:
-        DataError: there are none of this name.
+        DataError: no strokes were recorded for this photograph.
     """
     drawings = json.loads(resources.files("nseg_lib").joinpath("data/drawn.json").read_text())
     if name not in drawings:

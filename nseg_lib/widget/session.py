@@ -1,4 +1,4 @@
-"""Work on a folder of pictures: one object after the other is drawn into a COCO file that grows."""
+"""A folder of pictures and the COCO file of their masks, worked through object by object."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 class FolderSession:
-    """Which pictures and objects there are, which are done, and the file that holds their masks.
+    """The pictures of a folder, their objects, and the COCO file that holds the masks.
 
-    Every mask is written at once, whole or not at all, so that a crash loses none that was shown.
-    Annotations carry their strokes, so that work goes on where it was when somebody comes back to a
-    picture, or to the folder another day. Whatever else is in the file stays, and what another tab
-    or program has written to it meanwhile is read before the file is written again.
+    Every new mask is written to the file at once and atomically, so that a crash loses no mask that
+    was shown. Annotations keep their strokes, so that a user can return to any picture and go on.
+    Other content of the file stays. Before writing, the session reads what another tab or program
+    has written to the file in the meantime.
 
-    A picture has any number of objects. One of them is at hand: either one that was drawn before,
-    or a new one, which gets its place in the file with its first mask. Each has a category.
+    A picture has any number of objects, each with a category. One of them is the current one:
+    either an object drawn before or a new one, which enters the file with its first mask.
 
     Args:
-        folder: its pictures, by name; subfolders are not looked into.
-        out: the COCO file; ``annotations.json`` in the folder unless given. Named
-            ``ROOT/annotations/instances_NAME.json`` beside a folder ``ROOT/NAME``, it is a split
+        folder: the folder of pictures, taken in the order of their names; without subfolders.
+        out: the COCO file; by default ``annotations.json`` in the folder. If it is named
+            ``ROOT/annotations/instances_NAME.json`` and the folder ``ROOT/NAME``, it is a split
             that every command of nseg reads.
-        category: what new objects are; unless given, what the last one was, or "object".
+        category: of new objects; by default that of the last object, or "object".
 
     Raises:
-        DataError: no such folder, no picture in it, or a file that is not COCO's; one line.
+        DataError: no such folder, no picture in it, or ``out`` is not a COCO file.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class FolderSession:
             raise DataError(f"{self.folder}: no pictures in it ({', '.join(SUFFIXES)})")
         self.out = Path(out) if out is not None else self.folder / "annotations.json"
         self.content = self._read()
-        self.id: int | None = None  # of the annotation at hand; None: a new object
+        self.id: int | None = None  # of the current annotation; None for a new object
         self.category = category or self._last_category()
         self._open(self._start())
 
@@ -72,14 +72,14 @@ class FolderSession:
         return content
 
     def _stamp(self) -> tuple[int, int] | None:
-        """Date and size of the file, which tell that another program wrote it; None without one."""
+        """Date and size of the file, which show that another program wrote it; None without it."""
         if not self.out.exists():
             return None
         status = self.out.stat()
         return status.st_mtime_ns, status.st_size
 
     def _refresh(self) -> None:
-        """Read the file again if another program has changed it; one that is gone stays known."""
+        """Read the file again if another program has changed it; keep the content if it is gone."""
         if self._stamp() not in (None, self._as_read):
             self.content = self._read()
 
@@ -87,19 +87,19 @@ class FolderSession:
 
     @property
     def path(self) -> Path:
-        """The picture at hand."""
+        """The current picture's file."""
         return self.pictures[self.index]
 
     def read_image(self) -> NDArray[np.uint8]:
-        """The picture at hand, uint8 H×W×3 RGB, as every reader of the file has it.
+        """The current picture, uint8 H×W×3 RGB, as every reader of the COCO file sees it.
 
-        It is turned to the size in its record, or to that of the upright picture where it has no
-        record yet, see :func:`nseg_lib.data.images.turn`. So a photograph taken on its side comes
-        upright, but one upside down, mirrored or square stays as it is stored: turning does not
-        change its size, and a COCO record has no other field that could ask for it.
+        It is turned to the size in its record or, without a record, to the size of the upright
+        picture (:func:`nseg_lib.data.images.turn`). So a photograph stored on its side is turned
+        upright. One that is stored upside down or mirrored, or a square one, stays as it is: its
+        size does not change when it is turned, and a COCO record has no field for the orientation.
 
         Raises:
-            DataError: no picture, a broken one, or one of another size than its record's.
+            DataError: no picture, a broken one, or one whose size is not that of its record.
         """
         record, stored = self._image_record() or {}, open_picture(self.path)
         height, width = record.get("height"), record.get("width")
@@ -108,7 +108,7 @@ class FolderSession:
         return as_rgb(self.path, stored, (height, width))
 
     def go(self, step: int) -> bool:
-        """Move on by ``step`` pictures (1 next, -1 previous); False where the folder ends."""
+        """Move by ``step`` pictures (1 next, -1 previous); return False if there is none there."""
         self._refresh()
         if not 0 <= self.index + step < len(self.pictures):
             return False
@@ -121,24 +121,25 @@ class FolderSession:
         self.id = int(objects[0]["id"]) if objects else None
 
     def _start(self) -> int:
-        """The picture to go on with: the first that is not done after the last that is."""
+        """Index of the picture to start with: the first undone one after the last that is done."""
         done = self._done()
         left = [i for i, path in enumerate(self.pictures) if path.name not in done]
         last = max((i for i, path in enumerate(self.pictures) if path.name in done), default=-1)
         return next((i for i in left if i > last), left[0] if left else 0)
 
     def _done(self) -> set[str]:
-        """File names of the pictures that have an annotation drawn here."""
+        """File names of the pictures that have an annotation with strokes."""
         drawn = {a.get("image_id") for a in self.content["annotations"] if "strokes" in a}
         return {i.get("file_name") for i in self.content["images"] if i["id"] in drawn}
 
     def state(self) -> dict[str, Any]:
-        """What the canvas shows of the session.
+        """The progress that the canvas shows.
 
         Returns:
-            Of the pictures ``index`` (of the one at hand), ``total``, ``done`` and ``name``; of its
-            objects ``object`` (the place of the one at hand; a new one comes last) and ``objects``
-            (how many there are); ``category`` of the object and all ``categories``.
+            ``index`` and ``name`` of the current picture; ``total`` and ``done``, the numbers of
+            all and of finished pictures; ``object``, the index of the current object among those
+            of the picture (a new one comes last); ``objects``, their number; ``category`` of the
+            current object; and ``categories``, the names of all.
         """
         ids = [a["id"] for a in self.objects()]
         return {
@@ -155,13 +156,13 @@ class FolderSession:
     # --- objects ---
 
     def objects(self) -> list[dict[str, Any]]:
-        """The annotations of the picture at hand that were drawn here."""
+        """The annotations of the current picture that have strokes."""
         images = {i["id"] for i in self.content["images"] if i.get("file_name") == self.path.name}
         records = self.content["annotations"]
         return [a for a in records if a.get("image_id") in images and "strokes" in a]
 
     def go_object(self, step: int) -> bool:
-        """Move on by ``step`` objects of the picture; False where there is none."""
+        """Move by ``step`` objects of the picture; return False if there is none there."""
         ids = [a["id"] for a in self.objects()]
         at = (ids.index(self.id) if self.id in ids else len(ids)) + step
         if not 0 <= at < len(ids):
@@ -170,34 +171,34 @@ class FolderSession:
         return True
 
     def new_object(self) -> bool:
-        """Put a new object at hand; False where it is one already."""
+        """Make a new object the current one; return False if it was new already."""
         was, self.id = self.id, None
         return was is not None
 
-    def _at_hand(self) -> dict[str, Any] | None:
+    def _current(self) -> dict[str, Any] | None:
         return next((a for a in self.objects() if a["id"] == self.id), None)
 
     def drawn(self) -> tuple[list[Any], NDArray[np.bool_] | None]:
-        """The strokes and the mask (bool H×W) of the object at hand; [] and None of a new one.
+        """The strokes and the mask (bool H×W) of the current object; [] and None for a new one.
 
         Raises:
-            DataError: what the file holds of it is no drawing or no mask.
+            DataError: the file's strokes or mask of this object are malformed.
         """
-        record = self._at_hand()
+        record = self._current()
         if record is None:
             return [], None
         mask = self._mask(record)
         return list(record["strokes"]), mask
 
     def others(self) -> NDArray[np.bool_] | None:
-        """The union of the masks (bool H×W) of the picture's other objects; None without any.
+        """The union of the masks (bool H×W) of the picture's other objects; None if there are none.
 
         Raises:
-            DataError: as :meth:`drawn`, or they are of several sizes.
+            DataError: as for :meth:`drawn`, or the masks differ in size.
         """
         masks = [self._mask(record) for record in self.objects() if record["id"] != self.id]
         if len({mask.shape for mask in masks}) > 1:
-            raise DataError(f"{self.out}: {self.path.name}: its masks have several sizes")
+            raise DataError(f"{self.out}: {self.path.name}: its masks differ in size")
         return np.logical_or.reduce(masks) if masks else None
 
     def _mask(self, record: dict[str, Any]) -> NDArray[np.bool_]:
@@ -208,20 +209,20 @@ class FolderSession:
             raise DataError(f"{self.out}: {self.path.name}: {error}") from None
 
     def record(self, mask: NDArray[np.bool_], strokes: Sequence[Any]) -> None:
-        """Make ``mask`` the annotation of the object at hand and write the file.
+        """Make ``mask`` the annotation of the current object and write the file.
 
-        An empty mask takes the annotation away; then a new object is at hand.
+        An empty mask deletes the annotation, and the current object is then a new one.
 
         Args:
             mask: bool H×W.
-            strokes: that gave it; kept with the annotation.
+            strokes: those that gave the mask; kept with the annotation.
 
         Raises:
-            OSError: the file cannot be written; it is as it was.
-            DataError: another program has written what is not COCO's.
+            OSError: the file cannot be written; it stays as it was.
+            DataError: another program has replaced the file by one that is not COCO.
         """
         self._refresh()
-        old, records = self._at_hand(), self.content["annotations"]
+        old, records = self._current(), self.content["annotations"]
         if mask.any():
             number = old["id"] if old is not None else self._next_id("annotations")
             category = old["category_id"] if old is not None else self._category(self.category)
@@ -245,7 +246,7 @@ class FolderSession:
         return 1 + max((record["id"] for record in self.content[key]), default=0)
 
     def _image_id(self, mask: NDArray[np.bool_]) -> int:
-        """The id of the picture's record, which is made where there is none."""
+        """The id of the picture's record; a missing record is added."""
         known = self._image_record()
         if known is not None:
             return int(known["id"])
@@ -256,19 +257,19 @@ class FolderSession:
         return number
 
     def _image_record(self) -> dict[str, Any] | None:
-        """The record of the picture at hand."""
+        """The record of the current picture; None if it has none."""
         records = self.content["images"]
         return next((r for r in records if r.get("file_name") == self.path.name), None)
 
     # --- categories ---
 
     def name_of_category(self) -> str:
-        """The category of the object at hand; for a new object, the one that it will get."""
-        record = self._at_hand()
+        """The category of the current object, or the one that a new object will get."""
+        record = self._current()
         return self.category if record is None else self._category_name(record)
 
     def set_category(self, name: str) -> None:
-        """Say what the object at hand is, and those that are drawn after it.
+        """Set the category of the current object and of those drawn after it.
 
         Raises:
             DataError: an empty name.
@@ -277,13 +278,13 @@ class FolderSession:
             raise DataError("a category needs a name")
         self.category = name.strip()
         self._refresh()
-        record = self._at_hand()
+        record = self._current()
         if record is not None and self._category_name(record) != self.category:
             record["category_id"] = self._category(self.category)
             self._write()
 
     def _category(self, name: str) -> int:
-        """The id of a category, which is made where there is none of this name."""
+        """The id of a category; a missing category is added."""
         for record in self.content["categories"]:
             if record.get("name") == name:
                 return int(record["id"])

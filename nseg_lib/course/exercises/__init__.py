@@ -1,9 +1,9 @@
-"""The checks of the course's exercises: each tells a right answer from a wrong one, and says why.
+"""The checks of the course's exercises: whether an answer is right, and what is wrong with it.
 
 A chapter poses an exercise as a function whose body is ``...``. ``check_<exercise>(function)``
-returns one line: ``right``, ``not done yet``, or ``wrong:`` and what is wrong. It never raises, so
-a chapter runs from top to bottom with its exercises untouched. The solutions lie in ``solutions/``
-and the tests hold all of them, and some wrong answers, against these checks.
+returns one line: ``right``, ``not done yet: …`` or ``wrong: …`` with the reason. It never raises,
+so a chapter runs from top to bottom with its exercises untouched. The solutions are in
+``solutions/``; the tests run them, and some wrong answers, through these checks.
 """
 
 from nseg_lib.course.exercises.checking import NOT_DONE, RIGHT, Case, check

@@ -1,4 +1,4 @@
-"""How an exercise is checked: a function against cases, and one line that says the outcome."""
+"""How an exercise is checked: its function is called on cases, and one line tells the result."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ RIGHT = "right"
 NOT_DONE = "not done yet: your function returns nothing"
 
 Judge = Callable[[Any], str]
-"""What is wrong with an answer, in words; an empty text where nothing is."""
+"""Takes an answer and returns what is wrong with it, in words; an empty text if it is right."""
 
 
 class Case(NamedTuple):
-    """One call of the function and what it must give."""
+    """One call of the function and the answer that it must return."""
 
     arguments: tuple[Any, ...]
     expected: Any
-    """A value to agree with, or a :data:`Judge` where several answers are right."""
+    """The right answer, or a :data:`Judge` if several answers are right."""
     hint: str = ""
-    """What usually leads to a wrong answer here."""
+    """What to look at when the answer is wrong; the message ends with it."""
 
 
 def check(function: Callable[..., Any], cases: Sequence[Case]) -> str:
-    """Call a function on every case, until one is wrong.
+    """Call a function on one case after the other until an answer is wrong.
 
-    Arguments are copied, so a function that changes its arguments spoils nothing.
+    It gets copies of the arguments, so a function that changes them does no harm.
 
     Returns:
-        ``right``, ``not done yet: …`` where the first answer is ``None``, or ``wrong: …``.
+        ``right``; ``not done yet: …`` if the first answer is ``None``; or ``wrong: …``.
     """
     for number, case in enumerate(cases, 1):
         told = ", ".join(_brief(a) for a in case.arguments)
@@ -55,15 +55,15 @@ def check(function: Callable[..., Any], cases: Sequence[Case]) -> str:
 
 
 class _Agrees:
-    """A judge that wants one value, see :func:`agree`."""
+    """A judge for exercises with one right answer, compared by :func:`agree`."""
 
     def __init__(self, expected: Any) -> None:
         self.expected = expected
 
     def __call__(self, answer: Any) -> str:
-        return "" if agree(answer, self.expected) else self._difference(answer)
-
-    def _difference(self, answer: Any) -> str:
+        if agree(answer, self.expected):
+            return ""
+        # Say as briefly as possible how it differs: by its shape, by some values, or as a whole.
         expected, given = np.asarray(self.expected), np.asarray(answer)
         if expected.ndim and given.ndim and expected.shape != given.shape:
             return f"the answer has shape {given.shape}, not {expected.shape}"
@@ -74,7 +74,7 @@ class _Agrees:
 
 
 def agree(answer: Any, expected: Any) -> bool:
-    """Whether two values are equal: numbers to six digits, sequences and arrays item by item."""
+    """Whether two values are equal, numbers to six digits, sequences and arrays item by item."""
     if isinstance(expected, np.ndarray):
         given = np.asarray(answer)
         if given.shape != expected.shape:
@@ -98,7 +98,7 @@ def square(first: int, last: int, size: int = 8) -> NDArray[np.bool_]:
 
 
 def _brief(value: Any) -> str:
-    """A value in few words: arrays and long lists by their size."""
+    """A short text for a value; arrays and long lists are described by their size."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of shape {value.shape}"
     if isinstance(value, list | tuple) and len(value) > 8:

@@ -46,7 +46,7 @@ def check_pixel_accuracy(function: Callable[..., Any]) -> str:
 
 
 def check_made_worse(function: Callable[..., Any]) -> str:
-    """``made_worse(before, after)``: share of pictures whose IoU fell."""
+    """``made_worse(before, after)``: share of the pictures whose IoU fell."""
     cases = [
         Case(([0.8, 0.9, 0.7, 0.6], [0.9, 0.8, 0.7, 0.9]), 0.25, "an unchanged IoU is not worse"),
         Case(([0.5], [0.6]), 0.0),
@@ -66,7 +66,7 @@ def check_polygon_area(function: Callable[..., Any]) -> str:
     cases = [
         Case((square,), 12.0, "the last point is joined to the first"),
         Case((backwards,), 12.0, "an area is positive, whichever way the points run"),
-        Case((arrow,), 18.0, "a notch counts against the area: it is not the convex hull's"),
+        Case((arrow,), 18.0, "the area is that of the polygon, not of its convex hull"),
     ]
     return check(function, cases)
 
@@ -74,7 +74,7 @@ def check_polygon_area(function: Callable[..., Any]) -> str:
 def check_rle_area(function: Callable[..., Any]) -> str:
     """``rle_area(counts)``: pixels of the object, from run lengths that start with background."""
     cases = [
-        Case(([3, 2, 4, 1],), 3, "runs take turns, and the first is background"),
+        Case(([3, 2, 4, 1],), 3, "runs alternate between background and object"),
         Case(([0, 5, 7],), 5, "a mask that starts with an object pixel has a first run of 0"),
         Case(([12],), 0),
     ]
@@ -94,7 +94,7 @@ def check_bounding_box(function: Callable[..., Any]) -> str:
 
 
 def check_sample(function: Callable[..., Any]) -> str:
-    """``sample(ids, number, seed)``: a seeded choice that the order of the ids does not change."""
+    """``sample(ids, number, seed)``: a seeded choice, independent of the order of the ids."""
     ids = list(range(100, 160))
     shuffled = [int(i) for i in np.random.default_rng(0).permutation(ids)]
 
@@ -102,11 +102,11 @@ def check_sample(function: Callable[..., Any]) -> str:
         def told(answer: Any) -> str:
             chosen = list(answer)
             if len(chosen) != 10 or len(set(chosen)) != 10 or not set(chosen) <= set(ids):
-                return "ten different ids of the list are wanted"
+                return "it must choose ten different ids of the list"
             if sorted(function(ids, 10, seed)) != sorted(chosen):
-                return "the same ids in another order give another choice"
+                return "the choice changes with the order of the ids"
             if sorted(function(ids, 10, seed + 1)) == sorted(chosen):
-                return "another seed gives the same choice"
+                return "another seed must give another choice"
             return ""
 
         return told
@@ -118,15 +118,18 @@ def check_sample(function: Callable[..., Any]) -> str:
 
 
 def check_stroke_faults(function: Callable[..., Any]) -> str:
-    """``stroke_faults(stroke, mask)``: (missed / object, outside / stroke), in pixels."""
+    """``stroke_faults(stroke, mask)``: two shares in a tuple.
+
+    The share of the object that the stroke misses, and the share of the stroke that lies outside.
+    """
     small = square(3, 5)  # 4 of the 16 pixels of _SQUARE
     cases = [
-        Case((small, _SQUARE), (0.75, 0.0), "what is missed is a share of the object"),
+        Case((small, _SQUARE), (0.75, 0.0), "divide the missed pixels by those of the object"),
         Case((_CORNER, _SQUARE), (0.75, 0.75)),
         Case(
             (np.ones((8, 8), bool), _SQUARE),
             (0.0, 0.75),
-            "what is outside, over the stroke",
+            "divide the pixels outside by those of the stroke",
         ),
     ]
     return check(function, cases)
@@ -140,7 +143,7 @@ def check_band_of(function: Callable[..., Any]) -> str:
         inner = erode(mask.astype(np.uint8), getStructuringElement(MORPH_ELLIPSE, (b, b)))
         return mask & (inner == 0)
 
-    hint = "keep what the erosion removes, not what it leaves"
+    hint = "keep the pixels that the erosion removes"
     cases = [
         Case((_OBJECT, 31), expected(_OBJECT, 31), hint),
         Case((_OBJECT, 10), expected(_OBJECT, 10), "the ellipse is b pixels across"),
@@ -149,20 +152,20 @@ def check_band_of(function: Callable[..., Any]) -> str:
 
 
 def check_scribble(function: Callable[..., Any]) -> str:
-    """``scribble(mask, rng)``: a thin stroke, what people draw and ``erode`` never does."""
+    """``scribble(mask, rng)``: a thin stroke, as people draw it and ``erode`` never does."""
 
     def judge(mask: np.ndarray) -> Judge:
         def told(answer: Any) -> str:
             stroke = np.asarray(answer)
             if stroke.shape != mask.shape or stroke.dtype != np.bool_:
-                return f"a bool array of shape {mask.shape} is wanted"
+                return f"it must return a bool array of shape {mask.shape}"
             if not stroke.any():
                 return "the stroke is empty"
             if (stroke & ~mask).any():
                 return f"{np.count_nonzero(stroke & ~mask)} pixels lie outside the object"
             share = np.count_nonzero(stroke) / np.count_nonzero(mask)
             if not 0.005 <= share <= 0.15:
-                return f"it covers {share:.1%} of the object; 0.5 % to 15 % is wanted"
+                return f"it covers {share:.1%} of the object; it must cover 0.5 % to 15 %"
             return ""
 
         return told

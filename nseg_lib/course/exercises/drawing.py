@@ -37,13 +37,13 @@ def check_scaled(function: Callable[..., Any]) -> str:
 
 
 def check_in_capsule(function: Callable[..., Any]) -> str:
-    """``in_capsule(x, y, a, b, radius)``: is the point at most ``radius`` from the line a to b?"""
+    """``in_capsule(x, y, a, b, radius)``: is the point within ``radius`` of the segment a to b?"""
     a, b = (2.0, 2.0), (10.0, 2.0)
     cases = [
         Case((6.0, 4.0, a, b, 3.0), True),
         Case((6.0, 6.0, a, b, 3.0), False),
         Case((11.0, 3.0, a, b, 2.0), True, "the ends are round"),
-        Case((14.0, 2.0, a, b, 3.0), False, "beyond an end, its own distance counts"),
+        Case((14.0, 2.0, a, b, 3.0), False, "beyond an end, the distance to that end counts"),
         Case((6.0, 5.0, a, b, 3.0), True, "the border belongs to it"),
         Case((3.0, 3.0, a, a, 2.0), True, "a dot: both ends are one point"),
         Case((4.0, 5.0, (0.0, 0.0), (8.0, 8.0), 0.8), True),
@@ -53,7 +53,7 @@ def check_in_capsule(function: Callable[..., Any]) -> str:
 
 
 def check_corrected(function: Callable[..., Any]) -> str:
-    """``corrected(mask, add, remove)``: both corrections made; ``remove`` was drawn last."""
+    """``corrected(mask, add, remove)``: the mask after both corrections; ``remove`` was last."""
     rng = np.random.default_rng(9)
     cases = []
     for _ in range(3):

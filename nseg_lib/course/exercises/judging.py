@@ -1,4 +1,4 @@
-"""Exercises of chapters 06 to 08 and 10: losses, metrics, and what they are worth."""
+"""Exercises of chapters 06 to 08 and 10: losses, metrics, errors and corrections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def check_soft_dice(function: Callable[..., Any]) -> str:
         Case((_PREDICTED, _TARGET), 1 - (2 * overlap + 1) / (_PREDICTED.sum() + 4 + 1)),
         Case((_TARGET.astype(float), _TARGET), 0.0, "a faultless prediction costs nothing"),
         Case((np.zeros((2, 4)), np.zeros((2, 4))), 0.0, "the smoothing settles 0 / 0"),
-        Case((np.zeros((2, 4)), _TARGET), 1 - 1 / 5, "the 1 is added above and below"),
+        Case(
+            (np.zeros((2, 4)), _TARGET),
+            1 - 1 / 5,
+            "the 1 is added to the numerator and to the denominator",
+        ),
     ]
     return check(function, cases)
 
@@ -33,7 +37,11 @@ def check_running_mean(function: Callable[..., Any]) -> str:
     """``running_mean(values, window)``: mean of the last ``window`` values, fewer at the start."""
     cases = [
         Case(([4.0, 2.0, 6.0, 0.0], 2), [4, 3, 4, 3]),
-        Case(([4.0, 2.0, 6.0, 0.0], 3), [4, 3, 4, 8 / 3], "at the start, take what is there"),
+        Case(
+            ([4.0, 2.0, 6.0, 0.0], 3),
+            [4, 3, 4, 8 / 3],
+            "at the start, average fewer values",
+        ),
         Case(([1.0, 2.0], 80), [1, 1.5]),
     ]
     return check(function, cases)
@@ -44,8 +52,8 @@ def check_stops_at(function: Callable[..., Any]) -> str:
     falling = [0.5, 0.4, 0.3, 0.2]
     cases = [
         Case(([0.5, 0.3, 0.4, 0.35, 0.1], 2), [1, 3], "the 0.1 is never reached"),
-        Case(([0.5, 0.3, 0.4, 0.2, 0.3, 0.4, 0.1], 2), [3, 5], "a new best starts anew"),
-        Case((falling, 2), [3, 3], "where it keeps falling, all epochs are trained"),
+        Case(([0.5, 0.3, 0.4, 0.2, 0.3, 0.4, 0.1], 2), [3, 5], "a new best restarts the count"),
+        Case((falling, 2), [3, 3], "while the loss keeps falling, training goes on"),
         Case(([0.5, 0.5, 0.5], 2), [0, 2], "an equal loss is not a lower one"),
     ]
     return check(function, cases)
@@ -54,7 +62,7 @@ def check_stops_at(function: Callable[..., Any]) -> str:
 def check_matched_difference(function: Callable[..., Any]) -> str:
     """``matched_difference(a, b)``: mean of a - b over the epochs that both have."""
     cases = [
-        Case(([0.8, 0.9, 0.95, 0.99], [0.7, 0.85]), 0.075, "leave out what only one has"),
+        Case(([0.8, 0.9, 0.95, 0.99], [0.7, 0.85]), 0.075, "leave out epochs that only one has"),
         Case(([0.5], [0.6, 0.9]), -0.1, "either may be the longer one"),
         Case(([0.5, 0.7], [0.5, 0.7]), 0.0),
     ]
@@ -82,10 +90,10 @@ def check_inner_boundary(function: Callable[..., Any]) -> str:
 
 
 def check_hausdorff(function: Callable[..., Any]) -> str:
-    """``hausdorff(a, b)``: between two sets of points, arrays n×2 and m×2."""
+    """``hausdorff(a, b)``: the Hausdorff distance of two sets of points, arrays n×2 and m×2."""
     a, b = np.array([[0, 0], [3, 4]]), np.array([[0, 0]])
     cases = [
-        Case((a, b), 5.0, "the farthest point of either set to the nearest of the other"),
+        Case((a, b), 5.0, "of all distances to the nearest point of the other set, the largest"),
         Case((b, a), 5.0, "look both ways"),
         Case((a, a), 0.0),
         Case((np.array([[0, 0], [0, 9]]), np.array([[0, 1], [0, 8]])), 1.0),
@@ -129,7 +137,7 @@ def check_precision_recall(function: Callable[..., Any]) -> str:
 
 
 def check_typical_place(function: Callable[..., Any]) -> str:
-    """``typical_place(values)``: place of the value nearest to the median, the first of equals."""
+    """``typical_place(values)``: index of the value nearest to the median; ties go to the first."""
     cases = [
         Case(([0.9, 0.1, 0.5],), 2),
         Case(([0.9, 0.1, 0.4, 0.5],), 2, "for an even count the median lies between two"),
@@ -154,7 +162,7 @@ def check_bin_means(function: Callable[..., Any]) -> str:
 
 
 def check_share_of_gap(function: Callable[..., Any]) -> str:
-    """``share_of_gap(identity, method)``: part of what identity leaves open that is closed."""
+    """``share_of_gap(identity, method)``: how much of identity's gap to 1 a method closes."""
     cases = [
         Case((0.8, 0.9), 0.5),
         Case((0.8, 0.8), 0.0),
@@ -165,7 +173,10 @@ def check_share_of_gap(function: Callable[..., Any]) -> str:
 
 
 def check_next_stroke(function: Callable[..., Any]) -> str:
-    """``next_stroke(mask, answer)``: what the deepest mistake asks a stroke on."""
+    """``next_stroke(mask, answer)``: what the next stroke marks, at the deepest mistake.
+
+    The answer is ``object``, ``background``, or an empty text where nothing is wrong.
+    """
     mask = square(0, 6, 12)
     thin = mask.copy()
     thin[:, 5] = False  # six pixels missed, nowhere deep
@@ -175,33 +186,37 @@ def check_next_stroke(function: Callable[..., Any]) -> str:
     cases = [
         Case((mask, np.zeros_like(mask)), "object", "all of it is missed"),
         Case((mask, added), "background"),
-        Case((square(4, 7, 12), long), "object", "the deeper one, not the one of more pixels"),
+        Case((square(4, 7, 12), long), "object", "the deeper mistake, not the larger one"),
         Case((mask, mask), "", "no mistake, no stroke"),
         Case((thin, mask | thin), "background", "one pixel deep is deep enough"),
-        Case((square(0, 4, 12), square(7, 10, 12)), "object", "equally deep: the missed part"),
+        Case(
+            (square(0, 4, 12), square(7, 10, 12)),
+            "object",
+            "at equal depth, the missed part",
+        ),
         Case(
             (square(0, 3, 12), square(5, 10, 12)),
             "background",
-            "beyond the picture nothing is wrong",
+            "pixels beyond the picture count as correct",
         ),
     ]
     return check(function, cases)
 
 
 def check_strokes_until(function: Callable[..., Any]) -> str:
-    """``strokes_until(ious, target, most)``: NoC of one picture."""
+    """``strokes_until(ious, target, most)``: strokes until the IoU reaches the target (NoC)."""
     cases = [
         Case(([0.5, 0.8, 0.9], 0.85, 20), 3, "strokes are counted from 1"),
         Case(([0.9, 0.7, 0.95], 0.85, 20), 1, "the first time counts, whatever comes later"),
         Case(([0.5, 0.85], 0.85, 20), 2, "reaching it is enough"),
-        Case(([0.5, 0.6], 0.85, 20), 20, "never: as many as there may be"),
-        Case(([0.1, 0.2, 0.3, 0.9], 0.85, 3), 3, "what comes after the last one does not count"),
+        Case(([0.5, 0.6], 0.85, 20), 20, "if it never does, the answer is the most allowed"),
+        Case(([0.1, 0.2, 0.3, 0.9], 0.85, 3), 3, "strokes after the most allowed do not count"),
     ]
     return check(function, cases)
 
 
 def check_likeness(function: Callable[..., Any]) -> str:
-    """``likeness(features, cover)``: cosine to the mean normalised feature under the brush."""
+    """``likeness(features, cover)``: each place's cosine to the mean feature under the brush."""
     rng = np.random.default_rng(10)
     features, cover = rng.normal(size=(5, 4, 6)), np.zeros((4, 6))
     cover[1, 2:5] = 1.0, 0.4, 0.7
@@ -209,10 +224,10 @@ def check_likeness(function: Callable[..., Any]) -> str:
     unit = features / np.linalg.norm(features, axis=0)
     prototype = np.tensordot(unit, cover, 2)
     expected = np.tensordot(prototype / np.linalg.norm(prototype), unit, 1)
-    hint = "normalise every place's feature before the mean, and the mean after it"
+    hint = "normalise each feature before the mean, then normalise the mean"
     nothing = np.zeros((4, 6))
     cases = [
         Case((features, cover), expected, hint),
-        Case((features, nothing), nothing, "nothing brushed, nothing alike"),
+        Case((features, nothing), nothing, "without a brushed pixel, every likeness is 0"),
     ]
     return check(function, cases)

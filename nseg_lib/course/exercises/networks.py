@@ -27,10 +27,10 @@ def check_convolution_parameters(function: Callable[..., Any]) -> str:
 
 
 def check_unet_parameters(function: Callable[..., Any]) -> str:
-    """``unet_parameters(widths, in_channels)``: of the whole U-Net, in closed form."""
+    """``unet_parameters(widths, in_channels)``: the parameters of the whole U-Net."""
     cases = [
         Case(([8], 3), 6_697, "one level: encoder, bottleneck, up, decoder, head"),
-        Case(([16, 32], 3), 117_681, "a group norm has two parameters a channel"),
+        Case(([16, 32], 3), 117_681, "a group norm has two parameters per channel"),
         Case(([16, 32, 64, 128], 3), 1_944_049),
         Case(([16, 32], 4), 117_825, "more input channels change the first convolution only"),
     ]
@@ -38,7 +38,7 @@ def check_unet_parameters(function: Callable[..., Any]) -> str:
 
 
 def check_receptive_field(function: Callable[..., Any]) -> str:
-    """``receptive_field(levels)``: side in px of what one bottleneck value sees."""
+    """``receptive_field(levels)``: side in px of the area that one bottleneck value sees."""
     cases = [
         Case((1,), 14, "a 3x3 convolution adds twice the step between its inputs"),
         Case((2,), 32, "a 2x2 pooling adds one step, then doubles it"),
@@ -48,7 +48,7 @@ def check_receptive_field(function: Callable[..., Any]) -> str:
 
 
 def check_padded_size(function: Callable[..., Any]) -> str:
-    """``padded_size(height, width, levels)``: the next size that poolings halve without a rest."""
+    """``padded_size(height, width, levels)``: the next size that all poolings halve exactly."""
     cases = [
         Case((480, 640, 4), (480, 640), "a size that fits stays as it is"),
         Case((427, 640, 2), (428, 640), "two poolings divide by four"),
@@ -61,7 +61,7 @@ def check_padded_size(function: Callable[..., Any]) -> str:
 
 
 def check_with_stroke(function: Callable[..., Any]) -> str:
-    """``with_stroke(p)``: the probability p after 1 was added to its logit."""
+    """``with_stroke(p)``: the probability that p becomes when 1 is added to its logit."""
     e = math.e
     cases = [
         Case((0.5,), e / (1 + e), "probability to logit, add 1, and back"),
@@ -84,17 +84,17 @@ def check_strength(function: Callable[..., Any]) -> str:
 def check_checkpoint_mib(function: Callable[..., Any]) -> str:
     """``checkpoint_mib(parameters)``: weights and Adam's two moments in float32, in MiB."""
     cases = [
-        Case((117_681,), 117_681 * 12 / 2**20, "three float32 numbers a parameter; MiB is 2**20"),
+        Case((117_681,), 117_681 * 12 / 2**20, "three float32 numbers per parameter; MiB is 2**20"),
         Case((7_854_717,), 7_854_717 * 12 / 2**20),
     ]
     return check(function, cases)
 
 
 def check_shortcut_parameters(function: Callable[..., Any]) -> str:
-    """``shortcut_parameters(inputs, outputs)``: what a block's shortcut costs."""
+    """``shortcut_parameters(inputs, outputs)``: the parameters of a block's shortcut."""
     cases = [
         Case((16, 32), 544, "a 1x1 convolution with bias"),
-        Case((32, 32), 0, "where the channels agree, the shortcut is the identity"),
+        Case((32, 32), 0, "if the channels agree, the shortcut is the identity"),
         Case((256, 128), 32_896),
     ]
     return check(function, cases)
@@ -104,7 +104,7 @@ def check_shortcut_parameters(function: Callable[..., Any]) -> str:
 
 
 def check_gate_parameters(function: Callable[..., Any]) -> str:
-    """``gate_parameters(channels)``: of one attention gate, for a multiple of 16 channels."""
+    """``gate_parameters(channels)``: parameters of an attention gate; 16 divides channels."""
     cases = [
         Case((16,), 315, "two 1x1 convolutions and their norms, the score, and its norm"),
         Case((32,), 1_139),
@@ -118,8 +118,12 @@ def check_apply_gate(function: Callable[..., Any]) -> str:
     rng = np.random.default_rng(5)
     skip, scores = rng.normal(size=(3, 4, 5)), rng.normal(size=(4, 5))
     cases = [
-        Case((skip, scores), skip / (1 + np.exp(-scores)), "one weight a pixel, for all channels"),
-        Case((skip, np.zeros((4, 5))), skip / 2, "a score of 0 lets one half through"),
+        Case(
+            (skip, scores),
+            skip / (1 + np.exp(-scores)),
+            "all channels share a pixel's weight",
+        ),
+        Case((skip, np.zeros((4, 5))), skip / 2, "a score of 0 has the weight one half"),
     ]
     return check(function, cases)
 
