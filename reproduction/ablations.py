@@ -1,7 +1,8 @@
-"""The table of ablations: networks the paper does not have, beside the one each departs from.
+"""The table of ablations: networks that depart from a network of the paper in some setting.
 
-An ablation asks whether a choice of the paper, or of its released code, matters. What differs is
-read from the two configurations; both networks are compared on held-out pictures.
+An ablation shows whether a choice of the paper, or of its released code, matters. Each network is
+compared with the one it departs from on held-out pictures; the column of differences is read from
+their configurations.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ PAIRS: tuple[Pair, ...] = (
     ("tiny16-128_bce-dice-kervadec", "tiny16-128_bce-dice-bound"),
     ("tiny16-128_bce-dice-frozen", "tiny16-128_bce-dice"),
 )
-"""An ablation and the network of the paper that it is compared with."""
+"""Each ablation, and the network of the paper that it is compared with."""
 
 METRICS = ("iou", "boundary_iou_1px", "hausdorff_region")
-"""What an ablation is judged by."""
+"""The metrics by which an ablation is judged."""
 
 VERDICTS = {Verdict.HOLDS: "better", Verdict.FAILS: "worse", Verdict.OPEN: str(Verdict.OPEN)}
-"""A verdict on the claim that the ablation is better, in the words of this table."""
+"""The words of this table for a verdict on the claim that the ablation is better."""
 
 
 def ablations_table(evidence: Evidence) -> Table:
-    """Identity, then a row per pair: what differs, both means, and the paired differences."""
+    """Make the table: identity, then for each pair what differs, both means and the differences."""
     means = evidence.held_out.groupby("method")["iou"].mean()
     split = {"val": "validation", "test": "test"}[evidence.splits[-1]]
     rows, numbers = [], []
@@ -73,7 +74,7 @@ def ablations_table(evidence: Evidence) -> Table:
 
 
 def departures(ablation: str, base: str) -> Iterator[str]:
-    """The settings in which an ablation differs: ``inputs: rgb, not gray_sobel``."""
+    """The settings in which an ablation differs, such as ``inputs: rgb, not gray_sobel``."""
     configs = [config.load(name).model_dump() for name in (ablation, base)]
     own, other = pd.json_normalize(configs).to_dict("records")
     for key, value in own.items():

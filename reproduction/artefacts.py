@@ -1,4 +1,4 @@
-"""How a table or figure of the report is written: its files, and the record beside them."""
+"""Writing a table or figure of a report: its files, and the sidecar with its provenance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nseg_lib.provenance import write_sidecar
 from reproduction.paper import setting_note
 
 PAPERS_SETTING = "the paper's"
-"""What the files of a table or figure say of its setting where no note does."""
+"""The ``setting`` in the files of a table or figure that has no note about its setting."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Table:
     """A table of the paper beside ours; a notebook shows it as HTML."""
 
     caption: str
-    """Plain words: the LaTeX file has them as they are."""
+    """In plain words; it goes into the LaTeX file without escaping."""
     text: pd.DataFrame
-    """What people read: rounded, every cell a text; columns are (group, column) pairs."""
+    """For readers: every cell is a text, numbers are rounded; columns are (group, column) pairs."""
     numbers: pd.DataFrame
-    """What programs read: one plain column each, unrounded to six digits."""
+    """For programs: plain columns of numbers, written with six decimals."""
     notes: tuple[str, ...]
 
     def _repr_html_(self) -> str:
-        """The table for a notebook; an interval stands on a line of its own."""
+        """The table as HTML for a notebook, each interval on its own line."""
         look: list[Any] = [
             {"selector": "caption", "props": "text-align: left; font-weight: bold"},
             {"selector": "th, td", "props": "font-size: 11px !important; padding: 3px 4px"},
@@ -49,19 +49,19 @@ class Table:
         return f'<div style="overflow-x: auto">{style.to_html()}</div><small>{notes}</small>'
 
     def in_setting(self, note: str) -> Table:
-        """The same table with a first note that says what its setting is."""
+        """The same table with ``note`` as its first note; unchanged if ``note`` is empty."""
         return replace(self, notes=(note, *self.notes)) if note else self
 
 
 def grouped(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:
-    """Rows of (group, column) → text as the ``text`` of a :class:`Table`."""
+    """The ``text`` of a :class:`Table` from its rows, each a mapping of (group, column) to text."""
     frame = pd.DataFrame(rows)
     frame.columns = pd.MultiIndex.from_tuples(list(rows[0]))
     return frame
 
 
 def table_texts(table: Table, profile: str | None) -> dict[str, str]:
-    """The files of a table: suffix → text, each with a note where it is not the paper's setting.
+    """The files of a table, suffix → text. A profile other than ``paper`` is noted in each.
 
     Args:
         profile: ``None`` for a table that is the same in every profile.
@@ -86,13 +86,13 @@ def save_table(
     """Write ``<stem>.csv``, ``.md`` and ``.tex`` and the sidecar ``<stem>.json``.
 
     Args:
-        profile: whose rows the table shows; ``None`` where it is the same in every profile.
+        profile: whose rows the table shows; ``None`` if it is the same in every profile.
         inputs: files and folders that the table was made from, for the sidecar.
         seconds: wall time that making the table took. A notebook leaves it out: its executed copy
             has the time of every cell.
 
     Returns:
-        The table with a first note that says where its profile is not the paper's setting.
+        The table, with a note about its setting if the profile is not ``paper``.
     """
     note = setting_note(profile) if profile else ""
     stem = Path(stem)
@@ -103,7 +103,7 @@ def save_table(
 
 
 def _as_markdown(table: Table) -> str:
-    """A pipe table between caption and notes. Cells are not padded, so that a diff is short."""
+    """The table as Markdown, between caption and notes. Cells are not padded, for short diffs."""
     columns = [": ".join(filter(None, column)) for column in table.text.columns]
     rules = ["---"] + ["---:"] * (len(columns) - 1)
     cells = [[cell.replace("|", r"\|") for cell in row] for row in table.text.to_numpy().tolist()]
@@ -112,11 +112,11 @@ def _as_markdown(table: Table) -> str:
 
 
 PDFLATEX = {"--": "-{}-", "Δ": r"$\Delta$", "−": "$-$", "<": "$<$", ">": "$>$"}
-"""What pdfLaTeX would print as something else, or refuse, and how to write it for all engines."""
+"""Text that pdfLaTeX misprints or refuses → how to write it for every LaTeX engine."""
 
 
 def _as_latex(table: Table) -> str:
-    """A ``table`` with its notes below, for a document that loads booktabs and graphicx."""
+    """The table as a LaTeX ``table``, notes below; it needs the packages booktabs and graphicx."""
     style = table.text.style.hide(axis="index").format(escape="latex")
     style.format_index(escape="latex", axis="columns")
     align = "l" + "r" * (len(table.text.columns) - 1)
@@ -149,14 +149,14 @@ def save_figure(
 ) -> Path:
     """Write ``<stem>.png`` (150 dpi), ``.pdf``, ``.csv`` and the sidecar ``<stem>.json``.
 
-    A figure of a profile other than the paper's first gets a line that says so, see
-    :func:`reproduction.paper.setting_note`. The sidecar holds the hashes of the three files: which
-    picture was drawn from which numbers stays known, though no two versions of matplotlib draw
-    the same bytes.
+    If the profile is not ``paper``, a line on the figure says so
+    (:func:`reproduction.paper.setting_note`). Different versions of matplotlib draw different
+    bytes, so the sidecar keeps the hashes of the three files: they tell which drawing belongs to
+    which numbers.
 
     Args:
         data: the numbers that the figure shows; ``nseg verify`` makes them again.
-        profile: whose pictures or networks it shows; ``None`` where it is the same in every
+        profile: whose pictures or networks it shows; ``None`` if it is the same in every
             profile.
         inputs: files and folders that the figure was made from, for the sidecar.
         seconds: wall time that making the figure took. A notebook leaves it out: its executed copy
@@ -172,7 +172,7 @@ def save_figure(
         _line_above(fig, f"Photograph: {credit}", fontsize=6, color="#555555")
     if note:
         _line_above(fig, note, fontsize=7, style="italic", color="#a04000")
-    # All files are drawn in memory first: a figure that cannot be drawn leaves none behind.
+    # Draw all files in memory first, so that an error in drawing leaves no file behind.
     drawn = {".csv": figure_text(data).encode()}
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         buffer = io.BytesIO()
@@ -193,8 +193,8 @@ def figure_text(data: pd.DataFrame) -> str:
 
 
 def _line_above(fig: Figure, line: str, **style: Any) -> None:
-    """Write a line above all that is drawn, once. Below, it would meet a legend when trimmed."""
+    """Write a line above the figure, unless it is there; below, it could cover a legend."""
     if line not in (text.get_text() for text in fig.texts):
-        fig.draw_without_rendering()  # lays out
+        fig.draw_without_rendering()  # computes the layout
         top = fig.get_tightbbox().y1 / fig.get_figheight()
         fig.text(0.5, top + 0.01, line, ha="center", va="bottom", **style)

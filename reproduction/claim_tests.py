@@ -1,12 +1,13 @@
-"""The kinds of test that decide a claim of the paper, one class each.
+"""The kinds of test that decide a claim of the paper, one class for each.
 
-The fields of a class are those of a record in ``reports/claims.yml``, its docstring defines the
+The fields of a class are those of a record in ``reports/claims.yml``. Its docstring defines the
 statistic, and ``judge`` makes one row of the table of claims.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -48,7 +49,7 @@ Metric = Literal["iou", "boundary_iou_1px", "pixel_accuracy", "hausdorff_region"
 
 @dataclass(frozen=True)
 class Result:
-    """What a test found: the cells of a row of the table, and its numbers."""
+    """One row of the table of claims: its cells as text, and its numbers."""
 
     test: str
     """The test in words."""
@@ -57,7 +58,7 @@ class Result:
     source: str = "no rows"
     printed: str = "–"
     logs: str = "–"
-    """The same difference in the authors' training logs."""
+    """The same difference, measured in the authors' training logs."""
     logs_verdict: str = "–"
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Columns of ``claims.csv``, see :func:`_numbers`."""
@@ -73,31 +74,31 @@ def _numbers(printed: float = math.nan, **found: Estimate | None) -> dict[str, f
     return numbers
 
 
-class Claim(Strict):
-    """What every record of ``reports/claims.yml`` has."""
+class Claim(Strict, ABC):
+    """A record of ``reports/claims.yml``, with the fields that all kinds have."""
 
     id: str
     claim: str
     section: str
     test: str
 
+    @abstractmethod
     def judge(self, evidence: Evidence) -> Result:
-        """Test the claim on what a report holds."""
-        raise NotImplementedError
+        """Test the claim on a report's evidence."""
 
 
 class IntervalClaim(Claim):
-    """A claim that holds where a whole 95 % interval lies on one side of 0."""
+    """A claim that holds if the whole 95 % interval lies on the claimed side of 0."""
 
     interval: Literal["above 0", "below 0"]
 
     @property
     def sign(self) -> int:
-        """+1 where the interval must lie above 0, -1 where below."""
+        """+1 if the interval must lie above 0, -1 if below."""
         return 1 if self.interval == "above 0" else -1
 
     def bound(self, evidence: Evidence, estimate: Estimate | None, metric: str) -> str:
-        """Where an interval must lie: ``above +0.029 (above 0 with three seeds)``."""
+        """Where the interval must lie, in words: ``above +0.029 (above 0 with three seeds)``."""
         seeds = estimate.seeds if estimate else len(evidence.profile.seeds)
         if seeds >= ENOUGH_SEEDS:
             return self.interval
@@ -106,10 +107,10 @@ class IntervalClaim(Claim):
 
 
 class GainOverStroke(IntervalClaim):
-    """Every network adds to the stroke that it was given.
+    """Every network improves on the stroke that it was given.
 
-    Statistic: the paired difference of each network and the stroke unchanged on held-out
-    pictures. The network that gains least decides.
+    Statistic: each network's paired difference from the unchanged stroke on held-out pictures. The
+    network that gains least decides.
     """
 
     metric: Metric
@@ -135,12 +136,12 @@ class GainOverStroke(IntervalClaim):
 
 
 class PairsClaim(IntervalClaim):
-    """A claim about pairs of networks, and so about each pair: the least favourable one decides."""
+    """A claim about each of several pairs of networks; the least favourable pair decides."""
 
     metric: str
     pairs: Pairs
     caveat: str = ""
-    """In what else the networks of a pair differ."""
+    """Another way in which the networks of a pair differ."""
 
     def words(self, measure: str, bound: str) -> str:
         """The test in words: what is measured, the pairs, and where each interval must lie."""
@@ -150,18 +151,18 @@ class PairsClaim(IntervalClaim):
         return f"{measure}, {pairs}{caveat}: {each}interval {bound}"
 
     def pairs_run(self, evidence: Evidence) -> list[Pair]:
-        """The pairs of which both networks have rows."""
+        """The pairs in which both networks have rows."""
         return [pair for pair in self.pairs if {*pair} <= {*evidence.evaluated}]
 
     def in_logs(
         self, logs: pd.DataFrame, pairs: Sequence[Pair], epochs: Epochs = "all"
     ) -> list[Estimate | None]:
-        """Each pair's difference at equal epochs of some training logs."""
+        """Each pair's difference at equal epochs of training logs."""
         column = LOG_COLUMNS[self.metric]
         return [estimates.equal_epochs_difference(logs, p, column, epochs) for p in pairs]
 
     def in_table1(self, evidence: Evidence, estimate: Estimate | None) -> float:
-        """What the paper prints of an estimate's pair; without one, the least favourable print."""
+        """The difference in Table 1 of an estimate's pair, or the least favourable one if None."""
         table = evidence.printed["table1"]
         printed = {
             f"{a} − {b}": float(table[a][self.metric] - table[b][self.metric])
@@ -175,9 +176,9 @@ class PairsClaim(IntervalClaim):
 class PairedDifference(PairsClaim):
     """The first network of each pair differs from the second in the claimed direction.
 
-    Statistic: :func:`estimates.paired_difference` on held-out pictures. Beside it stands the
-    difference at equal epochs of the authors' training logs, with its own least favourable pair.
-    Each is compared with what the paper prints of its pair.
+    Statistic: :func:`estimates.paired_difference` on held-out pictures. The row also shows the
+    difference at equal epochs of the authors' training logs, which has its own least favourable
+    pair. Each is compared with the difference that Table 1 prints for its pair.
     """
 
     metric: Metric
@@ -189,7 +190,7 @@ class PairedDifference(PairsClaim):
         ]
         ours = least_favourable(differences, self.sign)
         printed = self.in_table1(evidence, ours)
-        # Where pictures are smaller than the paper's, only IoU can be set beside its print.
+        # On pictures smaller than the paper's, only the IoU is comparable with the printed one.
         comparable = self.metric == "iou" or evidence.profile.scale == 1
         verdict = estimates.verdict(
             ours,
@@ -200,7 +201,7 @@ class PairedDifference(PairsClaim):
         source = _rows_of(evidence, ours) + _kept_epoch(evidence, ours)
         if 0 < len(run) < len(self.pairs):
             source += f"; {len(run)} of {len(self.pairs)} pairs run"
-            # One pair can refute a claim about all of them, but some cannot confirm it.
+            # One pair can refute a claim about all pairs, but only all of them can confirm it.
             if verdict == Verdict.HOLDS:
                 verdict = Verdict.OPEN
 
@@ -224,11 +225,12 @@ class PairedDifference(PairsClaim):
 
 
 class EqualEpochs(PairsClaim):
-    """The same at equal epochs of our own trainings, by validation IoU or loss.
+    """The networks of each pair differ in the claimed direction at equal epochs of our trainings.
 
-    Statistic: :func:`estimates.equal_epochs_difference` of each network's first seed. The paper
-    prints no loss, and a loss has no tolerance: one training of each network decides nothing
-    about it, and the authors' logs are shown beside ours instead.
+    Statistic: :func:`estimates.equal_epochs_difference` of each network's first seed, in
+    validation IoU or loss. The loss gets no verdict: the paper prints none, and it has no
+    tolerance, so one training of each network decides nothing. The authors' logs are shown beside
+    ours instead.
     """
 
     metric: Literal["iou", "loss"]
@@ -266,11 +268,11 @@ class EqualEpochs(PairsClaim):
 
 
 class NonInferiority(Claim):
-    """Some networks are at most a margin of IoU worse than the best of the others.
+    """Some networks are worse than the best other network by at most a margin of IoU.
 
-    Statistic: the paired difference, on held-out pictures, of the networks on average and the one
-    of the others that is best on validation. Its interval must lie above -margin, from three
-    seeds of all eight networks.
+    Statistic: the paired difference on held-out pictures between these networks, averaged, and
+    that other network which is best on validation. Its interval must lie above -margin, and all
+    eight networks must have three seeds.
     """
 
     networks: Annotated[list[Network], Field(min_length=1)]
@@ -305,16 +307,17 @@ class NonInferiority(Claim):
 
 
 class RankCorrelation(IntervalClaim):
-    """The networks do better, or worse, on pictures of some kind.
+    """A quality of the predictions rises, or falls, with a property of the pictures.
 
-    Statistic: :func:`estimates.rank_correlation` over held-out pictures, of the mean of all
-    networks (:meth:`Evidence.per_picture`). The means of the two outer thirds are shown with it.
+    Statistic: :func:`estimates.rank_correlation` over held-out pictures, averaged over all networks
+    (:meth:`Evidence.per_picture`). The row also shows the mean quality in the lowest and in the
+    highest third of the property.
     """
 
     variable: Literal["iou", "precision", "recovered"]
     condition: Literal["stroke", "clutter", "size"]
     given: Literal["stroke"] | None = None
-    """Makes it a partial correlation: at equal strokes."""
+    """If given, the correlation is partial: at equal stroke IoU."""
 
     def judge(self, evidence: Evidence) -> Result:
         variable, condition = PICTURE_LABELS[self.variable], PICTURE_LABELS[self.condition]
@@ -348,11 +351,11 @@ PICTURE_LABELS = {
     "clutter": "gradient round the object",
     "size": "object size",
 }
-"""What the table calls the columns of :meth:`Evidence.per_picture`."""
+"""Column of :meth:`Evidence.per_picture` → its words in the table."""
 
 
 class Latency(Claim):
-    """A network answers within some seconds, 95 times in 100.
+    """A network answers within a given time, 95 times in 100.
 
     Statistic: the 95th percentile of its processor time on a picture of 640x480, as
     ``benchmarks/bench_latency.py`` measured it.
@@ -381,11 +384,11 @@ class Latency(Claim):
 
 
 class GainInEachCategory(Claim):
-    """The networks add to the stroke in each supercategory of COCO with enough pictures.
+    """The networks improve on the stroke in each supercategory of COCO with enough pictures.
 
-    Statistic: the mean over held-out pictures of the networks' mean IoU less the stroke's
-    (:func:`reproduction.listings.categories`). All intervals must lie above 0; the one that
-    reaches lowest is shown.
+    Statistic: the IoU, averaged over the networks, less that of the stroke, averaged over held-out
+    pictures (:func:`reproduction.listings.categories`). All intervals must lie above 0; the row
+    shows the one that reaches lowest.
     """
 
     def judge(self, evidence: Evidence) -> Result:
@@ -431,11 +434,12 @@ SEEN = {
     Verdict.SMALLER: f"no, {Verdict.SMALLER}",
     Verdict.OPEN: str(Verdict.OPEN),
 }
-"""A verdict on the authors' logs in words: one training of each network shows nothing to hold."""
+"""The words for a verdict on the authors' logs. One training of each network cannot show that a
+claim holds in general, so they only say whether the difference was seen."""
 
 
 def _all_means(differences: Sequence[Estimate | None], metric: str) -> str:
-    """The means of all pairs, where there are several."""
+    """The means of all pairs as the end of a cell; empty for a single pair."""
     means = [number(each.mean, metric, "+") for each in differences if each is not None]
     return f"; all pairs: {', '.join(means)}" if len(means) > 1 else ""
 
@@ -447,7 +451,8 @@ def _rows_of(evidence: Evidence, estimate: Estimate | None) -> str:
 
 
 def _kept_epoch(evidence: Evidence, estimate: Estimate | None) -> str:
-    """Whether both networks kept the same epoch, and so are compared at equal epochs anyway."""
+    """A note if all runs of both networks kept the same epoch, so that even this comparison is at
+    equal epochs; else empty."""
     if estimate is None:
         return ""
     runs = [evidence.logs.get(name, []) for name in estimate.of.split(" − ")]

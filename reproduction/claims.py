@@ -1,8 +1,9 @@
 """The table of the paper's claims, from ``reports/claims.yml`` and the rows of a report.
 
-What is claimed, of which networks, and what must hold is data; how each kind of test decides is
-in :mod:`reproduction.claim_tests`. The tests were fixed before any network was trained in the
-paper's setting; what was changed since is told in ``reports/limitations.md``.
+The file says what each claim is, which networks it is about and what must hold;
+:mod:`reproduction.claim_tests` defines how each kind of test decides. The tests were fixed before
+any network was trained in the paper's setting; later changes are listed in
+``reports/limitations.md``.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class Claims:
     """What ``reports/claims.yml`` holds."""
 
     pairs: dict[str, Pairs]
-    """Name → pairs of networks; claims and the figure of what moves a number use them by name."""
+    """Name → pairs of networks. Claims and the figure "spread" refer to pairs by these names."""
     claims: dict[str, Claim]
-    """By their id, in the order of the table."""
+    """Id → claim, in the order of the table."""
     notes: list[str]
     """Shown below the table."""
 
@@ -42,8 +43,8 @@ def read_claims(path: Path) -> Claims:
     """Read ``reports/claims.yml``.
 
     Raises:
-        ConfigError: the file is missing, or a key or value is not allowed; one line that names
-            the file, the claim, the key and what is allowed.
+        ConfigError: the file is missing, or a key or value is not allowed. The message names the
+            file, the claim, the key and what is allowed.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; the claims come with the project")
@@ -54,7 +55,7 @@ def read_claims(path: Path) -> Claims:
         test, pairs = record.get("test"), record.get("pairs")
         if test not in TESTS:
             raise ConfigError(f"{where}: 'test' must be one of {', '.join(TESTS)} (got {test!r})")
-        if pairs is not None:  # a name, which stands for these pairs
+        if pairs is not None:  # replace the name by the pairs that it stands for
             if pairs not in file.pairs:
                 allowed = "; ".join(file.pairs)
                 raise ConfigError(f"{where}: 'pairs' must be one of: {allowed} (got {pairs!r})")
@@ -67,7 +68,7 @@ def read_claims(path: Path) -> Claims:
 
 
 def claims_table(evidence: Evidence) -> Table:
-    """Every claim of the paper with its verdict, from what the report holds."""
+    """Every claim of the paper with its verdict on the evidence."""
     file = read_claims(evidence.claims_file)
     results = [(claim, claim.judge(evidence)) for claim in file.claims.values()]
     theirs = "authors' logs, equal epochs"

@@ -1,7 +1,7 @@
-"""Estimates with 95 % intervals, and the verdict that an interval gives on a claim.
+"""Estimates with 95 % intervals, and the verdict on a claim that follows from an interval.
 
-Three statistics: the paired difference of networks over pictures, the difference of two training
-logs at equal epochs, and the rank correlation over pictures. Each is a function of rows alone.
+There are three statistics: the paired difference of networks over pictures, the difference of two
+training logs at equal epochs, and the rank correlation over pictures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Pair = tuple[str, str]
 Epochs = Literal["all", "first third", "last third"]
 
 ENOUGH_SEEDS = 3
-"""With so many seeds of each network, their scatter is part of the interval."""
+"""With at least so many seeds of each network, an interval includes the scatter between seeds."""
 
 RESAMPLES = 2_000
 """Bootstrap resamples of pictures for the interval of a correlation."""
@@ -34,27 +34,27 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its 95 % interval, and what they are of."""
+    """A mean or correlation with its 95 % interval, and what it was estimated from."""
 
     mean: float
     low: float
     high: float
     n: int
     unit: str = "pictures"
-    """Of ``n``: pictures or epochs."""
+    """What ``n`` counts: pictures or epochs."""
     seeds: int = 0
-    """The fewest seeds of a network in it; 0 where no seed is involved."""
+    """The seeds of the network that has fewest; 0 if no network with seeds is involved."""
     of: str = ""
-    """The pairs of networks: ``a − b, c − d``."""
+    """The pairs of networks, as in ``a − b, c − d``."""
     median: float = np.nan
-    """Of the differences over pictures; NaN where the estimate is none of differences."""
+    """Median of the differences over pictures; NaN for other estimates."""
 
 
 def interval_text(estimate: Estimate | None, metric: str) -> str:
-    """``+0.0120 [+0.0041, +0.0199], 146 pictures, 1 seed``; ``–`` where there is none.
+    """An estimate as text: ``+0.0120 [+0.0041, +0.0199], 146 pictures, 1 seed``; ``–`` for None.
 
-    Rounded as the metric is. The mean of a distance hangs on few pictures, so that the median of
-    the differences over pictures is given with it.
+    Numbers are rounded as the metric is. A few pictures can dominate the mean of a distance, so the
+    median of its differences over pictures is given too.
     """
     if estimate is None:
         return "–"
@@ -70,19 +70,20 @@ def interval_text(estimate: Estimate | None, metric: str) -> str:
 
 
 def least_favourable(estimates: Iterable[Estimate | None], sign: int) -> Estimate | None:
-    """The estimate whose interval reaches furthest to the side that is not claimed.
+    """The estimate whose interval reaches furthest against the claim.
 
-    A claim about several pairs is a claim about each of them, so this one decides.
+    It decides a claim about several pairs, since that is a claim about each of them.
 
     Args:
-        sign: +1 where the claim is that all are above 0, -1 where below.
+        estimates: None is left out.
+        sign: +1 if the claim is that all are above 0, -1 if below.
     """
     present = [estimate for estimate in estimates if estimate is not None]
     return min(present, key=lambda e: min(sign * e.low, sign * e.high), default=None)
 
 
 class Verdict(StrEnum):
-    """What an interval says of a claim."""
+    """What an interval says about a claim."""
 
     HOLDS = "holds"
     SMALLER = "not as large as printed"
@@ -96,16 +97,16 @@ def verdict(
     """Judge a claim by the 95 % interval of an estimate.
 
     Args:
-        estimate: ``None`` where nothing was measured.
-        sign: +1 where the claim is that the estimate is above 0, -1 where below.
-        printed: the same difference in the paper's tables; NaN where there is none to compare.
-        tolerance: how far the interval must lie from 0, or from the printed difference, as long
-            as a network has fewer than :data:`ENOUGH_SEEDS` seeds.
+        estimate: ``None`` if nothing was measured.
+        sign: +1 if the claim is that the estimate is above 0, -1 if below.
+        printed: the same difference in the paper's tables; NaN if there is none to compare.
+        tolerance: how far the interval must lie from 0, or from the printed difference. It counts
+            only while a network has fewer than :data:`ENOUGH_SEEDS` seeds.
 
     Returns:
-        ``HOLDS`` where the whole interval lies on the claimed side, ``FAILS`` where it lies on
-        the other. In between, ``SMALLER`` where the interval excludes the printed difference, and
-        ``OPEN`` where it does not.
+        ``HOLDS`` if the whole interval lies on the claimed side of 0, ``FAILS`` if it lies on the
+        other side. Otherwise ``SMALLER`` if the interval excludes the printed difference, and
+        ``OPEN`` if it does not.
     """
     if estimate is None:
         return Verdict.OPEN
@@ -122,16 +123,16 @@ def verdict(
 def paired_difference(rows: pd.DataFrame, pairs: Sequence[Pair], metric: str) -> Estimate | None:
     """Mean difference of networks over the same pictures.
 
-    Each method is averaged over its seeds, then the pairs over each other, per picture. The
-    interval is a percentile bootstrap over pictures. Where every network has at least
-    :data:`ENOUGH_SEEDS` seeds, the interval of their scatter is added to it in quadrature.
+    On each picture, every method is averaged over its seeds, and the differences over the pairs.
+    The interval is a percentile bootstrap over pictures. If every network has at least
+    :data:`ENOUGH_SEEDS` seeds, the interval of the scatter between seeds is added in quadrature.
 
     Args:
         rows: of one split, from :func:`nseg_lib.evaluation.summary.read_folder`.
-        pairs: those without rows are left out.
+        pairs: pairs without rows are left out.
 
     Returns:
-        ``None`` where no pair has rows.
+        ``None`` if no pair has rows.
     """
     methods = {*rows["method"]}
     pairs = [pair for pair in pairs if {*pair} <= methods]
@@ -154,13 +155,13 @@ def paired_difference(rows: pd.DataFrame, pairs: Sequence[Pair], metric: str) ->
 def seed_standard_error(
     rows: pd.DataFrame, pairs: Sequence[Pair], metric: str
 ) -> tuple[int, float]:
-    """The fewest seeds of a network in the pairs, and the standard error that seeds cause.
+    """The smallest number of seeds of a network, and the standard error due to seeds.
 
-    The networks' variances over their own seeds are added as independent: with w the share of a
-    network in the mean over pairs, s² its variance and k its seeds, √Σ w² s² / k.
+    Networks are taken as independent. The standard error is √(Σ w² s² / k), where w is the weight
+    of a network in the mean over pairs, s² its variance over seeds and k its number of seeds.
     """
     per_seed = rows.dropna(subset="seed").groupby(["method", "seed"])[metric].mean()
-    shares: Counter[str] = Counter()  # a network that is in several pairs counts with its sum
+    shares: Counter[str] = Counter()  # the weights of a network in several pairs add up
     for first, second in pairs:
         shares.update({first: 1, second: -1})
     counts, variance = [], 0.0
@@ -179,16 +180,16 @@ def equal_epochs_difference(
 ) -> Estimate | None:
     """Mean difference of two training logs over the epochs that both have.
 
-    The interval is Student's, with epochs as the sample. They are of one training each, and
-    neighbouring epochs are alike, so it is narrower than the truth.
+    The interval is Student's, with the epochs as the sample. It is too narrow: neighbouring epochs
+    are alike, and each network was trained once.
 
     Args:
-        logs: a row per ``model`` and ``epoch``, such as :func:`reproduction.paper.authors_logs`.
-        column: of the logs.
-        epochs: all that both have, or a third of them, rounded down.
+        logs: a row per ``model`` and ``epoch``, as from :func:`reproduction.paper.authors_logs`.
+        column: the column of the logs that is compared.
+        epochs: which of the epochs that both have; a third is rounded down.
 
     Returns:
-        ``None`` where a log is missing, has no such column, or fewer than two epochs are left.
+        ``None`` if a log or the column is missing, or fewer than two epochs are left.
     """
     if column not in logs:
         return None
@@ -216,15 +217,16 @@ def rank_correlation(
 ) -> Estimate | None:
     """Spearman's correlation of two columns, or its partial correlation given a third.
 
-    The partial correlation is (r_ab - r_ac r_bc) / √((1 - r_ac²) (1 - r_bc²)) of the ranks: what
-    the ranks of the third explain is taken out of both. The interval is a percentile bootstrap
-    over rows.
+    The partial correlation removes from both columns what the third explains. From the rank
+    correlations r of columns a, b and c it is (r_ab - r_ac r_bc) / √((1 - r_ac²) (1 - r_bc²)). The
+    interval is a percentile bootstrap over rows.
 
     Args:
-        pictures: a row per picture, such as :meth:`reproduction.evidence.Evidence.per_picture`.
+        pictures: a row per picture, as from
+            :meth:`reproduction.evidence.Evidence.per_picture`.
 
     Returns:
-        ``None`` where fewer than ten rows have both values.
+        ``None`` if fewer than ten rows have both values.
     """
     pictures = pictures.dropna(subset=[variable, condition])
     n = len(pictures)
@@ -233,7 +235,7 @@ def rank_correlation(
     columns = [variable, condition] if given is None else [variable, condition, given]
     values = pictures[columns].to_numpy(np.float64)
     draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
-    draws[0] = np.arange(n)  # the first is no resample but the sample itself
+    draws[0] = np.arange(n)  # the first draw is the sample itself
     ranks = stats.rankdata(values[draws], axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     ranks /= np.sqrt((ranks**2).sum(axis=1, keepdims=True))

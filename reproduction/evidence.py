@@ -1,7 +1,7 @@
-"""What the committed part of a report holds, read once: rows, logs, measurements, the paper's.
+"""Everything that tables, claims and curves are made from: rows, logs, measurements, the paper.
 
-Every table, claim and curve is a function of an :class:`Evidence` and of nothing else. So
-``nseg verify`` can make them all again without a picture, a network or a training.
+Each of them is a function of an :class:`Evidence` and of nothing else. So ``nseg verify`` can make
+them again without a picture, a network or a training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from reproduction.profiles import Profile
 
 @dataclass(frozen=True)
 class Evidence:
-    """One profile's rows and logs, beside the paper's numbers and its authors' logs."""
+    """One profile's rows, logs and measurements, the paper's numbers and its authors' logs."""
 
     profile: Profile
     folder: Path
@@ -32,7 +32,7 @@ class Evidence:
     results: pd.DataFrame
     """From :func:`nseg_lib.evaluation.summary.read_folder`."""
     logs: dict[str, list[Run]]
-    """Model → its runs by seed, as the report keeps them."""
+    """Model → its runs in the order of their seeds."""
     redraws: pd.DataFrame
     """From :func:`reproduction.measure.read_redraws`."""
     pictures: pd.DataFrame
@@ -40,7 +40,7 @@ class Evidence:
     authors: pd.DataFrame
     printed: dict[str, Any]
     latency: dict[str, Any]
-    """Empty where it was not measured."""
+    """Empty if latency was not measured."""
 
     @property
     def claims_file(self) -> Path:
@@ -49,35 +49,35 @@ class Evidence:
 
     @property
     def models(self) -> list[str]:
-        """The paper's eight, then others that the profile plans or that have rows or logs."""
+        """The paper's eight models, then others with rows or logs or in the profile."""
         there = {*self.profile.models, *self.results["method"], *self.logs}
         there -= {*BASELINES, *config.THE_EIGHT}
         return [*config.THE_EIGHT, *(name for name in config.names() if name in there)]
 
     @property
     def evaluated(self) -> list[str]:
-        """Those of the paper's eight that have rows."""
+        """Those of the paper's eight models that have rows."""
         there = set(self.results["method"])
         return [name for name in config.THE_EIGHT if name in there]
 
     @property
     def splits(self) -> list[str]:
-        """``val``, ``test``: those that have rows."""
+        """Those of ``val`` and ``test`` that have rows, in this order."""
         there = set(self.results["split"])
         return [name for name in ("val", "test") if name in there]
 
     @property
     def held_out(self) -> pd.DataFrame:
-        """The rows of the split that chose nothing: test, or val where no test picture has rows."""
+        """The rows of the test pictures, which chose nothing; of val if test has none."""
         return self.results[self.results["split"] == self.splits[-1]]
 
     def tolerance(self, metric: str) -> float:
-        """The tolerance of ``reports/paper.yml``; distances shrink with the profile's pictures."""
+        """A metric's tolerance in ``reports/paper.yml``; a distance's is scaled as the pictures."""
         scale = self.profile.scale if metric in DISTANCES else 1.0
         return scale * float(self.printed["tolerance"][metric])
 
     def seeds(self, model: str) -> list[int]:
-        """Seeds that the profile wants of a model, and those that it has besides."""
+        """The seeds of a model that the profile plans, and others that have rows or logs."""
         rows = self.results[self.results["method"] == model]["seed"].dropna()
         logged = (run.seed for run in self.logs.get(model, []))
         planned = (*config.THE_EIGHT, *self.profile.models)
@@ -85,13 +85,13 @@ class Evidence:
         return sorted({*wanted, *map(int, rows), *logged})
 
     def record(self, name: str) -> dict[str, Any]:
-        """The provenance of a file of rows, such as ``baselines``; empty where there is none."""
+        """The provenance of a file of rows, such as ``baselines``; empty if it has none."""
         return read_json(self.folder / "rows" / f"{name}.csv.json")
 
     def own_logs(self) -> pd.DataFrame:
         """The first seed's log of every model that has rows: one row per ``model`` and ``epoch``.
 
-        A training that has no rows may still go on, and is left out.
+        A model without rows is left out, since its training may not have ended.
         """
         logs = [
             of_model[0].log().assign(model=model)
@@ -101,13 +101,13 @@ class Evidence:
         return pd.concat(logs) if logs else pd.DataFrame(columns=["model", "epoch"])
 
     def per_picture(self) -> pd.DataFrame:
-        """A row per held-out picture: what it is like, and how the paper's models do on average.
+        """One row per held-out picture: its properties, and the mean quality of the paper's models.
 
         Columns: ``split``, ``image_id``, ``annotation_id``, ``stroke`` (IoU of the stroke),
         ``size`` (the object's share of the picture), ``clutter``
-        (:func:`nseg_lib.course.probes.clutter`), ``iou``, ``precision`` (1 of an empty
-        prediction), ``recall``, and ``recovered`` (of the IoU that the stroke lacks, the share
-        that the models add; NaN of a perfect stroke).
+        (:func:`nseg_lib.course.probes.clutter`), ``iou``, ``precision`` (1 for an empty
+        prediction), ``recall``, and ``recovered``, the share that the models add of the IoU
+        that the stroke lacks (NaN for a perfect stroke).
         """
         rows = self.held_out
         rows = rows.join(mask_areas(rows))
@@ -128,10 +128,11 @@ class Evidence:
 
 
 def mask_areas(rows: pd.DataFrame) -> pd.DataFrame:
-    """Pixels of intersection (``shared``), ``union`` and ``predicted`` mask, from the metrics.
+    """Pixels of the intersection (``shared``), of the ``union`` and of the ``predicted`` mask.
 
-    With intersection I, union U and N pixels, U - I = (1 - accuracy) N and I = IoU · U. They are
-    rounded to whole pixels, so that an empty prediction has exactly none.
+    They follow from the metrics: with intersection I, union U and N pixels in the picture,
+    U - I = (1 - accuracy) N and I = IoU · U. Rounding to whole pixels makes an empty prediction
+    exactly 0.
     """
     wrong = (1 - rows["pixel_accuracy"]) * rows["width"] * rows["height"]
     perfect = rows["iou"] >= 1
@@ -145,7 +146,7 @@ def load(root: Path, profile: str) -> Evidence:
     """Read the evidence of a profile from a project's folder.
 
     Raises:
-        ValueError: no such profile, no rows, or a file that is not as it should be.
+        ValueError: no such profile, no rows, or a malformed file.
     """
     loaded = profiles.load(root, profile)
     folder = root / "reports" / profile
@@ -163,5 +164,5 @@ def load(root: Path, profile: str) -> Evidence:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's object; empty where there is no file."""
+    """The object in a JSON file; empty if there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

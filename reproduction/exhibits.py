@@ -1,8 +1,8 @@
-"""The tables and figures of a report, in the order of its page, and what makes each of them.
+"""The tables and figures of a report, in the order of its page, and the function that makes each.
 
-A new one is one entry in :data:`EXHIBITS`; its title and explanation stand under its name in
-``templates/captions.yml``. The workflow reads this module at the start of every job, so each
-function below imports what it needs by itself: torch and matplotlib take seconds to load.
+A new one needs an entry in :data:`EXHIBITS`, and its title and explanation in
+``templates/captions.yml``. The workflow imports this module at the start of every job. So the
+functions below import torch and matplotlib, which take seconds to load, only when they are called.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SUFFIXES = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that is not drawn yet: the numbers it shows, and what draws it from them."""
+    """A figure that is not drawn yet: the numbers it shows, and the function that draws it."""
 
     numbers: pd.DataFrame
     draw: Callable[[], Figure] | None = None
-    """``None`` where drawing also needs pictures of the data set."""
+    """``None`` if drawing also needs pictures of the data set."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Exhibit:
     stem: str
     """Its files in ``reports/<profile>`` without their suffix, such as ``tables/table1``."""
     make: Callable[[Evidence], Table | Drawing | None] | None
-    """Makes it from the committed rows, logs and measurements. It returns ``None`` where these
-    lack a part that the exhibit needs. ``None`` in its place: no rows hold its numbers."""
+    """Makes it from the evidence, or returns ``None`` if the evidence lacks a part of it. An
+    exhibit whose numbers are in no rows has ``None`` in place of the function."""
     chapter: str = ""
-    """The notebook that makes it; empty where only ``nseg evidence`` does."""
+    """The notebook that makes it; empty if only ``nseg evidence`` does."""
     every_profile: bool = False
-    """Whether it shows the networks alone, and so is the same in every profile."""
+    """Whether it is the same in every profile, because it shows nothing but the networks."""
     needs_pictures: str = ""
-    """Why rows alone cannot make all of it; empty where they can."""
+    """Why the evidence alone cannot make all of it; empty if it can."""
 
     @property
     def folder(self) -> str:
@@ -60,11 +60,11 @@ class Exhibit:
 
     @property
     def name(self) -> str:
-        """Such as ``table1``."""
+        """Its name, such as ``table1``."""
         return self.stem.partition("/")[2]
 
     def files(self, report: Path) -> list[Path]:
-        """The paths of its files in a profile's report, written or not."""
+        """The paths of its files in a profile's report, whether they exist or not."""
         return [report / f"{self.stem}{suffix}" for suffix in SUFFIXES[self.folder]]
 
 
@@ -120,7 +120,7 @@ def _figure1(e: Evidence) -> Drawing | None:
 
 
 def _architecture(name: str, e: Evidence) -> Drawing:
-    """Figures 2, 3 and 4, which need the networks' modules and no rows."""
+    """Figures 2, 3 and 4, which need no evidence, only the networks' modules."""
     from nseg_lib.course import diagrams
 
     networks = diagrams.of_the_paper(name)
@@ -195,18 +195,18 @@ EXHIBITS = (
 
 
 def made_by(chapter: str) -> list[Exhibit]:
-    """What a notebook makes; of the empty name, what only ``nseg evidence`` makes."""
+    """The exhibits that a notebook makes; for an empty name, those of ``nseg evidence`` alone."""
     return [exhibit for exhibit in EXHIBITS if exhibit.chapter == chapter]
 
 
 def write(root: Path, profile: str, only: Collection[str] = ()) -> list[Path]:
-    """Write every table and figure that can be made from what the report holds.
+    """Write every table and figure that can be made from the evidence alone.
 
-    The rows may come from another machine: no network needs to be here. The logs of those that
-    are here, finished or not, are copied to the report first.
+    No network is needed, so the rows may come from another machine. The training logs in ``runs``,
+    of finished trainings or not, are copied to the report first.
 
     Args:
-        only: names of exhibits, in place of all.
+        only: names of exhibits to write; empty for all.
 
     Returns:
         The tables' Markdown files and the figures' PNG files.

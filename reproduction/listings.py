@@ -1,4 +1,4 @@
-"""Beside the paper's tables: every run with its state and command, and kinds of objects."""
+"""Two tables that the paper does not have: every run, and the results by kind of object."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reproduction.profiles import Profile, reproduce_command, train_command
 from reproduction.table1 import NOT_RUN
 
 FEWEST = 10
-"""Pictures that a supercategory must have for an interval."""
+"""The fewest pictures of a supercategory for which an interval is given."""
 
 
 def runs_table(e: Evidence) -> Table:
-    """Every run that the profile plans or has, done or not, with its command."""
+    """Every run that the profile plans or has, with its state and command."""
     rows = [_baselines_row(e)]
     for model in e.models:
         for seed in e.seeds(model):
@@ -62,10 +62,10 @@ def _run_row(e: Evidence, model: str, seed: int, run: Run | None) -> dict[str, s
 
 
 def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:
-    """``not run``, ``unfinished, …``, ``cut short, …`` or ``done``.
+    """The state of a run in words, such as ``not run``, ``unfinished, …`` or ``done``.
 
-    A run is at its end after the profile's epochs, or where early stopping ends it; one that was
-    ended before and evaluated all the same is cut short.
+    A training ends after the profile's epochs or by early stopping. A run that was evaluated before
+    that is ``cut short, …``.
     """
     if run is None:
         return "done, its log is not kept" if evaluated else NOT_RUN
@@ -95,15 +95,16 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def categories(results: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
-    """What the models add to the stroke in each supercategory, validation and test together.
+    """The models' gain over the stroke in each supercategory of COCO.
 
     Args:
         results: from :func:`nseg_lib.evaluation.summary.read_folder`.
-        models: whose mean is taken, per picture first.
+        models: on each picture, their mean IoU is taken.
 
     Returns:
-        Rows by falling ``n``: ``supercategory``, ``n`` (pictures), ``identity`` and ``models``
-        (mean IoU), ``difference``, and ``low`` and ``high``, its 95 % interval over pictures.
+        Columns ``supercategory``, ``n`` (pictures), ``identity`` and ``models`` (mean IoU),
+        ``difference``, and ``low`` and ``high``, its 95 % interval over pictures. Rows are sorted
+        by falling ``n``.
     """
     key = ["supercategory", "split", "image_id", "annotation_id"]
     wide = results.groupby([*key, "method"])["iou"].mean().unstack()
@@ -122,7 +123,7 @@ def categories(results: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 
 
 def categories_table(e: Evidence) -> Table:
-    """:func:`categories` of the paper's models that have rows, as a table."""
+    """The table of :func:`categories` of the paper's models, on validation and test pictures."""
     found = categories(e.results, e.evaluated)
     rows = [
         {

@@ -1,8 +1,7 @@
-"""The page that a profile ends with: every table and figure, the paper's beside ours.
+"""The web page of a report: every table and figure, the paper's beside ours.
 
-It shows what the chapters and ``nseg evidence`` made and calculates nothing itself; its words are
-in ``templates``. Where a number came from, when, on what machine and by which command is read from
-the files' sidecars.
+It shows what the chapters and ``nseg evidence`` made; its words are in ``templates``. When, on
+which machine and from which commit each was made is read from the sidecars.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ FORMATS = {
     ".tex": "LaTeX",
     ".json": "provenance",
 }
-"""What the page calls the files of an exhibit."""
+"""Suffix of an exhibit's file → the words of its link."""
 
 
 def write_page(root: Path, profile: Profile) -> Path:
-    """Write ``reports/<profile>/index.html`` and, as pages too, the executed notebooks.
+    """Write ``reports/<profile>/index.html``, and the executed notebooks as pages too.
 
-    Beside it ``README.md`` has the same words and figures and links to the tables, for those who
-    read the repository and not the page.
+    ``README.md`` beside it has the same words and figures, with links to the tables, for readers
+    of the repository.
 
     Raises:
         ValueError: a table is not as :func:`reproduction.artefacts.save_table` writes it.
@@ -84,7 +83,7 @@ def write_page(root: Path, profile: Profile) -> Path:
 
 
 def shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str, Any]:
-    """What the templates know of an exhibit: its caption, and those of its files that are there.
+    """The variables of an exhibit in the templates: its caption, and the files that exist.
 
     Args:
         out: the profile's report.
@@ -108,19 +107,18 @@ def shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str, 
 
 
 def first_numbers(table1: Path) -> dict[str, Any]:
-    """The few numbers to see first: those of the stroke, and of the best model.
+    """The headline numbers: those of the stroke, and of the best model.
 
-    The best model is chosen on the validation pictures and judged on the test pictures, where
-    there are any.
+    The best model is chosen on validation pictures and judged on test pictures, if there are any.
 
     Args:
         table1: ``table1.csv``.
 
     Returns:
-        ``split``, ``pictures`` and ``stroke`` (its IoU); where a model was evaluated also
-        ``models`` (how many), ``above`` (how many of them exceed the stroke), and of the best
-        one ``best`` (its name), ``iou``, ``added``, ``low``, ``high`` and ``made_worse``. Empty
-        without the file.
+        ``split``, ``pictures`` and ``stroke`` (its IoU). If a model was evaluated, also ``models``
+        (their number), ``above`` (the number of those better than the stroke), ``best`` (the best
+        one's name) and its ``iou``, ``added``, ``low``, ``high`` and ``made_worse``. Empty without
+        the file.
     """
     if not table1.is_file():
         return {}
@@ -148,10 +146,10 @@ def first_numbers(table1: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Read what :func:`reproduction.artefacts.save_table` wrote as Markdown.
+    """Read a table that :func:`reproduction.artefacts.save_table` wrote as Markdown.
 
     Returns:
-        ``groups`` (name and span, empty where no column has one), ``columns``, ``rows``, ``notes``.
+        ``groups`` (name and span; empty if no column has one), ``columns``, ``rows``, ``notes``.
 
     Raises:
         ValueError: the file holds no table.
@@ -170,7 +168,7 @@ def read_table(path: Path) -> dict[str, Any]:
         "groups": groups if any(group for group, _ in groups) else [],
         "columns": [column for _, column in heads],
         "rows": cells[2:],
-        # The line in bold is the caption, which is the section's title here.
+        # The caption, in bold, is left out: the section has a title already.
         "notes": [line for line in lines if line and not line.startswith(("|", "**"))],
     }
 
@@ -204,7 +202,7 @@ def _limitations(root: Path) -> str:
 
 
 def _moment(record: Mapping[str, Any]) -> str:
-    """When something was made, as ``3 May 2026, 09:30 UTC``; empty where that is not known."""
+    """The time in a sidecar, such as ``3 May 2026, 09:30 UTC``; empty for an empty record."""
     if not record:
         return ""
     return f"{datetime.fromisoformat(record['finished']):%d %B %Y, %H:%M} UTC".lstrip("0")

@@ -1,7 +1,7 @@
-"""The paper's numbers, and how far a profile is from the paper's setting.
+"""The paper's numbers and its authors' logs, and how a profile's setting differs from the paper's.
 
-Every table and figure sets its own numbers beside these, and says on itself where its setting is
-not the paper's: :func:`setting_note` is the one sentence for that.
+Every table and figure of a profile other than ``paper`` carries the sentence of
+:func:`setting_note`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from reproduction import profiles
 REPORTS = PROJECT / "reports"
 
 LATENCY = Path("benchmarks") / "results" / "latency.json"
-"""Seconds of an answer at 640x480, measured by ``benchmarks/bench_latency.py``."""
+"""Seconds per prediction at 640x480, measured by ``benchmarks/bench_latency.py``."""
 
 
 @cache
 def departure(profile: str) -> str:
-    """What sets a profile apart from the paper's setting: the ``note`` in its file, or its name."""
+    """How a profile's setting differs from the paper's: the ``note`` in its file, or its name."""
     known = profile in profiles.available(PROJECT)
     return (known and profiles.load(PROJECT, profile).note) or f"profile {profile}"
 
 
 def setting_note(profile: str) -> str:
-    """What a table or figure of this profile says about itself; empty for the profile ``paper``."""
+    """The note about the setting on every table and figure of a profile; empty for ``paper``."""
     if profile == "paper":
         return ""
     return f"Not the paper's setting: {departure(profile)}."
@@ -38,10 +38,10 @@ def setting_note(profile: str) -> str:
 
 @cache
 def numbers(path: Path = REPORTS / "paper.yml") -> dict[str, Any]:
-    """What the paper prints, from ``reports/paper.yml``: ``table1``, ``table2``, ``figure1``, ….
+    """The printed numbers in ``reports/paper.yml``, such as ``table1``, ``table2``, ``figure1``.
 
     Raises:
-        ValueError: the file is missing, as where the package is used without the project.
+        ValueError: the file is missing, as it is if the package is used without the project.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; the paper's numbers come with the project")
@@ -55,15 +55,15 @@ LOG_COLUMNS = {
     "hausdorff_region": "val_hausdorff",
     "loss": "val_loss",
 }
-"""Metric → its column in the training logs. Our own logs hold loss and IoU alone."""
+"""Metric → its column in the training logs. Our own logs hold only the loss and the IoU."""
 
 
 def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
     """The validation rows of the authors' training logs, one per model and epoch.
 
     Columns: ``model``, ``epoch`` (the first is 0), ``val_loss``, ``val_iou``,
-    ``val_boundary_iou`` (1 px), ``val_accuracy``, ``val_hausdorff`` (region, px). They come from
-    100 pictures whose strokes were drawn anew at every epoch.
+    ``val_boundary_iou`` (1 px), ``val_accuracy``, ``val_hausdorff`` (region, px). They were
+    measured on 100 pictures, with strokes drawn anew at every epoch.
 
     Raises:
         ValueError: the file is missing.
@@ -74,12 +74,12 @@ def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
 
 
 def around_the_best(log: pd.DataFrame, column: str) -> tuple[int, float, list[float]]:
-    """The epoch of lowest ``val_loss``, a column's value there, and those one epoch away.
+    """The epoch of lowest ``val_loss``, a column's value there, and its values one epoch away.
 
     Args:
-        log: a row an epoch, with ``epoch``, ``val_loss`` and the column.
+        log: one row per epoch, with ``epoch``, ``val_loss`` and the column.
     """
-    place = int(log["val_loss"].argmin())  # of a pandas column: a NaN is not the lowest
+    place = int(log["val_loss"].argmin())  # pandas passes over NaN
     values = log[column].tolist()
     near = [values[i] for i in (place - 1, place + 1) if 0 <= i < len(values)]
     return int(log["epoch"].iloc[place]), values[place], near

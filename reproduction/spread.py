@@ -1,8 +1,8 @@
-"""What moves a number: chance and choice beside the differences that the paper interprets.
+"""The figure "spread": how far chance and hidden choices move a mean, beside Table 1's differences.
 
-A difference between two networks means little if drawing the strokes anew, reading another epoch
-or counting otherwise moves the same number as far. Each such move is a row of :func:`data` and a
-dot of :func:`figure`.
+A difference between two networks means little if new strokes, another epoch or another definition
+of the metric move the same number as far. Each such move is a row of :func:`data` and a dot of
+:func:`figure`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reproduction.evidence import Evidence, mask_areas
 from reproduction.paper import LOG_COLUMNS, around_the_best
 
 METRICS = ("iou", "boundary_iou_1px")
-"""The two panels."""
+"""The metrics of the two panels."""
 
 CHANCE, CHOICE, READ = "chance", "choice", "read by the paper"
 
@@ -34,17 +34,17 @@ DIFFERENCES = (
     "attention gates",
     "larger network",
 )
-"""What the paper reads off Table 1, by the names of the pairs in ``reports/claims.yml``."""
+"""The differences in Table 1 that the paper interprets, named as in ``reports/claims.yml``."""
 
 Moves = list[tuple[str, float]]
-"""What each move is of, and by how much the mean over pictures moves, with its sign."""
+"""For each move the model (or what else moves) and the signed change of the mean over pictures."""
 
 
 # --- the sources, each a function of the evidence and a metric ------------------------------------
 
 
 def redrawn_strokes(evidence: Evidence, metric: str) -> Moves:
-    """Each draw's mean less the mean over draws; draw 0 is that of all tables."""
+    """Each draw's mean less the mean over draws; all tables use draw 0."""
     moves: Moves = []
     rows = evidence.held_out
     for method, draws in evidence.redraws.groupby("method", sort=False):
@@ -56,7 +56,7 @@ def redrawn_strokes(evidence: Evidence, metric: str) -> Moves:
 
 
 def seeds(evidence: Evidence, metric: str) -> Moves:
-    """Each seed's mean less the mean over seeds of its model."""
+    """Each seed's mean less the mean over all seeds of the model."""
     moves: Moves = []
     for _, means in _means(evidence, metric).groupby("method", sort=False):
         if len(means) > 1:
@@ -65,7 +65,7 @@ def seeds(evidence: Evidence, metric: str) -> Moves:
 
 
 def authors_epochs(evidence: Evidence, metric: str) -> Moves:
-    """The authors' validation rows one epoch away from the chosen one, less the chosen one."""
+    """The authors' values one epoch before and after the chosen one, less the chosen one's."""
     moves: Moves = []
     for model, log in evidence.authors.groupby("model", sort=False):
         _, chosen, near = around_the_best(log, LOG_COLUMNS[metric])
@@ -74,9 +74,9 @@ def authors_epochs(evidence: Evidence, metric: str) -> Moves:
 
 
 def own_epochs(evidence: Evidence, metric: str) -> Moves:
-    """The same of our own logs, which hold the IoU alone.
+    """As :func:`authors_epochs`, from our own logs, which hold no metric but the IoU.
 
-    A training without rows may still go on, and has not chosen its epoch.
+    A training without rows is left out, since it may not have chosen its epoch yet.
     """
     if metric != "iou":
         return []
@@ -89,7 +89,7 @@ def own_epochs(evidence: Evidence, metric: str) -> Moves:
 
 
 def other_pictures(evidence: Evidence, metric: str) -> Moves:
-    """What a model adds to the stroke on validation less what it adds on test pictures."""
+    """A model's gain over the stroke on validation pictures less its gain on test pictures."""
     if len(evidence.splits) < 2:
         return []
     added = []
@@ -101,19 +101,23 @@ def other_pictures(evidence: Evidence, metric: str) -> Moves:
 
 
 def res_for_tiny(evidence: Evidence, metric: str) -> Moves:
-    """Networks that differ in the stroke added to the logits alone, at equal widths and loss."""
+    """Pairs of equal widths and loss, of which the first adds the stroke to its logits."""
     means = _means(evidence, metric).groupby("method", sort=False).mean()
     pairs = [(name, name.replace("tiny", "res", 1)) for name in means.index if "tiny" in name]
     return [(f"{res} − {tiny}", means[res] - means[tiny]) for tiny, res in pairs if res in means]
 
 
 def threshold(evidence: Evidence, metric: str) -> Moves:
-    """Masks where the logit is above .5 in place of the probability."""
+    """The change when the logit, not the probability, must exceed 0.5."""
     return _named(_means(evidence, f"{metric}_logit05") - _means(evidence, metric))
 
 
 def definition(evidence: Evidence, metric: str) -> Moves:
-    """IoU of all pixels together in place of the mean over pictures; a band of 2 % for 1 px."""
+    """The change when a metric is defined otherwise.
+
+    The IoU is taken of all pixels together, not averaged over pictures; the boundary IoU has a band
+    of 2 % of the diagonal, not of 1 px.
+    """
     means = _means(evidence, metric)
     if metric == "boundary_iou_1px":
         return _named(_means(evidence, "boundary_iou") - means, "2 % band: ")
@@ -123,14 +127,14 @@ def definition(evidence: Evidence, metric: str) -> Moves:
 
 
 def _means(evidence: Evidence, column: str, rows: pd.DataFrame | None = None) -> pd.Series:
-    """Mean over (held-out) pictures of each (model, seed) of the paper's eight."""
+    """Mean over pictures, held-out ones by default, of each (model, seed) of the paper's eight."""
     rows = evidence.held_out if rows is None else rows
     rows = rows[rows["method"].isin(evidence.evaluated)]
     return rows.groupby(["method", "seed"], sort=False)[column].mean()
 
 
 def _named(values: pd.Series, prefix: str = "") -> Moves:
-    """A series by (model, seed) as pairs of text and value."""
+    """A series indexed by (model, seed) as moves."""
     keys = values.index.to_frame().astype(str)
     names = prefix + keys["method"] + ", seed " + keys["seed"]
     return list(zip(names, values.astype(float), strict=True))
@@ -146,15 +150,15 @@ SOURCES = (
     (CHOICE, "threshold: logit .5", threshold, "no model evaluated"),
     (CHOICE, "definition of the metric", definition, "no model evaluated"),
 )
-"""Kind, name, the function that finds the moves, and what to say where there are none."""
+"""Kind and name of a source, the function that finds its moves, and the text if there are none."""
 
 
 def data(evidence: Evidence) -> pd.DataFrame:
-    """All moves that the report's rows, logs and measurements hold, then the paper's differences.
+    """All moves found in the evidence, and the differences in Table 1 that the paper interprets.
 
     Returns:
-        Columns ``metric``, ``kind``, ``source``, ``of``, ``moves``: an absolute difference of a
-        mean over pictures. A source without data is one row with ``moves`` NaN and why in ``of``.
+        Columns ``metric``, ``kind``, ``source``, ``of`` and ``moves``, the absolute change of a
+        mean over pictures. A source without data has one row: ``moves`` is NaN, ``of`` says why.
     """
     pairs = read_claims(evidence.claims_file).pairs
     table1 = evidence.printed["table1"]
@@ -175,7 +179,7 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
 @styled
 def figure(moves: pd.DataFrame) -> Figure:
-    """One row a source, a dot a move, a bar at the median; the paper's differences below.
+    """One row per source, with a dot per move and a bar at the median; the paper's rows are below.
 
     Args:
         moves: from :func:`data`.
@@ -204,7 +208,10 @@ def figure(moves: pd.DataFrame) -> Figure:
 
 
 def _limit(moves: pd.DataFrame) -> float:
-    """Right end of a panel: what is read and most of the moves fit; the rest is written."""
+    """Right end of a panel, so that the paper's differences and all moves by chance fit.
+
+    Wider moves by choice are written at the edge.
+    """
     read = moves.loc[moves["kind"] == READ, "moves"].max()
     chance = moves.loc[moves["kind"] == CHANCE, "moves"].max()
     return float(pd.Series([read, chance]).max())

@@ -1,9 +1,9 @@
-"""Make every table and every figure's numbers, but Figure 7's, again from what is committed.
+"""Check a report: make its tables and its figures' numbers again and compare them with the files.
 
-No picture is read and no network trained: a table needs only the rows, logs and measurements of
-``reports/<profile>`` (:mod:`reproduction.evidence`). Of a figure, the numbers that it shows are
-compared, and its files with the hashes that were noted when they were drawn from these numbers: no
-two versions of matplotlib draw the same bytes.
+This needs no picture and no training, only the committed rows, logs and measurements
+(:mod:`reproduction.evidence`). Figure 7 is left out: its numbers are in no rows. Drawings cannot be
+made again byte by byte, since versions of matplotlib differ; they are compared with the hashes that
+were recorded together with their numbers.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from reproduction.exhibits import EXHIBITS
 
 
 class Verification:
-    """What is found when the files of one report are compared with what they should be."""
+    """The outcome of comparing the files of one report with what they should be."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checked: list[str] = []
-        """Files that are as they should be, as paths from the report's folder."""
+        """Files that are as they should be, as paths relative to the report's folder."""
         self.problems: list[str] = []
-        """A line for each thing that is not as it should be."""
+        """One line for every file that is missing or differs."""
         self.left: list[str] = []
-        """A line for each thing that could not be made again."""
+        """One line for everything that could not be made again."""
 
     def compare_hash(self, name: str, noted: str | None, problem: str) -> None:
-        """Compare a file with the SHA-256 that was noted when it was made.
+        """Compare a file with the SHA-256 that was recorded when it was made.
 
         Args:
-            noted: ``None`` where no hash was noted, which is a problem too.
-            problem: what to say of a file whose hash is another.
+            noted: the recorded hash; ``None`` if there is none, which is a problem too.
+            problem: the message for a file with another hash.
         """
         path = self.folder / name
         if not path.is_file():
@@ -52,7 +52,7 @@ class Verification:
             self.checked.append(name)
 
     def compare_text(self, name: str, rebuilt: str) -> None:
-        """Compare a committed CSV, Markdown or LaTeX file with the text that rows make of it."""
+        """Compare a committed CSV, Markdown or LaTeX file with the text made again from rows."""
         path = self.folder / name
         if not path.is_file():
             self.problems.append(f"{name}: is missing")
@@ -69,7 +69,7 @@ CHANGED = "was changed since its run wrote it"
 
 
 def verify(root: Path, profile: str) -> Verification:
-    """Compare a profile's report with what its rows make.
+    """Compare a profile's report with what is made again from its rows.
 
     Raises:
         ValueError: no such profile, or rows that cannot be read.
@@ -84,7 +84,7 @@ def verify(root: Path, profile: str) -> Verification:
             for suffix, text in texts.items():
                 found.compare_text(f"{exhibit.stem}{suffix}", text)
         elif made is not None:
-            # A figure that needs pictures is not there where its chapter did not run.
+            # A figure that needs pictures may be missing: its chapter did not run.
             if made.draw is not None or (e.folder / f"{exhibit.stem}.csv").is_file():
                 found.compare_text(f"{exhibit.stem}.csv", figure_text(made.numbers))
         elif not exhibit.needs_pictures:
@@ -100,9 +100,9 @@ def verify(root: Path, profile: str) -> Verification:
 
 
 def verify_refiner(root: Path) -> Verification:
-    """Compare the tables of ``reports/refiner`` with what their rows make.
+    """Compare the tables of ``reports/refiner`` with what is made again from their rows.
 
-    Every other CSV file there is one that a run wrote and noted.
+    Every other CSV file there must have the hash that its run recorded.
     """
     folder = root / "reports" / "refiner"
     found = Verification(folder)
@@ -120,12 +120,12 @@ def verify_refiner(root: Path) -> Verification:
 
 
 def _compare_sources(found: Verification, root: Path, e: Evidence) -> None:
-    """Rows, measurements and logs with the hashes that the jobs that made them noted."""
+    """Compare rows, measurements and logs with the hashes that their runs recorded."""
     for path in sorted([*e.folder.glob("rows/*.csv"), *e.folder.glob("measured/*.csv")]):
         found.compare_hash(path.relative_to(e.folder).as_posix(), _noted(root, path), CHANGED)
     for run in (run for of_model in e.logs.values() for run in of_model):
         record = read_json(run.folder / "weights.safetensors.json")
-        if not record:  # a training that goes on has no record yet
+        if not record:  # a training that has not ended has no record yet
             continue
         trained = f"runs/{e.profile.name}/{run.model}/seed{run.seed}"
         for log in ("log.csv", "steps.csv"):
@@ -135,13 +135,13 @@ def _compare_sources(found: Verification, root: Path, e: Evidence) -> None:
 
 
 def _noted(root: Path, path: Path) -> str | None:
-    """The hash of a file in the sidecar beside it."""
+    """The hash of a file that its sidecar records; None if it records none."""
     record = read_json(path.with_name(f"{path.name}.json"))
     return record.get("products", {}).get(path.relative_to(root).as_posix())
 
 
 def _compare_drawn(found: Verification) -> None:
-    """The drawn files with their sidecars' hashes, which hold the numbers' hash too."""
+    """Compare figures and their numbers with the hashes in their sidecars."""
     for sidecar in sorted((found.folder / "figures").glob("*.json")):
         try:
             noted = read_json(sidecar)["files"].items()
@@ -157,16 +157,16 @@ def _compare_drawn(found: Verification) -> None:
 
 
 def differing_cells(committed: str, rebuilt: str, suffix: str) -> Iterator[str]:
-    """A line for each cell of a table that differs: its place and both texts.
+    """One line for every cell of a table that differs, with its place and both texts.
 
     Args:
-        suffix: ``.csv``, ``.md`` or ``.tex``: how lines are cut into cells.
+        suffix: ``.csv``, ``.md`` or ``.tex``, by which lines are split into cells.
     """
     before, after = (
         [_cells(line, suffix) for line in text.splitlines()] for text in (committed, rebuilt)
     )
-    header = max(after, key=len, default=())  # the first of the longest lines
-    # Lines are matched first, so that one line more does not make all lines below it differ.
+    header = max(after, key=len, default=())  # the first of the lines with most cells
+    # Match lines first, so that an inserted line does not make all lines below it differ.
     matcher = SequenceMatcher(None, before, after, autojunk=False)
     for kind, first, last, start, stop in matcher.get_opcodes():
         if kind == "equal":
