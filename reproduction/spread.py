@@ -188,7 +188,9 @@ def figure(moves: pd.DataFrame) -> Figure:
     sources = list(dict.fromkeys(zip(moves["kind"], moves["source"], strict=True)))
     for ax, metric in zip(axes, METRICS, strict=True):
         of_metric = moves[moves["metric"] == metric]
-        limit = _limit(of_metric)
+        # A panel ends where the paper's differences and all moves by chance fit; the range of wider
+        # moves by choice is written at its edge.
+        limit = float(of_metric.loc[of_metric["kind"].isin([READ, CHANCE]), "moves"].max())
         for place, (kind, source) in enumerate(sources):
             part = of_metric[(of_metric["source"] == source) & (of_metric["kind"] == kind)]
             _row(ax, place + (kind == READ) * 0.6, part, kind, limit)
@@ -205,16 +207,6 @@ def figure(moves: pd.DataFrame) -> Figure:
     bar = Line2D([], [], marker="|", ls="", ms=11, mew=1.6, color="black", label="median")
     fig.legend(handles=[*dots, bar], loc="outside lower center", ncols=4)
     return fig
-
-
-def _limit(moves: pd.DataFrame) -> float:
-    """Right end of a panel, so that the paper's differences and all moves by chance fit.
-
-    Wider moves by choice are written at the edge.
-    """
-    read = moves.loc[moves["kind"] == READ, "moves"].max()
-    chance = moves.loc[moves["kind"] == CHANCE, "moves"].max()
-    return float(pd.Series([read, chance]).max())
 
 
 def _row(ax: Axes, place: float, part: pd.DataFrame, kind: str, limit: float) -> None:

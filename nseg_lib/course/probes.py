@@ -33,7 +33,7 @@ def too_small(mask: Mask, share: float) -> Mask:
     """
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     count = max(1, round(share * int(mask.sum()))) if mask.any() else 0
-    return _first(depth, count)
+    return _highest(depth, count)
 
 
 def overshooting(mask: Mask, factor: float) -> Mask:
@@ -48,10 +48,10 @@ def overshooting(mask: Mask, factor: float) -> Mask:
         bool H×W, holding the mask and the pixels nearest to it.
     """
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return _first(-away, min(mask.size, round(factor * int(mask.sum()))))
+    return _highest(-away, min(mask.size, round(factor * int(mask.sum()))))
 
 
-def _first(order: NDArray[np.float32], count: int) -> Mask:
+def _highest(order: NDArray[np.float32], count: int) -> Mask:
     """bool H×W: the ``count`` pixels of highest ``order``; ties are broken in reading order."""
     chosen = np.zeros(order.size, bool)
     chosen[np.argsort(-order, axis=None, kind="stable")[:count]] = True

@@ -83,7 +83,7 @@ def trained(found: str | Path, data: str | Path) -> Path:
     from nseg_lib.training import unet as training
 
     settings = config.load(STAND_IN, {"training.epochs": EPOCHS, "data.scale": 0.5})
-    folder = found.parent / "stand-in" / _content(data, settings=settings) / "runs"
+    folder = found.parent / "stand-in" / _folder_name(data, settings=settings) / "runs"
     print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {EPOCHS} epochs")
     training.train(settings, Path(data), folder / STAND_IN / "seed42", workers=0, say=print)
     return folder
@@ -126,7 +126,7 @@ def refiner(
         name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
         changes |= {"name": name, "model.widths": list(widths)}
         settings = config.load(model, changes)
-    folder = Path(found).parent / "stand-in" / _content(data, settings=settings)
+    folder = Path(found).parent / "stand-in" / _folder_name(data, settings=settings)
     print(f"{model}: not trained here; training {settings.name} on {epochs * pictures} pictures")
     return Refiner.load(training.train(settings, data, folder, say=print))
 
@@ -141,13 +141,13 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     if (rows / "baselines.csv").is_file():
         return rows
     every = [run for of_model in find_runs(found).values() for run in of_model]
-    content = _content(data, *(run.weights for run in every))
-    folder = rows.parent.parent / "stand-in" / content / "rows"
+    name = _folder_name(data, *(run.weights for run in every))
+    folder = rows.parent.parent / "stand-in" / name / "rows"
     print(f"no results in {portable_path(rows)}: evaluating the baselines and the trained networks")
     refiners = {run: Refiner.load(run.weights) for run in every}
     scale = next((refiner.scale for refiner in refiners.values()), 1.0)
-    for name in (name for name in coco.find_splits(Path(data)) if name in {"val", "test"}):
-        samples = EvaluationSamples(coco.load_split(Path(data), name), scale=scale)
+    for split in (s for s in coco.find_splits(Path(data)) if s in {"val", "test"}):
+        samples = EvaluationSamples(coco.load_split(Path(data), split), scale=scale)
         evaluate(baselines(scale), samples, folder / "baselines.csv", progress=False)
         for run, refiner in refiners.items():
             method = Method(run.model, refiner.predictor, run.seed)
@@ -156,8 +156,8 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     return folder
 
 
-def _content(data: str | Path, *files: Path, settings: config.Config | None = None) -> str:
-    """A folder's name that changes with the data set, the files and the settings."""
+def _folder_name(data: str | Path, *files: Path, settings: config.Config | None = None) -> str:
+    """A hash of the data set, the files and the settings: a change of any gives another folder."""
     hashes = [*fingerprint(Path(data), ("train", "val")).values(), *map(sha256, files)]
     hashes += [settings.model_dump_json()] if settings else []
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]
