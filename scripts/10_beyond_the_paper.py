@@ -155,7 +155,7 @@ for column, kind in enumerate(("erode", "dist", "paintbrush", "line")):
     title = f"{kind}{' (trained on)' * (kind == 'erode')}: {before:.2f}"
     look.show(axes[0, column], person.image, stroke=stroke, title=title)
     look.show(axes[1, column], person.image, mask=person.mask, prediction=answer)
-    axes[1, column].set_title(f"{papers.name}: {after:.2f}", fontsize=7)
+    axes[1, column].set_title(f"{papers.config.name}: {after:.2f}", fontsize=7)
 look.legend(fig, ("stroke", "truth", "prediction"))
 plt.show()
 print("photograph:", person.credit)
