@@ -40,8 +40,10 @@ from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.evaluation.summary import paired_difference, read_folder, summarise
 from nseg_lib.evaluation.tables import LABELS
 from nseg_lib.provenance import project_root
-from reproduction import paper, table1
+from reproduction import paper
 from reproduction.artefacts import save_table
+from reproduction.table1 import table1 as make_table1
+from reproduction.table1 import table2 as make_table2
 
 look.use_style()
 ROOT = project_root()
@@ -278,7 +280,7 @@ results.groupby(["method", "split"], sort=False)["iou"].agg(["count", "mean"]).r
 
 # %%
 printed = paper.numbers()
-table1 = table1.table1(results, printed, paper.authors_logs(), profile)
+table1 = make_table1(results, printed, paper.authors_logs(), profile)
 save_table(
     table1, OUT / "tables" / "table1", profile=profile, inputs=[ROWS, paper.REPORTS / "paper.yml"]
 )
@@ -399,7 +401,7 @@ print(f"weights {weights / 2**20:.2f} MiB, checkpoint {file.tell() / 2**20:.2f} 
 
 # %%
 sizes = [models.size(name) for name in config.THE_EIGHT]
-table2 = table1.table2(sizes, printed["table2"])
+table2 = make_table2(sizes, printed["table2"])
 save_table(table2, OUT / "tables" / "table2", inputs=[paper.REPORTS / "paper.yml"])
 
 # %% [markdown]

@@ -364,9 +364,9 @@ def two_looks(image, drawn):
 
 looks = {name: two_looks(one.image, strokes[name]) for name, one in photos.items()}
 small = min(looks, key=lambda name: looks[name].close.overlap(looks[name].wide))
-photo, drawn, look = photos[small], strokes[small], looks[small]
+photo, drawn, both = photos[small], strokes[small], looks[small]
 by_library = inference.two_looks(refiner.network, settings, photo.image, Prompt(*drawn))
-assert np.allclose(look.logits, by_library, atol=1e-3)
+assert np.allclose(both.logits, by_library, atol=1e-3)
 
 # %% [markdown]
 # The photograph on which the two looks differ most:
@@ -374,16 +374,16 @@ assert np.allclose(look.logits, by_library, atol=1e-3)
 # %%
 fig, axes = look.panels(2, 5, size=(2.1, 1.9))
 show_drawn(axes[0, 0], photo.image, drawn, title="the picture, both looks")
-for crop, style in ((look.wide, "--"), (look.close, "-")):
+for crop, style in ((both.wide, "--"), (both.close, "-")):
     corner, sides = (crop.left, crop.top), (crop.right - crop.left, crop.bottom - crop.top)
     for width, colour in ((2.6, "black"), (1.2, "white")):
         axes[0, 0].add_patch(
             Rectangle(corner, *sides, fill=False, color=colour, ls=style, lw=width)
         )
-show_drawn(axes[1, 0], photo.image, drawn, mask=photo.mask, prediction=look.logits > 0)
-axes[1, 0].set_title(f"answer: IoU {metrics.iou(look.logits > 0, photo.mask):.2f}")
+show_drawn(axes[1, 0], photo.image, drawn, mask=photo.mask, prediction=both.logits > 0)
+axes[1, 0].set_title(f"answer: IoU {metrics.iou(both.logits > 0, photo.mask):.2f}")
 names = ("colours", "object strokes", "background strokes", "last mask")
-for line, channels, which in zip(axes, look.seen, ("wide", "close"), strict=True):
+for line, channels, which in zip(axes, both.seen, ("wide", "close"), strict=True):
     planes = [channels[:3].transpose(1, 2, 0), *channels[3:]]
     for ax, plane, title in zip(line[1:], planes, names, strict=True):
         ax.imshow(plane, vmin=0, vmax=1)
@@ -450,7 +450,7 @@ print("photograph:", one.credit)
 # %%
 net = refiner.network
 with torch.no_grad():
-    batch = torch.from_numpy(look.seen[0])[None]
+    batch = torch.from_numpy(both.seen[0])[None]
     colours, planes = (batch[:, :3] - net.mean) / net.std, batch[:, 3:]
     features = net.encoder(colours, planes)[3]  # 1 × 112 × h × w, at 1/16 of the size
     covered = F.interpolate(planes, size=features.shape[2:], mode="area")[:, :2]
@@ -465,10 +465,10 @@ for share in covered[0].numpy():  # how much of each place the strokes cover
 assert np.allclose(by_hand, library, atol=1e-4)
 
 fig, axes = look.panels(1, 3, size=(3.0, 2.4))
-show_drawn(axes[0, 0], photo.image, drawn, crop=look.wide.window, title="the wide look")
-height, width = crops.fitted(look.wide, settings.look)  # the rest is filled up
+show_drawn(axes[0, 0], photo.image, drawn, crop=both.wide.window, title="the wide look")
+height, width = crops.fitted(both.wide, settings.look)  # the rest is filled up
 for ax, plane, title in zip(axes[0, 1:], library, ("object", "background"), strict=True):
-    large = cv2.resize(plane, look.seen[0].shape[:0:-1], interpolation=cv2.INTER_NEAREST)
+    large = cv2.resize(plane, both.seen[0].shape[:0:-1], interpolation=cv2.INTER_NEAREST)
     heat = ax.imshow(large[:height, :width], cmap="magma")
     ax.set_title(f"likeness to the {title} strokes")
     fig.colorbar(heat, ax=ax, shrink=0.7)
