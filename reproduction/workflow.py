@@ -186,10 +186,19 @@ def _last_line(text: str) -> str:
     return next((line for line in lines if "Error" in line), lines[-1] if lines else "no answer")
 
 
+REASONS = (
+    "Missing output files", "Updated input files", "Input files updated by another job",
+    "Params have changed", "Code has changed", "Set of input files has changed",
+    "Forced execution", "Incomplete", "Unfinished",
+)  # fmt: skip
+"""How each of Snakemake's reasons begins, where it gives several for one step."""
+
+
 def _explain(run: Run, reason: str) -> tuple[str, str]:
     """One of Snakemake's reasons in plain words, and whether anything is there."""
     why: list[str] = []
-    for part in reason.split("; "):
+    # Settings may hold a "; " of their own, so a reason ends only where the next one begins.
+    for part in re.split(rf"; (?={'|'.join(REASONS)})", reason):
         kind, _, files = part.partition(": ")
         first, *more = files.split(", ")
         shown = first + (f" and {len(more)} more" if more else "")
