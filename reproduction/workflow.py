@@ -12,6 +12,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -392,12 +393,23 @@ def _start(run: Run, *targets: str) -> bool:
             stderr=stream,
             start_new_session=True,
         )
+        # Snakemake puts back what a failing job was to replace, but not always when it is ended
+        # in the middle of it. So a second link to each finished file waits beside them.
+        finished = _finished(run)
+        kept = run.root / ".snakemake" / f"kept-{process.pid}"
+        for number, path in enumerate(finished):
+            kept.mkdir(parents=True, exist_ok=True)
+            os.link(path, kept / str(number))
         try:
             code = process.wait()
         except SystemExit:
             _end(process)
+            for number, path in enumerate(finished):
+                if not path.exists():
+                    os.link(kept / str(number), path)
             raise
         finally:
+            shutil.rmtree(kept, ignore_errors=True)
             for number, handler in before.items():
                 signal.signal(number, handler)
     if code and b"cannot be locked" in log.read_bytes()[said_before:]:
@@ -408,6 +420,14 @@ def _start(run: Run, *targets: str) -> bool:
     if code == 0:
         _marker(run).touch()
     return code == 0
+
+
+def _finished(run: Run) -> list[Path]:
+    """The weights and the report's files that are there, which no ended run may lose."""
+    weights = (run.root / "runs" / run.profile.name).glob("*/seed*[0-9]/weights.safetensors")
+    report = run.root / "reports" / run.profile.name
+    made = [*report.glob("*/*"), *report.glob("*.*")]
+    return [path for path in (*weights, *made) if path.is_file()]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
