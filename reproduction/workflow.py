@@ -377,6 +377,17 @@ def _start(run: Run, *targets: str) -> bool:
     """
     log = steps.log_path(run.root, run.profile, "snakemake")
     log.parent.mkdir(parents=True, exist_ok=True)
+    # Snakemake puts back what a failing job was to replace, but not always when it is ended in the
+    # middle of it. So a second link to each finished file is made before it starts.
+    finished = _finished(run)
+    kept = run.root / ".snakemake" / f"kept-{os.getpid()}"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for number, path in enumerate(finished):
+        try:
+            os.link(path, kept / str(number))
+        except OSError:  # a file system without hard links
+            shutil.copy2(path, kept / str(number))
 
     def stop(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
@@ -393,20 +404,13 @@ def _start(run: Run, *targets: str) -> bool:
             stderr=stream,
             start_new_session=True,
         )
-        # Snakemake puts back what a failing job was to replace, but not always when it is ended
-        # in the middle of it. So a second link to each finished file waits beside them.
-        finished = _finished(run)
-        kept = run.root / ".snakemake" / f"kept-{process.pid}"
-        for number, path in enumerate(finished):
-            kept.mkdir(parents=True, exist_ok=True)
-            os.link(path, kept / str(number))
         try:
             code = process.wait()
         except SystemExit:
             _end(process)
             for number, path in enumerate(finished):
                 if not path.exists():
-                    os.link(kept / str(number), path)
+                    shutil.move(kept / str(number), path)
             raise
         finally:
             shutil.rmtree(kept, ignore_errors=True)

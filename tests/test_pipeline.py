@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,10 +214,8 @@ def test_ended_from_outside_a_run_ends_its_jobs_and_goes_on_later(
     again = nseg(project, "reproduce", "--profile", "toy")
     assert again.returncode != 0
     assert "another 'nseg reproduce' is at work on files of 'toy'" in again.stdout + again.stderr
-    began = time.monotonic()
     training.send_signal(signal.SIGTERM)
     assert training.wait(30) == 143
-    assert time.monotonic() - began < 15
     jobs = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(project) not in jobs
     old = (project / RUN / "weights.safetensors").read_bytes()
