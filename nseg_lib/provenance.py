@@ -33,7 +33,7 @@ PACKAGES = (
 OUTPUT_FOLDERS = ("reports", "benchmarks/results", "data", "runs")
 """Where artefacts are written; a change in them does not make the code "dirty"."""
 
-CODE_FOLDERS = ("nseg_lib", "reproduction", "workflow", "scripts")
+CODE_FOLDERS = ("nseg_lib", "reproduction", "workflow", "notebooks")
 """Where a file that git does not know yet can change a result."""
 
 

@@ -5,8 +5,8 @@ Papermill alone lets much pass: a parameter that the notebook does not have is o
 that the parameters cell computes keep what they were before a parameter replaced their source.
 :func:`run` stops at each of these with one line that says where.
 
-``python -m reproduction.notebooks sync`` makes ``notebooks/*.ipynb`` from ``scripts/*.py``;
-``python -m reproduction.notebooks check`` says where the two disagree or an output was left in.
+``python -m reproduction.notebooks sync`` makes each ``notebooks/*.ipynb`` from the script of its
+name in ``notebooks/scripts``; ``check`` says where the two disagree or an output was left in.
 """
 
 from __future__ import annotations
@@ -294,11 +294,11 @@ def render_pair(script: str | Path) -> str:
 
 
 def sync(root: Path) -> list[Path]:
-    """Make ``notebooks/*.ipynb`` from ``scripts/*.py``; returns those that changed."""
+    """Make ``notebooks/*.ipynb`` from ``notebooks/scripts/*.py``; returns those that changed."""
     from nseg_lib.files import write_atomic
 
     changed = []
-    for script in sorted((root / "scripts").glob("*.py")):
+    for script in sorted((root / "notebooks" / "scripts").glob("*.py")):
         pair, text = root / "notebooks" / f"{script.stem}.ipynb", render_pair(script)
         if not pair.exists() or pair.read_text(encoding="utf-8") != text:
             write_atomic(pair, text)
@@ -310,18 +310,18 @@ def check(root: Path) -> list[str]:
     """One line for each notebook that disagrees with its script, or for which one is missing."""
     import nbformat
 
-    scripts = {path.stem: path for path in (root / "scripts").glob("*.py")}
+    scripts = {path.stem: path for path in (root / "notebooks" / "scripts").glob("*.py")}
     pairs = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
     problems = []
     for name in sorted(scripts.keys() | pairs.keys()):
         if name not in scripts:
-            problems.append(f"notebooks/{name}.ipynb: scripts/{name}.py is missing")
+            problems.append(f"notebooks/{name}.ipynb: notebooks/scripts/{name}.py is missing")
         elif name not in pairs:
-            problems.append(f"scripts/{name}.py: has no notebook yet")
+            problems.append(f"notebooks/scripts/{name}.py: has no notebook yet")
         elif pairs[name].read_text(encoding="utf-8") != render_pair(scripts[name]):
             cells = nbformat.read(pairs[name], as_version=4).cells
             kept = any(c.get("outputs") or c.get("execution_count") for c in cells)
-            what = "carries outputs" if kept else f"differs from scripts/{name}.py"
+            what = "carries outputs" if kept else f"differs from notebooks/scripts/{name}.py"
             problems.append(f"notebooks/{name}.ipynb: {what}")
         else:
             try:
@@ -345,7 +345,10 @@ def main(arguments: list[str]) -> int:
     for line in problems:
         print(line, file=sys.stderr)
     if problems:
-        print("edit scripts/*.py, then: python -m reproduction.notebooks sync", file=sys.stderr)
+        print(
+            "edit notebooks/scripts/*.py, then: python -m reproduction.notebooks sync",
+            file=sys.stderr,
+        )
     return 1 if problems else 0
 
 

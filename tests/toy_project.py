@@ -85,9 +85,9 @@ def make_project(root: Path) -> Path:
     write_split(root / "data" / "toy", "test", sizes[:2], 201)
     request = {"images": 8, "seed": 42, "test_images": 2, "split": "train"}
     (root / "data" / "toy" / "reduction.json").write_text(json.dumps({"request": request}))
-    (root / "scripts").mkdir()
-    (root / "scripts" / "01_dataset_reduction.py").write_text(FIRST)
-    (root / "scripts" / "07_evaluation.py").write_text(SECOND)
+    (root / "notebooks" / "scripts").mkdir(parents=True, exist_ok=True)
+    (root / "notebooks" / "scripts" / "01_dataset_reduction.py").write_text(FIRST)
+    (root / "notebooks" / "scripts" / "07_evaluation.py").write_text(SECOND)
     sync(root)
     return root
 

@@ -3,7 +3,7 @@
 A chapter poses an exercise as a function whose body is ``...``. ``check_<exercise>(function)``
 returns one line: ``right``, ``not done yet: …`` or ``wrong: …`` with the reason. It never raises,
 so a chapter runs from top to bottom with its exercises untouched. The solutions are in
-``solutions/``; the tests run them, and some wrong answers, through these checks.
+``notebooks/solutions/``; the tests run them, and some wrong answers, through these checks.
 """
 
 from nseg_lib.course.exercises.checking import NOT_DONE, RIGHT, Case, check

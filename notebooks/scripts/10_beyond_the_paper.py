@@ -811,7 +811,7 @@ if measured is not None and PRETRAINED[0] in set(measured["method"]):
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/10_beyond_the_paper.py`.
+# Solutions are in `notebooks/solutions/10_beyond_the_paper.py`.
 #
 # **1. Share of the gap.** From the IoU of identity and of a method, the share of the gap that is
 # closed.

@@ -290,7 +290,7 @@ logs[rivals].dropna().agg(["count", "mean"]).T.style.format({"count": "{:.0f}", 
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/05_unet_attention.py`.
+# Solutions are in `notebooks/solutions/05_unet_attention.py`.
 #
 # **1. What a gate costs.** Parameters of a gate for so many channels (a multiple of 16). Check
 # yourself: the four gates of `attn32-256` have 88,732 together, the difference to `res32-256`.

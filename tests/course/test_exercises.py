@@ -17,8 +17,8 @@ import pytest
 from nseg_lib.course import exercises
 from nseg_lib.course.exercises import Case, check
 
-PROJECT = Path(__file__).parent.parent
-SOLUTIONS = sorted((PROJECT / "solutions").glob("[0-9]*.py"))
+PROJECT = Path(__file__).parents[2]
+SOLUTIONS = sorted((PROJECT / "notebooks" / "solutions").glob("[0-9]*.py"))
 CHECK = re.compile(r"\bcheck_(\w+)\(\1\)")
 
 
@@ -47,7 +47,7 @@ IDS = [f"{path.stem}:{name}" for path, name in ALL]
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 def test_a_chapter_poses_what_its_solutions_solve(path: Path) -> None:
-    chapter = (PROJECT / "scripts" / path.name).read_text(encoding="utf-8")
+    chapter = (PROJECT / "notebooks" / "scripts" / path.name).read_text(encoding="utf-8")
     assert set(CHECK.findall(chapter)) == set(solutions_in(path))
     assert len(solutions_in(path)) >= 3
 
@@ -61,7 +61,7 @@ def test_a_solution_is_right(path: Path, name: str) -> None:
 def test_the_stub_is_not_done_and_takes_the_arguments_of_the_solution(
     path: Path, name: str
 ) -> None:
-    chapter = (PROJECT / "scripts" / path.name).read_text(encoding="utf-8")
+    chapter = (PROJECT / "notebooks" / "scripts" / path.name).read_text(encoding="utf-8")
     stub = functions_in(chapter)[name]
     solution = functions_in(path.read_text(encoding="utf-8"))[name]
     assert [a.arg for a in stub.args.args] == [a.arg for a in solution.args.args]

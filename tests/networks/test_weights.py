@@ -13,7 +13,7 @@ from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.refine import Refiner
 
 WEIGHTS = Path(nseg_lib.__file__).parent / "weights"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def checksums() -> dict[str, str]:

@@ -358,7 +358,7 @@ _ = look.show(axes[2, 5], (logits > 0).numpy(), title="above one half")
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/03_unet_tiny.py`.
+# Solutions are in `notebooks/solutions/03_unet_tiny.py`.
 #
 # **1. Parameters of a convolution** with so many input and output channels and a square kernel of
 # side `kernel`, biases included.

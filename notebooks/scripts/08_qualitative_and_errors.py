@@ -376,7 +376,7 @@ for row in ends:
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/08_qualitative_and_errors.py`.
+# Solutions are in `notebooks/solutions/08_qualitative_and_errors.py`.
 #
 # **1. Precision and recall.** Of a predicted mask and a target. An empty prediction has precision
 # 1: nothing in it is wrong.

@@ -13,7 +13,7 @@ from PIL import Image
 from nseg_lib.evaluation import stroke_habits as habits
 from nseg_lib.files import sha256
 
-COMMITTED = Path(__file__).parent.parent / "reports" / "refiner" / "strokes.csv"
+COMMITTED = Path(__file__).parents[2] / "reports" / "refiner" / "strokes.csv"
 
 
 @pytest.fixture

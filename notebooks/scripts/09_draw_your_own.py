@@ -268,7 +268,7 @@ if len(judged):
 #
 # ## Exercises
 #
-# Solutions are in `solutions/09_draw_your_own.py`.
+# Solutions are in `notebooks/solutions/09_draw_your_own.py`.
 #
 # **1. A broader brush.** The strokes of a drawing with every radius multiplied by a factor; the
 # path and all else stay. Do not change the strokes that you are given.

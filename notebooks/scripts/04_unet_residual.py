@@ -314,7 +314,7 @@ table.style.format(precision=3)
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/04_unet_residual.py`.
+# Solutions are in `notebooks/solutions/04_unet_residual.py`.
 #
 # **1. With the stroke.** The plain network gives a pixel of the stroke the probability `p`. Which
 # does the mask-residual network with the same weights give it?

@@ -210,7 +210,7 @@ look.legend(fig, ("stroke", "prediction"))
 # ## Exercises
 #
 # An exercise is a function without a body. Write it, run the cell, then run the check below it:
-# it prints `right`, or says what is wrong. Solutions are in `solutions/00_start_here.py`.
+# it prints `right`, or says what is wrong. Solutions are in `notebooks/solutions/00_start_here.py`.
 #
 # **1. IoU.** Write it for two bool arrays. Two empty masks agree: their IoU is 1.
 

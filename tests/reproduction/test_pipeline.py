@@ -153,7 +153,11 @@ def test_changed_settings_and_losses_are_named(project: Path) -> None:
     losses = project / "nseg_lib" / "training" / "losses.py"
     losses.write_text(re.sub(r"\n    return ", "\n    return 2 * ", losses.read_text()))
     edit(profile_of(project), "epochs: 1", "epochs: 2")
-    edit(project / "scripts" / "01_dataset_reduction.py", "greeting =", "more = 1\ngreeting =")
+    edit(
+        project / "notebooks" / "scripts" / "01_dataset_reduction.py",
+        "greeting =",
+        "more = 1\ngreeting =",
+    )
     notebooks.sync(project)
     found = not_done(project)
     why = "nseg_lib/training/losses.py changed; training.epochs: 1 → 2"
@@ -192,7 +196,7 @@ def test_a_fresh_checkout_knows_what_is_done(project: Path, tmp_path: Path) -> N
 
 def test_a_failing_chapter_is_named_and_spares_the_good_one(project: Path) -> None:
     good = (project / "reports/toy/notebooks/01_dataset_reduction.ipynb").read_bytes()
-    script = project / "scripts" / "01_dataset_reduction.py"
+    script = project / "notebooks" / "scripts" / "01_dataset_reduction.py"
     edit(script, '"toy"', '"broken"')
     script.write_text(script.read_text() + "\n# %%\nraise ValueError('no luck')\n")
     notebooks.sync(project)

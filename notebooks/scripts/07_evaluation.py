@@ -411,7 +411,7 @@ save_table(table2, OUT / "tables" / "table2", inputs=[paper.REPORTS / "paper.yml
 #
 # ## Exercises
 #
-# Solutions are in `solutions/07_evaluation.py`.
+# Solutions are in `notebooks/solutions/07_evaluation.py`.
 #
 # **1. Inner boundary.** Return the pixels of a mask that have a background pixel among their eight
 # neighbours. Beyond the picture's border there is no background.

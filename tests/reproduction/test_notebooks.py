@@ -189,8 +189,8 @@ print(profile)
 @pytest.fixture
 def project(tmp_path):
     (tmp_path / "pyproject.toml").touch()
-    (tmp_path / "scripts").mkdir()
-    (tmp_path / "scripts" / "00_toy.py").write_text(SCRIPT)
+    (tmp_path / "notebooks" / "scripts").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "notebooks" / "scripts" / "00_toy.py").write_text(SCRIPT)
     return tmp_path
 
 
@@ -215,34 +215,38 @@ def test_a_synced_notebook_runs(project):
 
 
 def test_check_names_what_disagrees(project, monkeypatch, capsys):
-    monkeypatch.chdir(project / "scripts")
+    monkeypatch.chdir(project / "notebooks" / "scripts")
     assert notebooks.main(["sync"]) == 0
     pair = project / "notebooks" / "00_toy.ipynb"
     notebook = nbformat.read(pair, as_version=4)
     notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="x")]
     nbformat.write(notebook, pair)
     (project / "notebooks" / "01_alone.ipynb").write_text(pair.read_text())
-    (project / "scripts" / "02_new.py").write_text(SCRIPT)
+    (project / "notebooks" / "scripts" / "02_new.py").write_text(SCRIPT)
     assert notebooks.check(project) == [
         "notebooks/00_toy.ipynb: carries outputs",
-        "notebooks/01_alone.ipynb: scripts/01_alone.py is missing",
-        "scripts/02_new.py: has no notebook yet",
+        "notebooks/01_alone.ipynb: notebooks/scripts/01_alone.py is missing",
+        "notebooks/scripts/02_new.py: has no notebook yet",
     ]
     assert notebooks.main(["check"]) == 1
     assert "carries outputs" in capsys.readouterr().err
     notebooks.sync(project)
-    (project / "scripts" / "00_toy.py").write_text(SCRIPT + "print(2)\n")
-    assert "notebooks/00_toy.ipynb: differs from scripts/00_toy.py" in notebooks.check(project)
+    (project / "notebooks" / "scripts" / "00_toy.py").write_text(SCRIPT + "print(2)\n")
+    assert "notebooks/00_toy.ipynb: differs from notebooks/scripts/00_toy.py" in notebooks.check(
+        project
+    )
 
 
 def test_check_refuses_computed_parameters(project):
-    (project / "scripts" / "00_toy.py").write_text(SCRIPT.replace('"sample"', "1 + 1"))
+    (project / "notebooks" / "scripts" / "00_toy.py").write_text(
+        SCRIPT.replace('"sample"', "1 + 1")
+    )
     notebooks.sync(project)
     assert "parameters cell, line 1" in notebooks.check(project)[0]
 
 
 def test_the_root_is_found_from_within_and_missed_in_one_line(project, tmp_path_factory):
-    assert provenance.project_root(project / "scripts") == project
+    assert provenance.project_root(project / "notebooks" / "scripts") == project
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with pytest.raises(ValueError, match=r"no pyproject\.toml here or above"):
         provenance.project_root(elsewhere)

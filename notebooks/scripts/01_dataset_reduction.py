@@ -344,7 +344,7 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/01_dataset_reduction.py`.
+# Solutions are in `notebooks/solutions/01_dataset_reduction.py`.
 #
 # **1. Area of a polygon.** From COCO's flat list [x₁, y₁, x₂, y₂, …], by the *shoelace formula*:
 # $A = \frac12 \left| \sum_i (x_i y_{i+1} - x_{i+1} y_i) \right|$, where the last corner is followed

@@ -463,7 +463,7 @@ together[four].corr().style.format("{:.2f}")
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/06_losses_and_training.py`.
+# Solutions are in `notebooks/solutions/06_losses_and_training.py`.
 #
 # **1. Soft Dice.** Write the Dice loss of probabilities `p` and truth `t` (arrays of one shape),
 # with the smoothing of 1 as above.

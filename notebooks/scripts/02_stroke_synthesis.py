@@ -303,7 +303,7 @@ look.legend(fig, ("stroke", "truth"))
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `solutions/02_stroke_synthesis.py`.
+# Solutions are in `notebooks/solutions/02_stroke_synthesis.py`.
 #
 # **1. What a stroke gets wrong.** Return two shares: missed, of the object; outside, of the stroke.
 
