@@ -20,6 +20,7 @@ from reproduction.artefacts import Table, grouped
 from reproduction.estimates import Pair, Verdict, interval_text
 from reproduction.evidence import Evidence
 from reproduction.table1 import NOT_RUN
+from reproduction.words import notes
 
 PAIRS: tuple[Pair, ...] = (
     ("blockres16-128_bce-dice-bound", "tiny16-128_bce-dice-bound"),
@@ -54,7 +55,7 @@ def ablations_table(evidence: Evidence) -> Table:
         for metric in METRICS:
             text, judged = "–", "–"
             if network != "identity":
-                row["", "what differs"] = "; ".join(departures(network, base))
+                row["", "what differs"] = "; ".join(changed_settings(network, base))
                 found = estimates.paired_difference(evidence.held_out, [(network, base)], metric)
                 sign = -1 if metric in DISTANCES else 1
                 verdict = estimates.verdict(found, sign, tolerance=evidence.tolerance(metric))
@@ -70,26 +71,13 @@ def ablations_table(evidence: Evidence) -> Table:
     columns = ["method", "compared_with"]
     columns += [f"{metric}{part}" for metric in METRICS for part in ("", "_low", "_high")]
     frame = pd.DataFrame(numbers[1:], columns=columns).round(6)  # identity has no difference
-    return Table("Ablations.", grouped(rows), frame, NOTES)
+    return Table("Ablations.", grouped(rows), frame, notes("ablations"))
 
 
-def departures(ablation: str, base: str) -> Iterator[str]:
+def changed_settings(ablation: str, base: str) -> Iterator[str]:
     """The settings in which an ablation differs, such as ``inputs: rgb, not gray_sobel``."""
     configs = [config.load(name).model_dump() for name in (ablation, base)]
     own, other = pd.json_normalize(configs).to_dict("records")
     for key, value in own.items():
         if key != "name" and value != other[key]:
             yield f"{str(key).rpartition('.')[2]}: {value}, not {other[key]}"
-
-
-NOTES = (
-    "No models of the paper. blockres has the residual blocks that the paper's text describes; "
-    "tiny has no residual; res has what the released code calls one, the stroke added to the "
-    "logits. rgb sees red, green and blue with the stroke, not grey and its gradient. Kervadec's "
-    "loss (2019) has the weight of the paper's own. redraw: False keeps the strokes of the first "
-    "epoch; its longer patience changes nothing where no training goes five epochs without "
-    "improvement.",
-    "Differences are paired over the held-out pictures, with a bootstrap interval. Better, worse: "
-    "the interval clears 0. Where a network has fewer than three seeds it must clear 0 by the "
-    "tolerance of reports/paper.yml, which few differences reach. Cannot be told: all else.",
-)

@@ -30,7 +30,7 @@ from reproduction.estimates import (
     least_favourable,
 )
 from reproduction.evidence import Evidence
-from reproduction.listings import FEWEST, categories
+from reproduction.listings import MIN_PICTURES, categories
 from reproduction.paper import LOG_COLUMNS
 
 
@@ -392,12 +392,12 @@ class GainInEachCategory(Claim):
     """
 
     def judge(self, evidence: Evidence) -> Result:
-        words = f"IoU minus the stroke's in each supercategory of {FEWEST} pictures or more: "
+        words = f"IoU minus the stroke's in each supercategory of {MIN_PICTURES} pictures or more: "
         words += "all intervals above 0"
         if not evidence.evaluated:
             return Result(words)
         found = categories(evidence.held_out, evidence.evaluated)
-        judged = found[found["n"] >= FEWEST]
+        judged = found[found["n"] >= MIN_PICTURES]
         if judged.empty:
             return Result(words, source="no category with so many pictures")
         above, below = (judged["low"] > 0).sum(), (judged["high"] < 0).sum()

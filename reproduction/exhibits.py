@@ -71,55 +71,55 @@ class Exhibit:
 # --- what makes each of them ----------------------------------------------------------------------
 
 
-def _claims(e: Evidence) -> Table:
+def _claims(evidence: Evidence) -> Table:
     from reproduction.claims import claims_table
 
-    return claims_table(e)
+    return claims_table(evidence)
 
 
-def _table1(e: Evidence) -> Table:
+def _table1(evidence: Evidence) -> Table:
     from reproduction.table1 import table1
 
-    return table1(e.results, e.printed, e.authors, e.profile.name)
+    return table1(evidence.results, evidence.printed, evidence.authors, evidence.profile.name)
 
 
-def _table2(e: Evidence) -> Table:
+def _table2(evidence: Evidence) -> Table:
     from nseg_lib import networks
     from reproduction.table1 import table2
 
-    printed = e.printed["table2"]
+    printed = evidence.printed["table2"]
     return table2([networks.size(name) for name in printed], printed)
 
 
-def _ablations(e: Evidence) -> Table:
+def _ablations(evidence: Evidence) -> Table:
     from reproduction.ablations import ablations_table
 
-    return ablations_table(e)
+    return ablations_table(evidence)
 
 
-def _runs(e: Evidence) -> Table:
+def _runs(evidence: Evidence) -> Table:
     from reproduction.listings import runs_table
 
-    return runs_table(e)
+    return runs_table(evidence)
 
 
-def _categories(e: Evidence) -> Table:
+def _categories(evidence: Evidence) -> Table:
     from reproduction.listings import categories_table
 
-    return categories_table(e)
+    return categories_table(evidence)
 
 
-def _figure1(e: Evidence) -> Drawing | None:
+def _figure1(evidence: Evidence) -> Drawing | None:
     from reproduction import figures
 
-    if e.pictures.empty:
+    if evidence.pictures.empty:
         return None
-    pictures = e.pictures[e.pictures["split"].isin(["train", "val"])]
+    pictures = evidence.pictures[evidence.pictures["split"].isin(["train", "val"])]
     numbers = figures.figure1_data(zip(pictures["width"], pictures["height"], strict=True))
-    return Drawing(numbers, lambda: figures.figure1(numbers, e.printed["figure1"]))
+    return Drawing(numbers, lambda: figures.figure1(numbers, evidence.printed["figure1"]))
 
 
-def _architecture(name: str, e: Evidence) -> Drawing:
+def _architecture(name: str, evidence: Evidence) -> Drawing:
     """Figures 2, 3 and 4, which need no evidence, only the networks' modules."""
     from nseg_lib.course import diagrams
 
@@ -127,31 +127,31 @@ def _architecture(name: str, e: Evidence) -> Drawing:
     return Drawing(diagrams.stages(networks), lambda: diagrams.architecture(networks))
 
 
-def _figure5(e: Evidence) -> Drawing:
+def _figure5(evidence: Evidence) -> Drawing:
     from reproduction import figures
     from reproduction.profiles import train_command
 
-    models, seed = e.printed["figure5"], e.profile.seeds[0]
-    numbers = figures.figure5_data(models, e.logs, e.authors)
-    commands = {model: train_command(e.profile, model, seed) for model in models}
+    models, seed = evidence.printed["figure5"], evidence.profile.seeds[0]
+    numbers = figures.figure5_data(models, evidence.logs, evidence.authors)
+    commands = {model: train_command(evidence.profile, model, seed) for model in models}
     return Drawing(numbers, lambda: figures.figure5(numbers, commands))
 
 
-def _figure6(e: Evidence) -> Drawing | None:
+def _figure6(evidence: Evidence) -> Drawing | None:
     from nseg_lib.course import probes
     from reproduction import figures
 
-    if e.pictures.empty or not e.evaluated:
+    if evidence.pictures.empty or not evidence.evaluated:
         return None
-    val = e.pictures[(e.pictures["split"] == "val") & (e.pictures["showable"] == 1)]
-    typical = probes.typical(e.results, e.evaluated, [*val["image_id"]])
-    return Drawing(figures.figure6_data(e.results, e.evaluated, typical))
+    val = evidence.pictures.query("split == 'val' and showable == 1")
+    typical = probes.typical(evidence.results, evidence.evaluated, [*val["image_id"]])
+    return Drawing(figures.figure6_data(evidence.results, evidence.evaluated, typical))
 
 
-def _spread(e: Evidence) -> Drawing:
+def _spread(evidence: Evidence) -> Drawing:
     from reproduction import spread
 
-    numbers = spread.data(e)
+    numbers = spread.data(evidence)
     return Drawing(numbers, lambda: spread.figure(numbers))
 
 
@@ -216,20 +216,20 @@ def write(root: Path, profile: str, only: Collection[str] = ()) -> list[Path]:
     """
     import matplotlib.pyplot as plt
 
-    from reproduction import evidence
     from reproduction.artefacts import Table, save_figure, save_table
+    from reproduction.evidence import load
     from reproduction.kept import keep_logs
 
     keep_logs(root / "runs" / profile, root / "reports" / profile / "training")
-    e = evidence.load(root, profile)
-    folders = (e.folder / name for name in ("rows", "training", "measured"))
+    evidence = load(root, profile)
+    folders = (evidence.folder / name for name in ("rows", "training", "measured"))
     inputs = [folder for folder in folders if folder.is_dir()]
     written = []
     for exhibit in EXHIBITS:
         if exhibit.make is None or exhibit.needs_pictures or (only and exhibit.name not in only):
             continue
         began = time.perf_counter()
-        made, stem = exhibit.make(e), e.folder / exhibit.stem
+        made, stem = exhibit.make(evidence), evidence.folder / exhibit.stem
         of = None if exhibit.every_profile else profile
         if isinstance(made, Table):
             seconds = time.perf_counter() - began

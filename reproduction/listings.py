@@ -15,50 +15,50 @@ from reproduction.artefacts import Table, grouped
 from reproduction.evidence import Evidence, read_json
 from reproduction.profiles import Profile, reproduce_command, train_command
 from reproduction.table1 import NOT_RUN
+from reproduction.words import notes
 
-FEWEST = 10
+MIN_PICTURES = 10
 """The fewest pictures of a supercategory for which an interval is given."""
 
 
-def runs_table(e: Evidence) -> Table:
+def runs_table(evidence: Evidence) -> Table:
     """Every run that the profile plans or has, with its state and command."""
-    rows = [_baselines_row(e)]
-    for model in e.models:
-        for seed in e.seeds(model):
-            logged = [run for run in e.logs.get(model, []) if run.seed == seed]
-            rows.append(_run_row(e, model, seed, logged[0] if logged else None))
-    done = sum(row["state"] == "done" for row in rows[1:])
-    note = (
-        f"{done} of {len(rows) - 1} trainings are done. Kept is the epoch of lowest validation "
-        "loss; the first is 0. Minutes are of training (of evaluating, for the baselines), on a "
-        "machine that other work may have shared. A training may be cut and go on: the commit is "
-        "that of its last start; a “+” after it: with changes not in it. The mean IoUs are of "
-        f"reports/{e.profile.name}/rows, where each file of rows has its evaluation's commit and "
-        "time beside it; the command that makes them, what is trained and all tables: "
-        f"{reproduce_command(e.profile)}."
-    )
+    rows = [_baselines_row(evidence)]
+    for model in evidence.models:
+        for seed in evidence.seeds(model):
+            logged = [run for run in evidence.logs.get(model, []) if run.seed == seed]
+            rows.append(_run_row(evidence, model, seed, logged[0] if logged else None))
     text = [{("", key): value for key, value in row.items()} for row in rows]
-    return Table("Every run.", grouped(text), pd.DataFrame(rows), (note,))
+    below = notes(
+        "runs",
+        done=sum(row["state"] == "done" for row in rows[1:]),
+        trainings=len(rows) - 1,
+        profile=evidence.profile.name,
+        command=reproduce_command(evidence.profile),
+    )
+    return Table("Every run.", grouped(text), pd.DataFrame(rows), below)
 
 
-def _baselines_row(e: Evidence) -> dict[str, str]:
-    record = e.record("baselines")
-    command = f"nseg evaluate --data {e.profile.data.folder.as_posix()} --scale {e.profile.scale}"
-    command += f" --out reports/{e.profile.name}/baselines"
+def _baselines_row(evidence: Evidence) -> dict[str, str]:
+    record = evidence.record("baselines")
+    profile = evidence.profile
+    command = f"nseg evaluate --data {profile.data.folder.as_posix()} --scale {profile.scale}"
+    command += f" --out reports/{profile.name}/baselines"
     row = {"run": "baselines, identity first", "state": "done", "epochs": "–", "kept": "–"}
-    row |= {f"{split} IoU": _mean_iou(e, split, "identity") for split in e.splits}
+    row |= {f"{split} IoU": _mean_iou(evidence, split, "identity") for split in evidence.splits}
     return row | _provenance(record) | {"command": command}
 
 
-def _run_row(e: Evidence, model: str, seed: int, run: Run | None) -> dict[str, str]:
+def _run_row(evidence: Evidence, model: str, seed: int, run: Run | None) -> dict[str, str]:
     row = {"run": f"{model}, seed {seed}", "state": NOT_RUN, "epochs": "–", "kept": "–"}
     record: dict[str, Any] = {}
     if run is not None:
         record = read_json(run.folder / "weights.safetensors.json")
         row |= {"epochs": str(len(run.log())), "kept": str(run.best_epoch)}
-    means = {f"{split} IoU": _mean_iou(e, split, model, seed) for split in e.splits}
-    row["state"] = run_state(e.profile, run, evaluated=any(m != "–" for m in means.values()))
-    return row | means | _provenance(record) | {"command": train_command(e.profile, model, seed)}
+    means = {f"{split} IoU": _mean_iou(evidence, split, model, seed) for split in evidence.splits}
+    row["state"] = run_state(evidence.profile, run, evaluated=any(m != "–" for m in means.values()))
+    command = train_command(evidence.profile, model, seed)
+    return row | means | _provenance(record) | {"command": command}
 
 
 def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:
@@ -76,8 +76,8 @@ def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:
     return f"{'cut short' if evaluated else 'unfinished'}, {taken} of {training.epochs} epochs"
 
 
-def _mean_iou(e: Evidence, split: str, method: str, seed: int | None = None) -> str:
-    rows = e.results[(e.results["method"] == method) & (e.results["split"] == split)]
+def _mean_iou(evidence: Evidence, split: str, method: str, seed: int | None = None) -> str:
+    rows = evidence.results.query("method == @method and split == @split")
     rows = rows if seed is None else rows[rows["seed"] == seed]
     return number(rows["iou"].mean(), "iou") if len(rows) else "–"
 
@@ -122,9 +122,9 @@ def categories(results: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     return frame.sort_values(["n", "supercategory"], ascending=[False, True], ignore_index=True)
 
 
-def categories_table(e: Evidence) -> Table:
+def categories_table(evidence: Evidence) -> Table:
     """The table of :func:`categories` of the paper's models, on validation and test pictures."""
-    found = categories(e.results, e.evaluated)
+    found = categories(evidence.results, evidence.evaluated)
     rows = [
         {
             ("", "supercategory"): str(row["supercategory"]),
@@ -135,15 +135,10 @@ def categories_table(e: Evidence) -> Table:
         }
         for row in found.to_dict("records")
     ]
-    note = (
-        f"No interval for fewer than {FEWEST} pictures. "
-        f"Mean over {', '.join(e.evaluated) or 'no model'}; validation and test pictures together; "
-        "the largest object of each picture. Training had pictures of all of these categories: "
-        "this is no test on categories never seen."
-    )
-    return Table("What the models add, by supercategory.", grouped(rows), found.round(6), (note,))
+    below = notes("categories", fewest=MIN_PICTURES, models=evidence.evaluated)
+    return Table("What the models add, by supercategory.", grouped(rows), found.round(6), below)
 
 
 def _category_cell(row: Mapping[Any, Any]) -> str:
     mean, low, high = (number(row[k], "iou", "+") for k in ("difference", "low", "high"))
-    return f"{mean} [{low}, {high}]" if row["n"] >= FEWEST else mean
+    return f"{mean} [{low}, {high}]" if row["n"] >= MIN_PICTURES else mean

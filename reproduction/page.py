@@ -22,7 +22,8 @@ from reproduction import paper
 from reproduction.evidence import read_json
 from reproduction.exhibits import EXHIBITS, Exhibit
 from reproduction.profiles import Profile, reproduce_command
-from reproduction.webpages import export_html, render
+from reproduction.webpages import export_html
+from reproduction.words import render
 
 FORMATS = {
     ".png": "PNG",

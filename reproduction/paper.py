@@ -23,17 +23,15 @@ LATENCY = Path("benchmarks") / "results" / "latency.json"
 
 
 @cache
-def departure(profile: str) -> str:
-    """How a profile's setting differs from the paper's: the ``note`` in its file, or its name."""
-    known = profile in profiles.available(PROJECT)
-    return (known and profiles.load(PROJECT, profile).note) or f"profile {profile}"
-
-
 def setting_note(profile: str) -> str:
-    """The note about the setting on every table and figure of a profile; empty for ``paper``."""
+    """The note about the setting on every table and figure of a profile; empty for ``paper``.
+
+    It says how the setting differs from the paper's: the ``note`` of the profile, or its name.
+    """
     if profile == "paper":
         return ""
-    return f"Not the paper's setting: {departure(profile)}."
+    note = profiles.load(PROJECT, profile).note if profile in profiles.available(PROJECT) else ""
+    return f"Not the paper's setting: {note or f'profile {profile}'}."
 
 
 @cache

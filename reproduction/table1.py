@@ -17,6 +17,7 @@ from nseg_lib.evaluation.tables import LABELS, difference_cell, mean_cell, numbe
 from nseg_lib.networks import ModelSize
 from reproduction.artefacts import Table, grouped
 from reproduction.paper import around_the_best
+from reproduction.words import notes
 
 PAPER_METRICS = ("pixel_accuracy", "iou", "boundary_iou_1px", "hausdorff_region")
 """What the paper's Table 1 reports, in its order: its "Boundary IoU" is the overlap of one-pixel
@@ -67,7 +68,17 @@ def table1(
         "Table 1. Paper and ours, by method.",
         grouped(rows),
         pd.DataFrame(numbers).round(6),
-        _notes1(results, val, test, printed["tolerance"], profile, models),
+        notes(
+            "table1",
+            profile=profile,
+            val=val["identity"]["n"],
+            test=test["identity"]["n"] if test else 0,
+            size=f"{results['width'].median():.0f}x{results['height'].median():.0f}",
+            seeds=sorted({int(row["seeds"]) for m, row in val.items() if m not in BASELINES}),
+            margin=IOU_MARGIN,
+            tolerance=", ".join(f"{LABELS[n]} {v:g}" for n, v in printed["tolerance"].items()),
+            missing=[name for name in models if name not in val],
+        ),
     )
 
 
@@ -118,45 +129,6 @@ def _against_identity(group: str, row: Any, method: str) -> Cells:
     }
 
 
-def _notes1(
-    results: pd.DataFrame,
-    val: Mapping[str, Any],
-    test: Mapping[str, Any],
-    tolerance: Mapping[str, float],
-    profile: str,
-    models: Sequence[str],
-) -> tuple[str, ...]:
-    size = f"{results['width'].median():.0f}x{results['height'].median():.0f}"
-    counts = f"{val['identity']['n']} validation"
-    if test:
-        counts += f" and {test['identity']['n']} untouched test"
-    seeds = sorted({int(row["seeds"]) for m, row in val.items() if m not in BASELINES})
-    trained = f"Seeds a model: {' or '.join(map(str, seeds))}. " if seeds else ""
-    within = ", ".join(f"{LABELS[n]} {value:g}" for n, value in tolerance.items())
-    judged = (
-        f"Verdict: whether our mean is within a tolerance of the paper's ({within}), fixed with "
-        "its reason in reports/paper.yml before any network was trained in this setting."
-        if profile == "paper"
-        else "No verdict on the paper's numbers is given in this setting, see reports/paper.yml; "
-        f"the tolerance for one: {within}."
-    )
-    missing = [name for name in models if name not in val]
-    return (
-        f"Ours: {counts} pictures, one object and one frozen stroke each, {size} in the median "
-        f"where the paper's are 640x480: distances in pixels shrink with that. {trained}A mask is "
-        "where the probability is above .5; the released code took logit > .5, the column of that "
-        "name. The first eight columns and the group “validation” are of validation pictures, "
-        "which also chose each model's epoch, in the paper as here; test pictures chose nothing.",
-        "identity is the stroke unchanged; the paper has no such row. Δ is the mean of the "
-        "per-picture differences to it with a bootstrap interval over pictures; made worse is the "
-        f"share of pictures whose IoU falls by more than {IOU_MARGIN}.",
-        "The paper's row is one epoch, the one of lowest validation loss, of one training; the "
-        "authors' logs give what stood one epoch before and after it; their first epoch is 0. "
-        + judged,
-        *([f"{NOT_RUN.capitalize()}: {', '.join(missing)}."] if missing else []),
-    )
-
-
 def table2(sizes: Sequence[ModelSize], printed: Mapping[str, float]) -> Table:
     """Table 2: the paper's sizes beside weights and training checkpoint.
 
@@ -192,8 +164,5 @@ def table2(sizes: Sequence[ModelSize], printed: Mapping[str, float]) -> Table:
                 "gflop_640x480": size.gflop,
             }
         )
-    note = (
-        "The paper's MB are MiB of a training checkpoint: the weights and Adam's two moments, "
-        "three times what a user has to load, and some overhead, which is the difference."
-    )
-    return Table("Table 2. Size of each model.", grouped(rows), pd.DataFrame(numbers), (note,))
+    caption, frame = "Table 2. Size of each model.", pd.DataFrame(numbers)
+    return Table(caption, grouped(rows), frame, notes("table2"))

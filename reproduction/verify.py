@@ -16,9 +16,9 @@ from pathlib import Path
 
 from nseg_lib.evaluation import refiner_tables
 from nseg_lib.files import sha256
-from reproduction import evidence, refiner_ablation
+from reproduction import refiner_ablation
 from reproduction.artefacts import Table, figure_text, table_texts
-from reproduction.evidence import Evidence, read_json
+from reproduction.evidence import Evidence, load, read_json
 from reproduction.exhibits import EXHIBITS
 
 
@@ -74,18 +74,18 @@ def verify(root: Path, profile: str) -> Verification:
     Raises:
         ValueError: no such profile, or rows that cannot be read.
     """
-    e = evidence.load(root, profile)
-    found = Verification(e.folder)
-    _compare_sources(found, root, e)
+    evidence = load(root, profile)
+    found = Verification(evidence.folder)
+    _compare_sources(found, root, evidence)
     for exhibit in EXHIBITS:
-        made = exhibit.make(e) if exhibit.make else None
+        made = exhibit.make(evidence) if exhibit.make else None
         if isinstance(made, Table):
             texts = table_texts(made, None if exhibit.every_profile else profile)
             for suffix, text in texts.items():
                 found.compare_text(f"{exhibit.stem}{suffix}", text)
         elif made is not None:
             # A figure that needs pictures may be missing: its chapter did not run.
-            if made.draw is not None or (e.folder / f"{exhibit.stem}.csv").is_file():
+            if made.draw is not None or (evidence.folder / f"{exhibit.stem}.csv").is_file():
                 found.compare_text(f"{exhibit.stem}.csv", figure_text(made.numbers))
         elif not exhibit.needs_pictures:
             found.left.append(f"{exhibit.stem}: measured/pictures.csv is missing")
@@ -93,7 +93,7 @@ def verify(root: Path, profile: str) -> Verification:
             found.left.append(f"{exhibit.stem}: {exhibit.needs_pictures}")
     _compare_drawn(found)
     known = {exhibit.name for exhibit in EXHIBITS}
-    for path in sorted((e.folder / "figures").glob("*.csv")):
+    for path in sorted((evidence.folder / "figures").glob("*.csv")):
         if path.stem not in known:
             found.problems.append(f"figures/{path.name}: nothing makes it")
     return found
@@ -119,17 +119,18 @@ def verify_refiner(root: Path) -> Verification:
     return found
 
 
-def _compare_sources(found: Verification, root: Path, e: Evidence) -> None:
+def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> None:
     """Compare rows, measurements and logs with the hashes that their runs recorded."""
-    for path in sorted([*e.folder.glob("rows/*.csv"), *e.folder.glob("measured/*.csv")]):
-        found.compare_hash(path.relative_to(e.folder).as_posix(), _noted(root, path), CHANGED)
-    for run in (run for of_model in e.logs.values() for run in of_model):
+    folder = found.folder
+    for path in sorted([*folder.glob("rows/*.csv"), *folder.glob("measured/*.csv")]):
+        found.compare_hash(path.relative_to(folder).as_posix(), _noted(root, path), CHANGED)
+    for run in (run for of_model in evidence.logs.values() for run in of_model):
         record = read_json(run.folder / "weights.safetensors.json")
         if not record:  # a training that has not ended has no record yet
             continue
-        trained = f"runs/{e.profile.name}/{run.model}/seed{run.seed}"
+        trained = f"runs/{evidence.profile.name}/{run.model}/seed{run.seed}"
         for log in ("log.csv", "steps.csv"):
-            name = (run.folder / log).relative_to(e.folder).as_posix()
+            name = (run.folder / log).relative_to(folder).as_posix()
             noted = record.get("products", {}).get(f"{trained}/{log}")
             found.compare_hash(name, noted, CHANGED)
 

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nseg_lib.files import write_atomic
-
-TEMPLATES = Path(__file__).parent / "templates"
+from reproduction.words import render
 
 _CODE = re.compile(r"(^```.*?^```|^~~~.*?^~~~|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\w)", re.DOTALL)
-
-
-@cache
-def _environment() -> Any:
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: str(name).endswith(".html"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-
-
-def render(template: str, **values: Any) -> str:
-    """Fill in a template of ``reproduction/templates``; a name it misses is an error."""
-    text: str = _environment().get_template(template).render(**values)
-    return text
 
 
 def export_html(executed: Path, target: Path, *, home: str = "../index.html") -> Path:

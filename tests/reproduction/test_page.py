@@ -16,7 +16,7 @@ from nseg_lib.provenance import PROJECT
 from reproduction import profiles
 from reproduction.exhibits import EXHIBITS
 from reproduction.page import write_page
-from reproduction.webpages import render
+from reproduction.words import render
 
 CODE = "print('hello')"
 TEXT = "Of $x^2$; next: [03](03_unet_tiny.ipynb#a-b), [no](x.ipynb). It costs $5 or $6, `$a$`."
