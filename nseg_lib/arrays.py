@@ -45,7 +45,8 @@ def check(image: object, **masks: object) -> None:
 
 
 def _array(name: str, value: object, dtype: np.dtype[Any], wanted: str) -> NDArray[Any]:
-    if not isinstance(value, np.ndarray):
+    # Masked arrays hide some of their numbers, and a matrix multiplies in another way.
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray | np.matrix):
         raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name} must be {wanted}, got {value.dtype}")

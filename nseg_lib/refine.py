@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 
 import cv2
@@ -101,7 +102,7 @@ class Refiner:
             bool H×W.
 
         Raises:
-            TypeError: a wrong dtype or something that is no array.
+            TypeError: a wrong dtype, or something that is no plain array; one line that names it.
             ValueError: a wrong shape, a stroke with no pixel in it, ``background`` or ``mask``
                 given to a network that does not correct (see :attr:`corrects`), a scale that is
                 not above 0 and at most 1, or an answer that is not finite, from broken weights.
@@ -120,6 +121,8 @@ class Refiner:
         """
         prompt.check(image)
         scale = self.scale if scale is None else scale
+        if not isinstance(scale, Real):
+            raise TypeError(f"scale must be a number, got {type(scale).__name__}")
         if scale == 1:
             logits = self.predictor.logits(image, prompt)
         else:

@@ -29,8 +29,7 @@ import torch
 from IPython.display import Markdown
 
 from nseg_lib import Refiner
-from nseg_lib.course import exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, standins
 from nseg_lib.data import coco
 from nseg_lib.evaluation import metrics
 from nseg_lib.provenance import project_root
@@ -38,8 +37,8 @@ from nseg_lib.training.runs import find_runs
 
 look.use_style()
 ROOT = project_root()
-DATA = course.data_set(ROOT / data)
-PHOTOS = course.photographs(course.data_set(ROOT / photos))
+DATA = standins.data_set(ROOT / data)
+PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
 
 # %% [markdown]
 # ## What this is about
@@ -62,7 +61,7 @@ PHOTOS = course.photographs(course.data_set(ROOT / photos))
 # mask. Keep that in mind; it decides how the results must be read.
 
 # %%
-photo = course.photograph(PHOTOS, "camera")
+photo = standins.photograph(PHOTOS, "camera")
 crop = look.around(photo.mask, photo.stroke)
 
 fig, axes = look.panels(1, 3, size=(2.8, 2.4))
@@ -102,7 +101,7 @@ Markdown("| | |\n|---|---|\n" + "\n".join(f"| {k} | {v} |" for k, v in rows.item
 
 # %%
 model = "tiny16-32_bce-dice"
-refiner: Refiner = course.refiner(ROOT / runs, model, DATA)
+refiner: Refiner = standins.refiner(ROOT / runs, model, DATA)
 
 # %%
 prediction = refiner.refine(photo.image, photo.stroke)
@@ -220,7 +219,7 @@ def iou(predicted, target): ...  # your turn
 
 
 # %%
-print(exercises.check_iou(iou))
+print(exercises.check(iou))
 
 # %% [markdown]
 # **2. Pixel accuracy.** The share of *all* pixels on which two masks agree, background included.
@@ -233,7 +232,7 @@ def pixel_accuracy(predicted, target): ...  # your turn
 
 
 # %%
-print(exercises.check_pixel_accuracy(pixel_accuracy))
+print(exercises.check(pixel_accuracy))
 
 # %% [markdown]
 # **3. Made worse.** From the IoU of each picture's stroke and that of its refined mask: the share
@@ -245,7 +244,7 @@ def made_worse(before, after): ...  # your turn
 
 
 # %%
-print(exercises.check_made_worse(made_worse))
+print(exercises.check(made_worse))
 
 # %% [markdown]
 # ## What you have seen

@@ -29,8 +29,7 @@ import numpy as np
 from IPython.display import Markdown
 from pycocotools import mask as coco_mask
 
-from nseg_lib.course import exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, standins
 from nseg_lib.data import coco, reduce
 from nseg_lib.evaluation import metrics
 from nseg_lib.provenance import project_root
@@ -39,8 +38,8 @@ from reproduction.artefacts import save_figure
 
 look.use_style()
 ROOT = project_root()
-DATA = course.data_set(ROOT / data)
-PHOTOS = course.data_set(ROOT / photos)
+DATA = standins.data_set(ROOT / data)
+PHOTOS = standins.data_set(ROOT / photos)
 OUT = ROOT / out
 
 # %% [markdown]
@@ -356,7 +355,7 @@ def polygon_area(polygon): ...  # your turn
 
 
 # %%
-print(exercises.check_polygon_area(polygon_area))
+print(exercises.check(polygon_area))
 
 # %% [markdown]
 # **2. Area of an RLE**, from the run lengths alone, without making the mask.
@@ -367,7 +366,7 @@ def rle_area(counts): ...  # your turn
 
 
 # %%
-print(exercises.check_rle_area(rle_area))
+print(exercises.check(rle_area))
 
 # %% [markdown]
 # **3. Bounding box.** COCO's [x, y, width, height] of a bool H×W mask.
@@ -378,7 +377,7 @@ def bounding_box(mask): ...  # your turn
 
 
 # %%
-print(exercises.check_bounding_box(bounding_box))
+print(exercises.check(bounding_box))
 
 # %% [markdown]
 # **4. A sample that does not depend on order.** Choose `number` of `ids` by `seed`, so that the
@@ -390,7 +389,7 @@ def sample(ids, number, seed): ...  # your turn
 
 
 # %%
-print(exercises.check_sample(sample))
+print(exercises.check(sample))
 
 # %% [markdown]
 # ## What you have seen

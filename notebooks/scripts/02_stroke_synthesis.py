@@ -26,8 +26,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from nseg_lib.course import exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, standins
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.evaluation import metrics
@@ -37,8 +36,8 @@ from nseg_lib.strokes.recipes import RECIPES, make_stroke
 
 look.use_style()
 ROOT = project_root()
-DATA = course.data_set(ROOT / data)
-PHOTOS = course.photographs(course.data_set(ROOT / photos))
+DATA = standins.data_set(ROOT / data)
+PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
 
 # %% [markdown]
 # ## Why strokes are made, not drawn
@@ -66,7 +65,7 @@ PHOTOS = course.photographs(course.data_set(ROOT / photos))
 # picture and annotation, the recipe's name, and a number that training raises every epoch.
 
 # %%
-photo = course.photograph(PHOTOS, "camera")
+photo = standins.photograph(PHOTOS, "camera")
 key = dict(seed=0, image_id=photo.image_id, annotation_id=photo.annotation_id, draw=0)
 
 rng = np.random.default_rng(
@@ -313,7 +312,7 @@ def stroke_faults(stroke, mask): ...  # your turn
 
 
 # %%
-print(exercises.check_stroke_faults(stroke_faults))
+print(exercises.check(stroke_faults))
 
 # %% [markdown]
 # **2. The band.** From a bool mask and a width $b$, the mask minus its erosion by a $b \times b$
@@ -325,7 +324,7 @@ def band_of(mask, b): ...  # your turn
 
 
 # %%
-print(exercises.check_band_of(band_of))
+print(exercises.check(band_of))
 
 # %% [markdown]
 # **3. A recipe of your own.** A thin scribble, as people draw: inside the object, not empty,
@@ -338,7 +337,7 @@ def scribble(mask, rng): ...  # your turn
 
 
 # %%
-print(exercises.check_scribble(scribble))
+print(exercises.check(scribble))
 
 # %% [markdown]
 # ## What you have seen

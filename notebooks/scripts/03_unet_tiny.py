@@ -28,8 +28,7 @@ import torch
 from torch import nn
 
 from nseg_lib import networks as models
-from nseg_lib.course import diagrams, exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import diagrams, exercises, look, standins
 from nseg_lib.course.tracing import trace
 from nseg_lib.networks.inputs import network_input
 from nseg_lib.provenance import project_root
@@ -37,7 +36,7 @@ from reproduction.artefacts import save_figure
 
 look.use_style()
 ROOT = project_root()
-PHOTOS = course.photographs(course.data_set(ROOT / photos))
+PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
 OUT = ROOT / out
 
 # %% [markdown]
@@ -49,7 +48,7 @@ OUT = ROOT / out
 # Sobel gradient over the maximum. The colours are gone before the network starts.
 
 # %%
-photo = course.photograph(PHOTOS, "coffee")
+photo = standins.photograph(PHOTOS, "coffee")
 channels = network_input(photo.image, photo.stroke)
 print(channels.shape, channels.dtype, f"values in [{channels.min():.0f}, {channels.max():.0f}]")
 
@@ -330,7 +329,7 @@ assert odd[-1].shape == (1, 427, 333)
 # `tiny16-32`: one of yours where there is one, else the one that comes with nseg.
 
 # %%
-network = course.refiner(ROOT / runs, "tiny16-32_bce-dice", ROOT / photos).network
+network = standins.refiner(ROOT / runs, "tiny16-32_bce-dice", ROOT / photos).network
 
 seen = {}
 for name in ("encoder.0", "encoder.1", "bottleneck", "decoder.0", "decoder.1"):
@@ -369,7 +368,7 @@ def convolution_parameters(inputs, outputs, kernel): ...  # your turn
 
 
 # %%
-print(exercises.check_convolution_parameters(convolution_parameters))
+print(exercises.check(convolution_parameters))
 
 # %% [markdown]
 # **2. Parameters of the U-Net**, for any widths, without building it. A transposed convolution
@@ -381,7 +380,7 @@ def unet_parameters(widths, in_channels): ...  # your turn
 
 
 # %%
-print(exercises.check_unet_parameters(unet_parameters))
+print(exercises.check(unet_parameters))
 
 # %% [markdown]
 # **3. Receptive field of the bottleneck**, in pixels across, after `levels` poolings. Keep two
@@ -395,7 +394,7 @@ def receptive_field(levels): ...  # your turn
 
 
 # %%
-print(exercises.check_receptive_field(receptive_field))
+print(exercises.check(receptive_field))
 
 # %% [markdown]
 # **4. Padding.** The smallest height and width, at least those given, that `levels` poolings halve
@@ -407,7 +406,7 @@ def padded_size(height, width, levels): ...  # your turn
 
 
 # %%
-print(exercises.check_padded_size(padded_size))
+print(exercises.check(padded_size))
 
 # %% [markdown]
 # ## What you have seen

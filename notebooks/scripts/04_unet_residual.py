@@ -27,8 +27,7 @@ from torch import nn
 
 from nseg_lib import config
 from nseg_lib import networks as models
-from nseg_lib.course import diagrams, exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import diagrams, exercises, look, standins
 from nseg_lib.data.images import rescale
 from nseg_lib.evaluation import metrics
 from nseg_lib.networks.blocks import ResidualDoubleConv
@@ -40,10 +39,10 @@ from reproduction.artefacts import save_figure
 
 look.use_style()
 ROOT = project_root()
-PHOTOS = course.photographs(course.data_set(ROOT / photos))
+PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
 OUT = ROOT / out
 
-photo = course.photograph(PHOTOS, "coffee")
+photo = standins.photograph(PHOTOS, "coffee")
 image, mask, stroke = rescale(photo.image, photo.mask, photo.stroke, 0.5)  # half the size: quicker
 picture = torch.from_numpy(network_input(image, stroke))[None]
 
@@ -305,7 +304,7 @@ _ = save_figure(figure3, OUT / "figures" / "figure3", data3)
 # %%
 scores = {"stroke unchanged": [metrics.iou(s.stroke, s.mask) for s in PHOTOS]}
 for name in ("tiny16-32_bce-dice", "res16-32_bce-dice"):
-    refiner = course.refiner(ROOT / runs, name, ROOT / photos)
+    refiner = standins.refiner(ROOT / runs, name, ROOT / photos)
     scores[name] = [metrics.iou(refiner.refine(s.image, s.stroke), s.mask) for s in PHOTOS]
 
 table = pd.DataFrame(scores, index=[f"{s.image_id} {s.category}" for s in PHOTOS])
@@ -325,7 +324,7 @@ def with_stroke(p): ...  # your turn
 
 
 # %%
-print(exercises.check_with_stroke(with_stroke))
+print(exercises.check(with_stroke))
 
 # %% [markdown]
 # **2. Strength.** How much would have to be added to the logits, so that a pixel which the network
@@ -337,7 +336,7 @@ def strength(p): ...  # your turn
 
 
 # %%
-print(exercises.check_strength(strength))
+print(exercises.check(strength))
 
 # %% [markdown]
 # **3. Table 2.** Size in MiB of a checkpoint with so many parameters: weights and Adam's two
@@ -349,7 +348,7 @@ def checkpoint_mib(parameters): ...  # your turn
 
 
 # %%
-print(exercises.check_checkpoint_mib(checkpoint_mib))
+print(exercises.check(checkpoint_mib))
 
 # %% [markdown]
 # **4. What a shortcut costs.** Parameters of the shortcut of a residual block.
@@ -360,7 +359,7 @@ def shortcut_parameters(inputs, outputs): ...  # your turn
 
 
 # %%
-print(exercises.check_shortcut_parameters(shortcut_parameters))
+print(exercises.check(shortcut_parameters))
 
 # %% [markdown]
 # ## What you have seen

@@ -27,8 +27,7 @@ import torch
 from torch import nn
 
 from nseg_lib import networks as models
-from nseg_lib.course import diagrams, exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import diagrams, exercises, look, standins
 from nseg_lib.course.tracing import trace
 from nseg_lib.data.images import rescale
 from nseg_lib.evaluation import metrics
@@ -38,8 +37,8 @@ from reproduction.artefacts import save_figure
 
 look.use_style()
 ROOT = project_root()
-DATA = course.data_set(ROOT / data)
-PHOTOS = course.photographs(course.data_set(ROOT / photos))
+DATA = standins.data_set(ROOT / data)
+PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
 OUT = ROOT / out
 
 # %% [markdown]
@@ -134,10 +133,10 @@ _ = save_figure(figure4, OUT / "figures" / "figure4", data4)
 # the size of the pictures that the built-in sample trains on.
 
 # %%
-refiner = course.refiner(ROOT / runs, "attn32-256_bce-dice-bound", DATA, widths=[16, 32])
+refiner = standins.refiner(ROOT / runs, "attn32-256_bce-dice-bound", DATA, widths=[16, 32])
 network = refiner.network
 
-photo = course.photograph(PHOTOS, "camera")
+photo = standins.photograph(PHOTOS, "camera")
 image, mask, stroke = rescale(photo.image, photo.mask, photo.stroke, 0.5)
 
 # %%
@@ -301,7 +300,7 @@ def gate_parameters(channels): ...  # your turn
 
 
 # %%
-print(exercises.check_gate_parameters(gate_parameters))
+print(exercises.check(gate_parameters))
 
 # %% [markdown]
 # **2. Apply a gate.** From a skip, channels × height × width, and scores, height × width: each
@@ -313,7 +312,7 @@ def apply_gate(skip, scores): ...  # your turn
 
 
 # %%
-print(exercises.check_apply_gate(apply_gate))
+print(exercises.check(apply_gate))
 
 # %% [markdown]
 # **3. Contrast.** Mean attention inside the object minus mean attention outside.
@@ -324,7 +323,7 @@ def contrast(attention, mask): ...  # your turn
 
 
 # %%
-print(exercises.check_contrast(contrast))
+print(exercises.check(contrast))
 
 # %% [markdown]
 # ## What you have seen

@@ -34,8 +34,7 @@ import pandas as pd
 import torch
 
 from nseg_lib import config
-from nseg_lib.course import exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, standins
 from nseg_lib.data.coco import load_split
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.evaluation.metrics import iou
@@ -50,7 +49,7 @@ from reproduction.kept import missing_run_command
 look.use_style()
 ROOT = project_root()
 DATA, RUNS, OUT = Path(ROOT, data), Path(ROOT, runs), Path(ROOT, out)
-PHOTOS = course.data_set(Path(ROOT, photos))
+PHOTOS = standins.data_set(Path(ROOT, photos))
 
 # %% [markdown]
 # ## A toy edge
@@ -473,7 +472,7 @@ together[four].corr().style.format("{:.2f}")
 def soft_dice(p, t): ...  # your turn
 
 
-print(exercises.check_soft_dice(soft_dice))
+print(exercises.check(soft_dice))
 
 # %% [markdown]
 # **2. Running mean.** The mean of the last `window` values at each place; at the beginning, of as
@@ -484,7 +483,7 @@ print(exercises.check_soft_dice(soft_dice))
 def running_mean(values, window): ...  # your turn
 
 
-print(exercises.check_running_mean(running_mean))
+print(exercises.check(running_mean))
 
 # %% [markdown]
 # **3. Early stopping.** Given the validation loss of every epoch that *would* come, return the
@@ -495,7 +494,7 @@ print(exercises.check_running_mean(running_mean))
 def stops_at(losses, patience): ...  # your turn
 
 
-print(exercises.check_stops_at(stops_at))
+print(exercises.check(stops_at))
 
 # %% [markdown]
 # **4. At equal epochs.** Two logs of different length: the mean difference `a - b` over the
@@ -506,7 +505,7 @@ print(exercises.check_stops_at(stops_at))
 def matched_difference(a, b): ...  # your turn
 
 
-print(exercises.check_matched_difference(matched_difference))
+print(exercises.check(matched_difference))
 
 # %% [markdown]
 # ## What you have seen

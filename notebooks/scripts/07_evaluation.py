@@ -33,8 +33,7 @@ from scipy.spatial.distance import cdist
 
 from nseg_lib import config
 from nseg_lib import networks as models
-from nseg_lib.course import exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, standins
 from nseg_lib.evaluation import metrics
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.evaluation.summary import paired_difference, read_folder, summarise
@@ -47,7 +46,7 @@ from reproduction.table1 import table2 as make_table2
 
 look.use_style()
 ROOT = project_root()
-DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
+DATA, OUT = standins.data_set(Path(ROOT, data)), Path(ROOT, out)
 
 # %% [markdown]
 # ## Two masks
@@ -257,8 +256,8 @@ plt.show()
 # table comes from anywhere else, so each of them can be taken apart again.
 
 # %%
-RUNS = course.trained(Path(ROOT, runs), DATA)
-ROWS = course.evaluated(Path(ROOT, rows), RUNS, DATA)
+RUNS = standins.trained(Path(ROOT, runs), DATA)
+ROWS = standins.evaluated(Path(ROOT, rows), RUNS, DATA)
 results = read_folder(ROWS)
 results.groupby(["method", "split"], sort=False)["iou"].agg(["count", "mean"]).round(4).unstack()
 
@@ -421,7 +420,7 @@ save_table(table2, OUT / "tables" / "table2", inputs=[paper.REPORTS / "paper.yml
 def inner_boundary(mask): ...  # your turn
 
 
-print(exercises.check_inner_boundary(inner_boundary))
+print(exercises.check(inner_boundary))
 
 # %% [markdown]
 # **2. Hausdorff.** The distance between two sets of points, arrays `n×2` and `m×2`, both ways.
@@ -431,7 +430,7 @@ print(exercises.check_inner_boundary(inner_boundary))
 def hausdorff(a, b): ...  # your turn
 
 
-print(exercises.check_hausdorff(hausdorff))
+print(exercises.check(hausdorff))
 
 # %% [markdown]
 # **3. Logit of a probability.** Which logit belongs to a given probability?
@@ -441,7 +440,7 @@ print(exercises.check_hausdorff(hausdorff))
 def logit_of(probability): ...  # your turn
 
 
-print(exercises.check_logit_of(logit_of))
+print(exercises.check(logit_of))
 
 # %% [markdown]
 # **4. Paired comparison.** From the IoU of every picture before and after, return the mean
@@ -452,7 +451,7 @@ print(exercises.check_logit_of(logit_of))
 def paired(before, after, margin): ...  # your turn
 
 
-print(exercises.check_paired(paired))
+print(exercises.check(paired))
 
 # %% [markdown]
 # ## What you have seen

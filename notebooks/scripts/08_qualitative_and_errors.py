@@ -32,8 +32,7 @@ import numpy as np
 import pandas as pd
 
 from nseg_lib import Refiner, config
-from nseg_lib.course import exercises, look, probes
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, probes, standins
 from nseg_lib.data.coco import load_split
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.evaluation import metrics
@@ -47,9 +46,9 @@ from reproduction.kept import missing_run_command, nearest_run
 
 look.use_style()
 ROOT = project_root()
-DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
-RUNS = course.trained(Path(ROOT, runs), DATA)
-ROWS = course.evaluated(Path(ROOT, rows), RUNS, DATA)
+DATA, OUT = standins.data_set(Path(ROOT, data)), Path(ROOT, out)
+RUNS = standins.trained(Path(ROOT, runs), DATA)
+ROWS = standins.evaluated(Path(ROOT, rows), RUNS, DATA)
 
 # %% [markdown]
 # ## The networks, and one picture
@@ -386,7 +385,7 @@ for row in ends:
 def precision_recall(predicted, target): ...  # your turn
 
 
-print(exercises.check_precision_recall(precision_recall))
+print(exercises.check(precision_recall))
 
 # %% [markdown]
 # **2. A typical picture.** From a list of values, one per picture, return the place of the value
@@ -397,7 +396,7 @@ print(exercises.check_precision_recall(precision_recall))
 def typical_place(values): ...  # your turn
 
 
-print(exercises.check_typical_place(typical_place))
+print(exercises.check(typical_place))
 
 # %% [markdown]
 # **3. Bins of equal count.** Sort the pictures along `by`, cut them into `bins` groups of equal
@@ -408,7 +407,7 @@ print(exercises.check_typical_place(typical_place))
 def bin_means(by, values, bins): ...  # your turn
 
 
-print(exercises.check_bin_means(bin_means))
+print(exercises.check(bin_means))
 
 # %% [markdown]
 # ## What you have seen

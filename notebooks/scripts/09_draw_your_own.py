@@ -30,8 +30,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from nseg_lib.course import exercises, look
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, standins
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import read_image
 from nseg_lib.evaluation import metrics
@@ -44,7 +43,7 @@ from nseg_lib.widget import StrokeCanvas, results
 
 look.use_style()
 ROOT = project_root()
-PHOTOS = course.photographs(course.data_set(ROOT / photos))
+PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
 STROKES = ROOT / out / "strokes"
 
 # %% [markdown]
@@ -83,7 +82,7 @@ for name, refiner in refiners.items():
 if Path(picture).suffix:
     image, start = read_image(Path(picture)), []
 else:
-    image = course.photograph(PHOTOS, picture).image
+    image = standins.photograph(PHOTOS, picture).image
     try:
         start = results.recorded(picture)
     except DataError:  # a data set of other photographs
@@ -279,7 +278,7 @@ def scaled(strokes, factor): ...  # your turn
 
 
 # %%
-print(exercises.check_scaled(scaled))
+print(exercises.check(scaled))
 
 # %% [markdown]
 # **2. In the capsule?** For a brush of one radius, drawn from `a` to `b` (each a pair `(x, y)`):
@@ -292,7 +291,7 @@ def in_capsule(x, y, a, b, radius): ...  # your turn
 
 
 # %%
-print(exercises.check_in_capsule(in_capsule))
+print(exercises.check(in_capsule))
 
 # %% [markdown]
 # **3. Corrections.** For a model that takes none, the canvas corrects its mask by itself: what was
@@ -305,7 +304,7 @@ def corrected(mask, add, remove): ...  # your turn
 
 
 # %%
-print(exercises.check_corrected(corrected))
+print(exercises.check(corrected))
 
 # %% [markdown]
 # ## What you have seen

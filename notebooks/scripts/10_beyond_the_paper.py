@@ -40,8 +40,7 @@ from torch.nn import functional as F
 
 from nseg_lib import Refiner
 from nseg_lib import config as configuration
-from nseg_lib.course import exercises, look, probes
-from nseg_lib.course import standins as course
+from nseg_lib.course import exercises, look, probes, standins
 from nseg_lib.data import frozen as prompts
 from nseg_lib.data.coco import load_split
 from nseg_lib.data.scribbles import load_scribbles, stroke_statistics
@@ -68,9 +67,9 @@ from reproduction import paper
 
 look.use_style()
 ROOT = project_root()
-DATA, OUT = course.data_set(Path(ROOT, data)), Path(ROOT, out)
-RUNS = course.trained(Path(ROOT, runs), DATA)
-ROWS = course.evaluated(Path(ROOT, rows), RUNS, DATA)
+DATA, OUT = standins.data_set(Path(ROOT, data)), Path(ROOT, out)
+RUNS = standins.trained(Path(ROOT, runs), DATA)
+ROWS = standins.evaluated(Path(ROOT, rows), RUNS, DATA)
 
 
 def committed(name, command):
@@ -119,7 +118,7 @@ closed.loc[["identity", *BASELINES, chosen]].drop_duplicates().style.format("{:.
 # COCO, the first validation pictures that a report may show; nothing was trained on them.
 
 # %%
-split = course.photographs(DATA).split
+split = standins.photographs(DATA).split
 photos = {}
 for image_id in split.images:
     if split.credit(image_id) and split.annotations.get(image_id) and len(photos) < 6:
@@ -346,7 +345,7 @@ settings = refiner.config.network
 
 
 def one_look(image, drawn, last, crop, size):
-    channels, (h, w) = crops.network_input(image, (*drawn, last), crop, size)
+    channels, (h, w) = crops.crop_input(image, (*drawn, last), crop, size)
     with torch.no_grad():
         small = refiner.network(torch.from_numpy(channels)[None])[0, 0, :h, :w].numpy()
     logits = np.full(last.shape, -10, np.float32)  # what is not looked at is not object
@@ -821,7 +820,7 @@ if measured is not None and PRETRAINED[0] in set(measured["method"]):
 def share_of_gap(identity, method): ...  # your turn
 
 
-print(exercises.check_share_of_gap(share_of_gap))
+print(exercises.check(share_of_gap))
 
 # %% [markdown]
 # **2. The next stroke.** From the object and the last answer, both bool H×W: what should the next
@@ -835,7 +834,7 @@ print(exercises.check_share_of_gap(share_of_gap))
 def next_stroke(mask, answer): ...  # your turn
 
 
-print(exercises.check_next_stroke(next_stroke))
+print(exercises.check(next_stroke))
 
 # %% [markdown]
 # **3. Number of strokes.** From the IoU after stroke 1, 2, …: how many strokes until it first is at
@@ -846,7 +845,7 @@ print(exercises.check_next_stroke(next_stroke))
 def strokes_until(ious, target, most): ...  # your turn
 
 
-print(exercises.check_strokes_until(strokes_until))
+print(exercises.check(strokes_until))
 
 # %% [markdown]
 # **4. Likeness.** From features C×H×W and `cover` H×W (how far each place is brushed, 0 to 1), the
@@ -858,7 +857,7 @@ print(exercises.check_strokes_until(strokes_until))
 def likeness(features, cover): ...  # your turn
 
 
-print(exercises.check_likeness(likeness))
+print(exercises.check(likeness))
 
 # %% [markdown]
 # ## What you have seen

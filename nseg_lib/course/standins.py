@@ -26,13 +26,6 @@ from nseg_lib.training.runs import find_runs
 STAND_IN = "tiny16-32_bce-dice"
 """The model that is trained where none is found: the paper's smallest."""
 
-EPOCHS = 3
-"""Epochs for which :func:`trained` trains it."""
-
-BRIEF_STEPS = 240
-"""The number of pictures, with repeats, on which :func:`refiner` trains a network. The smallest
-network takes about half a minute."""
-
 
 def data_set(path: str | Path) -> Path:
     """Return ``path``; make the built-in sample there first if it is missing.
@@ -71,38 +64,43 @@ def photograph(samples: EvaluationSamples, name: str) -> Sample:
     return max(every, key=lambda sample: sample.mask.mean())
 
 
-def trained(found: str | Path, data: str | Path) -> Path:
+def trained(found: str | Path, data: str | Path, epochs: int = 3) -> Path:
     """Return a folder of runs with at least one trained network: ``found``, or a stand-in.
 
-    If ``found`` has no trained network, :data:`STAND_IN` is trained into a folder beside it, with a
-    line printed per epoch.
+    If ``found`` has no trained network, :data:`STAND_IN` is trained for ``epochs`` into a folder
+    beside it, with a line printed per epoch.
     """
     found = Path(found)
     if find_runs(found):
         return found
     from nseg_lib.training import unet as training
 
-    settings = config.load(STAND_IN, {"training.epochs": EPOCHS, "data.scale": 0.5})
+    settings = config.load(STAND_IN, {"training.epochs": epochs, "data.scale": 0.5})
     folder = found.parent / "stand-in" / _folder_name(data, settings=settings) / "runs"
-    print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {EPOCHS} epochs")
+    print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {epochs} epochs")
     training.train(settings, Path(data), folder / STAND_IN / "seed42", workers=0, say=print)
     return folder
 
 
 def refiner(
-    found: str | Path, model: str, data: str | Path, widths: Sequence[int] | None = None
+    found: str | Path,
+    model: str,
+    data: str | Path,
+    widths: Sequence[int] | None = None,
+    pictures: int = 240,
 ) -> Refiner:
     """Return the network ``model``: the one trained here, or else the shipped one, or a stand-in.
 
-    The stand-in is trained on the spot on about :data:`BRIEF_STEPS` pictures at half size. It shows
-    what such a network does, but its quality is no result. A printed line says which of the three
-    it is.
+    The stand-in is trained on the spot. It shows what such a network does, but its quality is no
+    result. A printed line says which of the three it is.
 
     Args:
         found: a folder of runs.
         model: a name of :func:`nseg_lib.config.names`.
         data: a data set with splits ``train`` and ``val``.
         widths: of the stand-in, where the model's own widths would take too long to train.
+        pictures: at half size and with repeats, on which the stand-in is trained, about; the
+            smallest network takes half a minute for 240.
     """
     ready = find_runs(found).get(model)
     if ready:
@@ -114,8 +112,8 @@ def refiner(
     from nseg_lib.training import unet as training
 
     data = Path(data)
-    pictures = len(coco.load_split(data, "train").images)
-    epochs = max(1, round(BRIEF_STEPS / pictures))
+    per_epoch = len(coco.load_split(data, "train").images)
+    epochs = max(1, round(pictures / per_epoch))
     changes: dict[str, object] = {
         "training.epochs": epochs,
         "training.patience": epochs,
@@ -127,7 +125,7 @@ def refiner(
         changes |= {"name": name, "model.widths": list(widths)}
         settings = config.load(model, changes)
     folder = Path(found).parent / "stand-in" / _folder_name(data, settings=settings)
-    print(f"{model}: not trained here; training {settings.name} on {epochs * pictures} pictures")
+    print(f"{model}: not trained here; training {settings.name} on {epochs * per_epoch} pictures")
     return Refiner.load(training.train(settings, data, folder, say=print))
 
 

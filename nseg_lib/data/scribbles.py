@@ -19,7 +19,7 @@ from nseg_lib.arrays import Mask
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import open_picture, read_image
 from nseg_lib.strokes.drawing import Drawn
-from nseg_lib.strokes.hand import Scene
+from nseg_lib.strokes.paths import Scene
 
 SETS = ("scribbles1", "scribbles2")
 """Folders of strokes, each by other people."""

@@ -36,12 +36,18 @@ class ModelSize:
     widths: tuple[int, ...]
     inputs: str
     parameters: int
-    weight_bytes: int
-    """Weights alone, as float32."""
-    checkpoint_bytes: int
-    """Weights and Adam's two moments: what the paper's Table 2 gives in MiB, less overhead."""
     gflop: float
     """10⁹ floating-point operations of one 640x480 forward pass, a multiply-add counted as two."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Weights alone, as float32."""
+        return 4 * self.parameters
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Weights and Adam's two moments: what the paper's Table 2 gives in MiB, less overhead."""
+        return 12 * self.parameters
 
 
 def size(name: str) -> ModelSize:
@@ -52,14 +58,11 @@ def size(name: str) -> ModelSize:
         picture = torch.empty(1, CHANNELS[model.inputs], 480, 640)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(picture)
-    parameters = sum(p.numel() for p in network.parameters())
     return ModelSize(
         name=name,
         architecture=model.architecture,
         widths=tuple(model.widths),
         inputs=model.inputs,
-        parameters=parameters,
-        weight_bytes=4 * parameters,
-        checkpoint_bytes=12 * parameters,
+        parameters=sum(p.numel() for p in network.parameters()),
         gflop=counter.get_total_flops() / 1e9,
     )

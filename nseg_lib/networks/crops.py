@@ -135,7 +135,7 @@ def resize(plane: NDArray[np.uint8] | Floats, height: int, width: int) -> Floats
     return cv2.resize(plane, (width, height), interpolation=how).astype(np.float32, copy=False)
 
 
-def network_input(
+def crop_input(
     image: Image, prompts: tuple[Mask, ...], crop: Crop, size: int, multiple: int = 32
 ) -> tuple[Floats, tuple[int, int]]:
     """What the network sees of a crop.

@@ -116,7 +116,7 @@ def _look(
     network: PromptNet, image: Image, planes: tuple[Mask, Mask, Mask], crop: Crop, size: int
 ) -> Logits:
     """The network's logits for a crop whose longer side it sees at ``size`` pixels."""
-    channels, (height, width) = crops.network_input(image, planes, crop, size, STRIDE)
+    channels, (height, width) = crops.crop_input(image, planes, crop, size, STRIDE)
     device = next(network.parameters()).device
     x = torch.from_numpy(channels)[None].to(device, memory_format=torch.channels_last)
     with torch.inference_mode():

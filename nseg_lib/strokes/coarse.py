@@ -1,6 +1,6 @@
 """Coarse masks: what a hurried hand, another program or the paper's recipes leave of a mask.
 
-Each is a short function of an object (:class:`nseg_lib.strokes.hand.Scene`) and a random
+Each is a short function of an object (:class:`nseg_lib.strokes.paths.Scene`) and a random
 generator, and returns bool H×W, which may be empty. s is the square root of the object's area.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from nseg_lib.arrays import Mask
-from nseg_lib.strokes.hand import Scene, log_uniform
+from nseg_lib.strokes.paths import Scene, log_uniform
 from nseg_lib.strokes.recipes import RECIPES, window_of
 
 

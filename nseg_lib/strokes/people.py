@@ -12,27 +12,17 @@ thin strokes; theirs are a guess at how little one would like to draw.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
 from nseg_lib.arrays import Mask
-from nseg_lib.strokes import hand as paths
+from nseg_lib.strokes import paths
 from nseg_lib.strokes.coarse import COARSE
 from nseg_lib.strokes.drawing import Drawn, rasterize
-from nseg_lib.strokes.hand import (
-    Hand,
-    Scene,
-    Stroke,
-    Track,
-    log_uniform,
-    lookup,
-    path_length,
-    runs,
-    shortened,
-)
+from nseg_lib.strokes.hand import Hand, Stroke
+from nseg_lib.strokes.paths import Scene, Track, log_uniform, lookup, path_length
 
 MIN_DEPTH = 1.5
 """Pixels: an error region nowhere deeper than this is not worth a stroke."""
@@ -73,7 +63,7 @@ def _thin(scene: Scene, hand: Hand) -> tuple[list[Stroke], float]:
     # Lines that would cover too much even at their narrowest are shortened instead.
     if length * narrowest > area:
         share = max(area / (length * narrowest), min(1.0, 0.3 * scene.size / length))
-        lines = [shortened(path, share, rng) for path in lines]
+        lines = [paths.shortened(path, share, rng) for path in lines]
         length = sum(path_length(path) for path in lines)
     radius = float(np.clip(area / max(length, 1.0), narrowest, max(0.1 * scene.size, 3))) / 2
     room = None if hand.careless else scene.inside
@@ -87,7 +77,7 @@ def _dots(scene: Scene, hand: Hand) -> tuple[list[Stroke], float]:
     for _ in range(rng.integers(1, 5)):
         path = paths.through(scene, rng, 2, 1.0)
         length = radius * rng.choice([0.0, rng.uniform(0, 6)])
-        dots.append(shortened(path, length / max(path_length(path), 1.0), rng))
+        dots.append(paths.shortened(path, length / max(path_length(path), 1.0), rng))
         dots[-1] = dots[-1][: 1 if length == 0 else None]
     return [hand.trace("object", path, radius, scene.inside) for path in dots], radius
 
@@ -133,7 +123,7 @@ def _zigzag(scene: Scene, hand: Hand) -> list[Stroke]:
         return _thin(scene, hand)[0]
     path = hand.follow(np.vstack(lines), scene, 200, share=0.1)
     on_way = lookup(scene.signed, path) > -0.05 * scene.size
-    return [hand.trace("object", part, radius) for part in runs(path, on_way)]
+    return [hand.trace("object", part, radius) for part in paths.runs(path, on_way)]
 
 
 def _across_edge(scene: Scene, hand: Hand) -> list[Stroke]:
@@ -164,63 +154,12 @@ def _lines_beside(scene: Scene, hand: Hand, count: int, radius: float) -> list[S
     nearest = 0 if hand.rng.random() < 0.05 else 1.2 * radius + 1.5
     strokes = []
     for _ in range(count):
-        path = hand.follow(_path_beside(scene, hand.rng, radius), scene)
-        clear = (lookup(scene.outside, path) > nearest) & _within(path, scene)
+        path = hand.follow(paths.beside(scene, hand.rng, radius), scene)
+        clear = (lookup(scene.outside, path) > nearest) & paths.within(path, scene)
         path = paths.longest(path, clear)
         if len(path) > 1:
             strokes.append(hand.trace("background", path, radius, 0.9 * scene.outside))
     return strokes
-
-
-def _path_beside(scene: Scene, rng: Generator, radius: float) -> Track:
-    """Round the object, along a side of it, a line near it in any direction, or one elsewhere."""
-    distance = radius + 2 + scene.size * log_uniform(rng, 0.04, 0.4)
-    way = rng.choice(["ring", "along", "any", "side", "elsewhere"], p=[0.3, 0.2, 0.15, 0.12, 0.23])
-    if way == "ring":
-        ring = paths.level(-scene.outside, -distance, rng, rng.uniform(0.1, 1.0))
-        if len(ring):
-            return ring
-    if way == "side":
-        # A straight line, or two round a corner, along a box round the object.
-        x, y, width, height = scene.box
-        left, right = x - distance, x + width + distance
-        top, bottom = y - distance, y + height + distance
-        box = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        box = np.roll(box, int(rng.integers(4)), axis=0)[: rng.choice([2, 3])]
-        path = np.vstack([np.linspace(a, b, 24) for a, b in pairwise(box)])
-        return shortened(path, rng.uniform(0.4, 1), rng)
-    start, outward = _start_beside(scene, rng, None if way == "elsewhere" else distance)
-    angle = outward + np.pi / 2 if way == "along" else rng.uniform(0, 2 * np.pi)
-    length = min(scene.size * log_uniform(rng, 0.15, 1.5), 0.6 * scene.longer)
-    path = paths.line(start, angle + rng.normal(0, 0.3), length, rng.normal(0, 0.6))
-    return path - (path.mean(axis=0) - start)
-
-
-def _start_beside(scene: Scene, rng: Generator, distance: float | None) -> tuple[Track, float]:
-    """A point about ``distance`` px from the object, or anywhere off it, and the way outward, in
-    radians."""
-    # Many points in the box round the object, of which one that fits is taken.
-    height, width = scene.mask.shape
-    low, high = np.zeros(2), np.array([width, height], np.float64)
-    if distance is not None:
-        x, y, wide, tall = scene.box
-        low = np.maximum(np.array([x, y]) - distance, low)
-        high = np.minimum(np.array([x + wide, y + tall]) + distance, high)
-    points = rng.uniform(low, high, (400, 2))
-    away = lookup(scene.outside, points)
-    fits = away > 0 if distance is None else np.abs(away - distance) < 0.3 * distance
-    fits = fits if fits.any() else away == away.max()
-    start = points[rng.choice(np.flatnonzero(fits))]
-    # Outward is where the distance to the object grows fastest.
-    step = np.array([[2.0, 0], [-2.0, 0], [0, 2.0], [0, -2.0]])
-    right, left, down, up = lookup(scene.outside, start + step)
-    return start, float(np.arctan2(down - up, right - left))
-
-
-def _within(path: Track, scene: Scene) -> Mask:
-    """Which points of a path lie in the picture."""
-    height, width = scene.mask.shape
-    return (path >= 0).all(axis=1) & (path[:, 0] < width) & (path[:, 1] < height)
 
 
 def _hatched_background(scene: Scene, hand: Hand, radius: float) -> list[Stroke]:
@@ -230,7 +169,7 @@ def _hatched_background(scene: Scene, hand: Hand, radius: float) -> list[Stroke]
     height, width = scene.mask.shape
     if rng.random() < 0.7:
         lines = paths.hatching(
-            lambda path: (lookup(scene.outside, path) > gap) & _within(path, scene),
+            lambda path: (lookup(scene.outside, path) > gap) & paths.within(path, scene),
             (0, 0, width, height), rng,
             max(scene.longer * log_uniform(rng, 0.03, 0.15), 6 * radius), rng.uniform(0, 1),
         )  # fmt: skip
@@ -298,17 +237,14 @@ def _hatched(scene: Scene, hand: Hand) -> list[Stroke]:
     return _hatch(scene, hand, hand.radius(scene), cover) + _some_background(scene, hand)
 
 
-def _outlined(scene: Scene, hand: Hand) -> list[Stroke]:
-    """A line along the inside of the edge."""
-    return _outline(scene, hand, hand.radius(scene)) + _some_background(scene, hand)
-
-
 STROKES: dict[str, Callable[[Scene, Hand], list[Stroke]]] = {
     "sparse": _sparse,
     "sparse_object": lambda scene, hand: _sparse(scene, hand, background=False),
     "dense": _dense,
     "hatch": _hatched,
-    "outline": _outlined,
+    "outline": lambda scene, hand: (
+        _outline(scene, hand, hand.radius(scene)) + _some_background(scene, hand)
+    ),
     "fill": lambda scene, hand: _zigzag(scene, hand) + _few(scene, hand),
     "beside": lambda scene, hand: _across_edge(scene, hand) + _few(scene, hand),
 }
@@ -349,7 +285,7 @@ def draw_prompt(mask: Mask, kind: str, rng: Generator) -> Drawn:
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ValueError(f"mask must be bool H×W, got {mask.dtype} of shape {mask.shape}")
     if not mask.any():
-        return Drawn(np.zeros_like(mask), np.zeros_like(mask))
+        return rasterize([], *mask.shape)
     scene, hand = Scene(np.ascontiguousarray(mask)), Hand(rng)
     if kind in STROKES:
         return _rasterize(STROKES[kind](scene, hand), scene)
@@ -398,7 +334,7 @@ def draw_correction(
     scenes = {kind: Scene(error) for kind, error in errors.items() if error.any()}
     kind = max(scenes, key=lambda kind: float(scenes[kind].inside.max()), default="")
     if not kind or scenes[kind].inside.max() <= MIN_DEPTH:
-        return Drawn(np.zeros_like(mask), np.zeros_like(mask))
+        return rasterize([], *mask.shape)
     error, hand = scenes[kind], Hand(rng)
     labels = cv2.connectedComponents(error.mask.view(np.uint8), connectivity=8)[1]
     region = Scene(labels == labels.flat[int(np.argmax(error.inside))])
@@ -409,7 +345,7 @@ def draw_correction(
         path = paths.chord(region, rng)
     path = hand.follow(path, region)
     path = paths.longest(path, lookup(region.inside, path) > 0.5)
-    path = shortened(path, rng.uniform(0.4, 1), rng) if len(path) > 1 else region.deepest()
+    path = paths.shortened(path, rng.uniform(0.4, 1), rng) if len(path) > 1 else region.deepest()
     # The brush is as wide as for the whole object, however small the error is.
     whole = float(np.sqrt(np.count_nonzero(mask | prediction)))
     radius = max(0.8, whole * log_uniform(rng, 0.008, 0.05))

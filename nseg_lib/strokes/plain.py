@@ -78,7 +78,7 @@ def plain_correction(mask: Mask, predicted: Mask, rng: Generator) -> Drawn:
     missed, added = _depth(mask & ~predicted), _depth(predicted & ~mask)
     kind, depth = ("object", missed) if missed.max() >= added.max() else ("background", added)
     if not depth.any():
-        return Drawn(np.zeros_like(mask), np.zeros_like(mask))
+        return rasterize([], *mask.shape)
     deepest = np.argwhere(depth == depth.max())
     centre = deepest[rng.integers(len(deepest))].astype(np.float64)
     angle = rng.uniform(0, np.pi)

@@ -133,7 +133,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
         image, mask, drawn = self.objects.draw(rng, late=step >= self.half)
         crop = _crop(mask, drawn, rng) if self.scales else _looked_at(mask, drawn, rng)
         # The picture and its prompts as the network sees them when it is asked.
-        channels, (height, width) = crops.network_input(
+        channels, (height, width) = crops.crop_input(
             image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
         )
         # The crop is rarely square: what is beyond it has no target and does not count.

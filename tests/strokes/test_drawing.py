@@ -76,3 +76,24 @@ def test_what_is_no_drawing_is_refused_in_one_line(strokes, message):
     with pytest.raises(ValueError, match=message) as caught:
         rasterize(strokes, 10, 10)
     assert "\n" not in str(caught.value)
+
+
+def test_a_long_stroke_is_painted_as_its_pieces_are():
+    """A stroke of more rows than are painted at a time covers what its parts cover."""
+    points = np.random.default_rng(0).uniform((0, 0, 1), (90, 4000, 6), (300, 3))
+    whole = rasterize([{"kind": "object", "points": points}], 4000, 90).object
+    parts = [{"kind": "object", "points": points[i : i + 2]} for i in range(len(points) - 1)]
+    assert np.array_equal(rasterize(parts, 4000, 90).object, whole)
+
+
+@pytest.mark.parametrize(
+    ("points", "says"),
+    [
+        (np.full((60_000, 3), 5.0), "120,000 points, at most 100,000"),
+        ([[5, 5, 30_000]], "stroke 1: radius 30000, at most 20000"),
+        (np.tile([[0, 0, 1], [0, 3000, 1]], (10_000, 1)), "over 20,000,000 rows of brush"),
+    ],
+)
+def test_a_drawing_that_would_take_memory_or_hours_is_refused(points, says):
+    with pytest.raises(ValueError, match=says):
+        rasterize([{"kind": "object", "points": points}] * 2, 3000, 4)

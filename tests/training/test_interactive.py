@@ -97,13 +97,13 @@ def test_a_thin_stroke_survives_shrinking_and_the_frame_is_filled_up():
     image = np.full((400, 600, 3), 255, np.uint8)
     stroke = np.zeros((400, 600), bool)
     stroke[200, 100:500] = True
-    channels, (height, width) = crops.network_input(
+    channels, (height, width) = crops.crop_input(
         image, (stroke, ~stroke), Crop(0, 400, 0, 600), 96, 32
     )
     assert (height, width) == (64, 96)
     assert channels.shape == (5, 64, 96)
     assert 0.1 < channels[3].max() < 1
-    channels, size = crops.network_input(image, (stroke,), Crop(0, 300, 0, 600), 96, 96)
+    channels, size = crops.crop_input(image, (stroke,), Crop(0, 300, 0, 600), 96, 96)
     assert channels.shape == (4, 96, 96)
     assert size == (48, 96)
     assert np.allclose(channels[:3, 48:], crops.GREY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 RIGHT = "right"
 NOT_DONE = "not done yet: your function returns nothing"
 
-Judge = Callable[[Any], str]
-"""Takes an answer and returns what is wrong with it, in words; an empty text if it is right."""
+Judge = Callable[..., str]
+"""Says what is wrong with an answer, "" if nothing is; called with the function, its answer and the
+case's arguments. For exercises with several right answers."""
 
 
 class Case(NamedTuple):
@@ -22,12 +22,12 @@ class Case(NamedTuple):
 
     arguments: tuple[Any, ...]
     expected: Any
-    """The right answer, or a :data:`Judge` if several answers are right."""
+    """The right answer, or a :data:`Judge`."""
     hint: str = ""
     """What to look at when the answer is wrong; the message ends with it."""
 
 
-def check(function: Callable[..., Any], cases: Sequence[Case]) -> str:
+def check_cases(function: Callable[..., Any], cases: Sequence[Case]) -> str:
     """Call a function on one case after the other until an answer is wrong.
 
     It gets copies of the arguments, so a function that changes them does no harm.
@@ -44,9 +44,11 @@ def check(function: Callable[..., Any], cases: Sequence[Case]) -> str:
             return f"wrong: for {told} it raised {type(error).__name__}: {error}{hint}"
         if answer is None:
             return NOT_DONE if number == 1 else f"wrong: for {told} it returns nothing{hint}"
-        judge = case.expected if callable(case.expected) else _Agrees(case.expected)
         try:
-            problem = judge(answer)
+            if callable(case.expected):
+                problem = case.expected(function, answer, *case.arguments)
+            else:
+                problem = _difference(answer, case.expected)
         except Exception as error:
             problem = f"{_brief(answer)} cannot be judged ({type(error).__name__}: {error})"
         if problem:
@@ -54,40 +56,23 @@ def check(function: Callable[..., Any], cases: Sequence[Case]) -> str:
     return RIGHT
 
 
-class _Agrees:
-    """A judge for exercises with one right answer, compared by :func:`agree`."""
+def _difference(answer: Any, expected: Any) -> str:
+    """How an answer differs from the right one, numbers by more than six digits; "" if it does not.
 
-    def __init__(self, expected: Any) -> None:
-        self.expected = expected
-
-    def __call__(self, answer: Any) -> str:
-        if agree(answer, self.expected):
-            return ""
-        # Say as briefly as possible how it differs: by its shape, by some values, or as a whole.
-        expected, given = np.asarray(self.expected), np.asarray(answer)
-        if expected.ndim and given.ndim and expected.shape != given.shape:
-            return f"the answer has shape {given.shape}, not {expected.shape}"
-        if expected.ndim > 1 and given.shape == expected.shape:
-            wrong = np.count_nonzero(~np.isclose(given, expected, rtol=1e-6, atol=1e-9))
-            return f"{wrong} of {expected.size} values differ"
-        return f"you gave {_brief(answer)}, expected {_brief(self.expected)}"
-
-
-def agree(answer: Any, expected: Any) -> bool:
-    """Whether two values are equal, numbers to six digits, sequences and arrays item by item."""
-    if isinstance(expected, np.ndarray):
-        given = np.asarray(answer)
-        if given.shape != expected.shape:
-            return False
-        return bool(np.allclose(given, expected, rtol=1e-6, atol=1e-9))
-    if isinstance(expected, list | tuple):
-        if isinstance(answer, str) or not hasattr(answer, "__len__"):
-            return False
-        pairs = zip(answer, expected, strict=False)
-        return len(answer) == len(expected) and all(agree(a, e) for a, e in pairs)
-    if isinstance(expected, int | float):
-        return math.isclose(float(answer), expected, rel_tol=1e-6, abs_tol=1e-9)
-    return bool(answer == expected)
+    It is said as briefly as possible: by the shape, by some values, or as a whole.
+    """
+    right, given = np.asarray(expected), np.asarray(answer)
+    if right.ndim and given.ndim and right.shape != given.shape:
+        return f"the answer has shape {given.shape}, not {right.shape}"
+    if right.shape != given.shape or right.dtype.kind == "U":
+        same = np.array(bool(answer == expected))
+    else:
+        same = np.isclose(given, right, rtol=1e-6, atol=1e-9)
+    if same.all():
+        return ""
+    if right.ndim > 1:
+        return f"{np.count_nonzero(~same)} of {right.size} values differ"
+    return f"you gave {_brief(answer)}, expected {_brief(expected)}"
 
 
 def square(first: int, last: int, size: int = 8) -> NDArray[np.bool_]:

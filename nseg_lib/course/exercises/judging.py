@@ -3,231 +3,174 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from nseg_lib.course.exercises.checking import Case, check, square
+from nseg_lib.course.exercises.checking import Case, square
 
 _TARGET = np.array([[1, 1, 0, 0], [1, 1, 0, 0]])
 _PREDICTED = np.array([[0.9, 0.8, 0.1, 0.2], [0.5, 1.0, 0.0, 0.4]])
 
+CASES: dict[str, list[Case]] = {}
+
 
 # --- 06_losses_and_training -----------------------------------------------------------------------
 
+# soft_dice(p, t): Dice loss of probabilities, with a smoothing of 1.
+overlap = float((_PREDICTED * _TARGET).sum())
+CASES["soft_dice"] = [
+    Case((_PREDICTED, _TARGET), 1 - (2 * overlap + 1) / (_PREDICTED.sum() + 4 + 1)),
+    Case((_TARGET.astype(float), _TARGET), 0.0, "a faultless prediction costs nothing"),
+    Case((np.zeros((2, 4)), np.zeros((2, 4))), 0.0, "the smoothing settles 0 / 0"),
+    Case(
+        (np.zeros((2, 4)), _TARGET),
+        1 - 1 / 5,
+        "the 1 is added to the numerator and to the denominator",
+    ),
+]
 
-def check_soft_dice(function: Callable[..., Any]) -> str:
-    """``soft_dice(p, t)``: Dice loss of probabilities, with a smoothing of 1."""
-    overlap = float((_PREDICTED * _TARGET).sum())
-    cases = [
-        Case((_PREDICTED, _TARGET), 1 - (2 * overlap + 1) / (_PREDICTED.sum() + 4 + 1)),
-        Case((_TARGET.astype(float), _TARGET), 0.0, "a faultless prediction costs nothing"),
-        Case((np.zeros((2, 4)), np.zeros((2, 4))), 0.0, "the smoothing settles 0 / 0"),
-        Case(
-            (np.zeros((2, 4)), _TARGET),
-            1 - 1 / 5,
-            "the 1 is added to the numerator and to the denominator",
-        ),
-    ]
-    return check(function, cases)
+# running_mean(values, window): mean of the last window values, fewer at the start.
+CASES["running_mean"] = [
+    Case(([4.0, 2.0, 6.0, 0.0], 2), [4, 3, 4, 3]),
+    Case(([4.0, 2.0, 6.0, 0.0], 3), [4, 3, 4, 8 / 3], "at the start, average fewer values"),
+    Case(([1.0, 2.0], 80), [1, 1.5]),
+]
 
+# stops_at(losses, patience): (epoch kept, last epoch trained).
+CASES["stops_at"] = [
+    Case(([0.5, 0.3, 0.4, 0.35, 0.1], 2), [1, 3], "the 0.1 is never reached"),
+    Case(([0.5, 0.3, 0.4, 0.2, 0.3, 0.4, 0.1], 2), [3, 5], "a new best restarts the count"),
+    Case(([0.5, 0.4, 0.3, 0.2], 2), [3, 3], "while the loss keeps falling, training goes on"),
+    Case(([0.5, 0.5, 0.5], 2), [0, 2], "an equal loss is not a lower one"),
+]
 
-def check_running_mean(function: Callable[..., Any]) -> str:
-    """``running_mean(values, window)``: mean of the last ``window`` values, fewer at the start."""
-    cases = [
-        Case(([4.0, 2.0, 6.0, 0.0], 2), [4, 3, 4, 3]),
-        Case(
-            ([4.0, 2.0, 6.0, 0.0], 3),
-            [4, 3, 4, 8 / 3],
-            "at the start, average fewer values",
-        ),
-        Case(([1.0, 2.0], 80), [1, 1.5]),
-    ]
-    return check(function, cases)
-
-
-def check_stops_at(function: Callable[..., Any]) -> str:
-    """``stops_at(losses, patience)``: (epoch kept, last epoch trained)."""
-    falling = [0.5, 0.4, 0.3, 0.2]
-    cases = [
-        Case(([0.5, 0.3, 0.4, 0.35, 0.1], 2), [1, 3], "the 0.1 is never reached"),
-        Case(([0.5, 0.3, 0.4, 0.2, 0.3, 0.4, 0.1], 2), [3, 5], "a new best restarts the count"),
-        Case((falling, 2), [3, 3], "while the loss keeps falling, training goes on"),
-        Case(([0.5, 0.5, 0.5], 2), [0, 2], "an equal loss is not a lower one"),
-    ]
-    return check(function, cases)
-
-
-def check_matched_difference(function: Callable[..., Any]) -> str:
-    """``matched_difference(a, b)``: mean of a - b over the epochs that both have."""
-    cases = [
-        Case(([0.8, 0.9, 0.95, 0.99], [0.7, 0.85]), 0.075, "leave out epochs that only one has"),
-        Case(([0.5], [0.6, 0.9]), -0.1, "either may be the longer one"),
-        Case(([0.5, 0.7], [0.5, 0.7]), 0.0),
-    ]
-    return check(function, cases)
+# matched_difference(a, b): mean of a - b over the epochs that both have.
+CASES["matched_difference"] = [
+    Case(([0.8, 0.9, 0.95, 0.99], [0.7, 0.85]), 0.075, "leave out epochs that only one has"),
+    Case(([0.5], [0.6, 0.9]), -0.1, "either may be the longer one"),
+    Case(([0.5, 0.7], [0.5, 0.7]), 0.0),
+]
 
 
 # --- 07_evaluation --------------------------------------------------------------------------------
 
+# inner_boundary(mask): mask pixels with a background pixel among their 8 neighbours.
+ring = square(2, 6) & ~square(3, 5)
+corner = square(0, 4) & ~square(0, 3)
+notched = square(1, 7)
+notched[1, 1] = False
+boundary = notched & ~square(2, 6)
+boundary[2, 2] = True
+CASES["inner_boundary"] = [
+    Case((square(2, 6),), ring),
+    Case((square(0, 4),), corner, "the picture's border is no boundary"),
+    Case((notched,), boundary, "a missing corner counts as a neighbour"),
+    Case((np.ones((8, 8), bool),), np.zeros((8, 8), bool), "a full mask has none"),
+]
 
-def check_inner_boundary(function: Callable[..., Any]) -> str:
-    """``inner_boundary(mask)``: mask pixels with a background pixel among their 8 neighbours."""
-    ring = square(2, 6) & ~square(3, 5)
-    corner = square(0, 4) & ~square(0, 3)
-    notched = square(1, 7)
-    notched[1, 1] = False
-    expected = notched & ~square(2, 6)
-    expected[2, 2] = True
-    cases = [
-        Case((square(2, 6),), ring),
-        Case((square(0, 4),), corner, "the picture's border is no boundary"),
-        Case((notched,), expected, "a missing corner counts as a neighbour"),
-        Case((np.ones((8, 8), bool),), np.zeros((8, 8), bool), "a full mask has none"),
-    ]
-    return check(function, cases)
+# hausdorff(a, b): the Hausdorff distance of two sets of points, arrays n×2 and m×2.
+a, b = np.array([[0, 0], [3, 4]]), np.array([[0, 0]])
+CASES["hausdorff"] = [
+    Case((a, b), 5.0, "of all distances to the nearest point of the other set, the largest"),
+    Case((b, a), 5.0, "look both ways"),
+    Case((a, a), 0.0),
+    Case((np.array([[0, 0], [0, 9]]), np.array([[0, 1], [0, 8]])), 1.0),
+]
 
+# logit_of(probability): the inverse of the sigmoid.
+CASES["logit_of"] = [
+    Case((0.5,), 0.0),
+    Case((0.9,), math.log(9.0)),
+    Case((1 / (1 + math.exp(-0.5)),), 0.5, "the released code's threshold"),
+]
 
-def check_hausdorff(function: Callable[..., Any]) -> str:
-    """``hausdorff(a, b)``: the Hausdorff distance of two sets of points, arrays n×2 and m×2."""
-    a, b = np.array([[0, 0], [3, 4]]), np.array([[0, 0]])
-    cases = [
-        Case((a, b), 5.0, "of all distances to the nearest point of the other set, the largest"),
-        Case((b, a), 5.0, "look both ways"),
-        Case((a, a), 0.0),
-        Case((np.array([[0, 0], [0, 9]]), np.array([[0, 1], [0, 8]])), 1.0),
-    ]
-    return check(function, cases)
-
-
-def check_logit_of(function: Callable[..., Any]) -> str:
-    """``logit_of(probability)``: the inverse of the sigmoid."""
-    cases = [
-        Case((0.5,), 0.0),
-        Case((0.9,), math.log(9.0)),
-        Case((1 / (1 + math.exp(-0.5)),), 0.5, "the released code's threshold"),
-    ]
-    return check(function, cases)
-
-
-def check_paired(function: Callable[..., Any]) -> str:
-    """``paired(before, after, margin)``: (mean difference, share worse by more than margin)."""
-    before, after = [0.8, 0.9, 0.7, 0.6], [0.9, 0.85, 0.698, 0.8]
-    cases = [
-        Case((before, after, 0.005), [0.062, 0.25], "a loss of 0.002 is within the margin"),
-        Case((before, after, 0.0), [0.062, 0.5]),
-        Case(([0.5], [0.9], 0.0), [0.4, 0.0]),
-    ]
-    return check(function, cases)
+# paired(before, after, margin): (mean difference, share worse by more than margin).
+before, after = [0.8, 0.9, 0.7, 0.6], [0.9, 0.85, 0.698, 0.8]
+CASES["paired"] = [
+    Case((before, after, 0.005), [0.062, 0.25], "a loss of 0.002 is within the margin"),
+    Case((before, after, 0.0), [0.062, 0.5]),
+    Case(([0.5], [0.9], 0.0), [0.4, 0.0]),
+]
 
 
 # --- 08_qualitative_and_errors --------------------------------------------------------------------
 
+# precision_recall(predicted, target): shares of prediction and of target that agree.
+CASES["precision_recall"] = [
+    Case((square(2, 6), square(0, 4)), [0.25, 0.25]),
+    Case((square(2, 4), square(0, 4)), [1.0, 0.25], "precision comes first"),
+    Case((square(0, 8), square(0, 4)), [0.25, 1.0]),
+    Case((square(0, 0), square(0, 4)), [1.0, 0.0], "nothing predicted, nothing wrong"),
+]
 
-def check_precision_recall(function: Callable[..., Any]) -> str:
-    """``precision_recall(predicted, target)``: shares of prediction and of target that agree."""
-    cases = [
-        Case((square(2, 6), square(0, 4)), [0.25, 0.25]),
-        Case((square(2, 4), square(0, 4)), [1.0, 0.25], "precision comes first"),
-        Case((square(0, 8), square(0, 4)), [0.25, 1.0]),
-        Case((square(0, 0), square(0, 4)), [1.0, 0.0], "nothing predicted, nothing wrong"),
-    ]
-    return check(function, cases)
+# typical_place(values): index of the value nearest to the median; ties go to the first.
+CASES["typical_place"] = [
+    Case(([0.9, 0.1, 0.5],), 2),
+    Case(([0.9, 0.1, 0.4, 0.5],), 2, "for an even count the median lies between two"),
+    Case(([0.7, 0.7, 0.7],), 0),
+]
 
-
-def check_typical_place(function: Callable[..., Any]) -> str:
-    """``typical_place(values)``: index of the value nearest to the median; ties go to the first."""
-    cases = [
-        Case(([0.9, 0.1, 0.5],), 2),
-        Case(([0.9, 0.1, 0.4, 0.5],), 2, "for an even count the median lies between two"),
-        Case(([0.7, 0.7, 0.7],), 0),
-    ]
-    return check(function, cases)
-
-
-def check_bin_means(function: Callable[..., Any]) -> str:
-    """``bin_means(by, values, bins)``: means of values in bins of equal count along ``by``."""
-    by, values = [3, 1, 2, 6, 5, 4], [30.0, 10.0, 20.0, 60.0, 50.0, 40.0]
-    skewed = [1, 2, 3, 1000]
-    cases = [
-        Case((by, values, 3), [15, 35, 55]),
-        Case((by, values, 2), [20, 50]),
-        Case((skewed, [1.0, 2.0, 3.0, 4.0], 2), [1.5, 3.5], "equal counts, not equal widths"),
-    ]
-    return check(function, cases)
+# bin_means(by, values, bins): means of values in bins of equal count along by.
+by, values = [3, 1, 2, 6, 5, 4], [30.0, 10.0, 20.0, 60.0, 50.0, 40.0]
+CASES["bin_means"] = [
+    Case((by, values, 3), [15, 35, 55]),
+    Case((by, values, 2), [20, 50]),
+    Case(([1, 2, 3, 1000], [1.0, 2.0, 3.0, 4.0], 2), [1.5, 3.5], "equal counts, not equal widths"),
+]
 
 
 # --- 10_beyond_the_paper --------------------------------------------------------------------------
 
+# share_of_gap(identity, method): how much of identity's gap to 1 a method closes.
+CASES["share_of_gap"] = [
+    Case((0.8, 0.9), 0.5),
+    Case((0.8, 0.8), 0.0),
+    Case((0.8, 0.7), -0.5, "below identity the share is negative"),
+    Case((0.5, 1.0), 1.0),
+]
 
-def check_share_of_gap(function: Callable[..., Any]) -> str:
-    """``share_of_gap(identity, method)``: how much of identity's gap to 1 a method closes."""
-    cases = [
-        Case((0.8, 0.9), 0.5),
-        Case((0.8, 0.8), 0.0),
-        Case((0.8, 0.7), -0.5, "below identity the share is negative"),
-        Case((0.5, 1.0), 1.0),
-    ]
-    return check(function, cases)
+# next_stroke(mask, answer): what the next stroke marks, at the deepest mistake: "object",
+# "background", or "" where nothing is wrong.
+mask = square(0, 6, 12)
+thin = mask.copy()
+thin[:, 5] = False  # six pixels missed, nowhere deep
+added = thin | square(8, 11, 12)  # nine added, two deep
+long = np.zeros((12, 12), bool)
+long[8, :] = True
+CASES["next_stroke"] = [
+    Case((mask, np.zeros_like(mask)), "object", "all of it is missed"),
+    Case((mask, added), "background"),
+    Case((square(4, 7, 12), long), "object", "the deeper mistake, not the larger one"),
+    Case((mask, mask), "", "no mistake, no stroke"),
+    Case((thin, mask | thin), "background", "one pixel deep is deep enough"),
+    Case((square(0, 4, 12), square(7, 10, 12)), "object", "at equal depth, the missed part"),
+    Case(
+        (square(0, 3, 12), square(5, 10, 12)),
+        "background",
+        "pixels beyond the picture count as correct",
+    ),
+]
 
+# strokes_until(ious, target, most): strokes until the IoU reaches the target (NoC).
+CASES["strokes_until"] = [
+    Case(([0.5, 0.8, 0.9], 0.85, 20), 3, "strokes are counted from 1"),
+    Case(([0.9, 0.7, 0.95], 0.85, 20), 1, "the first time counts, whatever comes later"),
+    Case(([0.5, 0.85], 0.85, 20), 2, "reaching it is enough"),
+    Case(([0.5, 0.6], 0.85, 20), 20, "if it never does, the answer is the most allowed"),
+    Case(([0.1, 0.2, 0.3, 0.9], 0.85, 3), 3, "strokes after the most allowed do not count"),
+]
 
-def check_next_stroke(function: Callable[..., Any]) -> str:
-    """``next_stroke(mask, answer)``: what the next stroke marks, at the deepest mistake.
-
-    The answer is ``object``, ``background``, or an empty text where nothing is wrong.
-    """
-    mask = square(0, 6, 12)
-    thin = mask.copy()
-    thin[:, 5] = False  # six pixels missed, nowhere deep
-    added = thin | square(8, 11, 12)  # nine added, two deep
-    long = np.zeros((12, 12), bool)
-    long[8, :] = True
-    cases = [
-        Case((mask, np.zeros_like(mask)), "object", "all of it is missed"),
-        Case((mask, added), "background"),
-        Case((square(4, 7, 12), long), "object", "the deeper mistake, not the larger one"),
-        Case((mask, mask), "", "no mistake, no stroke"),
-        Case((thin, mask | thin), "background", "one pixel deep is deep enough"),
-        Case(
-            (square(0, 4, 12), square(7, 10, 12)),
-            "object",
-            "at equal depth, the missed part",
-        ),
-        Case(
-            (square(0, 3, 12), square(5, 10, 12)),
-            "background",
-            "pixels beyond the picture count as correct",
-        ),
-    ]
-    return check(function, cases)
-
-
-def check_strokes_until(function: Callable[..., Any]) -> str:
-    """``strokes_until(ious, target, most)``: strokes until the IoU reaches the target (NoC)."""
-    cases = [
-        Case(([0.5, 0.8, 0.9], 0.85, 20), 3, "strokes are counted from 1"),
-        Case(([0.9, 0.7, 0.95], 0.85, 20), 1, "the first time counts, whatever comes later"),
-        Case(([0.5, 0.85], 0.85, 20), 2, "reaching it is enough"),
-        Case(([0.5, 0.6], 0.85, 20), 20, "if it never does, the answer is the most allowed"),
-        Case(([0.1, 0.2, 0.3, 0.9], 0.85, 3), 3, "strokes after the most allowed do not count"),
-    ]
-    return check(function, cases)
-
-
-def check_likeness(function: Callable[..., Any]) -> str:
-    """``likeness(features, cover)``: each place's cosine to the mean feature under the brush."""
-    rng = np.random.default_rng(10)
-    features, cover = rng.normal(size=(5, 4, 6)), np.zeros((4, 6))
-    cover[1, 2:5] = 1.0, 0.4, 0.7
-    features[:, 1, 2] *= 50  # a long feature must not outweigh the others
-    unit = features / np.linalg.norm(features, axis=0)
-    prototype = np.tensordot(unit, cover, 2)
-    expected = np.tensordot(prototype / np.linalg.norm(prototype), unit, 1)
-    hint = "normalise each feature before the mean, then normalise the mean"
-    nothing = np.zeros((4, 6))
-    cases = [
-        Case((features, cover), expected, hint),
-        Case((features, nothing), nothing, "without a brushed pixel, every likeness is 0"),
-    ]
-    return check(function, cases)
+# likeness(features, cover): each place's cosine to the mean feature under the brush.
+rng = np.random.default_rng(10)
+features, cover = rng.normal(size=(5, 4, 6)), np.zeros((4, 6))
+cover[1, 2:5] = 1.0, 0.4, 0.7
+features[:, 1, 2] *= 50  # a long feature must not outweigh the others
+unit = features / np.linalg.norm(features, axis=0)
+prototype = np.tensordot(unit, cover, 2)
+cosine = np.tensordot(prototype / np.linalg.norm(prototype), unit, 1)
+hint = "normalise each feature before the mean, then normalise the mean"
+nothing = np.zeros((4, 6))
+CASES["likeness"] = [
+    Case((features, cover), cosine, hint),
+    Case((features, nothing), nothing, "without a brushed pixel, every likeness is 0"),
+]

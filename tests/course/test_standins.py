@@ -8,7 +8,7 @@ import pytest
 from conftest import write_split
 
 from nseg_lib import config
-from nseg_lib.course import standins as course
+from nseg_lib.course import standins
 from nseg_lib.data.coco import DataError
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.evaluation.summary import read_folder
@@ -17,46 +17,41 @@ from nseg_lib.training.runs import find_runs
 
 
 def test_a_stand_in_is_trained_and_evaluated_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
     for name, count, first in (("train", 2, 1), ("val", 2, 20), ("test", 1, 40)):
         write_split(data, name, [(120, 160)] * count, first)
-    monkeypatch.setattr(course, "EPOCHS", 1)
     wanted, rows = tmp_path / "runs" / "sample", tmp_path / "reports" / "sample" / "rows"
 
-    found = course.trained(wanted, data)
-    assert list(find_runs(found)) == [course.STAND_IN]
+    found = standins.trained(wanted, data, epochs=1)
+    assert list(find_runs(found)) == [standins.STAND_IN]
     assert "no trained network in sample: training" in capsys.readouterr().out
-    results = course.evaluated(rows, found, data)
+    results = standins.evaluated(rows, found, data)
     frame = read_folder(results)
-    assert list(dict.fromkeys(frame["method"])) == [*BASELINES, course.STAND_IN]
+    assert list(dict.fromkeys(frame["method"])) == [*BASELINES, standins.STAND_IN]
     assert set(frame["split"]) == {"val", "test"}
     assert not wanted.exists()
     assert not rows.exists()
 
     before = {p: p.stat().st_mtime_ns for p in found.rglob("*.safetensors")}
-    assert course.trained(wanted, data) == found
+    assert standins.trained(wanted, data, epochs=1) == found
     assert {p: p.stat().st_mtime_ns for p in found.rglob("*.safetensors")} == before
-    assert course.trained(found, data) == found
-    assert course.evaluated(results, found, data) == results
+    assert standins.trained(found, data) == found
+    assert standins.evaluated(results, found, data) == results
 
 
 def test_data_that_nobody_can_make_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"coco: no data set here; 'nseg data reduce' makes one"):
-        course.data_set(tmp_path / "coco")
+        standins.data_set(tmp_path / "coco")
 
 
 def test_one_network_of_a_name_is_found_or_trained_briefly(
-    tiny_data: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(course, "BRIEF_STEPS", 7)
     wanted, model = tmp_path / "runs" / "sample", "attn32-256_bce-dice-bound"
 
-    refiner = course.refiner(wanted, model, tiny_data, widths=[8, 16])
+    refiner = standins.refiner(wanted, model, tiny_data, [8, 16], pictures=7)
     assert refiner.config.name == "attn8-16"
     assert refiner.config.loss == config.load(model).loss
     assert f"{model}: not trained here; training attn8-16 on 7 pictures" in capsys.readouterr().out
@@ -65,27 +60,27 @@ def test_one_network_of_a_name_is_found_or_trained_briefly(
     trained = wanted / model / "seed42" / "weights.safetensors"
     trained.parent.mkdir(parents=True)
     save_weights(refiner.network, refiner.config, trained)
-    course.refiner(wanted, model, tiny_data, widths=[8, 16])
+    standins.refiner(wanted, model, tiny_data, [8, 16], pictures=7)
     assert f"{model}: trained, found in" in capsys.readouterr().out
 
 
 def test_photographs_are_the_split_of_that_name_or_else_val(tmp_path: Path) -> None:
     sizes = [(120, 160), (140, 150)]
     write_split(tmp_path / "data", "val", sizes, 20)
-    samples = course.photographs(tmp_path / "data")
+    samples = standins.photographs(tmp_path / "data")
     assert [s.image_id for s in samples] == [20, 21]
-    assert course.photograph(samples, f"{21:012d}").image_id == 21
+    assert standins.photograph(samples, f"{21:012d}").image_id == 21
     largest = max(samples, key=lambda sample: sample.mask.mean())
-    assert course.photograph(samples, "camera").image_id == largest.image_id
+    assert standins.photograph(samples, "camera").image_id == largest.image_id
 
     write_split(tmp_path / "data", "photos", sizes[:1], 40)
-    assert [s.image_id for s in course.photographs(tmp_path / "data")] == [40]
+    assert [s.image_id for s in standins.photographs(tmp_path / "data")] == [40]
 
 
 def test_the_packages_own_network_stands_in_without_training(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = course.refiner(tmp_path / "runs", "tiny16-32_bce-dice", tiny_data)
+    found = standins.refiner(tmp_path / "runs", "tiny16-32_bce-dice", tiny_data)
     assert found.config.name == "tiny16-32_bce-dice"
     assert "comes with nseg" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

@@ -1,14 +1,13 @@
 """Simulated prompts: whatever the object and the kind, something that a person could have drawn."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from nseg_lib.data.scribbles import load_scribbles, stroke_statistics
-from nseg_lib.strokes.drawing import Drawn, rasterize
-from nseg_lib.strokes.hand import Hand, Scene, hatching, level, path_length, runs, through
+from nseg_lib.strokes.drawing import Drawn
+from nseg_lib.strokes.paths import Scene, path_length, through
 from nseg_lib.strokes.people import MIX, PROMPTS, STROKES, draw_correction, draw_prompt
 
 Y, X = np.mgrid[:120, :160]
@@ -61,11 +60,8 @@ def test_an_object_that_fills_the_picture_has_no_background(kind: str) -> None:
     assert not any(draw_prompt(OBJECTS["whole"], kind, rng(n)).background.any() for n in range(5))
 
 
-def test_nothing_to_draw() -> None:
+def test_nothing_is_drawn_for_no_object_and_bad_arguments_are_named() -> None:
     assert not any(m.any() for m in draw_prompt(np.zeros((9, 9), bool), "sparse", rng(0)))
-
-
-def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="unknown kind of prompt 'scrawl'; one of: sparse, "):
         draw_prompt(BODY, "scrawl", rng(0))
     with pytest.raises(ValueError, match=r"mask must be bool H×W, got uint8 of shape \(120, 160\)"):
@@ -174,56 +170,6 @@ def test_a_path_stays_in_one_of_two_parts() -> None:
     for number in range(5):
         path = through(Scene(two), rng(number), 3, 1.0)
         assert (path[:, 0] < 31).all() or (path[:, 0] > 100).all()
-
-
-def test_hatching_keeps_its_distance_and_its_place() -> None:
-    lines = hatching(lambda path: path[:, 0] > 50, (0, 0, 160, 120), rng(3), 10, 0.0)
-    assert len(lines) > 5
-    assert all((line[:, 0] > 50).all() for line in lines)
-
-
-def test_a_contour_leaves_the_border_out() -> None:
-    ring = level(Scene(OBJECTS["border"]).signed, 5.0, rng(0), 1.0)
-    assert (ring[:, 0] < 158).all()
-    assert (ring[:, 1] < 118).all()
-    assert not len(level(Scene(BODY).signed, 1000.0, rng(0), 1.0))
-
-
-def test_runs_are_the_kept_stretches() -> None:
-    path = np.arange(12.0).reshape(6, 2)
-    kept = np.array([True, True, False, False, True, True])
-    assert [part.tolist() for part in runs(path, kept)] == [path[:2].tolist(), path[4:].tolist()]
-
-
-def test_a_stroke_is_no_wider_than_its_room() -> None:
-    hair = Scene((Y > 40) & (Y < 46) & (X > 20) & (X < 150))
-    path = np.column_stack([np.linspace(30, 140, 40), np.full(40, 43.5)])
-    points = Hand(rng(0)).trace("object", path, 20.0, hair.inside)["points"]
-    assert points[:, 2].max() <= 3
-    assert not (
-        rasterize([{"kind": "object", "points": points}], 120, 160).object & ~hair.mask
-    ).any()
-
-
-def test_a_long_stroke_is_painted_as_its_pieces_are() -> None:
-    """A stroke of more rows than are painted at a time covers what its parts cover."""
-    points = np.random.default_rng(0).uniform((0, 0, 1), (90, 4000, 6), (300, 3))
-    whole = rasterize([{"kind": "object", "points": points}], 4000, 90).object
-    parts = [{"kind": "object", "points": points[i : i + 2]} for i in range(len(points) - 1)]
-    assert np.array_equal(rasterize(parts, 4000, 90).object, whole)
-
-
-@pytest.mark.parametrize(
-    ("points", "says"),
-    [
-        (np.full((60_000, 3), 5.0), "120,000 points, at most 100,000"),
-        ([[5, 5, 30_000]], "stroke 1: radius 30000, at most 20000"),
-        (np.tile([[0, 0, 1], [0, 3000, 1]], (10_000, 1)), "over 20,000,000 rows of brush"),
-    ],
-)
-def test_a_drawing_that_would_take_memory_or_hours_is_refused(points: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        rasterize([{"kind": "object", "points": points}] * 2, 3000, 4)
 
 
 def test_statistics_of_a_line() -> None:
