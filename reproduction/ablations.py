@@ -17,9 +17,10 @@ from nseg_lib.evaluation.metrics import DISTANCES
 from nseg_lib.evaluation.tables import LABELS, number
 from reproduction import estimates
 from reproduction.artefacts import Table, grouped
-from reproduction.estimates import Pair, Verdict, interval_text
+from reproduction.estimates import Pair, interval_text
 from reproduction.evidence import Evidence
 from reproduction.table1 import NOT_RUN
+from reproduction.verdicts import Verdict, verdict
 from reproduction.words import notes
 
 PAIRS: tuple[Pair, ...] = (
@@ -34,8 +35,8 @@ PAIRS: tuple[Pair, ...] = (
 METRICS = ("iou", "boundary_iou_1px", "hausdorff_region")
 """The metrics by which an ablation is judged."""
 
-VERDICTS = {Verdict.HOLDS: "better", Verdict.FAILS: "worse", Verdict.OPEN: str(Verdict.OPEN)}
-"""The words of this table for a verdict on the claim that the ablation is better."""
+VERDICTS = {Verdict.HOLDS: "better", Verdict.FAILS: "worse"}
+"""The words of this table for a verdict on the claim that the ablation is better; others stay."""
 
 
 def ablations_table(evidence: Evidence) -> Table:
@@ -56,11 +57,13 @@ def ablations_table(evidence: Evidence) -> Table:
             text, judged = "–", "–"
             if network != "identity":
                 row["", "what differs"] = "; ".join(changed_settings(network, base))
-                found = estimates.paired_difference(evidence.held_out, [(network, base)], metric)
+                found = estimates.paired_difference(
+                    evidence.held_out, [(network, base)], metric, evidence.scatter(metric)
+                )
                 sign = -1 if metric in DISTANCES else 1
-                verdict = estimates.verdict(found, sign, tolerance=evidence.tolerance(metric))
+                said = verdict(found, sign, margin=evidence.margin(metric))
                 text = interval_text(found, metric)
-                judged = NOT_RUN if found is None else VERDICTS[verdict]
+                judged = NOT_RUN if found is None else VERDICTS.get(said, str(said))
                 if found is not None:
                     values[metric] = found.mean
                     values |= {f"{metric}_low": found.low, f"{metric}_high": found.high}

@@ -1,37 +1,29 @@
-"""The kinds of test that decide a claim of the paper, one class for each.
+"""The tests that decide a claim about networks, one class for each kind; pictures are in another.
 
 The fields of a class are those of a record in ``reports/claims.yml``. Its docstring defines the
-statistic, and ``judge`` makes one row of the table of claims.
+statistic, and ``judge`` makes one row of the table of claims. :mod:`reproduction.picture_tests` has
+the claims about kinds of picture and about speed.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import AfterValidator, Field
 
 from nseg_lib import config
 from nseg_lib.config import Strict
 from nseg_lib.evaluation.tables import LABELS, number
 from reproduction import estimates
-from reproduction.estimates import (
-    ENOUGH_SEEDS,
-    Epochs,
-    Estimate,
-    Pair,
-    Verdict,
-    interval_text,
-    least_favourable,
-)
+from reproduction.estimates import Epochs, Estimate, Pair, least_favourable
 from reproduction.evidence import Evidence
-from reproduction.listings import MIN_PICTURES, categories
 from reproduction.paper import LOG_COLUMNS
+from reproduction.verdicts import SEEN, Verdict, verdict
 
 
 def _known_network(name: str) -> str:
@@ -49,29 +41,28 @@ Metric = Literal["iou", "boundary_iou_1px", "pixel_accuracy", "hausdorff_region"
 
 @dataclass(frozen=True)
 class Result:
-    """One row of the table of claims: its cells as text, and its numbers."""
+    """What the test of one claim found."""
 
     test: str
     """The test in words."""
-    ours: str = "–"
     verdict: str = Verdict.OPEN
-    source: str = "no rows"
-    printed: str = "–"
-    logs: str = "–"
-    """The same difference, measured in the authors' training logs."""
+    metric: str = "iou"
+    """The metric by which the numbers are rounded."""
+    ours: Estimate | None = None
+    """The estimate that decides."""
+    words: str = ""
+    """What is said beside the estimate."""
+    p: float = math.nan
+    """Its two-sided p-value; NaN if there is no test of 0."""
+    source: str = "no rows: these were not run"
+    """What the estimate was made from."""
+    printed: float = math.nan
+    """The same difference in the paper's Table 1."""
+    late: Estimate | None = None
+    """The same difference over the last five epochs of our training logs, on validation."""
+    logs: Estimate | None = None
+    """The same difference in the authors' training logs."""
     logs_verdict: str = "–"
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    """Columns of ``claims.csv``, see :func:`_numbers`."""
-
-
-def _numbers(printed: float = math.nan, **found: Estimate | None) -> dict[str, float]:
-    """``printed``, and ``<name>_mean``, ``_low``, ``_high`` and ``_n`` of each estimate."""
-    numbers = {"printed": printed}
-    for name, estimate in found.items():
-        if estimate is not None:
-            for part in ("mean", "low", "high", "n"):
-                numbers[f"{name}_{part}"] = float(getattr(estimate, part))
-    return numbers
 
 
 class Claim(Strict, ABC):
@@ -81,6 +72,7 @@ class Claim(Strict, ABC):
     claim: str
     section: str
     test: str
+    role: Literal["primary", "secondary"]
 
     @abstractmethod
     def judge(self, evidence: Evidence) -> Result:
@@ -97,14 +89,6 @@ class IntervalClaim(Claim):
         """+1 if the interval must lie above 0, -1 if below."""
         return 1 if self.interval == "above 0" else -1
 
-    def bound(self, evidence: Evidence, estimate: Estimate | None, metric: str) -> str:
-        """Where the interval must lie, in words: ``above +0.029 (above 0 with three seeds)``."""
-        seeds = estimate.seeds if estimate else len(evidence.profile.seeds)
-        if seeds >= ENOUGH_SEEDS:
-            return self.interval
-        bound = f"{self.sign * evidence.tolerance(metric):+g}"
-        return f"{self.interval.replace('0', bound)} ({self.interval} with three seeds)"
-
 
 class GainOverStroke(IntervalClaim):
     """Every network improves on the stroke that it was given.
@@ -116,22 +100,25 @@ class GainOverStroke(IntervalClaim):
     metric: Metric
 
     def judge(self, evidence: Evidence) -> Result:
+        trainings = evidence.scatter(self.metric, shared=False)
         gains = [
-            estimates.paired_difference(evidence.held_out, [(network, "identity")], self.metric)
+            estimates.paired_difference(
+                evidence.held_out, [(network, "identity")], self.metric, trainings
+            )
             for network in evidence.evaluated
         ]
-        least = least_favourable(gains, self.sign)
-        tolerance = evidence.tolerance(self.metric)
-        verdict: str = estimates.verdict(least, self.sign, tolerance=tolerance)
-        if verdict == Verdict.HOLDS and len(gains) < len(config.THE_EIGHT):
-            verdict += f", for the {len(gains)} run"
+        ours = least_favourable(gains, self.sign)
+        found: str = verdict(ours, self.sign, margin=evidence.margin(self.metric))
+        if found == Verdict.HOLDS and len(gains) < len(config.THE_EIGHT):
+            found += f", for the {len(gains)} run"
         return Result(
             f"{LABELS[self.metric]} less that of the stroke unchanged, of the network that gains "
-            f"least: interval {self.bound(evidence, least, self.metric)}",
-            ours=interval_text(least, self.metric),
-            verdict=verdict,
-            source=_rows_of(evidence, least),
-            numbers=_numbers(ours=least),
+            f"least: interval {self.interval}",
+            found,
+            self.metric,
+            ours,
+            p=p_value(ours, self.sign, len(gains)),
+            source=rows_of(evidence, ours),
         )
 
 
@@ -143,23 +130,16 @@ class PairsClaim(IntervalClaim):
     caveat: str = ""
     """Another way in which the networks of a pair differ."""
 
-    def words(self, measure: str, bound: str) -> str:
+    def words(self, measure: str) -> str:
         """The test in words: what is measured, the pairs, and where each interval must lie."""
         pairs = ", ".join(f"{a} − {b}" for a, b in self.pairs)
         caveat = f" ({self.caveat})" if self.caveat else ""
         each = "each " if len(self.pairs) > 1 else ""
-        return f"{measure}, {pairs}{caveat}: {each}interval {bound}"
+        return f"{measure}, {pairs}{caveat}: {each}interval {self.interval}"
 
     def pairs_run(self, evidence: Evidence) -> list[Pair]:
         """The pairs in which both networks have rows."""
         return [pair for pair in self.pairs if {*pair} <= {*evidence.evaluated}]
-
-    def in_logs(
-        self, logs: pd.DataFrame, pairs: Sequence[Pair], epochs: Epochs = "all"
-    ) -> list[Estimate | None]:
-        """Each pair's difference at equal epochs of training logs."""
-        column = LOG_COLUMNS[self.metric]
-        return [estimates.equal_epochs_difference(logs, p, column, epochs) for p in pairs]
 
     def in_table1(self, evidence: Evidence, estimate: Estimate | None) -> float:
         """The difference in Table 1 of an estimate's pair, or the least favourable one if None."""
@@ -176,94 +156,92 @@ class PairsClaim(IntervalClaim):
 class PairedDifference(PairsClaim):
     """The first network of each pair differs from the second in the claimed direction.
 
-    Statistic: :func:`estimates.paired_difference` on held-out pictures. The row also shows the
-    difference at equal epochs of the authors' training logs, which has its own least favourable
-    pair. Each is compared with the difference that Table 1 prints for its pair.
+    Statistic: :func:`estimates.paired_difference` on held-out pictures, at the epochs that
+    validation chose. Beside it stands the difference over the last five epochs of the training
+    logs (:func:`estimates.epochs_difference`): ours on validation pictures, in which nothing is
+    chosen, and the authors'. Each has its own least favourable pair, and is compared with the
+    difference that Table 1 prints for it.
     """
 
     metric: Metric
 
     def judge(self, evidence: Evidence) -> Result:
-        run = self.pairs_run(evidence)
+        run, trainings = self.pairs_run(evidence), evidence.scatter(self.metric)
         differences = [
-            estimates.paired_difference(evidence.held_out, [pair], self.metric) for pair in run
+            estimates.paired_difference(evidence.held_out, [pair], self.metric, trainings)
+            for pair in run
         ]
         ours = least_favourable(differences, self.sign)
         printed = self.in_table1(evidence, ours)
         # On pictures smaller than the paper's, only the IoU is comparable with the printed one.
         comparable = self.metric == "iou" or evidence.profile.scale == 1
-        verdict = estimates.verdict(
-            ours,
-            self.sign,
-            printed=printed if comparable else math.nan,
-            tolerance=evidence.tolerance(self.metric),
-        )
-        source = _rows_of(evidence, ours) + _kept_epoch(evidence, ours)
+        margin = evidence.margin(self.metric)
+        found = verdict(ours, self.sign, margin=margin, printed=printed if comparable else math.nan)
+        source = rows_of(evidence, ours) + all_means(differences, self.metric)
         if 0 < len(run) < len(self.pairs):
             source += f"; {len(run)} of {len(self.pairs)} pairs run"
             # One pair can refute a claim about all pairs, but only all of them can confirm it.
-            if verdict == Verdict.HOLDS:
-                verdict = Verdict.OPEN
+            if found == Verdict.HOLDS:
+                found = Verdict.OPEN
 
-        theirs = least_favourable(self.in_logs(evidence.authors, self.pairs), self.sign)
-        logs, logs_verdict = interval_text(theirs, self.metric), "–"
+        column = LOG_COLUMNS[self.metric]
+        late = least_favourable(
+            (estimates.epochs_difference(evidence.own_logs, p, column) for p in run), self.sign
+        )
+        theirs = least_favourable(
+            (estimates.epochs_difference(evidence.authors, p, column) for p in self.pairs),
+            self.sign,
+        )
+        seen = "–"
         if theirs is not None:
             print_of_theirs = self.in_table1(evidence, theirs)
-            logs_verdict = SEEN[estimates.verdict(theirs, self.sign, printed=print_of_theirs)]
+            full_size = margin / evidence.distance_scale(self.metric)
+            seen = SEEN[verdict(theirs, self.sign, margin=full_size, printed=print_of_theirs)]
             if len(self.pairs) > 1:
-                logs += f": {theirs.of}, printed {number(print_of_theirs, self.metric, '+')}"
+                source += f"; authors' logs: {theirs.of}, "
+                source += f"printed {number(print_of_theirs, self.metric, '+')}"
         return Result(
-            test=self.words(LABELS[self.metric], self.bound(evidence, ours, self.metric)),
-            ours=interval_text(ours, self.metric) + _all_means(differences, self.metric),
-            verdict=verdict,
+            self.words(LABELS[self.metric]),
+            found,
+            self.metric,
+            ours,
+            p=p_value(ours, self.sign, len(run)),
             source=source,
-            printed=number(printed, self.metric, "+"),
-            logs=logs,
-            logs_verdict=logs_verdict,
-            numbers=_numbers(printed, ours=ours, logs=theirs),
+            printed=printed,
+            late=late,
+            logs=theirs,
+            logs_verdict=seen,
         )
 
 
 class EqualEpochs(PairsClaim):
     """The networks of each pair differ in the claimed direction at equal epochs of our trainings.
 
-    Statistic: :func:`estimates.equal_epochs_difference` of each network's first seed, in
-    validation IoU or loss. The loss gets no verdict: the paper prints none, and it has no
-    tolerance, so one training of each network decides nothing. The authors' logs are shown beside
-    ours instead.
+    Statistic: :func:`estimates.epochs_difference` in validation loss. The authors' logs are shown
+    beside ours. The paper prints no loss, and there is no margin for it.
     """
 
-    metric: Literal["iou", "loss"]
-    epochs: Epochs = "all"
+    metric: Literal["loss"]
+    epochs: Epochs
 
     def judge(self, evidence: Evidence) -> Result:
-        differences = self.in_logs(evidence.own_logs(), self.pairs_run(evidence), self.epochs)
-        ours = least_favourable(differences, self.sign)
-        ours_text = interval_text(ours, self.metric) + _all_means(differences, self.metric)
-        source = f"training logs of one seed each: {ours.of}" if ours else "no such pair of logs"
-        part = "" if self.epochs == "all" else f"the {self.epochs} of "
-        over = f"over {part}the epochs that both have"
-        if self.metric == "iou":
-            printed, tolerance = self.in_table1(evidence, ours), evidence.tolerance("iou")
-            return Result(
-                test=self.words(f"validation IoU {over}", self.bound(evidence, ours, "iou")),
-                ours=ours_text,
-                verdict=estimates.verdict(ours, self.sign, printed=printed, tolerance=tolerance),
-                source=source,
-                printed=number(printed, "iou", "+"),
-                numbers=_numbers(printed, ours=ours),
-            )
-        theirs = least_favourable(
-            self.in_logs(evidence.authors, self.pairs, self.epochs), self.sign
+        column, run = LOG_COLUMNS[self.metric], self.pairs_run(evidence)
+        own, authors = (
+            [estimates.epochs_difference(logs, pair, column, self.epochs) for pair in pairs]
+            for logs, pairs in ((evidence.own_logs, run), (evidence.authors, self.pairs))
         )
-        undecided = f"{self.interval}; one training of each network decides nothing"
+        ours, theirs = (least_favourable(found, self.sign) for found in (own, authors))
         return Result(
-            test=self.words(f"validation loss {over}", undecided),
-            ours=ours_text,
-            source=source,
-            logs=interval_text(theirs, self.metric) + (f": {theirs.of}" if theirs else ""),
-            logs_verdict=SEEN[estimates.verdict(theirs, self.sign)] if theirs else "–",
-            numbers=_numbers(ours=ours, logs=theirs),
+            self.words(f"validation loss over the {self.epochs} of the epochs that both have"),
+            verdict(ours, self.sign),
+            self.metric,
+            ours,
+            p=p_value(ours, self.sign, len(run)),
+            source=f"training logs: {ours.of}, {ours.sample()}" + all_means(own, self.metric)
+            if ours
+            else "no such pair of logs",
+            logs=theirs,
+            logs_verdict=SEEN[verdict(theirs, self.sign)] if theirs else "–",
         )
 
 
@@ -272,7 +250,7 @@ class NonInferiority(Claim):
 
     Statistic: the paired difference on held-out pictures between these networks, averaged, and
     that other network which is best on validation. Its interval must lie above -margin, and all
-    eight networks must have three seeds.
+    eight networks must have rows.
     """
 
     networks: Annotated[list[Network], Field(min_length=1)]
@@ -284,177 +262,47 @@ class NonInferiority(Claim):
         rivals = [name for name in evidence.evaluated if name not in self.networks]
         best = max(rivals, key=lambda name: means[name], default=None)
         pairs = [(name, best) for name in self.networks if best and name in evidence.evaluated]
-        ours = estimates.paired_difference(evidence.held_out, pairs, "iou")
+        ours = estimates.paired_difference(evidence.held_out, pairs, "iou", evidence.scatter("iou"))
 
-        verdict = Verdict.OPEN
-        all_run = len(evidence.evaluated) == len(config.THE_EIGHT)
-        if ours is not None and ours.seeds >= ENOUGH_SEEDS and all_run:
-            shifted = replace(ours, low=ours.low + self.margin, high=ours.high + self.margin)
-            verdict = estimates.verdict(shifted, 1)
+        # "Worse by at most the margin" is "above 0" once the margin is added.
+        found, p = Verdict.OPEN, math.nan
+        if ours is not None and len(evidence.evaluated) == len(config.THE_EIGHT):
+            mean, low, high = (value + self.margin for value in (ours.mean, ours.low, ours.high))
+            shifted = replace(ours, mean=mean, low=low, high=high)
+            found, p = verdict(shifted, 1), shifted.p
 
         table = evidence.printed["table1"]
         best_printed = max(row["iou"] for name, row in table.items() if name not in self.networks)
-        printed = float(np.mean([table[name]["iou"] - best_printed for name in self.networks]))
         return Result(
             f"IoU, mean of {' and '.join(self.networks)} − the best of the others on "
-            f"{evidence.splits[0]}, from three seeds of all eight: interval above −{self.margin:g}",
-            ours=interval_text(ours, "iou"),
-            verdict=verdict,
-            source=_rows_of(evidence, ours),
-            printed=number(printed, "iou", "+"),
-            numbers=_numbers(printed, ours=ours),
+            f"{evidence.splits[0]}, all eight run: interval above −{self.margin:g}",
+            found,
+            ours=ours,
+            p=p,
+            source=rows_of(evidence, ours),
+            printed=float(np.mean([table[name]["iou"] - best_printed for name in self.networks])),
         )
 
 
-class RankCorrelation(IntervalClaim):
-    """A quality of the predictions rises, or falls, with a property of the pictures.
+def p_value(estimate: Estimate | None, sign: int, pairs: int) -> float:
+    """The p-value of a claim about each of several pairs, from its least favourable estimate.
 
-    Statistic: :func:`estimates.rank_correlation` over held-out pictures, averaged over all networks
-    (:meth:`Evidence.per_picture`). The row also shows the mean quality in the lowest and in the
-    highest third of the property.
+    All pairs must confirm the claim, so the least favourable one decides at its own p-value. Any of
+    them can refute it, so against the claim the p-value is multiplied by their number (Bonferroni).
     """
-
-    variable: Literal["iou", "precision", "recovered"]
-    condition: Literal["stroke", "clutter", "size"]
-    given: Literal["stroke"] | None = None
-    """If given, the correlation is partial: at equal stroke IoU."""
-
-    def judge(self, evidence: Evidence) -> Result:
-        variable, condition = PICTURE_LABELS[self.variable], PICTURE_LABELS[self.condition]
-        partial = ", at equal strokes (partial)" if self.given else ""
-        words = f"rank correlation of {variable} with {condition}{partial}: "
-        words += f"interval {self.interval}"
-        pictures = evidence.per_picture()
-        ours = estimates.rank_correlation(pictures, self.variable, self.condition, self.given)
-        if ours is None:
-            missing = "no rows of networks with these pictures' measurements"
-            return Result(words, source=missing)
-        ranked = pictures.dropna(subset=[self.condition, self.variable])
-        ranked = ranked.sort_values(self.condition, kind="stable")
-        third = len(ranked) // 3
-        low, high = (part[self.variable].mean() for part in (ranked[:third], ranked[-third:]))
-        return Result(
-            words,
-            ours=f"{interval_text(ours, 'iou')}. Mean {variable} in the third of the pictures with "
-            f"the lowest {condition}: {low:.3f}, with the highest: {high:.3f}",
-            verdict=estimates.verdict(ours, self.sign),
-            source=f"{evidence.splits[-1]} rows, mean of {len(evidence.evaluated)} models",
-            numbers=_numbers(ours=ours),
-        )
+    if estimate is None:
+        return math.nan
+    return estimate.p if sign * estimate.mean > 0 else min(1.0, pairs * estimate.p)
 
 
-PICTURE_LABELS = {
-    "iou": "IoU",
-    "precision": "precision",
-    "recovered": "recovered share of the missing IoU",
-    "stroke": "stroke IoU",
-    "clutter": "gradient round the object",
-    "size": "object size",
-}
-"""Column of :meth:`Evidence.per_picture` → its words in the table."""
-
-
-class Latency(Claim):
-    """A network answers within a given time, 95 times in 100.
-
-    Statistic: the 95th percentile of its processor time on a picture of 640x480, as
-    ``benchmarks/bench_latency.py`` measured it.
-    """
-
-    network: Network
-    seconds: Annotated[float, Field(gt=0)]
-
-    def judge(self, evidence: Evidence) -> Result:
-        words = f"95th percentile of the processor time of {self.network} at 640x480: within "
-        words += f"{self.seconds:g} s"
-        if not evidence.latency:
-            return Result(words, source="benchmarks/bench_latency.py was not run")
-        networks = evidence.latency["models"]
-        median, p95 = networks[self.network]["median"], networks[self.network]["p95"]
-        slowest = max(networks, key=lambda name: networks[name]["median"])
-        verdict = Verdict.HOLDS if p95 <= self.seconds else Verdict.FAILS
-        return Result(
-            words,
-            ours=f"median {median:.3f} s, 95 % within {p95:.3f} s; the slowest, {slowest}: "
-            f"median {networks[slowest]['median']:.3f} s",
-            verdict=f"{verdict} on {evidence.latency['device']}",
-            source="benchmarks/results/latency.json",
-            numbers={"ours_mean": median, "ours_high": p95},
-        )
-
-
-class GainInEachCategory(Claim):
-    """The networks improve on the stroke in each supercategory of COCO with enough pictures.
-
-    Statistic: the IoU, averaged over the networks, less that of the stroke, averaged over held-out
-    pictures (:func:`reproduction.listings.categories`). All intervals must lie above 0; the row
-    shows the one that reaches lowest.
-    """
-
-    def judge(self, evidence: Evidence) -> Result:
-        words = f"IoU minus the stroke's in each supercategory of {MIN_PICTURES} pictures or more: "
-        words += "all intervals above 0"
-        if not evidence.evaluated:
-            return Result(words)
-        found = categories(evidence.held_out, evidence.evaluated)
-        judged = found[found["n"] >= MIN_PICTURES]
-        if judged.empty:
-            return Result(words, source="no category with so many pictures")
-        above, below = (judged["low"] > 0).sum(), (judged["high"] < 0).sum()
-        verdict = Verdict.FAILS if below else Verdict.OPEN
-        if above == len(judged):
-            verdict = Verdict.HOLDS
-        row = judged.iloc[int(judged["low"].argmin())]
-        lowest = Estimate(row["difference"], row["low"], row["high"], int(row["n"]))
-        return Result(
-            words,
-            ours=f"above 0 in {above} of {len(judged)}; the interval that reaches lowest: "
-            f"{row['supercategory']} {interval_text(lowest, 'iou')}",
-            verdict=f"{verdict}, in the {len(judged)} of {len(found)} supercategories with enough "
-            "pictures, all trained on",
-            source=f"{evidence.splits[-1]} rows of {len(evidence.evaluated)} models, "
-            f"{judged['n'].sum()} pictures; the other supercategories have too few",
-            numbers=_numbers(ours=lowest),
-        )
-
-
-TESTS: dict[str, type[Claim]] = {
-    "gain_over_stroke": GainOverStroke,
-    "paired_difference": PairedDifference,
-    "equal_epochs": EqualEpochs,
-    "non_inferiority": NonInferiority,
-    "rank_correlation": RankCorrelation,
-    "latency": Latency,
-    "gain_in_each_category": GainInEachCategory,
-}
-
-SEEN = {
-    Verdict.HOLDS: "yes",
-    Verdict.FAILS: "no, the opposite",
-    Verdict.SMALLER: f"no, {Verdict.SMALLER}",
-    Verdict.OPEN: str(Verdict.OPEN),
-}
-"""The words for a verdict on the authors' logs. One training of each network cannot show that a
-claim holds in general, so they only say whether the difference was seen."""
-
-
-def _all_means(differences: Sequence[Estimate | None], metric: str) -> str:
+def all_means(differences: Sequence[Estimate | None], metric: str) -> str:
     """The means of all pairs as the end of a cell; empty for a single pair."""
     means = [number(each.mean, metric, "+") for each in differences if each is not None]
     return f"; all pairs: {', '.join(means)}" if len(means) > 1 else ""
 
 
-def _rows_of(evidence: Evidence, estimate: Estimate | None) -> str:
+def rows_of(evidence: Evidence, estimate: Estimate | None) -> str:
+    """The rows that an estimate was made from, in words."""
     if estimate is None:
         return "no rows: these were not run"
-    return f"{evidence.splits[-1]} rows: {estimate.of}"
-
-
-def _kept_epoch(evidence: Evidence, estimate: Estimate | None) -> str:
-    """A note if all runs of both networks kept the same epoch, so that even this comparison is at
-    equal epochs; else empty."""
-    if estimate is None:
-        return ""
-    runs = [evidence.logs.get(name, []) for name in estimate.of.split(" − ")]
-    epochs = {run.best_epoch for of_model in runs for run in of_model}
-    return f"; both kept epoch {epochs.pop()}" if all(runs) and len(epochs) == 1 else ""
+    return f"{evidence.splits[-1]} rows: {estimate.of}, {estimate.sample()}"

@@ -1,13 +1,13 @@
 """The table of the paper's claims, from ``reports/claims.yml`` and the rows of a report.
 
 The file says what each claim is, which networks it is about and what must hold;
-:mod:`reproduction.claim_tests` defines how each kind of test decides. The tests were fixed before
-any network was trained in the paper's setting; later changes are listed in
-``reports/limitations.md``.
+:mod:`reproduction.claim_tests` and :mod:`reproduction.picture_tests` define how each kind of test
+decides. When the tests were fixed, and what was changed later, is in ``reports/limitations.md``.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,33 @@ import pandas as pd
 
 from nseg_lib import config
 from nseg_lib.config import ConfigError, Strict
+from nseg_lib.evaluation.tables import LABELS, number
 from reproduction.artefacts import Table, grouped
-from reproduction.claim_tests import TESTS, Claim, Pairs
+from reproduction.claim_tests import (
+    Claim,
+    EqualEpochs,
+    GainOverStroke,
+    NonInferiority,
+    PairedDifference,
+    Pairs,
+    Result,
+)
+from reproduction.estimates import interval_text
 from reproduction.evidence import Evidence
+from reproduction.picture_tests import GainInEachCategory, Latency, RankCorrelation
+from reproduction.verdicts import LEVEL, Verdict, holm
+from reproduction.words import notes
+
+TESTS: dict[str, type[Claim]] = {
+    "gain_over_stroke": GainOverStroke,
+    "paired_difference": PairedDifference,
+    "equal_epochs": EqualEpochs,
+    "non_inferiority": NonInferiority,
+    "rank_correlation": RankCorrelation,
+    "latency": Latency,
+    "gain_in_each_category": GainInEachCategory,
+}
+"""The kinds of test, by the name that ``reports/claims.yml`` gives them."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +53,11 @@ class Claims:
     """Name → pairs of networks. Claims and the figure "spread" refer to pairs by these names."""
     claims: dict[str, Claim]
     """Id → claim, in the order of the table."""
-    notes: list[str]
-    """Shown below the table."""
 
 
 class _File(Strict):
     pairs: dict[str, Pairs]
     claims: list[dict[str, Any]]
-    notes: list[str]
 
 
 def read_claims(path: Path) -> Claims:
@@ -64,34 +85,110 @@ def read_claims(path: Path) -> Claims:
         if claim.id in claims:
             raise ConfigError(f"{where}: 'id' is that of an earlier claim")
         claims[claim.id] = claim
-    return Claims(file.pairs, claims, file.notes)
+    return Claims(file.pairs, claims)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, what its test found, and its verdict among all claims."""
+
+    claim: Claim
+    result: Result
+    verdict: str
+    """As ``result`` has it, unless Holm's correction takes it back."""
+    corrected: float
+    """The p-value of a primary claim, corrected by Holm; NaN for others."""
+
+
+def judge(evidence: Evidence) -> list[Judged]:
+    """Test every claim, and correct the primary ones for being tested together."""
+    claims = read_claims(evidence.claims_file).claims
+    results = {name: claim.judge(evidence) for name, claim in claims.items()}
+    primary = {
+        name: results[name].p
+        for name, claim in claims.items()
+        if claim.role == "primary" and not math.isnan(results[name].p)
+    }
+    corrected = holm(primary)
+    judged = []
+    for name, claim in claims.items():
+        found, p = results[name].verdict, corrected.get(name, math.nan)
+        if found.startswith((Verdict.HOLDS, Verdict.FAILS)) and p > LEVEL:
+            found = f"{Verdict.OPEN}: {found} by itself, but not among {len(primary)} claims"
+        judged.append(Judged(claim, results[name], found, p))
+    return judged
 
 
 def claims_table(evidence: Evidence) -> Table:
-    """Every claim of the paper with its verdict on the evidence."""
-    file = read_claims(evidence.claims_file)
-    results = [(claim, claim.judge(evidence)) for claim in file.claims.values()]
-    theirs = "authors' logs, equal epochs"
+    """Every claim of the paper with its numbers and its verdict."""
+    judged = judge(evidence)
+    late, theirs = "ours, last five epochs, validation", "authors' logs, last five epochs"
+    text = []
+    for each in judged:
+        claim, result = each.claim, each.result
+        metric, ours = result.metric, result.ours
+        said = each.verdict
+        if said == Verdict.TOO_SMALL:
+            said = f"within ±{evidence.margin(metric):g}: {said}"
+        smallest = "–" if ours is None else number(ours.smallest_effect, metric)
+        text.append(
+            {
+                ("", "claim"): claim.claim,
+                ("", "§"): claim.section,
+                ("", "paper"): number(result.printed, metric, "+"),
+                ("ours", "effect [95 %]"): result.words or interval_text(ours, metric),
+                ("ours", "smallest effect it could show"): smallest,
+                ("ours", "verdict"): said,
+                (late, "effect [95 %]"): interval_text(result.late, metric),
+                (theirs, "effect [95 %]"): interval_text(result.logs, metric),
+                (theirs, "seen there"): result.logs_verdict,
+            }
+        )
+    return Table("The paper's claims.", grouped(text), _numbers(judged), notes("claims"))
+
+
+def claim_tests_table(evidence: Evidence) -> Table:
+    """How every claim was tested: the test in words, its role, its p-values and its sources."""
+    judged = judge(evidence)
     text = [
         {
-            ("", "claim"): claim.claim,
-            ("", "§"): claim.section,
-            ("", "test"): result.test,
-            ("", "in Table 1"): result.printed,
-            ("ours", "effect [95 %]"): result.ours,
-            ("ours", "verdict"): result.verdict,
-            (theirs, "effect [95 %]"): result.logs,
-            (theirs, "seen there"): result.logs_verdict,
-            ("", "from"): result.source,
+            ("", "claim"): each.claim.claim,
+            ("", "role"): each.claim.role,
+            ("", "test"): each.result.test,
+            ("p", "alone"): _p_text(each.result.p),
+            ("p", "by Holm"): _p_text(each.corrected),
+            ("", "made from"): each.result.source,
         }
-        for claim, result in results
+        for each in judged
     ]
-    parts = [f"{who}_{part}" for who in ("ours", "logs") for part in ("mean", "low", "high", "n")]
-    numbers = pd.DataFrame(
-        [
-            {"claim": c.id, **r.numbers, "verdict": r.verdict, "logs": r.logs_verdict}
-            for c, r in results
-        ],
-        columns=["claim", "printed", *parts, "verdict", "logs"],
-    )
-    return Table("The paper's claims.", grouped(text), numbers.round(6), tuple(file.notes))
+    numbers = [
+        {
+            "claim": each.claim.id,
+            "role": each.claim.role,
+            "p": each.result.p,
+            "holm": each.corrected,
+        }
+        for each in judged
+    ]
+    scatters = {metric: evidence.scatter(metric) for metric in evidence.printed["too_small"]}
+    margins = {metric: evidence.margin(metric) for metric in scatters}
+    below = notes("claim_tests", scatters=scatters, margins=margins, labels=LABELS)
+    return Table("How the claims were tested.", grouped(text), pd.DataFrame(numbers), below)
+
+
+def _p_text(p: float) -> str:
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _numbers(judged: list[Judged]) -> pd.DataFrame:
+    """What the table and the figure of the claims show, as plain columns."""
+    rows = []
+    for each in judged:
+        claim, result = each.claim, each.result
+        row: dict[str, Any] = {"claim": claim.id, "role": claim.role, "metric": result.metric}
+        row["printed"] = result.printed
+        for name, part in (("ours", result.ours), ("late", result.late), ("logs", result.logs)):
+            for value in ("mean", "low", "high", "n", "seeds", "seed_error", "smallest_effect"):
+                row[f"{name}_{value}"] = math.nan if part is None else float(getattr(part, value))
+        rows.append(row | {"verdict": each.verdict, "logs": result.logs_verdict})
+    return pd.DataFrame(rows).round(6)

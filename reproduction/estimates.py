@@ -1,7 +1,8 @@
-"""Estimates with 95 % intervals, and the verdict on a claim that follows from an interval.
+"""Estimates with 95 % intervals: what was measured, how sure it is, and how much chance moves it.
 
-There are three statistics: the paired difference of networks over pictures, the difference of two
-training logs at equal epochs, and the rank correlation over pictures.
+Two networks are compared on the same pictures, or at the same epochs of their training logs. Chance
+enters such a difference twice: by the choice of pictures, and by the trainings, for a network that
+is trained anew with another seed has another mean. The second part is a :class:`Scatter`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
 import numpy as np
@@ -23,13 +23,61 @@ from nseg_lib.evaluation.tables import number
 Pair = tuple[str, str]
 """Two methods; their difference is the first less the second."""
 
-Epochs = Literal["all", "first third", "last third"]
+Epochs = Literal["first third", "last five"]
 
-ENOUGH_SEEDS = 3
-"""With at least so many seeds of each network, an interval includes the scatter between seeds."""
+LAST = 5
+"""The epochs that "last five" stands for."""
+
+MIN_DEGREES = 4
+"""The fewest degrees of freedom from which a scatter is taken: three networks with three seeds."""
 
 RESAMPLES = 2_000
 """Bootstrap resamples of pictures for the interval of a correlation."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """How far the mean of one training lies from that of another with the same settings."""
+
+    sd: float
+    """Standard deviation, in the unit of the metric."""
+    degrees: int
+    """Its degrees of freedom."""
+    source: str = ""
+    """What it was computed from, in words."""
+
+
+def scatter(table: pd.DataFrame, source: str = "", *, shared: bool = True) -> Scatter | None:
+    """The scatter of trainings, from a table of means with a row per network.
+
+    The columns are seeds, or epochs that stand for seeds. Let x_ns be the mean of network n in
+    column s, of N networks and S columns.
+
+    With ``shared`` it is the residual of the two-way layout, x_ns = network_n + column_s + e_ns:
+    sd² = Σ (x_ns - x̄_n. - x̄_.s + x̄..)² / ((N - 1)(S - 1)). What a seed does to all networks alike
+    cancels in a difference of two of them: networks of one seed see the same pictures and training
+    strokes in the same order. Without ``shared`` nothing cancels, as where a network is compared
+    with the stroke: sd² = Σ (x_ns - x̄_n.)² / (N (S - 1)).
+
+    Source: Fisher's two-way layout without replication, as in Montgomery, "Design and Analysis of
+    Experiments", chapter 4 (randomized complete block design).
+
+    Returns:
+        ``None`` below :data:`MIN_DEGREES` degrees of freedom.
+    """
+    networks, columns = table.shape
+    degrees = (networks - shared) * (columns - 1)
+    if degrees < MIN_DEGREES:
+        return None
+    residual = table.sub(table.mean(axis=1), axis=0)
+    if shared:
+        residual = residual - residual.mean(axis=0)
+    return Scatter(float(np.sqrt((residual**2).sum().sum() / degrees)), degrees, source)
+
+
+def common_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of networks and seeds, without networks of one seed and seeds that others lack."""
+    return table[table.count(axis=1) > 1].dropna(axis=1)
 
 
 @dataclass(frozen=True)
@@ -43,15 +91,42 @@ class Estimate:
     unit: str = "pictures"
     """What ``n`` counts: pictures or epochs."""
     seeds: int = 0
-    """The seeds of the network that has fewest; 0 if no network with seeds is involved."""
+    """The seeds that all compared networks have; 0 if no network with seeds is involved."""
     of: str = ""
     """The pairs of networks, as in ``a − b, c − d``."""
     median: float = np.nan
     """Median of the differences over pictures; NaN for other estimates."""
+    degrees: float = np.inf
+    """Degrees of freedom of the interval, as Student's t has them."""
+    seed_error: float = 0.0
+    """The part of the standard error that comes from the trainings."""
+
+    @property
+    def error(self) -> float:
+        """The standard error that the interval's width stands for."""
+        return float((self.high - self.low) / 2 / stats.t.ppf(0.975, self.degrees))
+
+    @property
+    def p(self) -> float:
+        """The two-sided p-value of 0, from the width of the interval and Student's t."""
+        return float(2 * stats.t.sf(abs(self.mean) / max(self.error, 1e-12), self.degrees))
+
+    @property
+    def smallest_effect(self) -> float:
+        """The true effect whose interval excludes 0 with 80 % probability: (t_.975 + t_.8) error.
+
+        Source: the usual formula of power, as in Cohen, "Statistical Power Analysis", 1988.
+        """
+        return self.error * float(np.sum(stats.t.ppf([0.975, 0.8], self.degrees)))
+
+    def sample(self) -> str:
+        """What it was estimated from, in words: ``146 pictures, 1 seed``."""
+        words = f"{self.n} {self.unit}"
+        return words + (f", {self.seeds} seed{'s' if self.seeds > 1 else ''}" if self.seeds else "")
 
 
 def interval_text(estimate: Estimate | None, metric: str) -> str:
-    """An estimate as text: ``+0.0120 [+0.0041, +0.0199], 146 pictures, 1 seed``; ``–`` for None.
+    """An estimate as text: ``+0.0120 [+0.0041, +0.0199]``; ``–`` for None.
 
     Numbers are rounded as the metric is. A few pictures can dominate the mean of a distance, so the
     median of its differences over pictures is given too.
@@ -60,13 +135,10 @@ def interval_text(estimate: Estimate | None, metric: str) -> str:
         return "–"
     values = (estimate.mean, estimate.low, estimate.high)
     mean, low, high = (number(value, metric, "+") for value in values)
-    words = [f"{mean} [{low}, {high}]"]
-    if metric in DISTANCES and estimate.unit == "pictures":
-        words.append(f"median {number(estimate.median, metric, '+')}")
-    words.append(f"{estimate.n} {estimate.unit}")
-    if estimate.seeds and estimate.unit == "pictures":
-        words.append(f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}")
-    return ", ".join(words)
+    text = f"{mean} [{low}, {high}]"
+    if metric in DISTANCES and not np.isnan(estimate.median):
+        text += f", median {number(estimate.median, metric, '+')}"
+    return text
 
 
 def least_favourable(estimates: Iterable[Estimate | None], sign: int) -> Estimate | None:
@@ -79,137 +151,126 @@ def least_favourable(estimates: Iterable[Estimate | None], sign: int) -> Estimat
         sign: +1 if the claim is that all are above 0, -1 if below.
     """
     present = [estimate for estimate in estimates if estimate is not None]
-    return min(present, key=lambda e: min(sign * e.low, sign * e.high), default=None)
+    return min(present, key=lambda one: min(sign * one.low, sign * one.high), default=None)
 
 
-class Verdict(StrEnum):
-    """What an interval says about a claim."""
-
-    HOLDS = "holds"
-    SMALLER = "not as large as printed"
-    FAILS = "does not hold"
-    OPEN = "cannot be told"
-
-
-def verdict(
-    estimate: Estimate | None, sign: int, *, printed: float = np.nan, tolerance: float = 0.0
-) -> Verdict:
-    """Judge a claim by the 95 % interval of an estimate.
-
-    Args:
-        estimate: ``None`` if nothing was measured.
-        sign: +1 if the claim is that the estimate is above 0, -1 if below.
-        printed: the same difference in the paper's tables; NaN if there is none to compare.
-        tolerance: how far the interval must lie from 0, or from the printed difference. It counts
-            only while a network has fewer than :data:`ENOUGH_SEEDS` seeds.
-
-    Returns:
-        ``HOLDS`` if the whole interval lies on the claimed side of 0, ``FAILS`` if it lies on the
-        other side. Otherwise ``SMALLER`` if the interval excludes the printed difference, and
-        ``OPEN`` if it does not.
-    """
-    if estimate is None:
-        return Verdict.OPEN
-    if estimate.seeds >= ENOUGH_SEEDS:
-        tolerance = 0.0
-    low, high = sorted((sign * estimate.low, sign * estimate.high))
-    if low > tolerance:
-        return Verdict.HOLDS
-    if high < -tolerance:
-        return Verdict.FAILS
-    return Verdict.SMALLER if high < sign * printed - tolerance else Verdict.OPEN
-
-
-def paired_difference(rows: pd.DataFrame, pairs: Sequence[Pair], metric: str) -> Estimate | None:
-    """Mean difference of networks over the same pictures.
+def paired_difference(
+    rows: pd.DataFrame, pairs: Sequence[Pair], metric: str, trainings: Scatter
+) -> Estimate | None:
+    """Mean difference of methods over the same pictures, and over the seeds that all of them have.
 
     On each picture, every method is averaged over its seeds, and the differences over the pairs.
-    The interval is a percentile bootstrap over pictures. If every network has at least
-    :data:`ENOUGH_SEEDS` seeds, the interval of the scatter between seeds is added in quadrature.
+    The standard error from pictures is that of a percentile bootstrap over pictures. That from
+    trainings is sd √(Σ w² / S), where w is the weight of a network in the mean over pairs and S the
+    number of seeds. The two are added in quadrature. Student's t has the degrees of freedom of
+    Welch and Satterthwaite, where those of the pictures count as infinite.
 
     Args:
         rows: of one split, from :func:`nseg_lib.evaluation.summary.read_folder`.
         pairs: pairs without rows are left out.
+        trainings: the scatter between trainings in this metric.
 
     Returns:
-        ``None`` if no pair has rows.
+        ``None`` if no pair has rows, or their networks have no seed in common.
     """
     methods = {*rows["method"]}
     pairs = [pair for pair in pairs if {*pair} <= methods]
-    if not pairs:
+    weights: Counter[str] = Counter()  # the weights of a network in several pairs add up
+    for first, second in pairs:
+        weights.update({first: 1, second: -1})
+    rows = rows[rows["method"].isin([*weights])]
+
+    # Baselines have no seed. Networks are compared at the seeds that all of them have.
+    of_seeds = rows.dropna(subset="seed").groupby("method")["seed"].unique()
+    seeds = set.intersection(*map(set, of_seeds)) if len(of_seeds) else set()
+    if not pairs or (len(of_seeds) and not seeds):
         return None
+    rows = rows[rows["seed"].isna() | rows["seed"].isin(seeds)]
+
+    # The mean, and the error by the choice of pictures.
     wide = rows.groupby(["image_id", "annotation_id", "method"])[metric].mean().unstack()
     differences = pd.concat([wide[a] - wide[b] for a, b in pairs], axis=1).mean(axis=1)
     pictures = wide.index.get_level_values("image_id").to_numpy()
     lows, highs = bootstrap_interval(differences.to_numpy()[:, None], pictures)
-    mean, low, high = float(differences.mean()), float(lows[0]), float(highs[0])
-    seeds, error = seed_standard_error(rows, pairs, metric)
-    if seeds >= ENOUGH_SEEDS:
-        half_width = stats.t.ppf(0.975, seeds - 1) * error
-        low = float(mean - np.hypot(mean - low, half_width))
-        high = float(mean + np.hypot(high - mean, half_width))
-    of = ", ".join(f"{a} − {b}" for a, b in pairs)
-    return Estimate(mean, low, high, len(wide), "pictures", seeds, of, float(differences.median()))
+    mean = float(differences.mean())
+    below, above = ((mean - lows[0]) / 1.96, (highs[0] - mean) / 1.96)
+
+    # The error by the choice of seeds.
+    squares = sum(weights[name] ** 2 for name in of_seeds.index)
+    seed_error = trainings.sd * (squares / max(len(seeds), 1)) ** 0.5 / len(pairs)
+    share = seed_error**2 / max(seed_error**2 + below * above, 1e-24)
+    degrees = trainings.degrees / share**2 if share else np.inf
+
+    reach = float(stats.t.ppf(0.975, degrees))
+    low = mean - reach * float(np.hypot(below, seed_error))
+    high = mean + reach * float(np.hypot(above, seed_error))
+    return Estimate(
+        mean,
+        low,
+        high,
+        len(wide),
+        seeds=len(seeds),
+        of=", ".join(f"{a} − {b}" for a, b in pairs),
+        median=float(differences.median()),
+        degrees=degrees,
+        seed_error=seed_error,
+    )
 
 
-def seed_standard_error(
-    rows: pd.DataFrame, pairs: Sequence[Pair], metric: str
-) -> tuple[int, float]:
-    """The smallest number of seeds of a network, and the standard error due to seeds.
-
-    Networks are taken as independent. The standard error is √(Σ w² s² / k), where w is the weight
-    of a network in the mean over pairs, s² its variance over seeds and k its number of seeds.
-    """
-    per_seed = rows.dropna(subset="seed").groupby(["method", "seed"])[metric].mean()
-    shares: Counter[str] = Counter()  # the weights of a network in several pairs add up
-    for first, second in pairs:
-        shares.update({first: 1, second: -1})
-    counts, variance = [], 0.0
-    for method in shares:
-        if method not in per_seed.index:  # a baseline has no seed
-            continue
-        values = per_seed.loc[method]
-        counts.append(len(values))
-        if len(values) > 1:
-            variance += shares[method] ** 2 * float(values.var(ddof=1)) / len(values)
-    return min(counts, default=0), variance**0.5 / len(pairs)
-
-
-def equal_epochs_difference(
-    logs: pd.DataFrame, pair: Pair, column: str, epochs: Epochs = "all"
+def epochs_difference(
+    logs: pd.DataFrame, pair: Pair, column: str, epochs: Epochs = "last five"
 ) -> Estimate | None:
-    """Mean difference of two training logs over the epochs that both have.
+    """Mean difference of two networks over equal epochs of their training logs.
 
-    The interval is Student's, with the epochs as the sample. It is too narrow: neighbouring epochs
-    are alike, and each network was trained once.
+    The scatter between trainings is that of :func:`scatter` at these epochs, over all networks that
+    have them: between seeds where the logs hold enough of them, else between epochs. An epoch
+    stands for a training because the learning rate is constant and the residuals of neighbouring
+    epochs are not correlated; but epochs share their training's first weights, so this scatter is
+    a lower bound. It is not divided by the number of epochs, since averaging over epochs does not
+    average over trainings. The choice of pictures is not part of the interval: logs hold means.
 
     Args:
-        logs: a row per ``model`` and ``epoch``, as from :func:`reproduction.paper.authors_logs`.
+        logs: a row per ``model``, ``seed`` and ``epoch``.
         column: the column of the logs that is compared.
         epochs: which of the epochs that both have; a third is rounded down.
 
     Returns:
-        ``None`` if a log or the column is missing, or fewer than two epochs are left.
+        ``None`` if a log or the column is missing, or there are too few epochs or networks.
     """
-    if column not in logs:
+    if column not in logs or not {*pair} <= {*logs["model"]}:
         return None
-    wide = logs.pivot(index="epoch", columns="model", values=column)
-    first, second = pair
-    if not {first, second} <= {*wide.columns}:
-        return None
-    differences = (wide[first] - wide[second]).dropna()
+    # The difference at each epoch, averaged over the seeds that both have.
+    first, second = (
+        logs[logs["model"] == name].pivot(index="epoch", columns="seed", values=column)
+        for name in pair
+    )
+    by_seed = (first - second).dropna(axis=1, how="all").dropna()
+    differences, seeds = by_seed.mean(axis=1), len(by_seed.columns)
     third = len(differences) // 3
-    if epochs == "first third":
-        differences = differences[:third]
-    elif epochs == "last third":
-        differences = differences[len(differences) - third :]
-    n = len(differences)
-    if n < 2:
+    differences = differences[:third] if epochs == "first third" else differences[-LAST:]
+    if len(differences) < 2 or not seeds:
         return None
-    half_width = stats.t.ppf(0.975, n - 1) * float(differences.std(ddof=1)) / n**0.5
-    mean = float(differences.mean())
-    of = f"{first} − {second}"
-    return Estimate(mean, mean - half_width, mean + half_width, n, "epochs", 1, of)
+
+    # The scatter of all networks that have these epochs.
+    wide = logs.pivot(index="epoch", columns=["model", "seed"], values=column)
+    there = wide.reindex(differences.index).dropna(axis=1)
+    of_seeds = scatter(common_seeds(there.mean().unstack("seed")))
+    found = of_seeds or scatter(there.T.groupby("model").first())
+    if found is None:
+        return None
+    mean, error = float(differences.mean()), found.sd * (2 / seeds) ** 0.5
+    reach = float(stats.t.ppf(0.975, found.degrees)) * error
+    return Estimate(
+        mean,
+        mean - reach,
+        mean + reach,
+        len(differences),
+        unit="epochs",
+        seeds=seeds,
+        of=f"{pair[0]} − {pair[1]}",
+        degrees=found.degrees,
+        seed_error=error,
+    )
 
 
 def rank_correlation(

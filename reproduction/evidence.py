@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from nseg_lib.evaluation.metrics import DISTANCES
 from nseg_lib.evaluation.summary import read_folder
 from nseg_lib.training.runs import Run, logged_runs
 from reproduction import measure, paper, profiles
+from reproduction.estimates import LAST, Scatter, common_seeds, scatter
+from reproduction.paper import LOG_COLUMNS
 from reproduction.profiles import Profile
 
 
@@ -71,10 +74,38 @@ class Evidence:
         """The rows of the test pictures, which chose nothing; of val if test has none."""
         return self.results[self.results["split"] == self.splits[-1]]
 
-    def tolerance(self, metric: str) -> float:
-        """A metric's tolerance in ``reports/paper.yml``; a distance's is scaled as the pictures."""
-        scale = self.profile.scale if metric in DISTANCES else 1.0
-        return scale * float(self.printed["tolerance"][metric])
+    def distance_scale(self, metric: str) -> float:
+        """By how much a metric shrinks with the profile's pictures: 1 unless it is a distance."""
+        return self.profile.scale if metric in DISTANCES else 1.0
+
+    def margin(self, metric: str) -> float:
+        """The difference that is too small to matter, of ``reports/paper.yml``, at our scale."""
+        return self.distance_scale(metric) * float(self.printed["too_small"][metric])
+
+    def scatter(self, metric: str, *, shared: bool = True) -> Scatter:
+        """How far the mean of a metric lies from training to training, by the best source there is.
+
+        That is the means of the paper's networks on held-out pictures over the seeds that they
+        share; without enough seeds, validation means over the last five epochs of our own logs;
+        for a metric that these lack, those of the authors' logs, whose strokes are drawn anew
+        every epoch and whose distances are scaled as our pictures are.
+
+        Args:
+            shared: of a difference of two networks, see :func:`reproduction.estimates.scatter`.
+        """
+        rows = self.held_out[self.held_out["method"].isin(self.evaluated)]
+        means = rows.groupby(["method", "seed"])[metric].mean().unstack("seed")
+        found = scatter(common_seeds(means), "seeds", shared=shared)
+        for logs, source in ((self.own_logs, "epochs"), (self.authors, "epochs of the authors")):
+            column = LOG_COLUMNS[metric]
+            if found is None and column in logs:
+                first = logs[logs["seed"] == logs.groupby("model")["seed"].transform("min")]
+                by_epoch = first.pivot(index="model", columns="epoch", values=column)
+                last = by_epoch.dropna(axis=1).iloc[:, -LAST:]
+                scale = self.distance_scale(metric) if logs is self.authors else 1.0
+                found = scatter(last * scale, source, shared=shared)
+        assert found is not None, "the authors' logs have eight networks and nine epochs"
+        return found
 
     def seeds(self, model: str) -> list[int]:
         """The seeds of a model that the profile plans, and others that have rows or logs."""
@@ -88,17 +119,21 @@ class Evidence:
         """The provenance of a file of rows, such as ``baselines``; empty if it has none."""
         return read_json(self.folder / "rows" / f"{name}.csv.json")
 
+    @cached_property
     def own_logs(self) -> pd.DataFrame:
-        """The first seed's log of every model that has rows: one row per ``model`` and ``epoch``.
+        """The logs of the paper's models: one row per ``model``, ``seed`` and ``epoch``.
 
-        A model without rows is left out, since its training may not have ended.
+        A training without rows is left out, since it may not have ended.
         """
+        rows = self.results[self.results["method"].isin(self.evaluated)]
+        judged = {*zip(rows["method"], rows["seed"], strict=True)}
         logs = [
-            of_model[0].log().assign(model=model)
+            run.log().assign(model=model, seed=run.seed)
             for model, of_model in self.logs.items()
-            if model in self.evaluated
+            for run in of_model
+            if (model, run.seed) in judged
         ]
-        return pd.concat(logs) if logs else pd.DataFrame(columns=["model", "epoch"])
+        return pd.concat(logs) if logs else pd.DataFrame(columns=["model", "seed", "epoch"])
 
     def per_picture(self) -> pd.DataFrame:
         """One row per held-out picture: its properties, and the mean quality of the paper's models.

@@ -77,6 +77,12 @@ def _claims(evidence: Evidence) -> Table:
     return claims_table(evidence)
 
 
+def _claim_tests(evidence: Evidence) -> Table:
+    from reproduction.claims import claim_tests_table
+
+    return claim_tests_table(evidence)
+
+
 def _table1(evidence: Evidence) -> Table:
     from reproduction.table1 import table1
 
@@ -159,6 +165,7 @@ def _spread(evidence: Evidence) -> Drawing:
 
 EXHIBITS = (
     Exhibit("tables/claims", _claims),
+    Exhibit("tables/claim_tests", _claim_tests),
     Exhibit("tables/table1", _table1, "07_evaluation"),
     Exhibit("tables/table2", _table2, "07_evaluation", every_profile=True),
     Exhibit("figures/figure1", _figure1, "01_dataset_reduction"),

@@ -59,16 +59,16 @@ LOG_COLUMNS = {
 def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
     """The validation rows of the authors' training logs, one per model and epoch.
 
-    Columns: ``model``, ``epoch`` (the first is 0), ``val_loss``, ``val_iou``,
-    ``val_boundary_iou`` (1 px), ``val_accuracy``, ``val_hausdorff`` (region, px). They were
-    measured on 100 pictures, with strokes drawn anew at every epoch.
+    Columns: ``model``, ``seed`` (0: theirs is unknown), ``epoch`` (the first is 0), ``val_loss``,
+    ``val_iou``, ``val_boundary_iou`` (1 px), ``val_accuracy``, ``val_hausdorff`` (region, px). They
+    were measured on 100 pictures, with strokes drawn anew at every epoch.
 
     Raises:
         ValueError: the file is missing.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; the authors' logs come with the project")
-    return pd.read_csv(path)
+    return pd.read_csv(path).assign(seed=0)
 
 
 def around_the_best(log: pd.DataFrame, column: str) -> tuple[int, float, list[float]]:

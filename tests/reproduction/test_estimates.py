@@ -1,0 +1,175 @@
+"""What an interval has room for, and the verdict that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from nseg_lib.evaluation.summary import paired_difference
+from nseg_lib.provenance import PROJECT
+from reproduction import estimates, evidence
+from reproduction.claim_tests import p_value
+from reproduction.estimates import Estimate, Scatter
+from reproduction.evidence import Evidence
+from reproduction.verdicts import Verdict, holm, verdict
+
+TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
+NONE = Scatter(0.0, 28)
+"""Trainings that all end alike."""
+
+
+@pytest.fixture(scope="module")
+def half() -> Evidence:
+    return evidence.load(PROJECT, "half")
+
+
+def simulated(networks: int, columns: int, seed: int = 0, sd: float = 1.0) -> pd.DataFrame:
+    """Means of networks that lie 5 apart, with a shift by each seed that all share, and noise."""
+    rng = np.random.default_rng(seed)
+    effects = 5 * np.arange(networks)[:, None] + rng.normal(0, 3, (1, columns))
+    return pd.DataFrame(effects + rng.normal(0, sd, (networks, columns)))
+
+
+def test_the_scatter_is_the_noise_without_networks_and_seeds() -> None:
+    found = [estimates.scatter(simulated(8, 3, seed)) for seed in range(200)]
+    assert {each.degrees for each in found if each} == {14}
+    assert np.mean([each.sd**2 for each in found if each]) == pytest.approx(1, rel=0.1)
+    alone = [estimates.scatter(simulated(8, 3, seed), shared=False) for seed in range(200)]
+    assert np.mean([each.sd**2 for each in alone if each]) == pytest.approx(1 + 9, rel=0.2)
+    assert estimates.scatter(simulated(2, 3)) is None, "two degrees of freedom are too few"
+
+
+def test_an_interval_covers_the_true_difference_of_two_networks_in_95_of_100() -> None:
+    covered = []
+    for seed in range(400):
+        table = simulated(8, 3, seed)
+        trainings = estimates.scatter(table)
+        assert trainings is not None
+        reach = stats.t.ppf(0.975, trainings.degrees) * trainings.sd * (2 / 3) ** 0.5
+        covered.append(abs(table.loc[1].mean() - table.loc[0].mean() - 5) < reach)
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_a_comparison_is_paired_over_pictures(half: Evidence) -> None:
+    expected = paired_difference(half.results, RES, TINY, split="test")
+    found = estimates.paired_difference(half.held_out, [(RES, TINY)], "iou", NONE)
+    assert found is not None
+    assert (found.n, found.seeds) == (expected.n, 1)
+    assert found.mean == pytest.approx(expected.mean)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
+    without = half.held_out[half.held_out["method"] != RES]
+    assert estimates.paired_difference(without, [(RES, TINY)], "iou", NONE) is None
+
+
+def test_trainings_widen_an_interval_and_more_seeds_narrow_it(half: Evidence) -> None:
+    rows = half.held_out[half.held_out["method"].isin([TINY, RES])]
+    more = pd.concat([rows.assign(seed=seed) for seed in (42, 43, 44)])
+    one, three, stroke = (
+        estimates.paired_difference(these, [pair], "iou", Scatter(0.004, 14))
+        for these, pair in (
+            (rows, (RES, TINY)),
+            (more, (RES, TINY)),
+            (half.held_out, (RES, "identity")),
+        )
+    )
+    assert one
+    assert three
+    assert stroke
+    assert one.seed_error == pytest.approx(0.004 * 2**0.5)
+    assert three.seed_error == pytest.approx(0.004 * (2 / 3) ** 0.5)
+    assert stroke.seed_error == pytest.approx(0.004), "the stroke is not trained"
+    assert one.high - one.low > three.high - three.low
+    assert 14 < one.degrees < three.degrees
+    # A network whose seeds the other lacks is compared at those that both have.
+    other = pd.concat([rows, rows[rows["method"] == TINY].assign(seed=7, iou=0.0)])
+    same = estimates.paired_difference(other, [(RES, TINY)], "iou", Scatter(0.004, 14))
+    assert same == one
+
+
+def test_equal_epochs_are_compared_with_room_for_another_training(half: Evidence) -> None:
+    pair = ("tiny16-128_bce-dice-bound", "tiny16-128_bce-dice")
+    found = estimates.epochs_difference(half.authors, pair, "val_iou")
+    logs = half.authors.pivot(index="epoch", columns="model", values="val_iou")
+    last = (logs[pair[0]] - logs[pair[1]]).dropna()[-5:]
+    trainings = estimates.scatter(logs.loc[last.index].T)
+    assert found is not None
+    assert trainings is not None
+    assert (found.n, found.unit) == (5, "epochs")
+    assert found.mean == pytest.approx(last.mean())
+    reach = stats.t.ppf(0.975, 28) * trainings.sd * 2**0.5
+    assert found.high - found.mean == pytest.approx(reach)
+    early = estimates.epochs_difference(half.authors, pair, "val_iou", "first third")
+    assert early is not None
+    assert early.n == 3
+    assert estimates.epochs_difference(half.authors, pair, "no_such_column") is None
+    first = half.authors[half.authors["epoch"] < 1]
+    assert estimates.epochs_difference(first, pair, "val_iou") is None
+
+
+def test_seeds_take_the_place_of_epochs_as_soon_as_three_networks_have_them(
+    half: Evidence,
+) -> None:
+    assert half.scatter("iou").source == "epochs"
+    assert half.scatter("boundary_iou_1px").source == "epochs of the authors"
+    rng, rows = np.random.default_rng(0), [half.results]
+    for place, name in enumerate(half.evaluated[:3]):
+        base = half.results[half.results["method"] == name]
+        rows += [base.assign(seed=s, iou=base["iou"] + rng.normal(0, 0.01)) for s in (1, 2)]
+        source = replace(half, results=pd.concat(rows)).scatter("iou").source
+        assert source == ("seeds" if place == 2 else "epochs")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "printed", "found"),
+    [
+        (0.002, 0.03, 1, 0.02, Verdict.HOLDS),
+        (-0.03, -0.002, 1, 0.02, Verdict.FAILS),
+        (-0.03, -0.002, -1, -0.02, Verdict.HOLDS),
+        (-0.009, 0.009, 1, 0.02, Verdict.TOO_SMALL),
+        (0.001, 0.009, 1, 0.02, Verdict.TOO_SMALL),  # sure of its sign, and still too small
+        (-0.02, 0.015, 1, 0.024, Verdict.SMALLER),
+        (-0.015, 0.02, -1, -0.024, Verdict.SMALLER),
+        (-0.02, 0.03, 1, 0.024, Verdict.OPEN),
+        (-0.02, 0.015, 1, np.nan, Verdict.OPEN),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(
+    low: float, high: float, sign: int, printed: float, found: Verdict
+) -> None:
+    estimate = Estimate((low + high) / 2, low, high, 100)
+    assert verdict(estimate, sign, margin=0.01, printed=printed) == found
+    assert verdict(None, sign, margin=0.01, printed=printed) == Verdict.OPEN
+
+
+def test_p_and_power_follow_from_the_interval() -> None:
+    touches = Estimate(0.02, 0.0, 0.04, 100, degrees=14)
+    assert touches.p == pytest.approx(0.05)
+    assert touches.smallest_effect == pytest.approx(0.02 / 2.145 * (2.145 + 0.868), rel=1e-3)
+    against = replace(touches, mean=-0.02, low=-0.04, high=0.0)
+    assert p_value(touches, 1, 3) == pytest.approx(0.05), "the least favourable pair decides"
+    assert p_value(against, 1, 3) == pytest.approx(0.15), "each of three pairs could refute"
+
+
+def test_holm_corrects_step_by_step() -> None:
+    corrected = holm({"a": 0.03, "b": 0.01, "c": 0.04, "d": 0.9})
+    assert corrected == pytest.approx({"b": 0.04, "a": 0.09, "c": 0.09, "d": 0.9})
+    assert holm({}) == {}
+
+
+def test_a_partial_correlation_takes_out_what_the_stroke_explains() -> None:
+    rng = np.random.default_rng(0)
+    stroke = rng.random(300)
+    noise = rng.normal(0, 0.1, (2, 300))
+    frame = pd.DataFrame({"stroke": stroke, "iou": stroke + noise[0], "size": stroke + noise[1]})
+    plain = estimates.rank_correlation(frame, "iou", "size")
+    partial = estimates.rank_correlation(frame, "iou", "size", "stroke")
+    assert plain is not None
+    assert partial is not None
+    assert plain.mean == pytest.approx(stats.spearmanr(frame["iou"], frame["size"]).statistic)
+    assert plain.low > 0.8
+    assert partial.low < 0 < partial.high
+    assert estimates.rank_correlation(frame[:9], "iou", "size") is None
