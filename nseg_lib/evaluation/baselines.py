@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import random_walker as walk
 from skimage.segmentation import watershed as flood
 
@@ -150,7 +151,9 @@ def _cut(image: Image, trimap: NDArray[np.uint8]) -> Mask | None:
 def _flooded(image: Image, inside: Mask, outside: Mask) -> Mask:
     """Watershed of the luma's Sobel magnitude from two sets of markers."""
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    gradient = cv2.magnitude(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
+    # Flooding only asks which pixel is lower, so the squared magnitude will do. It is a whole
+    # number, whereas the last bit of cv2.magnitude depends on where the arrays lie in memory.
+    gradient = cv2.Sobel(luma, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(luma, cv2.CV_32F, 0, 1) ** 2
     return np.asarray(flood(gradient, inside + 2 * outside.astype(np.int32)) == 1)
 
 
@@ -173,10 +176,9 @@ WALKER_BETA = 130.0
 
 def is_coarse_mask(stroke: Mask) -> bool:
     """Whether a stroke nearly is the mask, as the paper's, and not a line; see COARSE_DEPTH."""
-    padded = np.pad(stroke, 1).astype(np.uint8)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max()
+    x, y, width, height = cv2.boundingRect(stroke.astype(np.uint8))
+    depth = distance_transform_edt(np.pad(stroke[y : y + height, x : x + width], 1)).max()
     area = np.count_nonzero(stroke)
-    _, _, width, height = cv2.boundingRect(padded)
     return bool(depth >= COARSE_DEPTH * np.sqrt(area) and area >= COARSE_FILL * width * height)
 
 

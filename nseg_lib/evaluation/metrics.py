@@ -13,8 +13,10 @@ What holds for all of them:
   masks, and out of the pixels that accuracy counts, so that no metric sees what was predicted
   there. Where a band round the object is undecided, contours and distances are thus those of the
   part that surely is object; a prediction right on all decided pixels is perfect in each metric.
+- **Exactness.** Distances are square roots of whole numbers, so the same masks give the same bits
+  on every machine. (OpenCV's distance transform differs in the sixth digit between two runs.)
 - **Cost.** Only the joint bounding box of the two masks is looked at, which changes no result,
-  and :func:`evaluate_mask` finds the contours and their distance transforms once for all.
+  and :func:`evaluate_mask` finds the contours once for all metrics.
 """
 
 from __future__ import annotations
@@ -23,16 +25,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from nseg_lib.arrays import Mask
 
 _Bytes = NDArray[np.uint8]
-_Distances = NDArray[np.float32 | np.float64]
+_Distances = NDArray[np.float64]
 
 BOUNDARY_RATIO = 0.02
 """Width of the band that Boundary IoU compares, as a share of the picture's diagonal."""
@@ -63,31 +66,32 @@ class _Pair:
     """Pixels of the whole picture that are not ignored."""
 
     @cached_property
-    def contours(self) -> tuple[_Bytes, _Bytes]:
+    def contours(self) -> tuple[KDTree, KDTree]:
         """∂P and ∂T: mask pixels with a 4-neighbour in the background or beyond the picture."""
-        return _rim(self.predicted, _CROSS, outside=0), _rim(self.target, _CROSS, outside=0)
+        predicted, target = (_rim(m, _CROSS, outside=0) for m in (self.predicted, self.target))
+        return KDTree(np.argwhere(predicted)), KDTree(np.argwhere(target))
 
     @cached_property
-    def fields(self) -> tuple[_Distances, _Distances]:
-        """At each pixel the distance to ∂P, and to ∂T."""
-        to_predicted, to_target = (_distance_to(c, self.diagonal) for c in self.contours)
-        return to_predicted, to_target
-
-    @property
     def contour_distances(self) -> tuple[_Distances, _Distances]:
         """d(p, ∂T) for each p in ∂P, and d(t, ∂P) for each t in ∂T."""
-        (predicted, target), (to_predicted, to_target) = self.contours, self.fields
-        return to_target[predicted > 0], to_predicted[target > 0]
+        predicted, target = self.contours
+        return self._distances(predicted.data, target), self._distances(target.data, predicted)
 
     @property
     def region_distances(self) -> tuple[_Distances, _Distances]:
         """d(p, T) for each p in P outside T, and d(t, P) for each t in T outside P.
 
         The pixel of a mask nearest to one outside it is on the mask's contour: one step from an
-        inner pixel towards the outside is nearer. So the contours' fields serve here too.
+        inner pixel towards the outside is nearer. So it is looked for among the contour's alone.
         """
-        to_predicted, to_target = self.fields
-        return to_target[self.predicted > self.target], to_predicted[self.target > self.predicted]
+        predicted, target = self.contours
+        there = self._distances(np.argwhere(self.predicted > self.target), target)
+        return there, self._distances(np.argwhere(self.target > self.predicted), predicted)
+
+    def _distances(self, pixels: NDArray[Any], contour: KDTree) -> _Distances:
+        """From each pixel to the nearest of a contour; to one without pixels, the diagonal."""
+        nearest, _ = contour.query(pixels)
+        return np.minimum(nearest, self.diagonal)
 
 
 class Metric(Protocol):
@@ -268,14 +272,6 @@ def _rim(mask: _Bytes, neighbours: _Bytes, outside: int, depth: int = 1) -> _Byt
         borderValue=outside,
     )
     return (mask - eroded).astype(np.uint8, copy=False)
-
-
-def _distance_to(contour: _Bytes, diagonal: float) -> _Distances:
-    """Exact Euclidean distance transform; an empty contour is ``diagonal`` away from anywhere."""
-    if not contour.any():
-        return np.full(contour.shape, diagonal)
-    field = cv2.distanceTransform(1 - contour, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return field.astype(np.float32, copy=False)
 
 
 def _overlap(predicted: _Bytes, target: _Bytes) -> float:

@@ -118,27 +118,7 @@ def test_overlaps_agree_with_their_plain_definitions(masks: tuple[Mask, Mask]) -
     assert values["boundary_iou"] == plain_iou(*bands)
 
 
-@pytest.mark.parametrize(
-    ("y", "x"),
-    [(0.5, 0.5), (0.2, 0.5), (0.8, 0.5), (0.5, 0.1), (0.5, 0.9)],
-    ids=["inside", "top", "bottom", "left", "right"],
-)
-@pytest.mark.parametrize("shape", [(97, 131), (64, 50)])
-def test_all_agree_wherever_the_object_lies(shape: tuple[int, int], y: float, x: float) -> None:
-    """Within the picture, and cut off by each of its sides."""
-    height, width = shape
-    target = disc(height, width, int(y * height), int(x * width), 17)
-    predicted = disc(height, width, int(y * height) + 1, int(x * width) - 2, 15)
-    values = evaluate_mask(predicted, target)
-    boundaries = released_boundary(predicted), released_boundary(target)
-    assert values["boundary_iou_1px"] == plain_iou(*boundaries)
-    bands = coco_band(predicted, "opencv"), coco_band(target, "opencv")
-    assert values["boundary_iou"] == plain_iou(*bands)
-    assert values["hausdorff_contour"] == pytest.approx(monai_hausdorff(predicted, target, None))
-    assert values["hd95"] == pytest.approx(monai_hausdorff(predicted, target, 95), rel=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(480, 640), (427, 640), (640, 223), (97, 201)])
+@pytest.mark.parametrize("shape", [(480, 640), (640, 223), (97, 201)])
 def test_boundary_iou_agrees_to_the_pixel_at_native_sizes(shape: tuple[int, int]) -> None:
     """Bands of 4 to 16 px, one mask cut off by the border; both of the oracle's backends."""
     height, width = shape
@@ -227,25 +207,32 @@ def test_bounds_symmetry_and_perfection(masks: tuple[Mask, Mask]) -> None:
     assert (values["iou"] == 1) == (values["hausdorff_region"] == 0) == (predicted == target).all()
 
 
-@given(mask_sets(), st.sampled_from([np.fliplr, np.flipud, np.transpose]))
+@given(mask_sets(), st.integers(0, 9), st.sampled_from([np.fliplr, np.flipud, np.transpose]))
 @settings(deadline=None)
-def test_mirroring_both_masks_changes_nothing(masks: tuple[Mask, Mask], mirror) -> None:  # type: ignore[no-untyped-def]
-    mirrored = evaluate_mask(*(mirror(mask) for mask in masks))
-    assert mirrored == pytest.approx(evaluate_mask(*masks))
-
-
-@given(mask_sets(), st.integers(0, 9), st.integers(0, 9))
-@settings(deadline=None)
-def test_only_the_joint_box_matters(masks: tuple[Mask, Mask], y: int, x: int) -> None:
-    """Moving two masks within a larger picture changes nothing: the crop is exact."""
+def test_moving_or_mirroring_both_masks_changes_nothing(masks, y, mirror) -> None:  # type: ignore[no-untyped-def]
+    """Also that the crop to their joint box is exact."""
     height, width = masks[0].shape
+    canvas, moved = np.zeros((2, 2, height + 11, width + 11), bool)
+    canvas[:, 1 : 1 + height, 1 : 1 + width] = masks
+    moved[:, 1 + y : 1 + y + height, 10 - y : 10 - y + width] = masks
+    expected = evaluate_mask(*canvas)
+    assert evaluate_mask(*moved) == expected
+    assert evaluate_mask(*map(mirror, canvas)) == pytest.approx(expected, rel=1e-12)
 
-    def placed(top: int, left: int) -> dict[str, float]:
-        canvas = np.zeros((2, height + 11, width + 11), bool)
-        canvas[:, top : top + height, left : left + width] = masks
-        return evaluate_mask(canvas[0], canvas[1])
 
-    assert placed(1 + y, 1 + x) == pytest.approx(placed(1, 1))  # as float32 in any memory layout
+def test_the_same_masks_give_the_same_bits() -> None:
+    """Wherever their copies lie in memory, on which OpenCV's distance transform depends."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        predicted = np.zeros(rng.integers(60, 200, 2), bool)
+        predicted[::7] = True
+        target = rng.random(predicted.shape) < 0.001
+        found = set()
+        for _ in range(12):
+            moves_the_next = [np.empty(rng.integers(1, 30_000), np.uint8) for _ in range(3)]
+            found.add(tuple(evaluate_mask(predicted, target).values()))
+            del moves_the_next
+        assert len(found) == 1
 
 
 @given(mask_sets(count=3))
@@ -296,13 +283,8 @@ def test_accuracy_and_iou_count_decided_pixels_only() -> None:
     assert metrics.pixel_accuracy(predicted, target, ignore) == pytest.approx(2 / 3)
     assert metrics.iou(predicted, target, ignore) == 0.5
     assert metrics.hausdorff_region(predicted, target, ignore) == 4
-
-
-def test_nothing_to_ignore_is_the_same_as_no_ignore() -> None:
-    predicted, target = disc(40, 50, 15, 20, 9), disc(40, 50, 17, 22, 11)
-    assert evaluate_mask(predicted, target, np.zeros((40, 50), bool)) == evaluate_mask(
-        predicted, target
-    )
+    nothing = np.zeros_like(ignore)
+    assert evaluate_mask(predicted, target, nothing) == evaluate_mask(predicted, target)
 
 
 # --- bad input ---------------------------------------------------------------------------------
