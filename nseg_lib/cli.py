@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from nseg_lib import cli_data
+from nseg_lib import cli_data, parsing
 from nseg_lib import config as configuration
 from nseg_lib.console import console, say, warn
 
@@ -70,7 +70,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals:
             raise configuration.ConfigError(f"--set {setting}: expected key=value")
-        values[key] = configuration.read_yaml(value, f"--set {key}")
+        values[key] = parsing.read_yaml(value, f"--set {key}")
     return values
 
 

@@ -4,50 +4,77 @@
 The defaults are the paper's protocol (section 2.5) and the refiner's recipe, so a file in
 ``configs/`` only says what sets its network apart. An unknown key, a wrong type or an impossible
 value stops at once with a :class:`ConfigError` that names the key, the file and what is allowed.
+Sizes are bounded (:mod:`nseg_lib.limits`), since a configuration may come with a stranger's file.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, overload
+from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypeVar
 
-Architecture = Literal["tiny", "res", "attn", "blockres"]
-InputKind = Literal["gray_sobel", "rgb"]
-Recipe = Literal["erode", "v1", "paintbrush", "dist"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Kind = TypeVar("Kind", bound="Strict")
+from nseg_lib import limits
+from nseg_lib.parsing import ConfigError as ConfigError
+from nseg_lib.parsing import read_yaml, short
+from nseg_lib.strokes.people import PROMPTS
+from nseg_lib.strokes.recipes import RECIPES
 
 GROUPS = 8
 """Channels are normalised in eight groups, so every width is a multiple of eight."""
+
+
+def _one_of(what: str, known: Collection[str]) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"unknown {what} {short(name)}; one of: {', '.join(known)}")
+        return name
+
+    return check
+
+
+InputKind = Literal["gray_sobel", "rgb"]
+Recipe = Annotated[str, AfterValidator(_one_of("stroke recipe", RECIPES))]
+PromptKind = Annotated[str, AfterValidator(_one_of("kind of prompt", PROMPTS))]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Steps = Annotated[int, Field(ge=1, le=100_000_000)]
+Batch = Annotated[int, Field(ge=1, le=limits.MAX_BATCH)]
+Size = Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
+Sizes = Annotated[tuple[Size, ...], Field(min_length=1, max_length=32, strict=False)]
+Channels = Annotated[int, Field(ge=4, le=limits.MAX_CHANNELS)]
+Width = Annotated[int, Field(ge=GROUPS, le=limits.MAX_CHANNELS, multiple_of=GROUPS)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=7, strict=False)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Kind = TypeVar("Kind", bound="Strict", default="Config")
 
 BESIDE = 4.0
 """Background strokes up to this many times the object strokes' longer side away from their middle
 are in a refiner's first look too: they are drawn round the object, and tell how far it may reach.
 A recipe can have another number (``network.beside``)."""
 
-PROMPT_KINDS = (
-    "sparse", "sparse_object", "dense", "hatch", "outline", "fill", "beside", "shift", "polygon",
-    "blocks", "overpaint", "box", *get_args(Recipe),
-)  # fmt: skip
-"""What a refiner can be trained on: kinds of stroke and of coarse mask that the simulator draws
-(:mod:`nseg_lib.strokes.people`)."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is one line."""
-
 
 class Strict(BaseModel):
     """A section of a configuration: unknown keys, wrong types and infinite numbers are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_these_keys_alone(cls, values: Any) -> Any:
+        # Before anything else: a required key that is misspelt would be called missing.
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                said = {"key": str(key), "allowed": ", ".join(cls.model_fields)}
+                raise PydanticCustomError("unknown_key", "allowed here: {allowed}", said)
+        return values
 
 
 # --- a network of the paper -----------------------------------------------------------------------
@@ -56,24 +83,18 @@ class Strict(BaseModel):
 class ModelConfig(Strict):
     """Which network: its family, channels per level and input channels."""
 
-    architecture: Architecture
-    widths: Annotated[list[int], Field(min_length=1, max_length=7)]
+    architecture: Name
+    """One of ``networks.catalog.FAMILIES``; :func:`nseg_lib.networks.build` refuses others."""
+    widths: Annotated[list[Width], Field(min_length=1, max_length=7)]
     inputs: InputKind = "gray_sobel"
-
-    @model_validator(mode="after")
-    def _widths_fit_the_groups(self) -> ModelConfig:
-        bad = [w for w in self.widths if w < GROUPS or w % GROUPS]
-        if bad:
-            raise ValueError(f"widths must be positive multiples of {GROUPS}, got {bad}")
-        return self
 
 
 class LossConfig(Strict):
     """Weights of the loss terms (section 2.4); ``boundary`` is the Sobel loss unless told."""
 
-    bce: Annotated[float, Field(ge=0)] = 0.5
-    dice: Annotated[float, Field(ge=0)] = 0.5
-    boundary: Annotated[float, Field(ge=0)] = 0.0
+    bce: Weight = 0.5
+    dice: Weight = 0.5
+    boundary: Weight = 0.0
     boundary_kind: Literal["sobel", "kervadec"] = "sobel"
 
     @model_validator(mode="after")
@@ -96,10 +117,10 @@ class DataConfig(Strict):
 class TrainingConfig(Strict):
     """The paper's recipe: Adam, batch 1 at native size, early stopping on validation loss."""
 
-    epochs: Annotated[int, Field(ge=1)] = 50
-    patience: Annotated[int, Field(ge=1)] = 5
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    batch_size: Annotated[int, Field(ge=1)] = 1
+    epochs: Epochs = 50
+    patience: Epochs = 5
+    learning_rate: Rate = 1e-3
+    batch_size: Batch = 1
     """Above 1, only pictures of equal size share a batch."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """What the network computes in; ``bf16-mixed`` keeps weights and loss in 32 bits."""
@@ -118,24 +139,18 @@ class Config(Strict):
 
 # --- an interactive refiner -----------------------------------------------------------------------
 
-Size = Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
-Width = Annotated[int, Field(ge=8, multiple_of=8)]
-Channels = Annotated[int, Field(ge=4)]
 FourLevels = tuple[Channels, Channels, Channels, Channels]
 
 
-def _can_be_drawn(mix: dict[str, float]) -> dict[str, float]:
-    unknown = [kind for kind in mix if kind not in PROMPT_KINDS]
-    if unknown:
-        raise ValueError(
-            f"unknown kind of prompt '{unknown[0]}'; one of: {', '.join(PROMPT_KINDS)}"
-        )
+def _draws_something(mix: dict[str, float]) -> dict[str, float]:
     if not any(mix.values()):
         raise ValueError("at least one kind of prompt must have a weight above 0")
     return mix
 
 
-Mix = Annotated[dict[str, Annotated[float, Field(ge=0)]], AfterValidator(_can_be_drawn)]
+Mix = Annotated[dict[PromptKind, Weight], AfterValidator(_draws_something)]
+"""Kind of prompt, of those that the simulator draws (:data:`nseg_lib.strokes.people.PROMPTS`) → its
+weight."""
 
 
 class NetworkConfig(Strict):
@@ -153,7 +168,7 @@ class NetworkConfig(Strict):
     """Working size of the first look, round the strokes: pixels of the longer side."""
     zoom: Size | None = 320
     """Working size of the second look, round what the first one found; none: one look is all."""
-    beside: Annotated[float, Field(ge=0)] = BESIDE
+    beside: Weight = BESIDE
     """How far off background strokes are still in the first look, in times the object strokes'
     longer side; 0: they do not widen it."""
 
@@ -165,37 +180,37 @@ class PromptConfig(Strict):
     """Kind of prompt → its weight; without it, the simulator's own mix."""
     late: Mix | None = None
     """The weights in the second half of the steps; the same without it."""
-    largest: Annotated[float, Field(ge=0, le=1)] = 0.5
+    largest: Share = 0.5
     """Share of samples that take a picture's largest object; the others take any."""
-    feedback: Annotated[float, Field(ge=0, le=1)] = 0.65
+    feedback: Share = 0.65
     """Share of steps that correct a prediction of the network's own."""
 
 
 class FitConfig(Strict):
     """AdamW on crops, in cycles of a warm-up and a cosine; averaged weights are what is kept."""
 
-    steps: Annotated[int, Field(ge=1)] = 9000
-    cycles: Annotated[int, Field(ge=1)] = 2
+    steps: Steps = 9000
+    cycles: Annotated[int, Field(ge=1, le=100)] = 2
     """Equal parts of the steps; the mean of the networks at their ends is the result."""
-    batch_size: Annotated[int, Field(ge=1)] = 8
-    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (192, 192, 192, 256, 320)
+    batch_size: Batch = 8
+    size: Sizes = (192, 192, 192, 256, 320)
     """Sides of the training crops: equal parts of a cycle at each."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Rate = 1e-3
     encoder_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     """The pretrained encoder's rate as a share of the others'."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    warmup: Annotated[int, Field(ge=0)] = 100
+    weight_decay: Weight = 0.01
+    warmup: Annotated[int, Field(ge=0, le=100_000_000)] = 100
     cosine: bool = True
     """After the warm-up, lower the learning rate to nothing along half a cosine."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay of the moving average of the weights."""
-    edge: Annotated[float, Field(ge=0)] = 0.0
+    edge: Weight = 0.0
     """How much more than others a pixel near the object's edge counts."""
-    boundary: Annotated[float, Field(ge=0)] = 0.0
+    boundary: Weight = 0.0
     """Weight of the paper's boundary loss (:class:`nseg_lib.training.losses.SobelLoss`)."""
-    overlap: Annotated[float, Field(ge=0)] = 1.0
+    overlap: Weight = 1.0
     """Weight of 1 - soft IoU, beside the cross-entropy."""
-    focal: Annotated[float, Field(ge=0)] = 0.0
+    focal: Weight = 0.0
     """Exponent by which the cross-entropy of a pixel fades as it is got right; 0: it does not."""
     augment: bool = True
     """Mirror the crops and change their colours."""
@@ -214,13 +229,13 @@ class FitConfig(Strict):
 class EdgeFitConfig(FitConfig):
     """The same for the edge network; it has no encoder that comes pretrained."""
 
-    steps: Annotated[int, Field(ge=1)] = 12000
-    cycles: Annotated[int, Field(ge=1)] = 1
-    batch_size: Annotated[int, Field(ge=1)] = 4
-    size: Annotated[tuple[Size, ...], Field(min_length=1, strict=False)] = (288,)
+    steps: Steps = 12000
+    cycles: Annotated[int, Field(ge=1, le=100)] = 1
+    batch_size: Batch = 4
+    size: Sizes = (288,)
     """Sides of the windows."""
-    learning_rate: Annotated[float, Field(gt=0)] = 7e-4
-    boundary: Annotated[float, Field(ge=0)] = 1.0
+    learning_rate: Rate = 7e-4
+    boundary: Weight = 1.0
     """Weight of the paper's boundary loss (:class:`nseg_lib.training.losses.SobelLoss`)."""
     encoder_rate: Literal[1] = 1
     pretrained: Literal[False] = False
@@ -229,15 +244,15 @@ class EdgeFitConfig(FitConfig):
 class EdgeConfig(Strict):
     """The second network, for masks painted with care (:mod:`nseg_lib.networks.edge`)."""
 
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, strict=False)] = (16, 32, 64, 96)
+    widths: Widths = (16, 32, 64, 96)
     """Channels of each level, from half the picture's size down."""
     start: Literal["res16-128_bce-dice", "tiny16-32_bce-dice", "res16-32_bce-dice"] | None = None
     """A shipped network of the paper whose weights it starts from; as deep, and no narrower."""
-    objects: Annotated[int, Field(ge=1)] = 6000
+    objects: Annotated[int, Field(ge=1, le=limits.MAX_PAINTED)] = 6000
     """Objects that are painted for its training; windows are cut from them again and again."""
     mix: Mix = {"erode": 1.0}
     """Kind of prompt → its weight; what comes out rough, or reaches beyond, is not taken."""
-    largest: Annotated[float, Field(ge=0, le=1)] = 0.6
+    largest: Share = 0.6
     """Share of the objects that are their picture's largest."""
     training: EdgeFitConfig = EdgeFitConfig()
 
@@ -268,15 +283,12 @@ class RefinerConfig(Strict):
 # --- reading and checking -------------------------------------------------------------------------
 
 
-@overload
-def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Config: ...
-@overload
 def load(
-    source: str | Path, overrides: Mapping[str, Any] | None = None, *, kind: type[Kind]
-) -> Kind: ...
-def load(
-    source: str | Path, overrides: Mapping[str, Any] | None = None, *, kind: type[Any] = Config
-) -> Any:
+    source: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    kind: type[Kind] = Config,  # type: ignore[assignment]
+) -> Kind:
     """Read a configuration by its name in the package or from a YAML file.
 
     Args:
@@ -293,18 +305,24 @@ def load(
     if path.suffix in {".yml", ".yaml"}:
         if not path.is_file():
             raise ConfigError(f"{path}: no such configuration file")
-        text, origin = path.read_text(encoding="utf-8"), str(path)
+        file, origin = path, str(path)
     elif str(source) in names(kind):
-        origin = f"{source}.yml"
-        text = (_FOLDERS[kind] / origin).read_text(encoding="utf-8")
+        file, origin = _FOLDERS[kind] / f"{source}.yml", f"{source}.yml"
     else:
         raise ConfigError(
             f"no model named '{source}'; give a .yml file or one of: {', '.join(names(kind))}"
         )
-    values = read_yaml(text, origin)
+    with file.open("rb") as stream:  # one byte more than is allowed, which is refused then
+        values = read_yaml(stream.read(limits.MAX_CONFIG_BYTES + 1), origin)
     if not isinstance(values, dict):
         raise ConfigError(f"{origin}: expected a mapping of settings")
-    set_values(values, overrides or {}, origin)
+    for key, value in (overrides or {}).items():
+        section, (*parents, last) = values, key.split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"{origin}: '{key}' cannot be set, '{parent}' is no section")
+        section[last] = value
     return parse(values, origin, kind)
 
 
@@ -320,68 +338,15 @@ def parse(values: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type:
         return kind.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-    keys = [str(part) for part in problem["loc"]]
-    where = ".".join(keys) if keys else "the whole"
-    if problem["type"] == "extra_forbidden":
-        # The section that has no such key: down from the whole configuration, key by key.
-        section: Any = kind
-        for key in keys[:-1]:
-            annotation = section.model_fields[key].annotation
-            choices = (annotation, *get_args(annotation))  # "EdgeConfig | None" is an EdgeConfig
-            section = next(choice for choice in choices if hasattr(choice, "model_fields"))
-        allowed = ", ".join(section.model_fields)
-        raise ConfigError(f"{source}: unknown key '{where}'; allowed here: {allowed}")
+    keys = [str(key) for key in problem["loc"]]
+    if problem["type"] == "unknown_key":
+        key = ".".join([*keys, problem["ctx"]["key"]])
+        raise ConfigError(f"{source}: unknown key {short(key)}; {problem['msg']}")
+    where = short(".".join(keys)) if keys else "the whole"
     # A validator of ours says itself what it got; pydantic's own messages do not.
-    got = "" if problem["type"] in {"missing", "value_error"} else f" (got {problem['input']!r})"
-    raise ConfigError(f"{source}: '{where}': {problem['msg'].removeprefix('Value error, ')}{got}")
-
-
-def set_values(values: dict[str, Any], overrides: Mapping[str, Any], origin: str) -> None:
-    """Replace values of a nested mapping by dotted keys; ``origin`` is named in errors.
-
-    Raises:
-        ConfigError: a key that is empty or leads into something that is no section.
-    """
-    for key, value in overrides.items():
-        target = values
-        *parents, last = parts = key.split(".")
-        if not all(parts):
-            said = "a part of the key is empty" if key else "the key is empty"
-            raise ConfigError(f"{origin}: '{key}' cannot be set, {said}; give names, dots between")
-        for parent in parents:
-            target = target.setdefault(parent, {})
-            if not isinstance(target, dict):
-                raise ConfigError(f"{origin}: '{key}' cannot be set, '{parent}' is no section")
-        target[last] = value
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-3`` is a number, as in YAML 1.2, and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for place, (key, _) in enumerate(node.value):
-            if key.value in keys[:place]:
-                line = key.start_mark.line + 1
-                raise yaml.YAMLError(f"key '{key.value}' stands there twice, again in line {line}")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def read_yaml(text: str, origin: str) -> Any:
-    """Parse YAML; ``origin`` is named in errors.
-
-    Raises:
-        ConfigError: it is not YAML.
-    """
-    try:
-        return yaml.load(text, _Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
+    asks = problem["type"] in {"missing", "value_error"}
+    got = "" if asks else f" (got {short(problem['input'])})"
+    raise ConfigError(f"{source}: {where}: {problem['msg'].removeprefix('Value error, ')}{got}")
 
 
 THE_EIGHT = (

@@ -35,3 +35,19 @@ MAX_STROKE_RADIUS = 20_000.0
 MAX_STROKE_ROWS = 20_000_000
 """Rows of pixels under a brush, summed over all pairs of neighbouring points of one drawing: some
 ten seconds' work, and fifty times as much as it takes to draw all over a large picture."""
+
+MAX_CONFIG_BYTES = 2**16
+"""Bytes of a configuration: a YAML file, or what a file of weights carries."""
+
+MAX_CHANNELS = 512
+"""Channels of a network's level; the paper's widest has 256. Seven levels of as many have 82
+million weights, 330 MB."""
+
+MAX_BATCH = 256
+"""Pictures, or crops, that a training sees at once."""
+
+MAX_PAINTED = 100_000
+"""Painted objects that the edge network's training keeps, some 10 kB each."""
+
+MAX_SHOWN = 200
+"""Characters of a value or a key that an error message shows."""

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from nseg_lib import config
-from nseg_lib.evaluation.metrics import DISTANCES
-from nseg_lib.evaluation.tables import LABELS, number
+from nseg_lib.evaluation.metrics import DISTANCES, LABELS
+from nseg_lib.evaluation.tables import number
 from reproduction import estimates
 from reproduction.artefacts import Table, grouped
 from reproduction.estimates import Pair, interval_text

@@ -18,7 +18,8 @@ from pydantic import AfterValidator, Field
 
 from nseg_lib import config
 from nseg_lib.config import Strict
-from nseg_lib.evaluation.tables import LABELS, number
+from nseg_lib.evaluation.metrics import LABELS
+from nseg_lib.evaluation.tables import number
 from reproduction import estimates
 from reproduction.estimates import Epochs, Estimate, Pair, least_favourable
 from reproduction.evidence import Evidence

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from nseg_lib import config
+from nseg_lib import config, parsing
 from nseg_lib.config import ConfigError, Strict
 from nseg_lib.evaluation.tables import LABELS, number
 from reproduction.artefacts import Table, grouped
@@ -69,7 +69,7 @@ def read_claims(path: Path) -> Claims:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; the claims come with the project")
-    file = config.parse(config.read_yaml(path.read_text("utf-8"), str(path)), str(path), _File)
+    file = config.parse(parsing.read_yaml(path.read_text("utf-8"), str(path)), str(path), _File)
     claims: dict[str, Claim] = {}
     for place, record in enumerate(file.claims, start=1):
         where = f"{path}: claim '{record.get('id', place)}'"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from nseg_lib import config as configuration
+from nseg_lib import parsing
 from nseg_lib.config import THE_EIGHT, ConfigError, Strict
 
 FOLDER = Path("workflow") / "profiles"
@@ -127,7 +128,7 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     path = root / FOLDER / f"{name}.yml"
     if not path.is_file():
         raise ConfigError(f"no profile '{name}'; there are: {', '.join(available(root))}")
-    values = configuration.read_yaml(path.read_text(encoding="utf-8"), path.name)
+    values = parsing.read_yaml(path.read_text(encoding="utf-8"), path.name)
     if isinstance(values, dict):
         if "name" in values:
             raise ConfigError(f"{path.name}: unknown key 'name'; a profile is named by its file")

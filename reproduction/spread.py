@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nseg_lib.course.look import styled
-from nseg_lib.evaluation.tables import LABELS
+from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.palette import PALETTE
 from reproduction.claims import read_claims
 from reproduction.evidence import Evidence, mask_areas

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.evaluation.summary import IOU_MARGIN, summarise
-from nseg_lib.evaluation.tables import LABELS, difference_cell, mean_cell, number
+from nseg_lib.evaluation.tables import difference_cell, mean_cell, number
 from nseg_lib.networks import ModelSize
 from reproduction.artefacts import Table, grouped
 from reproduction.paper import around_the_best

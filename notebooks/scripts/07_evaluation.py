@@ -36,8 +36,8 @@ from nseg_lib import networks as models
 from nseg_lib.course import exercises, look, standins
 from nseg_lib.evaluation import metrics
 from nseg_lib.evaluation.baselines import BASELINES
+from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.evaluation.summary import paired_difference, read_folder, summarise
-from nseg_lib.evaluation.tables import LABELS
 from nseg_lib.provenance import project_root
 from reproduction import paper
 from reproduction.artefacts import save_table

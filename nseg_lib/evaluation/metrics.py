@@ -40,9 +40,6 @@ _Distances = NDArray[np.float64]
 BOUNDARY_RATIO = 0.02
 """Width of the band that Boundary IoU compares, as a share of the picture's diagonal."""
 
-DISTANCES = ("hausdorff_contour", "hausdorff_region", "hd95")
-"""The metrics in pixels, where lower is better; of all others higher is better."""
-
 _SQUARE = np.ones((3, 3), np.uint8)
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
@@ -103,21 +100,31 @@ class Metric(Protocol):
 _DEFINITIONS: dict[str, Callable[[_Pair], float]] = {}
 """Metric name → its definition, in the order in which they stand below."""
 
+LABELS: dict[str, str] = {}
+"""Metric name → what tables and figures call it."""
 
-def _metric(definition: Callable[[_Pair], float]) -> Metric:
+
+def _metric(label: str) -> Callable[[Callable[[_Pair], float]], Metric]:
     """Make a definition into a public function of two masks, which are checked and cut first.
 
     So each metric can be asked for alone, and :func:`evaluate_mask` asks all of one pair, whose
-    contours and distances are found once.
+    contours are found once.
+
+    Args:
+        label: what tables and figures call it; that of a distance ends in ``(px)``.
     """
 
-    def metric(predicted: Mask, target: Mask, ignore: Mask | None = None) -> float:
-        return definition(_prepare(predicted, target, ignore))
+    def register(definition: Callable[[_Pair], float]) -> Metric:
+        def metric(predicted: Mask, target: Mask, ignore: Mask | None = None) -> float:
+            return definition(_prepare(predicted, target, ignore))
 
-    _DEFINITIONS[definition.__name__] = definition
-    metric.__doc__ = definition.__doc__
-    metric.__name__ = metric.__qualname__ = definition.__name__
-    return metric
+        _DEFINITIONS[definition.__name__] = definition
+        LABELS[definition.__name__] = label
+        metric.__doc__ = definition.__doc__
+        metric.__name__ = metric.__qualname__ = definition.__name__
+        return metric
+
+    return register
 
 
 def evaluate_mask(predicted: Mask, target: Mask, ignore: Mask | None = None) -> dict[str, float]:
@@ -139,7 +146,7 @@ def evaluate_mask(predicted: Mask, target: Mask, ignore: Mask | None = None) -> 
     return {name: definition(pair) for name, definition in _DEFINITIONS.items()}
 
 
-@_metric
+@_metric("pixel acc.")
 def pixel_accuracy(pair: _Pair) -> float:
     """Share of the picture's decided pixels that are classified right, background included.
 
@@ -149,13 +156,13 @@ def pixel_accuracy(pair: _Pair) -> float:
     return 1 - wrong / pair.decided
 
 
-@_metric
+@_metric("IoU")
 def iou(pair: _Pair) -> float:
     """Intersection over union, |P ∩ T| / |P ∪ T|; also called the Jaccard index."""
     return _overlap(pair.predicted, pair.target)
 
 
-@_metric
+@_metric("1-px boundary IoU")
 def boundary_iou_1px(pair: _Pair) -> float:
     """Overlap of the masks' inner boundaries, one pixel wide: the paper's "Boundary IoU".
 
@@ -171,7 +178,7 @@ def boundary_iou_1px(pair: _Pair) -> float:
     return _overlap(predicted, target)
 
 
-@_metric
+@_metric("Boundary IoU (2 %)")
 def boundary_iou(pair: _Pair) -> float:
     """Boundary IoU: overlap of the bands of each mask within d px of its own contour.
 
@@ -186,7 +193,7 @@ def boundary_iou(pair: _Pair) -> float:
     return _overlap(predicted, target)
 
 
-@_metric
+@_metric("Hausdorff, contour (px)")
 def hausdorff_contour(pair: _Pair) -> float:
     """Hausdorff distance between the masks' contours: how far the worst contour pixel is off.
 
@@ -198,7 +205,7 @@ def hausdorff_contour(pair: _Pair) -> float:
     return float(max(there.max(initial=0), back.max(initial=0)))
 
 
-@_metric
+@_metric("Hausdorff, region (px)")
 def hausdorff_region(pair: _Pair) -> float:
     """Hausdorff distance between all pixels of the masks: what the paper's code computes.
 
@@ -209,7 +216,7 @@ def hausdorff_region(pair: _Pair) -> float:
     return float(max(there.max(initial=0), back.max(initial=0)))
 
 
-@_metric
+@_metric("HD95 (px)")
 def hd95(pair: _Pair) -> float:
     """Contour Hausdorff distance with the 95th percentile in place of the maximum, in pixels.
 
@@ -222,6 +229,9 @@ def hd95(pair: _Pair) -> float:
 
 METRICS = tuple(_DEFINITIONS)
 """Names of all metrics, in the order of every table."""
+
+DISTANCES = tuple(name for name in METRICS if LABELS[name].endswith("(px)"))
+"""The metrics in pixels, where lower is better; of all others higher is better."""
 
 
 def _prepare(predicted: Mask, target: Mask, ignore: Mask | None) -> _Pair:

@@ -14,18 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from nseg_lib.evaluation.metrics import DISTANCES, METRICS
-
-LABELS = {
-    "pixel_accuracy": "pixel acc.",
-    "iou": "IoU",
-    "boundary_iou_1px": "1-px boundary IoU",
-    "boundary_iou": "Boundary IoU (2 %)",
-    "hausdorff_contour": "Hausdorff, contour (px)",
-    "hausdorff_region": "Hausdorff, region (px)",
-    "hd95": "HD95 (px)",
-}
-"""What tables and figures call the metrics."""
+from nseg_lib.evaluation.metrics import DISTANCES, LABELS, METRICS
 
 
 def decimals(column: str) -> int:

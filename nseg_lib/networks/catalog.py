@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nseg_lib import config
-from nseg_lib.config import ModelConfig
+from nseg_lib.config import ConfigError, ModelConfig
 from nseg_lib.networks.attention import AttentionUNet
 from nseg_lib.networks.inputs import CHANNELS
 from nseg_lib.networks.residual import BlockResidualUNet, MaskResidualUNet
@@ -20,10 +20,18 @@ FAMILIES: dict[str, type[UNet]] = {
     "attn": AttentionUNet,
     "blockres": BlockResidualUNet,
 }
+"""Architecture, as configurations name it → its class. A new one is one entry here."""
 
 
 def build(model: ModelConfig) -> UNet:
-    """The network of a configuration, freshly initialised from torch's global generator."""
+    """The network of a configuration, freshly initialised from torch's global generator.
+
+    Raises:
+        ConfigError: there is no such architecture.
+    """
+    if model.architecture not in FAMILIES:
+        known = f"one of: {', '.join(FAMILIES)}"
+        raise ConfigError(f"'model.architecture': unknown '{model.architecture}'; {known}")
     return FAMILIES[model.architecture](model.widths, CHANNELS[model.inputs])
 
 

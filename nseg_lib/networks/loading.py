@@ -6,20 +6,21 @@ kind depends on no code of another.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from nseg_lib import config as configuration
-from nseg_lib import networks
-from nseg_lib.config import Config, RefinerConfig
+from nseg_lib import networks, parsing
+from nseg_lib.config import Config, ConfigError, RefinerConfig
 from nseg_lib.networks import promptnet
 from nseg_lib.networks.looks import TwoLooks, WholePicture
 from nseg_lib.networks.promptnet import PromptNet
 from nseg_lib.networks.unet import UNet
 from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.parsing import short
 
 AnyConfig = Config | RefinerConfig
 """Of a network of the paper, or of an interactive refiner."""
@@ -48,24 +49,33 @@ def load_weights(path: Path) -> tuple[nn.Module, AnyConfig]:
     if "nseg_config" not in metadata:
         raise ValueError(f"{path}: has no 'nseg_config' in its metadata; not written by nseg")
     source = f"{path}: 'nseg_config'"
+    values = parsing.read_json(metadata["nseg_config"], source)
+    # Only a refiner's recipe has a section "network".
+    refiner = isinstance(values, dict) and "network" in values
+    kind: type[AnyConfig] = RefinerConfig if refiner else Config
+    config: AnyConfig = configuration.parse(values, source, kind)
     try:
-        values = json.loads(metadata["nseg_config"])
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not valid JSON: {error}") from None
-    network: nn.Module
-    config: AnyConfig
-    if isinstance(values, dict) and "network" in values:  # which only a refiner's recipe has
-        config = configuration.parse(values, source, RefinerConfig)
-        network = promptnet.build(config)
-    else:
-        config = configuration.parse(values, source)
-        network = networks.build(config.model)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise ValueError(f"{path}: weights do not fit {config.name}: {first}") from None
+        with torch.device("meta"):  # without memory: a small file may describe a vast network
+            described = _build(config)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    shapes = {key: tuple(value.shape) for key, value in described.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    if wrong := [key for key in shapes | found if shapes.get(key) != found.get(key)]:
+        is_, needed = (given.get(wrong[0], "missing") for given in (found, shapes))
+        raise ValueError(
+            f"{path}: weights do not fit {config.name}: {short(wrong[0])} is {is_} in the file, "
+            f"{needed} in the network"
+        )
+    network = _build(config)
+    network.load_state_dict(weights)
     return network, config
+
+
+def _build(config: AnyConfig) -> nn.Module:
+    if isinstance(config, RefinerConfig):
+        return promptnet.build(config)
+    return networks.build(config.model)
 
 
 def predictor(network: nn.Module, config: AnyConfig) -> WholePicture | TwoLooks:

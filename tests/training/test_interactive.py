@@ -357,7 +357,7 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
         ({"training.size": [100]}, "multiple of 32"),
         ({"network.widths": [1, 2]}, "network.widths"),
         ({"network.widths": [0, 0, 0, 0]}, "'network.widths.0': .* greater than or equal to 4"),
-        ({"prompts.late": {"spares": 1}}, "'prompts.late': unknown kind .*'spares'; one of: spar"),
+        ({"prompts.late": {"spares": 1}}, "'prompts.late.spares.*unknown kind of prompt 'spares'"),
         ({"prompts.mix": {}}, "'prompts.mix': at least one kind of prompt"),
         ({"prompts.mix": {"sparse": 2, "erode": -1}}, "'prompts.mix.erode': .*greater than"),
         ({"edge.mix": {"erode": 0.0, "dist": 0.0}}, "'edge.mix': at least one kind of prompt"),
