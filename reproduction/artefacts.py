@@ -146,6 +146,7 @@ def save_figure(
     inputs: Sequence[str | Path] = (),
     seconds: float | None = None,
     credit: str = "",
+    own_setting: bool = True,
 ) -> Path:
     """Write ``<stem>.png`` (150 dpi), ``.pdf``, ``.csv`` and the sidecar ``<stem>.json``.
 
@@ -162,12 +163,14 @@ def save_figure(
         seconds: wall time that making the figure took. A notebook leaves it out: its executed copy
             has the time of every cell.
         credit: of a photograph in it, see :meth:`nseg_lib.data.coco.Split.credit`.
+        own_setting: whether the profile's setting touches it. What a data set holds is the same at
+            every setting, so Figure 1 has no note.
 
     Returns:
         The PNG's path.
     """
     stem = Path(stem)
-    note = setting_note(profile) if profile else ""
+    note = setting_note(profile) if profile and own_setting else ""
     if credit:
         _line_above(fig, f"Photograph: {credit}", fontsize=6, color="#555555")
     if note:

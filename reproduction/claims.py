@@ -122,45 +122,46 @@ def judge(evidence: Evidence) -> list[Judged]:
 def claims_table(evidence: Evidence) -> Table:
     """Every claim of the paper with its numbers and its verdict."""
     judged = judge(evidence)
-    late, theirs = "ours, last five epochs, validation", "authors' logs, last five epochs"
     text = []
     for each in judged:
-        claim, result = each.claim, each.result
-        metric, ours = result.metric, result.ours
+        result, ours, metric = each.result, each.result.ours, each.result.metric
         said = each.verdict
         if said == Verdict.TOO_SMALL:
             said = f"within ±{evidence.margin(metric):g}: {said}"
         smallest = "–" if ours is None else number(ours.smallest_effect, metric)
         text.append(
             {
-                ("", "claim"): claim.claim,
-                ("", "§"): claim.section,
+                ("", "claim"): each.claim.claim,
+                ("", "§"): each.claim.section,
                 ("", "paper"): number(result.printed, metric, "+"),
-                ("ours", "effect [95 %]"): result.words or interval_text(ours, metric),
-                ("ours", "smallest effect it could show"): smallest,
-                ("ours", "verdict"): said,
-                (late, "effect [95 %]"): interval_text(result.late, metric),
-                (theirs, "effect [95 %]"): interval_text(result.logs, metric),
-                (theirs, "seen there"): result.logs_verdict,
+                ("", "ours [95 %]"): result.words or interval_text(ours, metric),
+                ("", "smallest effect"): smallest,
+                ("", "verdict"): said,
             }
         )
     return Table("The paper's claims.", grouped(text), _numbers(judged), notes("claims"))
 
 
 def claim_tests_table(evidence: Evidence) -> Table:
-    """How every claim was tested: the test in words, its role, its p-values and its sources."""
+    """How every claim was tested: the test in words, p-values, other estimates, and sources."""
     judged = judge(evidence)
-    text = [
-        {
-            ("", "claim"): each.claim.claim,
-            ("", "role"): each.claim.role,
-            ("", "test"): each.result.test,
-            ("p", "alone"): _p_text(each.result.p),
-            ("p", "by Holm"): _p_text(each.corrected),
-            ("", "made from"): each.result.source,
-        }
-        for each in judged
-    ]
+    theirs = "authors' logs, last five epochs"
+    text = []
+    for each in judged:
+        result, metric = each.result, each.result.metric
+        text.append(
+            {
+                ("", "claim"): each.claim.claim,
+                ("", "role"): each.claim.role,
+                ("", "test"): result.test,
+                ("p", "alone"): _p_text(result.p),
+                ("p", "by Holm"): _p_text(each.corrected),
+                ("ours, last five epochs", "validation [95 %]"): interval_text(result.late, metric),
+                (theirs, "effect [95 %]"): interval_text(result.logs, metric),
+                (theirs, "seen there"): result.logs_verdict,
+                ("", "made from"): result.source,
+            }
+        )
     numbers = [
         {
             "claim": each.claim.id,

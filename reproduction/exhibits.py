@@ -50,6 +50,8 @@ class Exhibit:
     """The notebook that makes it; empty if only ``nseg evidence`` does."""
     every_profile: bool = False
     """Whether it is the same in every profile, because it shows nothing but the networks."""
+    own_setting: bool = True
+    """Whether the profile's setting, such as its resolution, touches it."""
     needs_pictures: str = ""
     """Why the evidence alone cannot make all of it; empty if it can."""
 
@@ -75,6 +77,13 @@ def _claims(evidence: Evidence) -> Table:
     from reproduction.claims import claims_table
 
     return claims_table(evidence)
+
+
+def _forest(evidence: Evidence) -> Drawing:
+    from reproduction import forest
+
+    numbers = forest.data(evidence)
+    return Drawing(numbers, lambda: forest.figure(numbers))
 
 
 def _claim_tests(evidence: Evidence) -> Table:
@@ -164,11 +173,12 @@ def _spread(evidence: Evidence) -> Drawing:
 # --- the registry ---------------------------------------------------------------------------------
 
 EXHIBITS = (
+    Exhibit("figures/forest", _forest),
     Exhibit("tables/claims", _claims),
     Exhibit("tables/claim_tests", _claim_tests),
     Exhibit("tables/table1", _table1, "07_evaluation"),
     Exhibit("tables/table2", _table2, "07_evaluation", every_profile=True),
-    Exhibit("figures/figure1", _figure1, "01_dataset_reduction"),
+    Exhibit("figures/figure1", _figure1, "01_dataset_reduction", own_setting=False),
     Exhibit(
         "figures/figure2", partial(_architecture, "figure2"), "03_unet_tiny", every_profile=True
     ),
@@ -245,7 +255,15 @@ def write(root: Path, profile: str, only: Collection[str] = ()) -> list[Path]:
         elif made is not None and made.draw is not None:
             fig = made.draw()
             seconds = time.perf_counter() - began
-            save_figure(fig, stem, made.numbers, profile=of, inputs=inputs, seconds=seconds)
+            save_figure(
+                fig,
+                stem,
+                made.numbers,
+                profile=of,
+                inputs=inputs,
+                seconds=seconds,
+                own_setting=exhibit.own_setting,
+            )
             written.append(stem.with_suffix(".png"))
             plt.close(fig)
     return written

@@ -102,12 +102,12 @@ def figure1_data(sizes: Iterable[tuple[int, int]]) -> pd.DataFrame:
         sizes: width and height of each picture, in pixels.
 
     Returns:
-        Columns ``side`` (``width`` or ``height``), ``pixels``, ``pictures``.
+        Columns ``dimension`` (``width`` or ``height``), ``pixels``, ``pictures``.
     """
     frame = pd.DataFrame(list(sizes), columns=["width", "height"])
-    counts = {side: frame[side].value_counts().sort_index() for side in ("width", "height")}
-    rows = [(side, pixels, n) for side, found in counts.items() for pixels, n in found.items()]
-    return pd.DataFrame(rows, columns=["side", "pixels", "pictures"])
+    counts = {name: frame[name].value_counts().sort_index() for name in frame.columns}
+    rows = [(name, pixels, n) for name, found in counts.items() for pixels, n in found.items()]
+    return pd.DataFrame(rows, columns=["dimension", "pixels", "pictures"])
 
 
 @styled
@@ -120,8 +120,8 @@ def figure1(data: pd.DataFrame, facts: Mapping[str, Mapping[str, float]]) -> Fig
     """
     fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     for ax, name in zip(axes, ("width", "height"), strict=True):
-        of_side = data[data["side"] == name]
-        values = pd.Series(np.repeat(of_side["pixels"].to_numpy(), of_side["pictures"].to_numpy()))
+        found = data[data["dimension"] == name]
+        values = pd.Series(np.repeat(found["pixels"].to_numpy(), found["pictures"].to_numpy()))
         top = max(640, int(values.max()))
         ax.hist(values, bins=np.linspace(0, top, 33), color=PALETTE["counts"], edgecolor="white")
         printed = facts[name]
@@ -205,6 +205,9 @@ def figure5(data: pd.DataFrame, missing: Mapping[str, str]) -> Figure:
             ax.margins(y=0.35)
         ax.set(title=model, xlabel="epochs finished", yscale="log")
         plain_log_axis(ax)
+    # The training loss falls steeply in its first epoch; that part would flatten all others.
+    later = data.loc[(data["curve"] == "validation") | (data["epochs"] > 1), "loss"]
+    np.atleast_1d(axes)[0].set_ylim(0.95 * later.min(), 1.08 * later.max())
     np.atleast_1d(axes)[0].set_ylabel("loss (log axis)")
     handles = {line.get_label(): line for ax in fig.axes for line in (*ax.lines, *ax.collections)}
     shown = [line for label, line in handles.items() if not str(label).startswith("_")]
@@ -237,8 +240,8 @@ def _band(ax: Axes, validation: pd.DataFrame) -> None:
 
 
 def plain_log_axis(ax: Axes) -> None:
-    """Write a logarithmic axis of losses as .07, .1, .15, .2 in place of powers of ten."""
-    ax.yaxis.set_major_locator(LogLocator(subs=[1, 1.5, 2, 3, 5, 7]))
+    """Write a logarithmic axis of losses as .06, .07, .08, .1 in place of powers of ten."""
+    ax.yaxis.set_major_locator(LogLocator(subs=[1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8]))
     ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     ax.yaxis.set_minor_locator(NullLocator())
 

@@ -318,6 +318,7 @@ _ = save_figure(
     OUT / "figures" / "figure1",
     data1,
     profile=profile,
+    own_setting=False,
     inputs=[coco.find_splits(DATA)[part] for part in ("train", "val")],
 )
 

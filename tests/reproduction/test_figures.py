@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from nseg_lib.training.runs import logged_runs
-from reproduction import figures
+from reproduction import evidence, figures, forest
 from reproduction.artefacts import save_figure
 from reproduction.figures import figure6, figure7
 
@@ -23,6 +23,7 @@ from test_paper import make_run
 from nseg_lib import config
 from nseg_lib.course import look
 from nseg_lib.files import sha256
+from nseg_lib.provenance import PROJECT
 from reproduction import paper
 
 
@@ -199,3 +200,21 @@ def test_a_logarithmic_axis_reads_in_plain_numbers() -> None:
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert "0.1" in labels
     assert "0.2" in labels
+
+
+def test_the_forest_has_each_claim_once_and_counts_in_its_direction() -> None:
+    numbers = forest.data(evidence.load(PROJECT, "half"))
+    rows = numbers.set_index("claim")
+    assert rows.index.is_unique
+    assert rows.loc["Without boundary loss, depth hurts: IoU", "printed"] == 0.0077
+    refines = rows.loc["Every model refines the stroke significantly: Hausdorff distance"]
+    assert refines["ours"] > 0, "a smaller distance is what is claimed"
+    assert (numbers["ours_low"] <= numbers["ours"]).all()
+    assert (numbers["ours"] <= numbers["ours_high"]).all()
+    fig = forest.figure(numbers)
+    ticks = [label.get_text() for ax in fig.axes for label in ax.get_yticklabels()]
+    assert len(ticks) == len(numbers)
+    assert (
+        words(fig).count("too small to matter")
+        == (numbers["verdict"] == "too small to matter").sum()
+    )
