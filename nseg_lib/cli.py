@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from nseg_lib import cli_data, parsing
 from nseg_lib import config as configuration
-from nseg_lib.console import console, say, warn
+from nseg_lib.console import console, print_any_name, say, warn
 
 app = typer.Typer(
     help="Coarse-mask refinement: from a brush stroke to a precise mask.",
@@ -244,33 +244,39 @@ def refine(
     Example: nseg refine photo.jpg stroke.png -o mask.png
     """
     from nseg_lib import limits
-    from nseg_lib.data import coco, masks
+    from nseg_lib.data import coco, masks, outputs
     from nseg_lib.data import images as pictures
     from nseg_lib.networks.weights import PRETRAINED
     from nseg_lib.refine import Refiner
 
     # See that both results can be written, over no input, before anything is computed.
-    out = out or Path(f"{photo.stem}_mask.png")
+    if out is None:
+        out = Path(f"{photo.stem}_mask.png")
+        if correct is None or correct.resolve() != out.resolve():
+            outputs.check_default(out, photo)
     inputs = [path for path in (photo, stroke, background) if path is not None]
-    pictures.check_target(out, "--out", inputs)
+    outputs.check_target(out, "--out", inputs)
     overlay = overlay or out.with_name(f"{out.stem}_overlay.png")
     inputs += [out] if correct is None else [out, correct]
-    pictures.check_target(overlay, "--overlay", inputs)
+    outputs.check_target(overlay, "--overlay", inputs)
     # An empty plane says nothing, so it is not given on.
-    image = pictures.read_image(photo)
-    brushed = masks.read_stroke(stroke, (photo, image))
-    given = {}
+    stored = pictures.open_picture(photo)
+    image = pictures.as_rgb(photo, stored)
+    taken = masks.Photo(photo, stored, image)
+    brushed, not_object = masks.read_stroke(stroke, taken)
+    # A file of strokes may say what is background; a file of its own takes the place of that.
+    given = {"background": not_object} if not_object.any() else {}
     for name, path in (("background", background), ("mask", correct)):
         if path is None:
             continue
-        plane = masks.read_mask(path, (photo, image), name, label if name == "mask" else None)
+        plane = masks.read_mask(path, taken, name, label if name == "mask" else None)
         if masks.seems_inverted(plane):
             warn(f"{path}: covers {plane.mean():.0%} of the picture; is it inverted?")
         if plane.any():
             given[name] = plane
     if "background" in given and (brushed <= given["background"]).all():
-        raise coco.DataError(f"{background}: covers all of {stroke}; is it inverted?")
-    for unusual, detail, outcome in pictures.notes(photo):
+        raise coco.DataError(f"{background or stroke}: covers all of {stroke}; is it inverted?")
+    for unusual, detail, outcome in pictures.notes(stored):
         if unusual == "several frames" or (unusual == "16-bit picture" and "65535" not in outcome):
             warn(f"{photo}: {unusual} ({detail}): {outcome}")
     if brushed.mean() > 0.9:
@@ -283,8 +289,8 @@ def refine(
             f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
         )
     mask = refiner.refine(image, brushed, given.get("background"), given.get("mask"))
-    pictures.write_png(out, mask)
-    pictures.write_png(overlay, pictures.overlay(image, brushed, mask))
+    outputs.write_png(out, mask, photo)
+    outputs.write_png(overlay, outputs.overlay(image, brushed, mask))
     say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {overlay}")
 
 
@@ -335,6 +341,7 @@ def draw(
 
 def main() -> None:
     """Run the command line; a known mistake is one line on the error stream and exit status 2."""
+    print_any_name()
     try:
         app()
     except (ValueError, TypeError, OSError) as error:

@@ -51,7 +51,9 @@ def reduce(
     """
     from nseg_lib.data import reduce as module
 
-    made = module.reduce(coco, out, images, seed, split, test_images=test_images, copy=copy)
+    made = module.reduce(
+        coco, out, images, seed, split, test_images=test_images, copy=copy, progress=True
+    )
     numbers = ", ".join(f"{len(ids)} {name}" for name, ids in made["chosen"].items())
     typer.echo(f"{out}: {numbers}")
 
@@ -91,9 +93,9 @@ def check(
         bool, typer.Option("--all", help=f"Every finding, not {SHOWN} of each kind.")
     ] = False,
 ) -> None:
-    """Say what is wrong with a data set, record by record, and what is left out.
+    """Say what is wrong with a data set, record by record, and what can be done with it.
 
-    Exit status 1 if it cannot be used as it stands. Example: nseg data check data/coco1000
+    Exit status 1 if it cannot be used as it stands, or not at all. Example: nseg data check data/coco1000
     """
     from nseg_lib.data import check as module
 

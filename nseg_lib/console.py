@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
 from rich.text import Text
 
 console = Console()
+
+Value = TypeVar("Value")
+
+
+def print_any_name() -> None:
+    """Let the streams print `\\u0444` for a letter that the console's encoding lacks.
+
+    Otherwise a command fails after its work is done, when it prints the name of a file.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(line: str, markup: bool = False) -> None:
@@ -16,3 +35,16 @@ def say(line: str, markup: bool = False) -> None:
 def warn(line: str, style: str = "yellow") -> None:
     """Print one line on the error stream."""
     Console(stderr=True).print(Text(f"nseg: {line}", style=style), soft_wrap=True)
+
+
+def progress_bar(
+    values: Iterable[Value], title: str, shown: bool = True, total: int | None = None
+) -> Iterator[Value]:
+    """The values, one by one, with a bar on the error stream that goes when all are done.
+
+    `total`: their number, where they do not have it themselves.
+    """
+    error_stream = Console(stderr=True)
+    yield from track(
+        values, escape(title), total, console=error_stream, transient=True, disable=not shown
+    )

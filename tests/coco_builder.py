@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-HEIGHT, WIDTH = 20, 30
+HEIGHT, WIDTH = 120, 160
 
 
 def square(x: float, y: float, side: float) -> list[float]:
@@ -31,7 +31,7 @@ def document(ids: list[int], split: str = "train") -> dict[str, Any]:
                 "coco_url": f"http://images.cocodataset.org/{split}/{i:012d}.jpg",
             }
         )
-        for number, side in ((1, 5), (2, 10)):
+        for number, side in ((1, 20), (2, 100)):
             annotations.append(
                 {
                     "id": 10 * i + number,

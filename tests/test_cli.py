@@ -23,7 +23,7 @@ import typer
 from PIL import Image
 
 from nseg_lib import Refiner, limits
-from nseg_lib.data import coco, masks
+from nseg_lib.data import coco, masks, outputs
 from nseg_lib.data import images as pictures
 from nseg_lib.networks.weights import checkpoint_file
 from nseg_lib.strokes.recipes import make_stroke
@@ -125,8 +125,8 @@ def test_refine_writes_mask_and_overlay(trained: Path, tiny_data: Path, tmp_path
     image = split.read_image(101)
     annotation = split.annotations[101][0]
     stroke = make_stroke(coco.annotation_mask(annotation, *image.shape[:2]))
-    pictures.write_png(tmp_path / "photo.png", image)
-    pictures.write_png(tmp_path / "stroke.png", stroke)
+    outputs.write_png(tmp_path / "photo.png", image)
+    outputs.write_png(tmp_path / "stroke.png", stroke)
     out = tmp_path / "out.png"
     nseg("refine", tmp_path / "photo.png", tmp_path / "stroke.png", "-o", out, "-c", trained)
     mask = np.asarray(Image.open(out))
@@ -144,9 +144,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 ) -> None:
     other = shutil.copytree(tiny_data, tmp_path / "data")
     (other / "annotations" / "instances_val.json").unlink()
-    pictures.write_png(tmp_path / "photo.png", np.zeros((20, 30, 3), np.uint8))
-    pictures.write_png(tmp_path / "small.png", np.ones((10, 30), bool))
-    pictures.write_png(tmp_path / "none.png", np.zeros((20, 30), bool))
+    outputs.write_png(tmp_path / "photo.png", np.zeros((20, 30, 3), np.uint8))
+    outputs.write_png(tmp_path / "small.png", np.ones((10, 30), bool))
+    outputs.write_png(tmp_path / "none.png", np.zeros((20, 30), bool))
     (tmp_path / "text.png").write_text("not a picture")
     before = sorted(tmp_path.iterdir())
     photo, to = tmp_path / "photo.png", ("-o", tmp_path / "mask.png", "-c", trained)
@@ -209,7 +209,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, rows in (("stroke", slice(18, 22)), ("wall", slice(2, 4)), ("last", slice(10, 30))):
         plane = np.zeros((40, 60), bool)
         plane[rows, 20:40] = True
-        pictures.write_png(tmp_path / f"{name}.png", plane)
+        outputs.write_png(tmp_path / f"{name}.png", plane)
     return tmp_path
 
 
@@ -278,14 +278,14 @@ def test_a_shipped_network_goes_by_its_name(desk: Path) -> None:
     nseg("refine", "photo.jpg", "stroke.png", "-c", "tiny16-32_bce-dice")
     mask = masks.read_mask(desk / "photo_mask.png")
     own = Refiner.from_pretrained("tiny16-32_bce-dice")
-    stroke = masks.read_stroke(desk / "stroke.png")
+    stroke = masks.read_mask(desk / "stroke.png")
     assert (mask == own.refine(pictures.read_image(desk / "photo.jpg"), stroke)).all()
     said = refused("refine", "photo.jpg", "stroke.png", "-c", "tiny")
     assert "tiny: no such checkpoint; a file, or one of lite0, res16-128_bce-dice" in said
 
 
 def test_an_empty_mask_or_background_counts_as_none(desk: Path) -> None:
-    pictures.write_png(desk / "none.png", np.zeros((40, 60), bool))
+    outputs.write_png(desk / "none.png", np.zeros((40, 60), bool))
     command = ("refine", "photo.jpg", "stroke.png")
     nseg(*command, "-o", "plain.png")
     nseg(*command, "-o", "same.png", "-m", "none.png", "-b", "none.png")
@@ -318,15 +318,15 @@ def test_a_turned_photo_is_said_to_be_one(desk: Path) -> None:
     said = refused("refine", "turned.jpg", "stroke.png")
     turned = "turned.jpg is 40x60 pixels (turned as its EXIF says); they must agree"
     assert f"the stroke is 60x40 pixels, but {turned}" in said
-    pictures.write_png(desk / "small.png", np.ones((5, 60), bool))
+    outputs.write_png(desk / "small.png", np.ones((5, 60), bool))
     said = refused("refine", "photo.jpg", "stroke.png", "-m", "small.png")
     assert "the mask is 60x5 pixels, but photo.jpg is 60x40 pixels; they" in said
 
 
 def test_a_stroke_that_covers_nearly_all_is_warned_of(desk: Path) -> None:
     assert not nseg("refine", "photo.jpg", "stroke.png").stderr
-    stroke = masks.read_stroke(desk / "stroke.png")
-    pictures.write_png(desk / "inverted.png", ~stroke)
+    stroke = masks.read_mask(desk / "stroke.png")
+    outputs.write_png(desk / "inverted.png", ~stroke)
     said = nseg("refine", "photo.jpg", "inverted.png").stderr
     assert said == "nseg: inverted.png: covers 97% of the picture; is it inverted?\n"
 
@@ -393,8 +393,8 @@ def test_a_photo_with_a_line_painted_on_it_is_no_stroke(
     photo = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
     stroke = np.zeros((40, 60), bool)
     stroke[18:22, 10:50] = True
-    pictures.write_png(tmp_path / "photo.png", photo)
-    pictures.write_png(tmp_path / "stroke.png", stroke)
+    outputs.write_png(tmp_path / "photo.png", photo)
+    outputs.write_png(tmp_path / "stroke.png", stroke)
     painted = np.where(stroke[..., None], np.uint8([255, 0, 0]), photo)
     Image.fromarray(painted).save(tmp_path / "painted.jpg", quality=95)
     given = (*option, "painted.jpg") if option else ()

@@ -1,4 +1,4 @@
-"""Say what is wrong with a data set, record by record, and what becomes of it.
+"""Say what is wrong with a data set, record by record, and what can be done with it.
 
 The records are judged by the functions that `nseg_lib.data.coco.load_split` uses, the pictures by
 those that `nseg_lib.data.images.read_image` uses: what is reported here is what happens there.
@@ -6,35 +6,39 @@ those that `nseg_lib.data.images.read_image` uses: what is reported here is what
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
-from rich.console import Console
-from rich.progress import track
+from pycocotools import mask as coco_mask
 
+from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import (
     Split,
-    annotation_mask,
     choose_split,
     find_splits,
+    largest_annotation,
+    packed_rle,
     parse_split,
     read_json,
 )
-from nseg_lib.data.images import notes, open_picture, to_rgb, turn
-from nseg_lib.data.records import DataError, Finding, Record
+from nseg_lib.data.images import Note, notes, open_picture, to_rgb, turn
+from nseg_lib.data.records import REFUSED, DataError, Finding, Problem, Record
 from nseg_lib.data.reduce import FINISHED, UNFINISHED
+from nseg_lib.files import sha256
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA, make_stroke
 
 AREA_RATIO = 1.5
 """An annotation's "area" may differ from its mask's by this factor: COCO's are of the polygons."""
 
-NO_PICTURE = "reading it stops with an error; a reduction passes it over"
+NO_PICTURE = "training and evaluation stop there; a reduction passes it over"
+
+TRIED = 1000
+"""Objects of a split for which a stroke is tried before it is said that none keeps one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Report:
     findings: tuple[Finding, ...]
     splits: dict[str, dict[str, int]]
     """Split name → numbers of pictures, readable pictures, annotations and usable annotations."""
+    uses: tuple[str, ...] = ()
+    """What `nseg train`, `nseg evaluate` and `nseg data reduce` can do with it, a line each."""
 
     @property
     def ok(self) -> bool:
@@ -58,7 +64,7 @@ class Report:
         return dict(sorted(counted.items(), key=lambda c: (order.index(c[0][0]), -c[1], c[0])))
 
     def lines(self, most: int | None = None) -> list[str]:
-        """The report as text: a line per finding (at most `most` of a kind), then the numbers."""
+        """The report as text: a line per finding (at most `most` of a kind), numbers and uses."""
         shown: Counter[tuple[str, str]] = Counter()
         lines = []
         for finding in self.findings:
@@ -73,81 +79,106 @@ class Report:
         ]
         for name, numbers in self.splits.items():
             lines.append(f"{name}: " + ", ".join(f"{n} {what}" for what, n in numbers.items()))
-        return lines
+        return [*lines, *self.uses]
 
 
 def check(root: Path, split: str | None = None, *, progress: bool = False) -> Report:
     """Check the splits of a data set in COCO's layout, without stopping at what it finds.
 
-    Every picture is decoded and every mask rasterised: about 5 ms a picture.
+    Every picture is decoded and every mask's area counted: about 3 ms a picture on one core.
 
     Args:
         root: the data set's folder.
         split: check this one only.
-        progress: show a bar on the error stream.
+        progress: show bars on the error stream.
 
     Returns:
         A report; a folder that is no data set is an error in it, not an exception.
     """
     root = Path(root)
-    findings: list[Finding] = []
-    splits: dict[str, dict[str, int]] = {}
+    findings = _reduction_findings(root)
+    numbers: dict[str, dict[str, int]] = {}
+    usable: dict[str, int] = {}  # split → readable pictures with an object; 0 if it is refused
+    owners: dict[str, str] = {}  # SHA-256 of a picture → the first file that has it
     try:
         names = [choose_split(root, split)] if split else list(find_splits(root))
     except DataError as error:
-        names = []
-        findings.append(Finding("error", "", "", "no data set", str(error)))
-    findings += _reduction_findings(root)
-    owners: dict[str, str] = {}
+        return Report(root, (Finding("error", "", "", "no data set", str(error)), *findings), {})
     for name in names:
         path = find_splits(root)[name]
-        try:
-            document = read_json(path)
-        except DataError as error:
-            file, detail = path.relative_to(root).as_posix(), str(error).removeprefix(f"{path}: ")
-            outcome = "the split is refused"
-            findings.append(Finding("error", file, "", "unreadable annotations", detail, outcome))
-            continue
         file = path.relative_to(root).as_posix()
-        loaded, found = parse_split(document, root, name, file)
+        try:
+            document = read_json(path, progress=progress)
+        except DataError as error:
+            detail = str(error).removeprefix(f"{path}: ")
+            findings.append(Finding("error", file, "", "unreadable annotations", detail, REFUSED))
+            usable[name] = 0
+            continue
+        loaded, found = parse_split(document, root, name, file, progress=progress)
         found += _mask_findings(loaded, file, progress)
-        found += _folder_findings(loaded)
-        if loaded.image_dir.is_dir():
-            found += _pictures_findings(loaded, owners, progress)
-        splits[name] = _numbers(loaded, found)
-        if not splits[name]["usable annotations"] and not any(f.severity == "error" for f in found):
+        unread, in_pictures = _picture_findings(loaded, owners, progress)
+        found += in_pictures
+        annotated = {image_id for image_id, objects in loaded.annotations.items() if objects}
+        usable[name] = len(annotated - unread)
+        objects = sum(map(len, loaded.annotations.values()))
+        numbers[name] = {
+            "pictures": len(loaded.images),
+            "readable pictures": len(loaded.images) - len(unread),
+            "annotations": objects + len(loaded.left_out),
+            "usable annotations": objects,
+        }
+        if any(f.outcome == REFUSED for f in found):
+            usable[name] = 0
+        elif not annotated or not _keeps_a_stroke(loaded):
+            small = f"every stroke has fewer than {MIN_STROKE_AREA} pixels" if annotated else ""
             outcome = "nothing can be trained on or judged"
-            found.append(Finding("error", file, "", "no usable annotations", "", outcome))
+            found.append(Finding("error", file, "", "no usable annotations", small, outcome))
+            usable[name] = 0
         findings += found
-    return Report(root, tuple(findings), splits)
+    return Report(root, tuple(findings), numbers, () if split else _uses(usable))
 
 
-def _numbers(split: Split, findings: list[Finding]) -> dict[str, int]:
-    unread = {f.record for f in findings if f.severity == "error" and f.outcome == NO_PICTURE}
-    unread_all = not split.image_dir.is_dir()
-    usable = sum(map(len, split.annotations.values()))
-    return {
-        "pictures": len(split.images),
-        "readable pictures": 0 if unread_all else len(split.images) - len(unread),
-        "annotations": usable + len(split.left_out),
-        "usable annotations": usable,
-    }
+def _uses(usable: dict[str, int]) -> tuple[str, ...]:
+    """What each command can do, given every split's number of usable pictures."""
+
+    def lacking(*names: str) -> str:
+        why = [f"{n} has no usable picture" if n in usable else f"no split {n}" for n in names]
+        return f"cannot: {', '.join(why)}"
+
+    missing = [name for name in ("train", "val") if not usable.get(name)]
+    train = (
+        f"{lacking(*missing)}; 'nseg data reduce' makes train and val of one split"
+        if missing
+        else f"{usable['train']} pictures, {usable['val']} to validate"
+    )
+    judged = [f"{usable[name]} pictures of {name}" for name in ("val", "test") if usable.get(name)]
+    evaluate = ", ".join(judged) or lacking("val", "test")
+    if others := [name for name in usable if usable[name] and name not in ("val", "test")]:
+        evaluate += f"; with --split, {' or '.join(others)}"
+    sources = [f"{number} of {name}" for name, number in usable.items() if number > 1]
+    reduce = (
+        f"--images up to {', '.join(sources)}" if sources else "cannot: two pictures are needed"
+    )
+    return f"nseg train: {train}", f"nseg evaluate: {evaluate}", f"nseg data reduce: {reduce}"
 
 
-def _reduction_findings(root: Path) -> Iterator[Finding]:
+def _reduction_findings(root: Path) -> list[Finding]:
+    """Whether a reduction was finished, and its annotation files are those that it wrote."""
+    findings = []
     if (root / UNFINISHED).exists():
         outcome = "run the same command again to finish it"
-        yield Finding("error", UNFINISHED, "", "unfinished reduction", "", outcome)
+        findings.append(Finding("error", UNFINISHED, "", "unfinished reduction", "", outcome))
     if not (root / FINISHED).exists():
-        return
+        return findings
     try:
-        digests = read_json(root / FINISHED)["sha256"]
-        for name, digest in digests.items():
+        for name, digest in read_json(root / FINISHED)["sha256"].items():
             file = Path("annotations", f"instances_{name}.json")
-            if hashlib.sha256((root / file).read_bytes()).hexdigest() != digest:
-                yield Finding("error", file.as_posix(), "", "changed since it was reduced")
-    except (DataError, OSError, KeyError, TypeError, AttributeError) as error:
-        yield Finding("error", FINISHED, "", "unreadable reduction", str(error))
+            if sha256(root / file) != digest:
+                what = "changed since it was reduced"
+                findings.append(Finding("error", file.as_posix(), "", what))
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        findings.append(Finding("error", FINISHED, "", "unreadable reduction", str(error)))
+    return findings
 
 
 # --- masks ----------------------------------------------------------------------------------------
@@ -156,103 +187,133 @@ def _reduction_findings(root: Path) -> Iterator[Finding]:
 def _mask_findings(split: Split, file: str, progress: bool) -> list[Finding]:
     """What the usable annotations' masks show, and pictures that have none."""
     findings = []
-    for image_id, usable in _bar(split.annotations, f"{split.name}: masks", progress):
+    title = f"{split.name}: masks"
+    for image_id, usable in progress_bar(list(split.annotations.items()), title, progress):
         image = split.images[image_id]
+        height, width = image["height"], image["width"]
         if not usable:
             label = f"image {image_id}"
             findings.append(Finding("left out", file, label, "no usable annotation"))
-        seen: dict[str, int] = {}
+        seen: dict[tuple[int, str | bytes], int] = {}
         for annotation in usable:
-            label = f"annotation {annotation['id']}"
-            for note in _mask_notes(annotation, image["height"], image["width"]):
-                findings.append(Finding("note", file, label, *note))
-            same = json.dumps([annotation["category_id"], annotation["segmentation"]])
+            packed = packed_rle(annotation["segmentation"], height, width)
+            found = _mask_notes(annotation, int(coco_mask.area(packed)), height, width)
+            same = annotation["category_id"], packed["counts"]
             if (first := seen.setdefault(same, annotation["id"])) != annotation["id"]:
-                again = (
-                    "repeated annotation",
-                    f"the mask of annotation {first}",
-                    "it counts twice",
-                )
-                findings.append(Finding("note", file, label, *again))
+                what = f"the mask of annotation {first}"
+                found.append(("repeated annotation", what, "it counts twice"))
+            label = f"annotation {annotation['id']}"
+            findings += [Finding("note", file, label, *note) for note in found]
     return findings
 
 
-def _mask_notes(annotation: Record, height: int, width: int) -> Iterator[tuple[str, str, str]]:
-    area = int(annotation_mask(annotation, height, width).sum())
-    stated = annotation["area"]
+def _mask_notes(annotation: Record, area: int, height: int, width: int) -> list[Note]:
+    """What is doubtful about an annotation whose mask has `area` pixels."""
+    found, stated = [], annotation["area"]
     if area == 0:
-        yield "empty mask", "less than a pixel", "no stroke can be made of it"
+        found.append(("empty mask", "less than a pixel", "no stroke can be made of it"))
     # A pixel more or less is much of a small object.
     elif max(area, stated) > 100 and not 1 / AREA_RATIO <= stated / area <= AREA_RATIO:
         outcome = "the stated area decides which annotation is the largest"
-        yield "area disagrees with the mask", f"{stated:g}, {area} pixels are set", outcome
-    if isinstance(annotation["segmentation"], list):
-        x = [value for polygon in annotation["segmentation"] for value in polygon[::2]]
-        y = [value for polygon in annotation["segmentation"] for value in polygon[1::2]]
-        beyond = max(-min(x), -min(y), max(x) - width, max(y) - height)
+        found.append(
+            ("area disagrees with the mask", f"{stated:g}, {area} pixels are set", outcome)
+        )
+    polygons = annotation["segmentation"]
+    if isinstance(polygons, list):
+        left, top = (min(min(p[axis::2]) for p in polygons) for axis in (0, 1))
+        right, bottom = (max(max(p[axis::2]) for p in polygons) for axis in (0, 1))
+        beyond = max(-left, -top, right - width, bottom - height)
         if beyond > 1:
-            yield "polygon crosses the border", f"by {beyond:g} pixels", "it is cut there"
+            found.append(("polygon crosses the border", f"by {beyond:g} pixels", "it is cut there"))
+    return found
+
+
+def _keeps_a_stroke(split: Split) -> bool:
+    """Whether one of the largest objects keeps a stroke of the paper's recipe."""
+    annotated = [(i, found) for i, found in split.annotations.items() if found]
+    for image_id, found in annotated[:TRIED]:
+        target = largest_annotation(found)
+        key = {"image_id": image_id, "annotation_id": target["id"]}
+        if make_stroke(split.mask(image_id, target), "erode", **key).sum() >= MIN_STROKE_AREA:
+            return True
+    return False
 
 
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def _folder_findings(split: Split) -> Iterator[Finding]:
-    if not split.image_dir.is_dir():
-        outcome = "the split is refused"
-        yield Finding("error", f"{split.name}/", "", "no folder of pictures", "", outcome)
-        return
+def _files_without_record(split: Split) -> list[str]:
+    """Paths from the folder of pictures."""
     known = {split.image_path(image_id) for image_id in split.images}
-    files = (p for p in split.image_dir.rglob("*") if p.is_file() and p.suffix != ".json")
-    extra = sorted(path for path in files if path not in known)
-    if extra:
-        detail = f"{len(extra)}, first {extra[0].relative_to(split.image_dir).as_posix()!r:.60}"
-        yield Finding("left out", f"{split.name}/", "", "files without a record", detail)
+    return sorted(
+        path.relative_to(split.image_dir).as_posix()
+        for path in split.image_dir.rglob("*")
+        if path not in known and path.suffix != ".json" and path.is_file()
+    )
 
 
-def _pictures_findings(split: Split, owners: dict[str, str], progress: bool) -> list[Finding]:
-    """What the pictures' files show; `owners` remembers file contents from split to split."""
+def _picture_findings(
+    split: Split, owners: dict[str, str], progress: bool
+) -> tuple[set[int], list[Finding]]:
+    """Ids of pictures that cannot be read, and what the files show; `owners` remembers contents
+    from split to split."""
+    if not split.image_dir.is_dir():
+        finding = Finding("error", f"{split.name}/", "", "no folder of pictures", "", REFUSED)
+        return set(split.images), [finding]
     findings = []
-    for image_id, record in _bar(split.images, f"{split.name}: pictures", progress):
-        path, size = split.image_path(image_id), (record["height"], record["width"])
-        file, label = f"{split.name}/{record['file_name']}", f"image {image_id}"
-        if not path.is_file():
-            detail = _elsewhere(path, split)
-            findings.append(Finding("error", file, label, "missing picture", detail, NO_PICTURE))
-            continue
-        findings += [Finding("note", file, label, *note) for note in notes(path, size)]
-        problem = "unreadable picture"
-        try:
-            picture = open_picture(path)
-            problem = "sizes disagree"
-            picture = turn(picture, size)
-            problem = "unsupported pixels"
-            pixels = to_rgb(picture)
-        except DataError as error:
-            detail = str(error).removeprefix(f"{path}: ")
-            findings.append(Finding("error", file, label, problem, detail, NO_PICTURE))
-            continue
-        red, green, blue = (pixels[..., channel] for channel in range(3))
-        if np.array_equal(red, green) and np.array_equal(green, blue):
-            outcome = "read as three equal channels"
-            findings.append(Finding("note", file, label, "greyscale picture", "", outcome))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if owners.setdefault(digest, file) != file:
-            outcome = "it counts twice; between splits, it leaks"
-            same = f"the same bytes as {owners[digest]}"
-            findings.append(Finding("note", file, label, "repeated picture", same, outcome))
-    return findings
+    extra = _files_without_record(split)
+    if extra:
+        detail = f"{len(extra)}, first {extra[0]!r:.60}"
+        findings.append(Finding("left out", f"{split.name}/", "", "files without a record", detail))
+    # A missing picture may be there in another folder, case or spelling.
+    similar = {_bare(name): name for name in extra}
+    unread: set[int] = set()
+    # Threads, since Pillow decodes outside of Python's lock.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        looked = pool.map(lambda image_id: _look(split, image_id), split.images)
+        title = f"{split.name}: pictures"
+        for image_id in progress_bar(list(split.images), title, progress):
+            problem, found, digest = next(looked)
+            file = f"{split.name}/{split.images[image_id]['file_name']}"
+            if problem:
+                unread.add(image_id)
+                if problem[0] == "missing picture" and (there := similar.get(_bare(file))):
+                    remedy = f"file_name must be a path from {split.image_dir.name}/"
+                    problem = problem[0], f"{there!r:.60} is there: {remedy}"
+                error = Finding("error", file, f"image {image_id}", *problem, NO_PICTURE)
+                findings.append(error)
+            elif (same := owners.setdefault(digest, file)) != file:
+                outcome = "it counts twice; between splits, it leaks"
+                found.append(("repeated picture", f"the same bytes as {same}", outcome))
+            findings += [Finding("note", file, f"image {image_id}", *note) for note in found]
+    return unread, findings
 
 
-def _elsewhere(path: Path, split: Split) -> str:
-    """A hint where a missing picture may lie: under its bare name, or one without %20."""
-    name = path.relative_to(split.image_dir).as_posix().replace("\\", "/")
-    for other in (unquote(name), name.rsplit("/", 1)[-1], unquote(name.rsplit("/", 1)[-1])):
-        if other != name and (split.image_dir / other).is_file():
-            return f"{other!r:.60} is there: file_name must be a path from {split.image_dir.name}/"
-    return ""
+def _look(split: Split, image_id: int) -> tuple[Problem | None, list[Note], str]:
+    """Decode a picture: why it cannot be read, what is unusual about it, its file's SHA-256."""
+    path, record = split.image_path(image_id), split.images[image_id]
+    size = record["height"], record["width"]
+    if not path.is_file():
+        return ("missing picture", ""), [], ""
+    found: list[Note] = []
+    problem = "unreadable picture"
+    try:
+        stored = open_picture(path)
+        found = notes(stored, size)
+        problem = "sizes disagree"
+        picture = turn(stored, size)
+        problem = "unsupported pixels"
+        pixels = to_rgb(picture)
+        digest = sha256(path)
+    except (DataError, ValueError) as error:
+        return (problem, str(error).removeprefix(f"{path}: ")), found, ""
+    # A sample of the pixels tells nearly every colour picture.
+    if all((part == part[..., :1]).all() for part in (pixels[::16, ::16], pixels)):
+        found.append(("greyscale picture", "", "read as three equal channels"))
+    return None, found, digest
 
 
-def _bar(values: Mapping[int, Any], title: str, progress: bool) -> Iterator[tuple[int, Any]]:
-    console = Console(stderr=True)
-    yield from track(list(values.items()), title, console=console, disable=not progress)
+def _bare(name: str) -> str:
+    """A file's name without folder, case, %20 for a space, and the two ways to write an accent."""
+    bare = unquote(name).replace("\\", "/").rsplit("/", 1)[-1]
+    return unicodedata.normalize("NFC", bare).casefold()

@@ -10,23 +10,30 @@ labelme).
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from rich.console import Console
+from rich.markup import escape
 
 from nseg_lib import limits
+from nseg_lib.console import progress_bar
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import (
+    REFUSED,
     DataError,
     Finding,
     Problem,
     Record,
+    Severity,
     annotation_problem,
     id_problem,
     image_problem,
@@ -69,11 +76,9 @@ class Split:
     def image_dir(self) -> Path:
         """The folder of the split's pictures: `root/name`, or where exports of tools have them."""
         usual, images = self.root / self.name, self.root / "images"
-        if usual.is_dir():
-            return usual
-        names = [str(record["file_name"]) for record in self.images.values()][:5]
-        for folder in (images / self.name, images, self.root):
-            if any((folder / name).is_file() for name in names):
+        names = [record["file_name"] for record in self.images.values()][:5]
+        for folder in (usual, images / self.name, images, self.root):
+            if any(_picture_file(folder, name).is_file() for name in names):
                 return folder
         return usual
 
@@ -85,7 +90,7 @@ class Split:
         """
         if image_id not in self.images:
             raise DataError(f"{self.root}: split {self.name} has no picture {image_id}")
-        return self.image_dir / str(self.images[image_id]["file_name"])
+        return _picture_file(self.image_dir, self.images[image_id]["file_name"])
 
     def read_image(self, image_id: int) -> NDArray[np.uint8]:
         """The picture as uint8 H×W×3 RGB, where H and W are its record's height and width.
@@ -117,6 +122,18 @@ class Split:
             return None
         source = record.get("credit") or record.get("flickr_url") or record["file_name"]
         return f"{source} ({', '.join(filter(None, (name, terms)))})"
+
+
+def _picture_file(folder: Path, name: str) -> Path:
+    """The file that a record's `file_name` means: the one of this name, or of the same name as
+    another system spells it, with backslashes or with accents in one piece or two."""
+    path, slashes = folder / name, PureWindowsPath(name).as_posix()
+    if not path.exists():
+        for form in ("NFC", "NFD"):
+            other = folder / unicodedata.normalize(form, slashes)
+            if other.exists():
+                return other
+    return path
 
 
 # --- splits ---------------------------------------------------------------------------------------
@@ -160,10 +177,15 @@ def choose_split(root: Path, split: str | None = None) -> str:
     return fitting[0]
 
 
-def load_split(root: Path, split: str | None = None) -> Split:
+def load_split(root: Path, split: str | None = None, *, progress: bool = False) -> Split:
     """Read and check a split's records; its pictures are read one by one, later.
 
     An annotation that cannot be used is left out and named in `Split.left_out`.
+
+    Args:
+        root: the data set's folder.
+        split: by default its only one, or the only one named train….
+        progress: show a bar on the error stream.
 
     Raises:
         DataError: no such split or no folder of pictures, malformed JSON, a missing key, a wrong
@@ -173,7 +195,9 @@ def load_split(root: Path, split: str | None = None) -> Split:
     root = Path(root)
     name = choose_split(root, split)
     path = find_splits(root)[name]
-    loaded, findings = parse_split(read_json(path), root, name, path.relative_to(root).as_posix())
+    file = path.relative_to(root).as_posix()
+    document = read_json(path, progress=progress)
+    loaded, findings = parse_split(document, root, name, file, progress=progress)
     refuse(findings, root)
     if not loaded.image_dir.is_dir():
         raise DataError(f"{loaded.image_dir}: the folder of the split's pictures is missing")
@@ -188,109 +212,98 @@ def refuse(findings: Sequence[Finding], where: Path) -> None:
         raise DataError(f"{where}: {errors[0]}{more}")
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
+def read_json(path: Path, *, progress: bool = False) -> Any:
+    """Parse a JSON file; `progress`: say so on the error stream meanwhile.
 
     Raises:
         DataError: it cannot be read or parsed.
     """
+    path = Path(path)
     try:
-        if Path(path).stat().st_size > limits.MAX_JSON_BYTES:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: is not a file")  # reading a pipe might never end
+        if path.stat().st_size > limits.MAX_JSON_BYTES:
             raise DataError(f"{path}: too large: at most {limits.MAX_JSON_BYTES:,} bytes")
-        return json.loads(Path(path).read_bytes())
-    except DataError:
-        raise
+        with (
+            Console(stderr=True).status(f"reading {escape(path.name)}")
+            if progress
+            else nullcontext()
+        ):
+            # NaN is not JSON, though Python writes it; what holds it counts as missing.
+            return json.loads(path.read_bytes(), parse_constant=lambda name: None)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise DataError(f"{path}: not valid JSON: it is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not valid JSON: it is not UTF-8") from error
+    except json.JSONDecodeError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
 
 
 def parse_split(
-    document: Any, root: Path, name: str, file: str = ""
+    document: Any, root: Path, name: str, file: str, *, progress: bool = False
 ) -> tuple[Split, list[Finding]]:
     """Sort a parsed annotation file into a split and all that is wrong with its records.
 
     Findings of severity "error" make `load_split` refuse the split, "left out" are annotations that
     are not used, and "note" records that were put right. `file` is what findings call the file.
     """
-    file = file or f"annotations/instances_{name}.json"
-    if not isinstance(document, Mapping):
-        document = {}
+    document = document if isinstance(document, Mapping) else {}
     findings: list[Finding] = []
 
-    def collect(kind: str, key: str, problem: Callable[[Any], Problem | None]) -> list[Record]:
-        records, found = _usable_records(document, file, kind, key, problem)
-        findings.extend(found)
-        return records
+    def usable(kind: str, key: str, problem_of: Callable[[Any], Problem | None]) -> list[Record]:
+        """The usable records under a key, by ascending id; the others become findings."""
+        values = document.get(key)
+        if not isinstance(values, list):
+            found = f"key {key!r} must hold a list of records"
+            findings.append(Finding("error", file, "", "missing list", found, REFUSED))
+            return []
+        records: dict[int, Record] = {}
+        for position, value in enumerate(progress_bar(values, f"{file}: {key}", progress)):
+            record, mended = mend(value)
+            problem = id_problem(record)
+            label = f"{kind} at position {position}" if problem else f"{kind} {record['id']}"
+            if problem is None and record["id"] in records:
+                findings.append(Finding("error", file, label, f"duplicate {kind} id", "", REFUSED))
+            elif problem := problem or problem_of(record):
+                # A split without one of its pictures or categories is not what its maker meant.
+                left_out = kind == "annotation"
+                severity: Severity = "left out" if left_out else "error"
+                outcome = "it is not used" if left_out else REFUSED
+                findings.append(Finding(severity, file, label, *problem, outcome))
+            else:
+                records[record["id"]] = record
+                for what in mended:
+                    findings.append(Finding("note", file, label, *what, "read as meant"))
+        return [record for _, record in sorted(records.items())]
 
-    images = {r["id"]: r for r in collect("image", "images", image_problem)}
-    categories = {r["id"]: r for r in collect("category", "categories", id_problem)}
+    images = {record["id"]: record for record in usable("image", "images", image_problem)}
+    categories = {record["id"]: record for record in usable("category", "categories", id_problem)}
     annotations: dict[int, list[Record]] = {image_id: [] for image_id in images}
-    for record in collect(
+    for record in usable(
         "annotation", "annotations", lambda a: annotation_problem(a, images, categories)
     ):
         image = images[record["image_id"]]
         if record.get("area") is None:
-            area = _pixels(record["segmentation"], image["height"], image["width"])
-            record, label = record | {"area": area}, f"annotation {record['id']}"
+            packed = packed_rle(record["segmentation"], image["height"], image["width"])
+            record = record | {"area": int(coco_mask.area(packed))}
+            label = f"annotation {record['id']}"
             findings.append(Finding("note", file, label, "no area", "", "counted from the mask"))
         annotations[record["image_id"]].append(record)
-    findings.extend(_shared_files(images, file))
+
+    # Two records of one file: the picture could be trained on and tested on.
+    owners: dict[str, int] = {}
+    for image_id, record in images.items():
+        one = unicodedata.normalize("NFC", PureWindowsPath(record["file_name"]).as_posix())
+        owner = owners.setdefault(one, image_id)
+        if owner != image_id:
+            detail = f"{record['file_name']!r:.80} is image {owner} too"
+            what = f"image {image_id}", "file of two images", detail, REFUSED
+            findings.append(Finding("error", file, *what))
     header = {k: v for k, v in document.items() if k not in ("images", "annotations", "categories")}
     left_out = tuple(finding for finding in findings if finding.severity == "left out")
     return Split(root, name, images, annotations, categories, left_out, header), findings
-
-
-def _usable_records(
-    document: Mapping[str, Any],
-    file: str,
-    kind: str,
-    key: str,
-    problem_of: Callable[[Any], Problem | None],
-) -> tuple[list[Record], list[Finding]]:
-    """The usable records under `key`, by ascending id, and what is wrong with the others."""
-    values = document.get(key)
-    if not isinstance(values, list):
-        found = f"key {key!r} must hold a list of records"
-        return [], [Finding("error", file, "", "missing list", found, "the split is refused")]
-    usable: list[Record] = []
-    findings: list[Finding] = []
-    seen: set[int] = set()
-    for position, value in enumerate(values):
-        record, mended = mend(value)
-        anonymous = id_problem(record) is not None
-        label = f"{kind} at position {position}" if anonymous else f"{kind} {record['id']}"
-        if not anonymous and record["id"] in seen:
-            problem: Problem | None = (f"duplicate {kind} id", "")
-            refused = True
-        else:
-            problem, refused = problem_of(record), kind != "annotation"
-        if not anonymous:
-            seen.add(record["id"])
-        if problem is None:
-            usable.append(record)
-            findings += [Finding("note", file, label, *what, "read as meant") for what in mended]
-        elif refused:
-            findings.append(Finding("error", file, label, *problem, "the split is refused"))
-        else:
-            findings.append(Finding("left out", file, label, *problem, "it is not used"))
-    return sorted(usable, key=lambda record: record["id"]), findings
-
-
-def _shared_files(images: Mapping[int, Record], file: str) -> list[Finding]:
-    """Two records of one file: the picture could be trained on and tested on."""
-    owners: dict[str, int] = {}
-    findings = []
-    for image_id, record in images.items():
-        owner = owners.setdefault(record["file_name"], image_id)
-        if owner != image_id:
-            detail = f"{record['file_name']!r:.80} is image {owner} too"
-            label = f"image {image_id}"
-            findings.append(
-                Finding("error", file, label, "file of two images", detail, "the split is refused")
-            )
-    return findings
 
 
 # --- masks ----------------------------------------------------------------------------------------
@@ -310,21 +323,16 @@ def annotation_mask(annotation: Record, height: int, width: int) -> NDArray[np.b
     segmentation = annotation.get("segmentation")
     if problem := segmentation_problem(segmentation, height, width):
         raise DataError(f"annotation {annotation.get('id')}: {Finding('error', '', '', *problem)}")
-    return np.asarray(coco_mask.decode(_packed(segmentation, height, width)), dtype=bool)
+    return np.asarray(coco_mask.decode(packed_rle(segmentation, height, width)), dtype=bool)
 
 
-def _packed(segmentation: Any, height: int, width: int) -> Record:
+def packed_rle(segmentation: Any, height: int, width: int) -> Record:
     """A sound segmentation as pycocotools' RLE."""
     if not isinstance(segmentation, Mapping):  # several polygons are one object
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     if isinstance(segmentation["counts"], str):
         return dict(segmentation)
     return coco_mask.frPyObjects(dict(segmentation), height, width)
-
-
-def _pixels(segmentation: Any, height: int, width: int) -> int:
-    """The area of a sound segmentation."""
-    return int(coco_mask.area(_packed(segmentation, height, width)))
 
 
 def mask_to_rle(mask: NDArray[np.bool_]) -> Record:
@@ -349,10 +357,10 @@ def rle_to_mask(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     if not isinstance(size, list) or len(size) != 2 or not all(is_int(n) and n > 0 for n in size):
         raise DataError(f"RLE: size is {size!r:.40}, [height, width] is needed")
     if size[0] * size[1] > limits.MAX_PICTURE_PIXELS:
-        raise DataError(f"RLE: {size} pixels, at most {limits.MAX_PICTURE_PIXELS:,}")
+        raise DataError(f"RLE: {size!r:.60} pixels, at most {limits.MAX_PICTURE_PIXELS:,}")
     if problem := rle_problem(rle, *size):
         raise DataError(f"RLE: {Finding('error', '', '', *problem)}")
-    return np.asarray(coco_mask.decode(_packed(rle, *size)), dtype=bool)
+    return np.asarray(coco_mask.decode(packed_rle(rle, *size)), dtype=bool)
 
 
 def largest_annotation(annotations: Sequence[Record]) -> Record:

@@ -3,9 +3,6 @@
 The pictures are the ones that `nseg_lib.data.reduce` would choose from the full COCO, and the
 result has the same layout. Nothing complete is fetched twice: a part of the archive is continued,
 and a picture that is there and can be decoded stays.
-
-Refusals and lost connections are tried again by urllib3's `Retry`. It ends where a response's body
-begins; a body that breaks off is continued here, by a request for the bytes that are missing.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,17 +21,11 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import DownloadColumn, Progress
 from urllib3.util import Retry
 
+from nseg_lib import limits
+from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import Split, find_splits, load_split, parse_split, refuse
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import DataError
@@ -50,9 +41,6 @@ TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 CHUNK = 1 << 16
 """Bytes that are read at a time."""
-
-Report = Callable[[int, int | None], None]
-"""Called with the bytes so far and, if known, the bytes in all."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +109,55 @@ def fetch(
     if is_finished(out, request) and (present := _count_readable(out)):
         return Fetched(out, 0, present)
     begin(out, request)
-    archive = _fetch_archive(client, base_url, split, out / "archive", progress)
-    source = read_archive(archive, split)
+    archive = out / "archive" / f"annotations_trainval{split[-4:]}.zip"
+    if not archive.exists():
+        _fetch_archive(client, f"{base_url}/annotations/{archive.name}", archive, progress)
+    source = read_archive(archive, split, progress=progress)
     plan = Plan.make(source, request, choose(source, request), [])
     plan.check_against(out)
-    job = _Job(client, base_url, source, out)
-    result = _fetch_pictures(job, plan.chosen, workers, progress)
+
+    def fetch_one(name: str, image_id: int) -> bool:
+        """Fetch one picture of the new split `name`; false if it was there."""
+        record = source.images[image_id]
+        path = out / name / record["file_name"]
+
+        def check(file: Path) -> None:
+            read_image(file, (record["height"], record["width"]))
+
+        try:
+            check(path)
+            return False
+        except DataError:
+            client.download(picture_url(record, base_url, split), path, check)
+            return True
+
+    number = {True: 0, False: 0}
+    failed: dict[str, str] = {}
+    in_a_row = 0
+    pool = ThreadPoolExecutor(workers)
+    try:
+        jobs = {
+            pool.submit(fetch_one, name, image_id): source.images[image_id]["file_name"]
+            for name, ids in plan.reduction["chosen"].items()
+            for image_id in ids
+        }
+        finished = progress_bar(as_completed(jobs), "pictures", progress, total=len(jobs))
+        for job in finished:
+            if job.cancelled():
+                failed[jobs[job]] = "not tried, for too many failed in a row"
+                continue
+            try:
+                number[job.result()] += 1
+                in_a_row = 0
+            except (DownloadError, OSError) as error:
+                failed[jobs[job]] = str(error)
+                in_a_row += 1
+            if in_a_row == GIVE_UP * workers:
+                for waiting in jobs:
+                    waiting.cancel()
+    finally:  # an interrupt waits for the pictures under way, no more
+        pool.shutdown(cancel_futures=True)
+    result = Fetched(out, number[True], number[False], failed)
     if result.ok:
         plan.finish(out)
     return result
@@ -134,16 +165,19 @@ def fetch(
 
 def _count_readable(out: Path) -> int:
     """Number of pictures of a finished data set, or 0 if one of them cannot be read."""
-    number = 0
     try:
-        for name in find_splits(out):
-            split = load_split(out, name)
-            for image_id in split.images:
-                split.read_image(image_id)
-                number += 1
+        splits = [load_split(out, name) for name in find_splits(out)]
+        return sum(split.read_image(i).ndim == 3 for split in splits for i in split.images)
     except DataError:
         return 0
-    return number
+
+
+def picture_url(record: Mapping[str, Any], base_url: str, split: str) -> str:
+    """Where a picture is: its record's coco_url, at `base_url` if that is a mirror of COCO's
+    server; without one, its flickr_url; without either, COCO's usual place."""
+    usual = f"{COCO_URL}/{split}/{record['file_name']}"
+    url = str(record.get("coco_url") or record.get("flickr_url") or usual)
+    return base_url + url.removeprefix(COCO_URL) if url.startswith(f"{COCO_URL}/") else url
 
 
 # --- one file -------------------------------------------------------------------------------------
@@ -155,7 +189,12 @@ class DownloadError(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """How to download; threads may share one."""
+    """How to download; threads may share one.
+
+    Refusals and lost connections are tried again by urllib3's `Retry`. That ends where a response's
+    body begins; a body that breaks off is continued here, by a request for the bytes that are
+    missing.
+    """
 
     timeout: float = 30.0
     """Seconds without a byte after which a connection counts as stalled."""
@@ -167,14 +206,8 @@ class Client:
     """Seconds between two tries at most, even where the server asks for more (Retry-After)."""
 
     @cached_property
-    def session(self) -> requests.Session:
-        """Connections that try again by themselves until a response begins."""
-        session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=self._retry()))
-        return session
-
-    def _retry(self) -> Retry:
+    def retry(self) -> Retry:
+        """When to try again, and after which pause."""
         return Retry(
             self.retries,
             status_forcelist=TRANSIENT,
@@ -184,6 +217,14 @@ class Client:
             raise_on_status=False,  # the last response comes back, with its status to report
         )
 
+    @cached_property
+    def session(self) -> requests.Session:
+        """Connections that try again by themselves until a response begins."""
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=self.retry))
+        return session
+
     def download(
         self,
         url: str,
@@ -191,7 +232,7 @@ class Client:
         check: Callable[[Path], None],
         *,
         resume: bool = False,
-        report: Report = lambda done, total: None,
+        report: Callable[[int, int | None], None] = lambda done, total: None,
     ) -> None:
         """Fetch `url` to `path`, which appears once the file is complete and checked.
 
@@ -201,16 +242,17 @@ class Client:
             check: raises DataError if the complete file is not what it should be.
             resume: begin with the bytes that are in the ".part" file, and leave them there on
                 failure. Otherwise only the tries of this call build on one another.
-            report: for a progress bar.
+            report: called with the bytes so far and, if known, the bytes in all.
 
         Raises:
             DownloadError: the server refuses, or the last try failed too.
+            OSError: the file cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         if not resume:
             part.unlink(missing_ok=True)
-        left = self._retry()
+        left = self.retry
         try:
             while problem := self._transfer(url, part, check, report):
                 if not left.total:
@@ -222,19 +264,24 @@ class Client:
             if not resume:
                 part.unlink(missing_ok=True)
 
-    def _transfer(self, url: str, part: Path, check: Callable[[Path], None], report: Report) -> str:
+    def _transfer(
+        self,
+        url: str,
+        part: Path,
+        check: Callable[[Path], None],
+        report: Callable[[int, int | None], None],
+    ) -> str:
         """Get what `part` lacks of the file; say what went wrong if another try may mend it.
 
         Raises:
             DownloadError: no response, though the session tried often, or a refusal.
+            OSError: the file cannot be written.
         """
-        start = part.stat().st_size if part.exists() else 0
+        done = part.stat().st_size if part.exists() else 0
         # Unasked, a server could compress, and no size would tell whether the file is complete.
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
         try:
-            response = self.session.get(
-                url, headers=headers, stream=True, timeout=(self.timeout, self.timeout)
-            )
+            response = self.session.get(url, headers=headers, stream=True, timeout=self.timeout)
         except requests.RequestException as error:
             if isinstance(error, ValueError):  # a malformed address, which is tried once
                 raise DownloadError(" ".join(str(error).split())) from error
@@ -246,14 +293,20 @@ class Client:
                 raise DownloadError(f"HTTP {status} (tries: {self.retries + 1})")
             if status not in (200, 206, 416):
                 raise DownloadError(f"HTTP {status} from {response.url}")
-            if status == 206 and not ranged.startswith(f"bytes {start}-"):
+            if status == 206 and not ranged.startswith(f"bytes {done}-"):
                 part.unlink(missing_ok=True)
-                return f"the server does not go on from byte {start}"
+                return f"the server does not go on from byte {done}"
             if status == 200:  # the whole file, whatever was asked for
-                start = 0
+                done = 0
             if status != 416:  # then `part` is the file already, or the check fails
+                length = response.headers.get("Content-Length", "")
+                total = done + int(length) if length.isdecimal() else None
                 try:
-                    _write(response, part, start, report)
+                    with part.open("ab" if done else "wb") as file:
+                        # Raises if fewer bytes come than were announced.
+                        for chunk in response.iter_content(CHUNK):
+                            done += file.write(chunk)
+                            report(done, total)
                 except requests.RequestException as error:
                     return "the server stalls" if "timed out" in str(error) else "cut off"
         try:
@@ -264,46 +317,30 @@ class Client:
         return ""
 
 
-def _write(response: requests.Response, part: Path, start: int, report: Report) -> None:
-    length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdecimal() else None
-    done = start
-    with part.open("ab" if start else "wb") as file:
-        for chunk in response.iter_content(CHUNK):  # raises if fewer bytes come than announced
-            file.write(chunk)
-            done += len(chunk)
-            report(done, total)
-
-
 # --- the annotations ------------------------------------------------------------------------------
 
 
-def _fetch_archive(client: Client, base_url: str, split: str, folder: Path, progress: bool) -> Path:
-    name = f"annotations_trainval{split[-4:]}.zip"
-    path = folder / name
-    if path.exists():
-        return path
-    with _bars(progress, DownloadColumn()) as bars:
-        bar = bars.add_task(name, total=None)
+def _fetch_archive(client: Client, url: str, path: Path, progress: bool) -> None:
+    """Fetch COCO's annotations archive, from where an earlier call stopped."""
+
+    def check(file: Path) -> None:
+        if not zipfile.is_zipfile(file):
+            raise DataError(f"{file}: not a zip archive")
+
+    columns = (*Progress.get_default_columns(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bars:
+        bar = bars.add_task(path.name, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            bars.update(bar, completed=done, total=total)
+
         try:
-            client.download(
-                f"{base_url}/annotations/{name}",
-                path,
-                _check_archive,
-                resume=True,
-                report=lambda done, total: bars.update(bar, completed=done, total=total),
-            )
+            client.download(url, path, check, resume=True, report=report)
         except DownloadError as error:
-            raise DataError(f"{name}: {error}; run the same command again to go on") from error
-    return path
+            raise DataError(f"{path.name}: {error}; run the same command again to go on") from error
 
 
-def _check_archive(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: not a zip archive")
-
-
-def read_archive(path: Path, split: str) -> Split:
+def read_archive(path: Path, split: str, *, progress: bool = False) -> Split:
     """A split's records out of COCO's annotations archive; its `root` is the archive.
 
     Raises:
@@ -312,84 +349,18 @@ def read_archive(path: Path, split: str) -> Split:
     name = f"annotations/instances_{split}.json"
     try:
         with zipfile.ZipFile(path) as archive:
+            # A small archive can hold any number of zeros.
+            size = archive.getinfo(name).file_size
+            if size > limits.MAX_JSON_BYTES:
+                raise DataError(f"{path}: {name}: {size:,} bytes, too large to be COCO's")
             document = json.loads(archive.read(name))
     except KeyError as error:
         raise DataError(f"{path}: no {name} in this archive") from error
+    except DataError:
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         path.unlink()
         raise DataError(f"{path}: damaged and deleted, fetch it again: {error}") from error
-    source, findings = parse_split(document, path, split)
+    source, findings = parse_split(document, path, split, name, progress=progress)
     refuse(findings, path)
     return source
-
-
-# --- the pictures ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Job:
-    client: Client
-    base_url: str
-    source: Split
-    out: Path
-
-    def fetch(self, name: str, image_id: int) -> bool:
-        """Fetch one picture of the new split `name`; false if it was there."""
-        record = self.source.images[image_id]
-        path = self.out / name / record["file_name"]
-
-        def check(file: Path) -> None:
-            read_image(file, (record["height"], record["width"]))
-
-        try:
-            check(path)
-            return False
-        except DataError:
-            url = picture_url(record, self.base_url, self.source.name)
-            self.client.download(url, path, check)
-            return True
-
-
-def picture_url(record: Mapping[str, Any], base_url: str, split: str) -> str:
-    """Where a picture is: its record's coco_url, at `base_url` if that is a mirror of COCO's
-    server; without one, its flickr_url; without either, COCO's usual place."""
-    usual = f"{COCO_URL}/{split}/{record['file_name']}"
-    url = str(record.get("coco_url") or record.get("flickr_url") or usual)
-    return base_url + url.removeprefix(COCO_URL) if url.startswith(f"{COCO_URL}/") else url
-
-
-def _fetch_pictures(
-    job: _Job, chosen: Mapping[str, list[int]], workers: int, progress: bool
-) -> Fetched:
-    number = {True: 0, False: 0}
-    failed: dict[str, str] = {}
-    in_a_row = 0
-    pool = ThreadPoolExecutor(workers)
-    try:
-        names = {
-            pool.submit(job.fetch, name, image_id): job.source.images[image_id]["file_name"]
-            for name, ids in chosen.items()
-            for image_id in ids
-        }
-        with _bars(progress, MofNCompleteColumn()) as bars:
-            for future in bars.track(as_completed(names), len(names), description="pictures"):
-                try:
-                    number[future.result()] += 1
-                    in_a_row = 0
-                except CancelledError:
-                    failed[names[future]] = "not tried, for too many failed in a row"
-                except (DownloadError, OSError) as error:
-                    failed[names[future]] = str(error)
-                    in_a_row += 1
-                if in_a_row == GIVE_UP * workers:
-                    for waiting in names:
-                        waiting.cancel()
-    finally:  # an interrupt waits for the pictures under way, no more
-        pool.shutdown(cancel_futures=True)
-    return Fetched(job.out, number[True], number[False], failed)
-
-
-def _bars(progress: bool, *columns: ProgressColumn) -> Progress:
-    text, bar, left = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    return Progress(text, bar, *columns, left, console=console, disable=not progress)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageCms, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import ImageCms, ImageFile, PngImagePlugin, UnidentifiedImageError, features
 
 from nseg_lib import limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.records import DataError
-from nseg_lib.files import write_atomic
-from nseg_lib.palette import PALETTE, rgb
 
-STROKE_COLOUR, MASK_COLOUR = rgb(PALETTE["stroke"]), rgb(PALETTE["refined mask"])
-"""Of :func:`overlay`."""
-
-
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM"),
+    *(("AVIF",) if features.check("avif") else ()),
+)
 """What is read. A closed list, so that no picture starts a decoder that runs a program (EPS)."""
 
 ORIENTATION = 0x0112
@@ -32,6 +28,9 @@ ORIENTATION = 0x0112
 
 REDUCED = 0x00FE
 """TIFF tag that marks a page, by its lowest bit, as a smaller copy of another."""
+
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 0x0102, 0x0106, 0x0153
+"""TIFF tags: bits per channel; what values mean, 0: the lowest is white; 2: they have a sign."""
 
 UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -51,11 +50,27 @@ Note = tuple[str, str, str]
 PngImagePlugin.MAX_TEXT_CHUNK = limits.MAX_PNG_TEXT
 
 
+class Stored(NamedTuple):
+    """A decoded picture file, its pixels as they are stored, and what decoding forgets."""
+
+    picture: Pillow.Image
+    """Of 8 bits per channel, but for grey of 16 bits; its `size` is (width, height)."""
+    format: str
+    orientation: int
+    """As EXIF has it; 1, as for viewers, where there is none or it cannot be read."""
+    white: int | None
+    """The value of 16 bits that is read as white; None for a picture of 8 bits."""
+    page: int
+    """Number of the page or frame that was read, from 0."""
+    pages: int
+    """Pages or frames of the file."""
+
+
 def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
     """Any picture as uint8 H×W×3 RGB.
 
-    Grey, palettes and CMYK become RGB, 16 bits become 8 (see :func:`to_rgb`), and what is clear is
-    laid on white.
+    Grey, palettes and CMYK become RGB, 16 bits become 8 (see :func:`white_of`), and what is clear
+    is laid on white.
 
     Args:
         path: a file of one of :data:`FORMATS`; of several frames or pages, the first is read.
@@ -70,54 +85,100 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
     return as_rgb(path, open_picture(path), size)
 
 
-def as_rgb(path: Path, picture: Pillow.Image, size: tuple[int, int] | None = None) -> Image:
+def as_rgb(path: Path, stored: Stored, size: tuple[int, int] | None = None) -> Image:
     """What `read_image` makes of the picture that `open_picture` decoded; errors name its path."""
     try:
-        picture = turn(picture, size)
+        picture = turn(stored, size)
         return to_rgb(picture if size is not None else _to_srgb(picture))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def open_picture(path: Path) -> Pillow.Image:
+def open_picture(path: Path) -> Stored:
     """Decode a picture, as it is stored; raises DataError as `read_image` does."""
+    if isinstance(path, Path) and path.exists() and not path.is_file():
+        # Reading a pipe might never end.
+        raise DataError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}, not a picture")
     try:
         with _open(path) as file:
-            _check_claim(path, file)
-            if _first_page(file) > 0:
-                file.seek(_first_page(file))
-                _check_claim(path, file)
-            depth = str(file.tile[0][3]) if file.tile else ""  # gone once decoded
-            orientation = _orientation(file)
-            file.load()
-            picture: Pillow.Image = file
-    except DataError:
-        raise
+            _check_claim(file)
+            page = _first_page(file)
+            if page > 0:
+                file.seek(page)
+                _check_claim(file)
+            kind = file.format or ""
+            # The second picture in an MPO is a preview, or a map of brightness.
+            pages = 1 if kind == "MPO" else getattr(file, "n_frames", 1)
+            picture, orientation, white = _decode(file)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such picture") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path}: is a folder, not a picture") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path}: not a readable picture: cannot identify image file; "
-            f"read are {', '.join(FORMATS)}"
+            f"{path}: not a readable picture: cannot identify image file; read are "
+            f"{', '.join(FORMATS)}, with unsigned integers of 8 or 16 bits"
         ) from error
     except Exception as error:  # on damaged files, Pillow's decoders raise nearly anything
         reason = " ".join(str(error).replace(repr(str(path)), "").split())
         raise DataError(f"{path}: not a readable picture: {reason}") from error
+    return Stored(picture, kind, orientation, white, page, pages)
 
-    kind = picture.format
-    if kind == "TIFF" and orientation != _orientation(picture):
-        # Pillow turns TIFFs, and no other format, as it decodes them; here that is for `turn`.
+
+def _decode(file: ImageFile.ImageFile) -> tuple[Pillow.Image, int, int | None]:
+    """The pixels of an opened file as they are stored, its orientation, the white of 16 bits."""
+    kind, mode, tags = file.format, file.mode, getattr(file, "tag_v2", {})
+    depth = str(file.tile[0][3]) if file.tile else ""  # Pillow's name for the bits' arrangement
+    sixteen, colours = "16" in depth or "65535" in depth, not mode.startswith(("I", "F"))
+    if mode == "L" and 2 in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)):
+        raise DataError("signed pixels; save it with unsigned ones")
+    if colours and not sixteen and max(np.atleast_1d(tags.get(BITS, 8))) > 8:
+        raise DataError("16 bits in planes, a plane per channel; save it with 8 bits")
+    picture, white = None, None
+    if sixteen and colours and file.tell() == 0:
+        picture, white = _deep_colours(file)
+    orientation = _orientation(file)  # decodes a PNG, whose EXIF may come last
+    if picture is None:
+        file.load()
+        picture = file
+    if sixteen and mode.startswith("I"):
+        values = np.asarray(picture)
+        white = white_of(int(values.max()))
+        if tags.get(PHOTOMETRIC) == 0:  # then the lowest is white, which Pillow knows of 8 bits
+            picture = Pillow.fromarray(white - values)
+    if kind == "TIFF" and orientation > 1:
+        # TIFFs alone are turned as they are decoded; here that is for `turn`.
         back = {6: UPRIGHT[8], 8: UPRIGHT[6]}.get(orientation, UPRIGHT[orientation])
         picture = picture.transpose(back)
-        picture.getexif()[ORIENTATION] = orientation
     if depth in ("L;2", "L;4") and isinstance(picture.info.get("transparency"), int):
         # Pillow scales the greys of 2 and 4 bits to 8, but not the one that is clear (#9281).
         picture.info["transparency"] *= 255 // (2 ** int(depth[2]) - 1)
     if kind == "BMP" and picture.mode == "RGBA" and not picture.getchannel("A").getbbox():
-        return picture.convert("RGB")  # programs that know no alpha leave its bytes at 0
-    return picture
+        picture = picture.convert("RGB")  # programs that know no alpha leave its bytes at 0
+    return picture, orientation, white
+
+
+def _deep_colours(file: ImageFile.ImageFile) -> tuple[Pillow.Image | None, int | None]:
+    """Colours of 16 bits as 8, and their white; nothing where OpenCV does not read them.
+
+    Pillow keeps the upper 8 bits, which are dark where a camera uses 12 of 16.
+    """
+    assert file.fp is not None
+    here = file.fp.tell()
+    file.fp.seek(0)
+    content = np.frombuffer(file.fp.read(), np.uint8)
+    file.fp.seek(here)
+    deep = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
+        return None, None
+    white = white_of(int(deep[..., :3].max()))
+    colours = _in_8_bits(deep[..., 2::-1], white)
+    if deep.shape[2] == 4:
+        colours = np.dstack([colours, _in_8_bits(deep[..., 3], 65535)])
+    picture = Pillow.fromarray(colours)
+    if profile := file.info.get("icc_profile"):
+        picture.info["icc_profile"] = profile
+    return picture, white
 
 
 _OPENING = Lock()
@@ -134,18 +195,18 @@ def _open(path: Path) -> ImageFile.ImageFile:
             Pillow.MAX_IMAGE_PIXELS = before
 
 
-def _check_claim(path: Path, picture: ImageFile.ImageFile) -> None:
+def _check_claim(picture: ImageFile.ImageFile) -> None:
     """Refuse, before memory is taken, a header that claims more pixels than can be meant."""
     pixels, size = picture.width * picture.height, f"{picture.width}x{picture.height} pixels"
     if pixels > limits.MAX_PICTURE_PIXELS:
-        raise DataError(f"{path}: too large: {size}, at most {limits.MAX_PICTURE_PIXELS:,}")
+        raise DataError(f"too large: {size}, at most {limits.MAX_PICTURE_PIXELS:,}")
     if picture.format == "PNG" and picture.fp is not None:
         here = picture.fp.tell()
         length = picture.fp.seek(0, 2)
         picture.fp.seek(here)
         if pixels / 8 > limits.MAX_PNG_RATIO * length:  # 1 bit per pixel at least
             raise DataError(
-                f"{path}: not a readable picture: {length:,} bytes cannot hold the {size} it claims"
+                f"not a readable picture: {length:,} bytes cannot hold the {size} it claims"
             )
 
 
@@ -173,7 +234,7 @@ def _orientation(picture: Pillow.Image) -> int:
     return value if value in UPRIGHT else 1
 
 
-def turn(picture: Pillow.Image, size: tuple[int, int] | None) -> Pillow.Image:
+def turn(stored: Stored, size: tuple[int, int] | None) -> Pillow.Image:
     """Turn a picture as its EXIF orientation says, if its record's (height, width) asks for it.
 
     COCO's annotations count stored pixels. So a picture whose stored size is its record's is left
@@ -182,10 +243,12 @@ def turn(picture: Pillow.Image, size: tuple[int, int] | None) -> Pillow.Image:
     Raises:
         DataError: it has the record's size neither way.
     """
+    picture = stored.picture
     if size == (picture.height, picture.width):
         return picture
-    orientation = _orientation(picture)
-    upright = picture.transpose(UPRIGHT[orientation]) if orientation > 1 else picture
+    upright = picture
+    if stored.orientation > 1:
+        upright = picture.transpose(UPRIGHT[stored.orientation])
     if size is not None and (upright.height, upright.width) != size:
         found = f"{picture.width}x{picture.height}"
         raise DataError(f"the picture is {found}, its record says {size[1]}x{size[0]}")
@@ -211,25 +274,19 @@ def _to_srgb(picture: Pillow.Image) -> Pillow.Image:
 def to_rgb(picture: Pillow.Image) -> Image:
     """A decoded picture as uint8 H×W×3 RGB.
 
-    Grey of 16 bits is scaled to 8 by the smallest range of 8, 9 … 16 bits that holds its values:
-    cameras and microscopes store 10, 12 or 14 bits in 16.
-
     Raises:
         DataError: pixels of another kind, whose range is unknown.
     """
     if picture.mode == "F":
         raise DataError("floating-point pixels; save it with 8 or 16 bits")
     if picture.mode.startswith("I"):  # 16-bit grey, which Pillow may hold in 32 bits
-        values = np.asarray(picture).astype(np.int64)
+        values = np.asarray(picture)
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
             raise DataError(
                 f"32-bit or signed pixels, from {low} to {high}; save it with 8 bits, or 16 from 0"
             )
-        white = white_of(high)
-        return np.repeat(
-            ((values * 255 + white // 2) // white).astype(np.uint8)[..., None], 3, axis=2
-        )
+        return np.repeat(_in_8_bits(values, white_of(high))[..., None], 3, axis=2)
     try:
         if picture.has_transparency_data:
             # From alpha that is multiplied in there is no direct way.
@@ -242,53 +299,39 @@ def to_rgb(picture: Pillow.Image) -> Image:
 
 
 def white_of(highest: int) -> int:
-    """The largest value that as many bits hold as this one needs, at least 8: 4095 for 3200."""
+    """The value that is read as white in a picture of 16 bits: the largest of the smallest range,
+    of 8, 9 … 16 bits, that holds its highest value. Cameras and microscopes store 10, 12 or 14
+    bits in 16."""
     return 2 ** max(8, highest.bit_length()) - 1
 
 
-def deep_values(picture: Pillow.Image, rgb: Image) -> NDArray[np.integer[Any]]:
-    """A picture's own values: H×W grey levels, of 16 bits too, or H×W×3 where it has colours."""
-    if picture.mode.startswith("I"):
-        return np.asarray(picture)
-    grey = (rgb == rgb[..., :1]).all()
-    return rgb[..., 0] if grey else rgb
+def _in_8_bits(values: NDArray[np.integer[Any]], white: int) -> NDArray[np.uint8]:
+    """Values from 0 to `white` as the nearest of 0 to 255."""
+    return ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
 
-def notes(path: Path, size: tuple[int, int] | None = None) -> list[Note]:
+def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
     """What in a picture is converted or left out when it is read, for people to know.
 
     Args:
-        path: a picture file; one that cannot be read has no notes.
+        stored: as `open_picture` gives it.
         size: as for :func:`read_image`.
     """
-    try:
-        with _open(path) as picture:
-            sixteen = any("16" in str(tile[3]) for tile in picture.tile)  # gone once decoded
-            frames, page = getattr(picture, "n_frames", 1), _first_page(picture)
-            mode, alpha = picture.mode, picture.has_transparency_data and picture.format != "BMP"
-            orientation, (width, height) = _orientation(picture), picture.size
-            if picture.format == "TIFF" and orientation >= 5:  # Pillow tells the turned size
-                width, height = height, width
-        # Only grey of 16 bits has to be decoded for its notes.
-        deep = sixteen and mode.startswith("I")
-        white = white_of(int(np.asarray(open_picture(path)).max())) if deep else 65535
-    except Exception:  # reading it will say so
-        return []
-    found = []
-    if mode == "CMYK" and size is not None:
+    picture, found = stored.picture, []
+    if picture.mode == "CMYK" and size is not None:
         found.append(("CMYK picture", "", "converted to RGB, without its colour profile"))
-    if sixteen:
-        outcome = f"its range of 0 to {white} is scaled to 8 bits"
-        found.append(("16-bit picture", f"mode {mode}", outcome))
-    if alpha:
-        found.append(("transparent picture", f"mode {mode}", "laid on white"))
-    if frames > 1:
-        outcome = f"page {page + 1} is read" if page else "the first is read"
-        found.append(("several frames", f"{frames}", outcome))
-    if orientation != 1:
-        stored = size == (height, width)
-        outcome = "not turned: its stored size is its record's" if stored else "turned"
-        found.append(("EXIF orientation", f"{orientation}", outcome))
+    if stored.white is not None:
+        outcome = f"its range of 0 to {stored.white} is scaled to 8 bits"
+        found.append(("16-bit picture", f"mode {picture.mode}", outcome))
+    if picture.has_transparency_data:
+        found.append(("transparent picture", f"mode {picture.mode}", "laid on white"))
+    if stored.pages > 1:
+        outcome = f"page {stored.page + 1} is read" if stored.page else "the first is read"
+        found.append(("several frames", f"{stored.pages}", outcome))
+    if stored.orientation != 1:
+        as_stored = size == (picture.height, picture.width)
+        outcome = "not turned: its stored size is its record's" if as_stored else "turned"
+        found.append(("EXIF orientation", f"{stored.orientation}", outcome))
     return found
 
 
@@ -317,70 +360,3 @@ def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
     if not 0 < scale <= 1:
         raise ValueError(f"scale must be above 0 and at most 1, got {scale}")
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-# --- written --------------------------------------------------------------------------------------
-
-
-def overlay(image: Image, stroke: Mask, mask: Mask) -> Image:
-    """A picture with its stroke outlined in orange and its mask tinted and outlined in blue.
-
-    Args:
-        image: uint8 H×W×3 RGB. stroke, mask: bool H×W.
-
-    Returns:
-        uint8 H×W×3 RGB.
-    """
-    shown = image.copy()
-    for channel, value in enumerate(MASK_COLOUR):  # by a table: pixels as floats take memory
-        tinted = (np.arange(256) * 0.6 + value * 0.4).astype(np.uint8)
-        shown[mask, channel] = tinted[image[mask, channel]]
-    width = max(1, round(max(mask.shape) / 400))
-    for area, colour in ((stroke, STROKE_COLOUR), (mask, MASK_COLOUR)):
-        edges, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(shown, edges, -1, colour, width)
-    return shown
-
-
-def check_target(path: Path, option: str, kept: Iterable[Path] = ()) -> None:
-    """Refuse, before anything is computed, a path that a PNG should not or cannot be written to.
-
-    Args:
-        path: where it is to go.
-        option: what the user calls it, for messages.
-        kept: files that must not be written over.
-
-    Raises:
-        DataError: it is a folder, one of ``kept``, not named ``.png``, or its folder is none.
-    """
-    over = next((other for other in kept if _same(path, other)), None)
-    if path.is_dir():
-        problem = "is a folder; a .png file is needed"
-    elif over is not None:
-        problem = f"would overwrite {over}; choose another name"
-    elif path.suffix.lower() != ".png":
-        problem = "only PNG is written; choose a name that ends in .png"
-    elif not path.parent.is_dir():
-        said = "is no folder" if path.parent.exists() else "does not exist"
-        problem = f"the folder {path.parent} {said}"
-    else:
-        return
-    raise DataError(f"{option} {path}: {problem}")
-
-
-def _same(one: Path, other: Path) -> bool:
-    # By name, as neither may exist; then as the disk has it, for which A.png may be a.png.
-    there = one.exists() and other.exists()
-    return one.resolve() == other.resolve() or (there and one.samefile(other))
-
-
-def write_png(path: Path, pixels: NDArray[Any]) -> None:
-    """Write bool H×W (as 0 and 255) or uint8 H×W×3 as PNG, whatever the name's ending, atomically.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    values = pixels.astype(np.uint8) * 255 if pixels.dtype == np.bool_ else pixels
-    encoded = io.BytesIO()
-    Pillow.fromarray(values).save(encoded, "PNG")
-    write_atomic(path, encoded.getvalue())

@@ -1,4 +1,4 @@
-"""Strokes and masks from picture files: which pixels of a file count as painted.
+"""Strokes and masks from files: which pixels count as painted.
 
 What is read, and nothing else:
 
@@ -6,15 +6,18 @@ What is read, and nothing else:
 - black and one other colour or grey: white on black, 1 on 0, a palette of two entries. Greys
   between black and white are taken for soft edges where they are thin;
 - of a picture with more values than that (instances, classes, a trimap), the one that the caller
-  names as ``label``.
+  names as ``label``;
+- the files that the canvas saves: its strokes, and a COCO file with the mask of the picture.
 
 Everything else is refused in a line that names the values found.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,42 +25,53 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.images import deep_values, open_picture, to_rgb, turn
+from nseg_lib.data.coco import Split, parse_split, read_json, refuse
+from nseg_lib.data.images import UPRIGHT, Stored, open_picture, to_rgb, turn
 from nseg_lib.data.records import DataError
-
-Like = tuple[Path, Image]
-"""Path and pixels of the picture that a stroke or mask belongs to."""
+from nseg_lib.strokes.drawing import Drawn, check_strokes, rasterize
 
 TOLERANCE = 16
 """Grey levels of 255 by which JPEG's black and white may be off."""
 
+STROKES_FORMAT = "nseg strokes 1"
+"""The value of ``format`` in every file of strokes, by which the file is recognised."""
 
-def read_stroke(path: Path, like: Like | None = None, label: int | None = None) -> Mask:
-    """As :func:`read_mask`, with something brushed.
+
+class Photo(NamedTuple):
+    """The picture that a stroke or mask belongs to."""
+
+    path: Path
+    stored: Stored
+    image: Image
+    """uint8 H×W×3 RGB, upright."""
+
+
+def read_stroke(path: Path, photo: Photo) -> Drawn:
+    """What was brushed on a photograph: a file of strokes can hold strokes on the background too.
 
     Raises:
         DataError: as :func:`read_mask`, or nothing is brushed.
     """
-    stroke = read_mask(path, like, "stroke", label)
-    if not stroke.any():
+    drawn = _read(path, photo, "stroke", None)
+    if not drawn.object.any():
         raise DataError(
             f"{path}: nothing is brushed, and an object stroke is always needed; "
             "paint white on black, or on a clear layer"
         )
-    return stroke
+    return drawn
 
 
 def read_mask(
-    path: Path, like: Like | None = None, name: str = "mask", label: int | None = None
+    path: Path, photo: Photo | None = None, name: str = "mask", label: int | None = None
 ) -> Mask:
     """Read what was painted; the module's docstring says what counts.
 
     Args:
-        path: a picture file. It is turned as its EXIF says, as the photograph is.
-        like: the sizes must agree.
+        path: a picture file, turned as its EXIF says, as the photograph is; or a JSON file.
+        photo: the sizes must agree.
         name: what messages call it.
-        label: the value of the object, where the file holds more than two: a grey level (of 16 bits
-            too) or the number of a palette's entry.
+        label: the object's, where the file holds more than two values: a grey level (of 16 bits
+            too), the number of a palette's entry, or the id of a COCO annotation.
 
     Returns:
         bool H×W, perhaps all False.
@@ -66,39 +80,137 @@ def read_mask(
         DataError: not a picture, of another size, the photograph itself with something painted on
             it, or values that do not say what is painted.
     """
+    return _read(path, photo, name, label).object
+
+
+def _read(path: Path, photo: Photo | None, name: str, label: int | None) -> Drawn:
+    if path.suffix.lower() == ".json":
+        if photo is None:
+            raise DataError(f"{path}: the picture that it was drawn on is needed")
+        content = read_json(path)
+        if isinstance(content, Mapping) and "annotations" in content:
+            painted = _annotated(path, content, photo, label)
+        else:
+            height, width = photo.image.shape[:2]
+            return rasterize(_strokes(content, height, width, str(path)), height, width)
+    else:
+        painted = _painted(path, photo, name, label)
+    return Drawn(painted, np.zeros_like(painted))
+
+
+# --- what the canvas saves ------------------------------------------------------------------------
+
+
+def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strokes") -> list[Any]:
+    """Read the strokes in a file that the canvas saved.
+
+    Args:
+        height, width: of the picture on which the strokes will be drawn.
+        name: the file's name in messages.
+
+    Raises:
+        DataError: another kind of file, or strokes of a picture of another size.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name}: not valid JSON: {error}") from None
+    return _strokes(content, height, width, name)
+
+
+def _strokes(content: Any, height: int, width: int, name: str) -> list[Any]:
+    if not isinstance(content, dict) or content.get("format") != STROKES_FORMAT:
+        raise DataError(f"{name}: not a file of strokes; 'format' must be '{STROKES_FORMAT}'")
+    size = (content.get("width"), content.get("height"))
+    if size != (width, height):
+        raise DataError(
+            f"{name}: drawn on {size[0]!r:.20}x{size[1]!r:.20} pixels, "
+            f"the picture has {width}x{height}"
+        )
+    try:
+        check_strokes(content.get("strokes"))
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
+    return list(content["strokes"])
+
+
+def _annotated(path: Path, content: Any, photo: Photo, label: int | None) -> Mask:
+    """The mask of a photograph's annotation in a COCO file, upright."""
+    split, findings = parse_split(content, path.parent, path.stem, path.name)
+    refuse(findings, path.parent)
+    image_id = _record_of(split, photo.path.name, path)
+    objects = {annotation["id"]: annotation for annotation in split.annotations[image_id]}
+    if label is None and len(objects) == 1:
+        label = next(iter(objects))
+    if label is None or label not in objects:
+        ids = ", ".join(map(str, list(objects)[:5])) or "none"
+        raise DataError(f"{path}: --label must be the id of an annotation of it; there are: {ids}")
+    mask = split.mask(image_id, objects[label])
+    record = split.images[image_id]
+    picture = turn(photo.stored, (record["height"], record["width"]))  # refuses another size
+    # COCO's readers leave a photograph as it is stored where its record has that size.
+    if picture is photo.stored.picture and photo.stored.orientation > 1:
+        turned = Pillow.fromarray(mask).transpose(UPRIGHT[photo.stored.orientation])
+        mask = np.asarray(turned, dtype=bool)
+    return mask
+
+
+def _record_of(split: Split, name: str, path: Path) -> int:
+    """The id of the picture of this name, or of the only one."""
+    named = [i for i, r in split.images.items() if Path(r["file_name"]).name == name]
+    found = named or list(split.images)
+    if len(found) != 1:
+        raise DataError(f"{path}: holds {len(found)} pictures, none of them named {name}")
+    return found[0]
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> Mask:
+    """What is painted in a picture file, upright."""
     stored = open_picture(path)
     try:
         picture = turn(stored, None)
         rgb = to_rgb(picture)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    if like is not None and rgb.shape[:2] != like[1].shape[:2]:
-        own, photo = _size(stored, rgb), _size(open_picture(like[0]), like[1])
-        raise DataError(f"{path}: the {name} is {own}, but {like[0]} is {photo}; they must agree")
+    if photo is not None and rgb.shape[:2] != photo.image.shape[:2]:
+        sizes = []
+        for shown, orientation in (
+            (rgb, stored.orientation),
+            (photo.image, photo.stored.orientation),
+        ):
+            turned = " (turned as its EXIF says)" if orientation >= 5 else ""
+            sizes.append(f"{shown.shape[1]}x{shown.shape[0]} pixels{turned}")
+        raise DataError(
+            f"{path}: the {name} is {sizes[0]}, but {photo.path} is {sizes[1]}; they must agree"
+        )
+    # Its own values: H×W palette entries or grey levels, of 16 bits too, or H×W×3 colours.
+    deep, grey = picture.mode.startswith("I"), bool((rgb == rgb[..., :1]).all())
+    values = np.asarray(picture) if deep else rgb[..., 0] if grey else rgb
+    entries = np.asarray(picture) if picture.mode == "P" else values
     if label is not None:
-        values = np.asarray(picture) if picture.mode == "P" else deep_values(picture, rgb)
-        if not (values == label).any():
-            raise DataError(f"{path}: no pixel has the value {label}; it holds {_listed(values)}")
-        return np.asarray(values == label)
+        if not (entries == label).any():
+            raise DataError(f"{path}: no pixel has the value {label}; it holds {_listed(entries)}")
+        return np.asarray(entries == label)
 
     if picture.has_transparency_data:
         painted = _on_clear_layer(path, picture, rgb, name)
         if painted is not None:
             return painted
-    if like is not None and _shows(rgb, like[1]):
+    if photo is not None and _shows(rgb, photo.image):
         raise DataError(
-            f"{path}: shows {like[0]} itself; a {name} is white on black, or in any colour on a "
+            f"{path}: shows {photo.path} itself; a {name} is white on black, or in any colour on a "
             "clear layer of its own"
         )
-    values = deep_values(picture, rgb)
     painted = _two_values(values)
     if painted is None:
-        painted = _soft_edges(values, picture)
+        painted = _soft_edges(values, 65535 if deep else 255)
     if painted is None:
-        values = np.asarray(picture) if picture.mode == "P" else values
-        one = " (--label takes one of them)" if values.ndim == 2 and name == "mask" else ""
+        one = " (--label takes one of them)" if entries.ndim == 2 and name == "mask" else ""
         raise DataError(
-            f"{path}: holds {_listed(values)}{one}; a {name} is white on black, or in one colour "
+            f"{path}: holds {_listed(entries)}{one}; a {name} is white on black, or in one colour "
             "on black or on a clear layer, with a hard brush"
         )
     return painted
@@ -120,8 +232,8 @@ def _on_clear_layer(path: Path, picture: Pillow.Image, rgb: Image, name: str) ->
         raise DataError(f"{path}: the {name} is too transparent, {peak / 255:.0%} at most")
     # A translucent brush counts from half of its own opacity on.
     opaque = alpha > peak / 2
-    levels = rgb[opaque]
-    black, white = (levels <= TOLERANCE).all(axis=1), (levels >= 255 - TOLERANCE).all(axis=1)
+    colours = rgb[opaque]
+    black, white = (colours <= TOLERANCE).all(axis=1), (colours >= 255 - TOLERANCE).all(axis=1)
     if black.any() and white.any() and (black | white).all():
         painted = np.zeros_like(opaque)  # white on black, with clear pixels somewhere
         painted[opaque] = white
@@ -147,13 +259,12 @@ def _two_values(values: NDArray[np.integer[Any]]) -> Mask | None:
     return painted.reshape(values.shape[:2]) if known else None
 
 
-def _soft_edges(values: NDArray[np.integer[Any]], picture: Pillow.Image) -> Mask | None:
+def _soft_edges(values: NDArray[np.integer[Any]], white_at: int) -> Mask | None:
     """What is bright, where all is black or white but for thin greys between; else None."""
     if values.ndim == 3:
         if (values.max(axis=2) - values.min(axis=2)).max() > TOLERANCE // 2:
             return None  # in colour
         values = values[..., 1]
-    white_at = 65535 if picture.mode.startswith("I") else 255
     levels = (values.astype(np.int64) * 255 // white_at).astype(np.uint8)
     black, white = levels <= TOLERANCE, levels >= 255 - TOLERANCE
     grey = ~(black | white)
@@ -181,9 +292,3 @@ def _shows(rgb: Image, photo: Image) -> bool:
     grey = (of_photo > 48) & (of_photo < 208)
     same = np.abs(luma[grey].astype(np.int16) - of_photo[grey]) <= 8
     return bool(grey.any() and same.mean() > 0.5)
-
-
-def _size(stored: Pillow.Image, shown: Image) -> str:
-    height, width = shown.shape[:2]
-    turned = "" if stored.size == (width, height) else " (turned as its EXIF says)"
-    return f"{width}x{height} pixels{turned}"

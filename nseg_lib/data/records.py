@@ -21,6 +21,9 @@ Problem = tuple[str, str]
 """A fixed phrase to count by, and the particulars."""
 
 
+REFUSED = "the split is refused"
+"""What becomes of an annotation file with an error."""
+
 MAX_ID = 2**63
 """Ids lie below: tables hold them in 64 bits, and strokes are drawn from them."""
 
@@ -68,42 +71,43 @@ def mend(record: Any) -> tuple[Any, list[Problem]]:
     changed: Record = {}
     found: list[Problem] = []
     for key in ("id", "image_id", "category_id", "width", "height", "area"):
-        value: Any = record.get(key)
-        if type(value) in (str, float) and (number := _number(value, key)) is not None:
-            changed[key] = number
-            found.append(("number in another form", f"{key} is {value!r:.40}"))
+        value = record.get(key)
+        # An area may have decimals, and nothing is to be put right about them.
+        if type(value) is str or (type(value) is float and key != "area"):
+            number = _number(value)
+            if number is not None and (key == "area" or type(number) is int):
+                changed[key] = number
+                found.append(("number in another form", f"{key} is {value!r:.40}"))
     parts = record.get("segmentation")
     if isinstance(parts, list) and parts:
-        if set(map(type, parts)) <= {int, float}:
+        if type(parts[0]) in (int, float) and set(map(type, parts)) <= {int, float}:
             changed["segmentation"] = [parts]
             found.append(("polygon not in a list", "x1, y1, x2, y2, …"))
         elif len(parts) == 1 and isinstance(parts[0], Mapping):
             changed["segmentation"] = parts[0]
             found.append(("RLE in a list", ""))
-        else:
-            lines = [p for p in parts if isinstance(p, list) and len(p) in (2, 4)]
-            if 0 < len(lines) < len(parts):
-                changed["segmentation"] = [p for p in parts if p not in lines]
-                found.append(("part of fewer than three points", f"{len(lines)}"))
+        elif len(parts) > 1:
+            long = [p for p in parts if not isinstance(p, list) or len(p) not in (2, 4)]
+            if 0 < len(long) < len(parts):
+                changed["segmentation"] = long
+                found.append(("part of fewer than three points", f"{len(parts) - len(long)}"))
     box = record.get("bbox")
-    if isinstance(box, list) and any(type(v) is float and not math.isfinite(v) for v in box):
+    # `read_json` has made None of NaN and Infinity.
+    if isinstance(box, list) and any(v is None or v in (math.inf, -math.inf) for v in box):
         changed["bbox"] = None
         found.append(("no finite box", f"bbox is {box!r:.40}"))
     return ({**record, **changed} if changed else record), found
 
 
-def _number(value: str | float, key: str) -> int | float | None:
-    """What a number in another form means; None where it is none, or needs no change."""
+def _number(value: str | float) -> int | float | None:
+    """The number that a text or a float means, an integer if it is whole; else None."""
     try:
+        if isinstance(value, str) and value.strip().isdecimal():
+            return int(value)  # a float would round the digits of a long id away
         number = float(value)
     except ValueError:
         return None
-    if key == "area":
-        return number if isinstance(value, str) else None
-    if not number.is_integer():
-        return None
-    # Text has digits that a float would round away.
-    return int(value) if isinstance(value, str) and value.strip().isdecimal() else int(number)
+    return int(number) if number.is_integer() else number
 
 
 def id_problem(record: Any) -> Problem | None:
@@ -159,7 +163,7 @@ def annotation_problem(
     area = annotation.get("area")
     if area is None:  # it is counted from the mask
         area = 0
-    if type(area) not in (int, float) or not math.isfinite(area) or area < 0:
+    if type(area) not in (int, float) or not 0 <= area < MAX_ID:
         return "no area", f"area is {area!r:.40}"
     image = images[image_id]
     return segmentation_problem(annotation.get("segmentation"), image["height"], image["width"])
@@ -172,53 +176,47 @@ def segmentation_problem(segmentation: Any, height: int, width: int) -> Problem 
     an annotation with others, adds nothing.
     """
     if isinstance(segmentation, Mapping):
-        problem = rle_problem(segmentation, height, width)
-        return problem or (None if any(rle_runs(segmentation)[1::2]) else ("empty RLE", ""))
+        return rle_problem(segmentation, height, width, empty=False)
     if not isinstance(segmentation, list) or not segmentation:
         return "no segmentation", "a list of polygons or an RLE object is needed"
-    if any(isinstance(part, Mapping) for part in segmentation):
-        return "malformed polygon", "a list of RLE objects; one of them, or polygons, is needed"
-    outside, outline = 0, 0.0
+    inside, shares = False, max(height, width) > 1
     for polygon in segmentation:
-        if problem := _polygon_problem(polygon, height, width):
-            return problem
+        if isinstance(polygon, Mapping):
+            return "malformed polygon", "a list of RLE objects; one of them, or polygons, is needed"
+        if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
+            return "malformed polygon", "a flat list of numbers x1, y1, x2, y2, … is needed"
+        if len(polygon) % 2:
+            return "malformed polygon", f"an odd number of coordinates, {len(polygon)}"
+        if len(polygon) < 6:  # pycocotools would take four numbers for a box
+            return "polygon of fewer than three points", f"{len(polygon) // 2}"
         x, y = polygon[::2], polygon[1::2]
-        outside += max(x) <= 0 or max(y) <= 0 or min(x) >= width or min(y) >= height
-        # No edge is longer than three pictures; only where that may be too much is it measured.
-        longest = 3 * max(height, width) * len(x)
-        outline += longest if longest < limits.MAX_OUTLINE / 100 else _length(x, y)
-        if outline > limits.MAX_OUTLINE:
-            return "outline too long", f"over {limits.MAX_OUTLINE:,} pixels"
-    if max(height, width) > 1 and all(0 <= v <= 1 for polygon in segmentation for v in polygon):
+        left, right, top, bottom = min(x), max(x), min(y), max(y)
+        near = -width <= left <= right <= 2 * width and -height <= top <= bottom <= 2 * height
+        # NaN slips through min and max, and is found in the sum.
+        if not near or math.isnan(sum(polygon)):
+            return "polygon far outside the picture", f"more than its size, {width}x{height}, away"
+        inside |= right > 0 and bottom > 0 and left < width and top < height
+        shares &= min(left, top) >= 0 and max(right, bottom) <= 1
+    # No edge is longer than three pictures; only where that may be too much is it measured.
+    points = sum(map(len, segmentation)) / 2
+    may_be_long = points * 3 * max(height, width) > limits.MAX_OUTLINE
+    if may_be_long and sum(map(_length, segmentation)) > limits.MAX_OUTLINE:
+        return "outline too long", f"over {limits.MAX_OUTLINE:,} pixels"
+    if shares:
         return "polygon in shares of the picture", "COCO counts pixels: multiply by its size"
-    if outside == len(segmentation):
-        return "polygon outside the picture", f"{outside} of {outside} polygons"
-    return None
+    return None if inside else ("polygon outside the picture", f"all {len(segmentation)} polygons")
 
 
-def _length(x: Sequence[float], y: Sequence[float]) -> float:
+def _length(polygon: Sequence[float]) -> float:
     """Pixels that rasterising visits along a closed outline."""
-    return float(np.maximum(np.abs(np.diff(x, append=x[0])), np.abs(np.diff(y, append=y[0]))).sum())
+    corners = np.reshape(np.asarray(polygon, np.float64), (-1, 2))
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
-def _polygon_problem(polygon: Any, height: int, width: int) -> Problem | None:
-    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
-        return "malformed polygon", "a flat list of numbers x1, y1, x2, y2, … is needed"
-    if len(polygon) % 2:
-        return "malformed polygon", f"an odd number of coordinates, {len(polygon)}"
-    if len(polygon) < 6:  # pycocotools would take four numbers for a box
-        return "polygon of fewer than three points", f"{len(polygon) // 2}"
-    # Every point is compared, because NaN would slip through min and max.
-    near = all(-width <= x <= 2 * width for x in polygon[::2]) and all(
-        -height <= y <= 2 * height for y in polygon[1::2]
-    )
-    if not near:
-        return "polygon far outside the picture", f"more than its size, {width}x{height}, away"
-    return None
-
-
-def rle_problem(rle: Mapping[str, Any], height: int, width: int) -> Problem | None:
-    """Why an RLE object is no mask of height x width pixels, or None; an empty mask is one."""
+def rle_problem(
+    rle: Mapping[str, Any], height: int, width: int, *, empty: bool = True
+) -> Problem | None:
+    """Why an RLE object is no mask of height x width pixels, or None; `empty`: it may be empty."""
     size = rle.get("size")
     if size != [height, width] or not all(map(is_int, size)):
         swapped = "; they are swapped" if size == [width, height] else ""
@@ -233,12 +231,12 @@ def rle_problem(rle: Mapping[str, Any], height: int, width: int) -> Problem | No
     if not isinstance(counts, str | list):
         return "malformed RLE", "counts must be COCO's string or a list of run lengths"
     runs = rle_runs(rle)
-    if not runs or not all(is_int(run) and run >= 0 for run in runs):
+    if not runs or set(map(type, runs)) != {int} or min(runs) < 0:
         return "malformed RLE", "its run lengths are not integers of 0 or more"
     # Too few or too many, and pycocotools returns memory that it never set.
     if sum(runs) != height * width:
-        return "malformed RLE", f"its runs add up to {sum(runs)}, not {height * width}"
-    return None
+        return "malformed RLE", f"its runs add up to {sum(runs)!r:.20}, not {height * width}"
+    return None if empty or any(runs[1::2]) else ("empty RLE", "")
 
 
 def rle_runs(rle: Mapping[str, Any]) -> list[int]:
@@ -251,18 +249,17 @@ def rle_runs(rle: Mapping[str, Any]) -> list[int]:
     counts = rle["counts"]
     if isinstance(counts, list):
         return counts
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts:
-        group = ord(character) - 48
-        if not 0 <= group < 64 or shift > 30:
-            return []
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
-    return [] if shift else runs
+    groups = np.frombuffer(counts.encode(errors="replace"), np.uint8).astype(np.int64) - 48
+    if not len(groups) or groups.min() < 0 or groups.max() > 63 or groups[-1] & 32:
+        return []
+    lasts = np.flatnonzero(groups & 32 == 0)
+    # Each group's place in its number; seven hold more than any picture's pixels.
+    firsts = np.concatenate([[0], lasts[:-1] + 1])
+    places = np.arange(len(groups)) - np.repeat(firsts, lasts - firsts + 1)
+    if places.max() > 6:
+        return []
+    numbers = np.add.reduceat((groups & 31) << 5 * places, firsts)
+    numbers -= (groups[lasts] >> 4 & 1) << 5 * (places[lasts] + 1)
+    # Differences add up along every second number, from the second and from the third one on.
+    numbers[1::2], numbers[2::2] = np.cumsum(numbers[1::2]), np.cumsum(numbers[2::2])
+    return [int(number) for number in numbers]

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import Split, load_split, read_json
 from nseg_lib.data.records import DataError
 from nseg_lib.files import write_atomic
@@ -66,6 +67,7 @@ def reduce(
     *,
     test_images: int = 500,
     copy: bool = False,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Make a reduced data set of `images` pictures of `coco` in the folder `out`.
 
@@ -83,6 +85,7 @@ def reduce(
         split: of `coco`; by default its only one, or the only one named train….
         test_images: pictures in the test split, at most.
         copy: copy the pictures; otherwise they are hard links wherever the disk allows.
+        progress: show bars on the error stream.
 
     Returns:
         What reduction.json holds: request, numbers, what was left out and why, the chosen ids.
@@ -90,8 +93,9 @@ def reduce(
     Raises:
         DataError: too few candidates, a source that cannot be read, or an `out` that holds
             something else.
+        OSError: a picture or a file cannot be written; the same call goes on from there.
     """
-    source = load_split(Path(coco), split)
+    source = load_split(Path(coco), split, progress=progress)
     out = Path(out)
     request = Request(source.name, images, test_images, seed)
     is_finished(out, request)  # refuses a folder of something else
@@ -107,15 +111,44 @@ def reduce(
             return False
         return True
 
-    plan = Plan.make(source, request, choose(source, request, usable), unreadable)
+    chosen = choose(source, request, usable, progress=progress)
+    plan = Plan.make(source, request, chosen, unreadable)
     plan.check_against(out)
     begin(out, request)
-    for name, ids in plan.chosen.items():
-        for image_id in ids:
-            target = out / name / source.images[image_id]["file_name"]
-            _place(source.image_path(image_id), target, copy)
+    places = [(name, image_id) for name, ids in chosen.items() for image_id in ids]
+    for name, image_id in progress_bar(places, "copying pictures", progress):
+        target = out / name / source.images[image_id]["file_name"]
+        _place(source.image_path(image_id), target, copy)
     plan.finish(out)
     return plan.reduction
+
+
+def _place(source: Path, target: Path, copy: bool) -> None:
+    """Link or copy one picture, where it is not there yet.
+
+    Raises:
+        OSError: it cannot be read or written; one line that names the target.
+    """
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        source = source.resolve()
+        if target.exists() and target.stat().st_size == source.stat().st_size:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if copy:
+                raise OSError("no link is wanted")
+            os.link(source, part)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, part)
+        os.replace(part, target)
+    except OSError as error:
+        raise OSError(
+            f"{target}: cannot be copied from {source}: {error.strerror}; "
+            "run the same command again to go on"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 # --- shared with fetch ----------------------------------------------------------------------------
@@ -127,7 +160,11 @@ def rank(image_ids: Iterable[int], seed: int) -> list[int]:
 
 
 def choose(
-    source: Split, request: Request, usable: Callable[[int], bool] = lambda image_id: True
+    source: Split,
+    request: Request,
+    usable: Callable[[int], bool] = lambda image_id: True,
+    *,
+    progress: bool = False,
 ) -> dict[str, list[int]]:
     """Split name → ids of the chosen pictures, ascending; a test split only if pictures are left.
 
@@ -135,24 +172,27 @@ def choose(
         source: the split to choose from; pictures without usable annotations are no candidates.
         request: how many, and the seed.
         usable: asked in rank order, until there are enough.
+        progress: show a bar on the error stream.
 
     Raises:
         DataError: there are too few for train and val.
     """
-    wanted = request.sizes()
+    sizes = request.sizes()
+    candidates = iter(rank((i for i, found in source.annotations.items() if found), request.seed))
     taken: list[int] = []
-    for image_id in rank((i for i, found in source.annotations.items() if found), request.seed):
-        if len(taken) == sum(wanted.values()):
+    for _ in progress_bar(range(sum(sizes.values())), "choosing pictures", progress):
+        image_id = next(filter(usable, candidates), None)
+        if image_id is None:
             break
-        if usable(image_id):
-            taken.append(image_id)
+        taken.append(image_id)
     if len(taken) < request.images:
         raise DataError(
             f"{source.root}: split {source.name} has {len(taken)} pictures with a usable "
-            f"annotation and a readable file; images is {request.images}"
+            f"annotation and a readable file; images is {request.images}. "
+            "'nseg data check' says why the others cannot be used"
         )
     chosen: dict[str, list[int]] = {}
-    for name, number in wanted.items():
+    for name, number in sizes.items():
         chosen[name], taken = sorted(taken[:number]), taken[number:]
     return {name: ids for name, ids in chosen.items() if ids}
 
@@ -169,7 +209,7 @@ def is_finished(out: Path, request: Request) -> bool:
             found = held.get("request") if isinstance(held, Mapping) else held
             if found != asdict(request):
                 raise DataError(
-                    f"{out}: holds another reduction, {found}; "
+                    f"{out}: holds another reduction, {found!r:.200}; "
                     f"choose a new folder for {asdict(request)}"
                 )
             return path.name == FINISHED
@@ -188,7 +228,6 @@ def begin(out: Path, request: Request) -> None:
 class Plan:
     """All that a reduction writes beside the pictures."""
 
-    chosen: dict[str, list[int]]
     documents: dict[str, bytes]
     """Split name → its annotation file."""
     reduction: dict[str, Any]
@@ -199,7 +238,17 @@ class Plan:
         cls, source: Split, request: Request, chosen: dict[str, list[int]], unreadable: list[str]
     ) -> Plan:
         """Work the files out. `unreadable`: why candidates were passed over, one line each."""
-        documents = {name: split_document(source, ids) for name, ids in chosen.items()}
+        documents = {}
+        for name, ids in chosen.items():
+            annotations = [annotation for i in ids for annotation in source.annotations[i]]
+            documents[name] = as_json(
+                source.header
+                | {
+                    "categories": list(source.categories.values()),
+                    "images": [source.images[i] for i in ids],
+                    "annotations": sorted(annotations, key=lambda record: record["id"]),
+                }
+            )
         annotated = sum(1 for found in source.annotations.values() if found)
         pictures = {name: len(ids) for name, ids in chosen.items()}
         reduction = {
@@ -217,7 +266,7 @@ class Plan:
             "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in documents.items()},
             "chosen": chosen,
         }
-        return cls(chosen, documents, reduction)
+        return cls(documents, reduction)
 
     def check_against(self, out: Path) -> None:
         """Raise DataError if `out` holds a reduction that was made from other annotations."""
@@ -233,37 +282,6 @@ class Plan:
         (out / UNFINISHED).unlink(missing_ok=True)
 
 
-def split_document(source: Split, image_ids: Iterable[int]) -> bytes:
-    """An annotation file of some of a split's pictures, with all their usable annotations."""
-    ids = sorted(image_ids)
-    annotations = [annotation for i in ids for annotation in source.annotations[i]]
-    return as_json(
-        source.header
-        | {
-            "categories": list(source.categories.values()),
-            "images": [source.images[i] for i in ids],
-            "annotations": sorted(annotations, key=lambda record: record["id"]),
-        }
-    )
-
-
 def as_json(value: Any) -> bytes:
     """JSON whose bytes depend on the value alone."""
     return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode()
-
-
-def _place(source: Path, target: Path, copy: bool) -> None:
-    """Link or copy one picture, where it is not there yet."""
-    source = source.resolve()
-    if target.exists() and target.stat().st_size == source.stat().st_size:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        if copy:
-            raise OSError("no link is wanted")
-        os.link(source, part)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(source, part)
-    os.replace(part, target)

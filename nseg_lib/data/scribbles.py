@@ -89,7 +89,7 @@ def drawn_box(rgba: NDArray[np.uint8]) -> Mask:
 
 
 def _pixels(path: Path, shape: tuple[int, ...], mode: str) -> NDArray[np.uint8]:
-    pixels = np.array(open_picture(path).convert(mode))
+    pixels = np.array(open_picture(path).picture.convert(mode))
     if pixels.shape[:2] != tuple(shape):
         raise DataError(f"{path}: {pixels.shape[:2]} pixels, its picture has {tuple(shape)}")
     return pixels

@@ -10,7 +10,6 @@ from typing import Any, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
@@ -66,7 +65,7 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tu
 
 def _read_file(path: Path) -> tuple[Image, int]:
     stored = open_picture(path)
-    return as_rgb(path, stored), stored.getexif().get(ExifTags.Base.Orientation, 1)
+    return as_rgb(path, stored), stored.orientation
 
 
 _TURNED_BACK: dict[int, Callable[[Mask], Mask]] = {

@@ -16,13 +16,11 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, mask_to_rle
-from nseg_lib.strokes.drawing import check_strokes
+from nseg_lib.data.masks import STROKES_FORMAT
+from nseg_lib.data.masks import parse_strokes as parse_strokes
 from nseg_lib.widget import pictures
 
 Stroke = Mapping[str, Any]
-
-FORMAT = "nseg strokes 1"
-"""The value of ``format`` in every file of strokes, by which the file is recognised."""
 
 
 def export(
@@ -47,7 +45,12 @@ def export(
     height, width = mask.shape
     stem = Path(name).stem
     if what == "strokes":
-        drawing = {"format": FORMAT, "width": width, "height": height, "strokes": list(strokes)}
+        drawing = {
+            "format": STROKES_FORMAT,
+            "width": width,
+            "height": height,
+            "strokes": list(strokes),
+        }
         return f"{stem}_strokes.json", json.dumps(drawing).encode()
     if not mask.any():
         raise DataError("the mask is empty: brush over the object first")
@@ -128,34 +131,6 @@ def document(
         "annotations": list(annotations),
         "categories": list(categories),
     }
-
-
-def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strokes") -> list[Any]:
-    """Read the strokes in a file that :func:`export` made.
-
-    Args:
-        height, width: of the picture on which the strokes will be drawn.
-        name: the file's name in messages.
-
-    Raises:
-        DataError: another kind of file, or strokes of a picture of another size.
-    """
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{name}: not valid JSON: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f"{name}: not a file of strokes; 'format' must be '{FORMAT}'")
-    size = (content.get("width"), content.get("height"))
-    if size != (width, height):
-        raise DataError(
-            f"{name}: drawn on {size[0]}x{size[1]} pixels, the picture has {width}x{height}"
-        )
-    try:
-        check_strokes(content.get("strokes"))
-    except ValueError as error:
-        raise DataError(f"{name}: {error}") from None
-    return list(content["strokes"])
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:

@@ -69,17 +69,6 @@ def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
         coco.load_split(tmp_path)
 
 
-def test_the_order_of_the_records_does_not_matter(tmp_path: Path) -> None:
-    content = document([1, 2, 3])
-    write_set(tmp_path / "a", "train", content)
-    for key in ("images", "annotations", "categories"):
-        content[key].reverse()
-    write_set(tmp_path / "b", "train", content)
-    a, b = coco.load_split(tmp_path / "a"), coco.load_split(tmp_path / "b")
-    assert list(a.images.items()) == list(b.images.items())
-    assert list(a.annotations.items()) == list(b.annotations.items())
-
-
 def broken(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda content: content["images"][0].update(changes)
 
@@ -88,30 +77,29 @@ def drop(key: str) -> Callable[[dict[str, Any]], None]:
     return lambda content: content.pop(key)
 
 
+def two_spellings(content: dict[str, Any]) -> None:
+    content["images"][0]["file_name"], content["images"][1]["file_name"] = "a/b.jpg", "./a\\b.jpg"
+
+
 REFUSED = {
     "no images": (drop("images"), "key 'images' must hold a list"),
     "no annotations": (drop("annotations"), "key 'annotations' must hold a list"),
     "no categories": (drop("categories"), "key 'categories' must hold a list"),
-    "image no record": (lambda c: c["images"].append(7), "position 2: not a record"),
-    "image without id": (lambda c: c["images"][0].pop("id"), "position 0: no integer id"),
-    "id a word": (broken(id="one"), "no integer id"),
     "id negative": (broken(id=-3), "id out of range"),
     "id of 128 bits": (broken(id=2**100), "id out of range"),
     "id true": (broken(id=True), "no integer id"),
     "width a word": (broken(width="wide"), "image 1: no picture size"),
-    "height 0": (broken(height=0), "image 1: no picture size"),
     "too large": (broken(width=100_000, height=100_000), "too large a picture"),
     "file_name null": (broken(file_name=None), "no file name"),
-    "file_name empty": (broken(file_name=""), "no file name"),
     "file_name NUL": (broken(file_name="a\0.jpg"), "no file name"),
     "parent": (broken(file_name="../a.jpg"), "leaves the folder"),
-    "parent inside": (broken(file_name="a/../../b.jpg"), "leaves the folder"),
     "absolute": (broken(file_name="/etc/passwd"), "leaves the folder"),
     "backslash": (broken(file_name="..\\a.jpg"), "leaves the folder"),
     "drive": (broken(file_name="C:\\a.jpg"), "leaves the folder"),
-    "drive relative": (broken(file_name="C:a.jpg"), "leaves the folder"),
     "image twice": (lambda c: c["images"].append(c["images"][0]), "duplicate image id"),
+    "no record": (lambda c: c["images"].append(7), "position 2: not a record"),
     "file twice": (lambda c: c["images"][1].update(c["images"][0], id=2), "file of two images"),
+    "file in two spellings": (two_spellings, "file of two images"),
     "annotation twice": (
         lambda c: c["annotations"].append(c["annotations"][0]),
         "annotation 11: duplicate annotation id",
@@ -165,17 +153,12 @@ UNUSABLE_SEGMENTATIONS = {
     "RLEs": ([{"size": [HEIGHT, WIDTH], "counts": [0, PIXELS]}] * 2, "malformed polygon"),
     "shares": ([[0, 0, 0.5, 0, 0.5, 1]], "polygon in shares of the picture"),
     "endless outline": ([[0, 0, 40, 20] * 60_000], "outline too long"),
-    "strings": ([["1", "1", "5", "1", "5", "5"]], "malformed polygon"),
     "odd": ([[1, 1, 5, 1, 5, 5, 3]], "malformed polygon"),
-    "a point": ([[1, 1]], "fewer than three points"),
     "two points, a box to pycocotools": ([[1, 1, 5, 5]], "fewer than three points"),
     "left of it": ([square(-9, 1, 5)], "polygon outside the picture"),
-    "below it": ([square(1, HEIGHT, 5)], "polygon outside the picture"),
     "far away": ([square(1e9, 1, 5)], "polygon far outside"),
-    "not a number": ([[1, 1, float("nan"), 1, 5, 5]], "polygon far outside"),
-    "infinite": ([[1, 1, float("inf"), 1, 5, 5]], "polygon far outside"),
+    "endless digits": ([[1, 1, 10**400, 1, 5, 5]], "polygon far outside"),
     "RLE turned": ({"size": [WIDTH, HEIGHT], "counts": [0, PIXELS]}, "RLE of the wrong size"),
-    "RLE without size": ({"counts": [0, PIXELS]}, "RLE of the wrong size"),
     "RLE size of floats": ({"size": [20.0, 30.0], "counts": [0, PIXELS]}, "RLE of the wrong size"),
     "RLE too short": ({"size": [HEIGHT, WIDTH], "counts": [3, 4]}, "malformed RLE"),
     "RLE too long": ({"size": [HEIGHT, WIDTH], "counts": [0, PIXELS + 1]}, "malformed RLE"),
@@ -183,11 +166,10 @@ UNUSABLE_SEGMENTATIONS = {
     "RLE floats": ({"size": [HEIGHT, WIDTH], "counts": [0.0, PIXELS]}, "malformed RLE"),
     "RLE as Python's bytes": ({"size": [HEIGHT, WIDTH], "counts": "b'0h'"}, "malformed RLE"),
     "RLE of endless runs": (
-        {"size": [HEIGHT, WIDTH], "counts": [0] * 1000 + [PIXELS]},
+        {"size": [HEIGHT, WIDTH], "counts": [0] * 2 * PIXELS + [PIXELS]},
         "malformed RLE",
     ),
     "RLE string cut": ({"size": [HEIGHT, WIDTH], "counts": "0h"}, "malformed RLE"),
-    "RLE string empty": ({"size": [HEIGHT, WIDTH], "counts": ""}, "malformed RLE"),
     "RLE string foreign": ({"size": [HEIGHT, WIDTH], "counts": "é!"}, "malformed RLE"),
     "RLE endless number": ({"size": [HEIGHT, WIDTH], "counts": "o" * 50}, "malformed RLE"),
     "RLE padded number": ({"size": [HEIGHT, WIDTH], "counts": "P" * 13 + FULL}, "malformed RLE"),
@@ -197,7 +179,8 @@ UNUSABLE_FIELDS = {
     "unknown picture": ({"image_id": 99}, "unknown picture"),
     "picture a word": ({"image_id": "one"}, "unknown picture"),
     "unknown category": ({"category_id": 99}, "unknown category"),
-    "area nan": ({"area": float("nan")}, "no area"),
+    "area infinite": ({"area": "inf"}, "no area"),
+    "area endless": ({"area": 10**400}, "no area"),
     "area negative": ({"area": -1}, "no area"),
     "no id": ({"id": None}, "no integer id"),
 } | {k: ({"segmentation": v}, problem) for k, (v, problem) in UNUSABLE_SEGMENTATIONS.items()}
@@ -214,23 +197,19 @@ def test_unusable_annotations_are_left_out_and_named(tmp_path: Path, case: str) 
     (finding,) = loaded.left_out
     assert expected in finding.problem
     assert finding.record == ("annotation at position 0" if "id" in changes else "annotation 11")
-
-
-@pytest.mark.parametrize("case", UNUSABLE_SEGMENTATIONS)
-def test_annotation_mask_refuses_what_loading_leaves_out(case: str) -> None:
-    segmentation, expected = UNUSABLE_SEGMENTATIONS[case]
-    with pytest.raises(DataError, match=f"annotation 5: .*{expected}"):
-        coco.annotation_mask({"id": 5, "segmentation": segmentation}, HEIGHT, WIDTH)
+    if "segmentation" in changes:  # what loading leaves out makes no mask either
+        with pytest.raises(DataError, match=f"annotation 5: .*{expected}"):
+            coco.annotation_mask({"id": 5, **changes}, HEIGHT, WIDTH)
 
 
 MENDED = {
-    "numbers as text": {"id": "11", "image_id": "1", "category_id": "1", "area": "25.0"},
+    "numbers as text": {"id": "11", "image_id": "1", "category_id": "1", "area": "400.0"},
     "numbers as floats": {"id": 11.0, "image_id": 1.0, "category_id": 1.0},
-    "a polygon not in a list": {"segmentation": square(2, 3, 5)},
+    "a polygon not in a list": {"segmentation": square(2, 3, 20)},
     "an RLE in a list": {
-        "segmentation": [coco.mask_to_rle(np.pad(np.ones((5, 5), bool), ((3, 12), (2, 23))))]
+        "segmentation": [coco.mask_to_rle(np.pad(np.ones((20, 20), bool), ((3, 97), (2, 138))))]
     },
-    "a part of two points": {"segmentation": [square(2, 3, 5), [1, 1, 5, 5]]},
+    "a part of two points": {"segmentation": [square(2, 3, 20), [1, 1, 5, 5]]},
     "no area": {"area": None},
     "a box that is no number": {"bbox": [float("nan")] * 4},
     "no iscrowd": {"iscrowd": None},
@@ -242,7 +221,7 @@ def test_what_other_programs_write_is_read_as_meant(tmp_path: Path, case: str) -
     content = document([1, 2])
     usual = dict(content["annotations"][0])
     content["annotations"][0].update(MENDED[case])
-    content["images"][0].update({"id": "1", "width": "30", "height": 20.0})
+    content["images"][0].update({"id": "1", "width": str(WIDTH), "height": float(HEIGHT)})
     write_document(tmp_path, "train", content)
     (tmp_path / "train").mkdir()
     loaded = coco.load_split(tmp_path)
@@ -291,20 +270,10 @@ def test_polygons_make_the_expected_pixels() -> None:
 
 
 def test_polygons_are_cut_at_the_border() -> None:
-    annotation = {"segmentation": [square(-4, -4, 10), square(25, 15, 20), square(-9, 2, 3)]}
+    annotation = {"segmentation": [square(-4, -4, 10), square(140, 90, 40), square(-9, 2, 3)]}
     expected = np.zeros((HEIGHT, WIDTH), bool)
-    expected[:6, :6] = expected[15:, 25:] = True
+    expected[:6, :6] = expected[90:, 140:] = True
     np.testing.assert_array_equal(coco.annotation_mask(annotation, HEIGHT, WIDTH), expected)
-
-
-def test_rle_is_read_whatever_iscrowd_says() -> None:
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[3:9, 4:20] = True
-    plain = {"size": [HEIGHT, WIDTH], "counts": runs_of(mask)}
-    for rle in (coco.mask_to_rle(mask), plain):
-        for crowd in (0, 1):
-            annotation = {"iscrowd": crowd, "segmentation": rle}
-            np.testing.assert_array_equal(coco.annotation_mask(annotation, HEIGHT, WIDTH), mask)
 
 
 def test_largest_annotation_takes_crowds_and_of_equals_the_lowest_id() -> None:
@@ -325,14 +294,9 @@ def test_rle_round_trip(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(coco.rle_to_mask(rle), mask)
     peer = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     assert rle == {"size": list(mask.shape), "counts": peer["counts"].decode()}
-
-
-@settings(deadline=None)
-@given(masks)
-def test_uncompressed_rle_and_its_runs(mask: np.ndarray) -> None:
     plain = {"size": list(mask.shape), "counts": runs_of(mask)}
     np.testing.assert_array_equal(coco.rle_to_mask(plain), mask)
-    assert rle_runs(coco.mask_to_rle(mask)) == plain["counts"]
+    assert rle_runs(rle) == plain["counts"]
 
 
 @settings(deadline=None)

@@ -291,7 +291,7 @@ def test_a_picture_of_another_size_is_refused(server: Server, tmp_path: Path) ->
             server.files[path] = buffer.getvalue()
     result = run(server, tmp_path, workers=1)
     assert result.fetched == 0
-    assert "the picture is 40x40, its record says 30x20 (tries: 3)" in result.failed.values()
+    assert "the picture is 40x40, its record says 160x120 (tries: 3)" in result.failed.values()
 
 
 def test_a_dead_server_ends_the_run_early(server: Server, tmp_path: Path) -> None:
