@@ -95,7 +95,7 @@ def check(
 ) -> None:
     """Say what is wrong with a data set, record by record, and what can be done with it.
 
-    Exit status 1 if it cannot be used as it stands, or not at all. Example: nseg data check data/coco1000
+    Exit status 1 if it cannot be used as it stands. Example: nseg data check data/coco1000
     """
     from nseg_lib.data import check as module
 
