@@ -16,7 +16,8 @@ import pandas as pd
 
 from nseg_lib import config, parsing
 from nseg_lib.config import ConfigError, Strict
-from nseg_lib.evaluation.tables import LABELS, number
+from nseg_lib.evaluation.metrics import LABELS
+from nseg_lib.evaluation.tables import number
 from reproduction.artefacts import Table, grouped
 from reproduction.claim_tests import (
     Claim,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from nseg_lib.course.look import styled
-from nseg_lib.evaluation.tables import LABELS
+from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.palette import PALETTE
 from reproduction.claims import judge
 from reproduction.evidence import Evidence
