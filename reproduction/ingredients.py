@@ -1,11 +1,12 @@
-"""What each step of a profile is made from: its code, its settings and its inputs.
+"""What each step of a profile makes, and from what: its code, its settings and its inputs.
 
-A sidecar beside the first output of a step keeps this, so that a checkout, a copied folder or a
+A sidecar beside the first file that a step makes records this. So a checkout, a copied folder or a
 network that came from another machine can be compared with what would be made now.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 from nseg_lib import config as configuration
 from nseg_lib.config import THE_EIGHT, ConfigError
 from nseg_lib.files import sha256, write_atomic
-from reproduction import code, profiles
+from reproduction import exhibits, profiles
+from reproduction.code import code_hashes
+from reproduction.notebooks import read_cells, read_parameters
 from reproduction.profiles import Profile
 
 RECIPE = "erode"
@@ -28,52 +31,41 @@ SUMS = "SHA256SUMS"
 """File of a data set with a hash of each split; a step that reads the data set depends on it."""
 
 
-def names(root: Path, profile: Profile) -> list[str]:
-    """All steps of a profile, each after those it needs."""
-    networks = [f"{model}_seed{seed}" for model in profile.models for seed in profile.seeds]
-    return [
-        "data",
-        *(["photos"] if profile.photos.folder != profile.data.folder else []),
-        *(f"train/{network}" for network in networks),
-        "evaluate/baselines",
-        *(f"evaluate/{network}" for network in networks),
-        "measure/pictures",
-        "measure/redraws",
-        *(f"chapter/{chapter}" for chapter in profiles.chapters(root)),
-        "evidence",
-        "page",
-    ]
+def artefacts(root: Path, profile: Profile) -> dict[str, Path]:
+    """Every step of a profile, after those it needs → the first file it makes, from the root."""
+    report, runs = Path("reports", profile.name), Path("runs", profile.name)
+    networks = [(model, seed) for model in profile.models for seed in profile.seeds]
+    evidence = [path for e in exhibits.made_by("") for path in e.files(report)]
+    found = {kind: getattr(profile, kind).folder / SUMS for kind in ("photos", "data")}
+    if found["photos"] == found["data"]:
+        del found["photos"]
+    for model, seed in networks:
+        found[f"train/{model}_seed{seed}"] = runs / model / f"seed{seed}" / "weights.safetensors"
+    for name in ("baselines", *(f"{model}_seed{seed}" for model, seed in networks)):
+        found[f"evaluate/{name}"] = report / "rows" / f"{name}.csv"
+    for name in ("pictures", "redraws"):
+        found[f"measure/{name}"] = report / "measured" / f"{name}.csv"
+    for name in profiles.chapters(root):
+        found[f"chapter/{name}"] = report / "notebooks" / f"{name}.ipynb"
+    return found | {"evidence": evidence[0], "page": report / "index.html"}
 
 
-def redrawn(profile: Profile) -> dict[str, list[Any]]:
-    """Models and seeds of the networks whose scatter over redrawn strokes is measured.
+def redrawn(profile: Profile) -> list[str]:
+    """The models whose scatter over redrawn strokes is measured, with the profile's first seed.
 
     The paper's two smallest, of those that the profile trains: the claim about their difference
     rests on the fourth decimal.
     """
-    models = [model for model in THE_EIGHT[:2] if model in profile.models]
-    return {"model": models, "seed": profile.seeds[:1] * len(models)}
+    return [model for model in THE_EIGHT[:2] if model in profile.models]
 
 
 def function_of(profile: Profile, step: str) -> str:
     """The name of the function in :mod:`reproduction.steps` that does a step."""
     kind = step.partition("/")[0]
     if kind in ("data", "photos"):
-        source = profile.data if kind == "data" else profile.photos
-        return "compose_sample" if source.source == "sample" else "reduce_coco"
-    special = {
-        "evaluate/baselines": "judge_baselines",
-        "measure/pictures": "measure_pictures",
-        "measure/redraws": "measure_redraws",
-    }
-    general = {
-        "train": "train",
-        "evaluate": "judge_network",
-        "chapter": "run_chapter",
-        "evidence": "write_evidence",
-        "page": "write_page",
-    }
-    return special.get(step) or general[kind]
+        return f"make_{getattr(profile, kind).source}"
+    alone = ("evaluate/baselines", "measure/pictures", "measure/redraws")
+    return step.replace("/", "_") if step in alone else kind
 
 
 def made_from(root: Path, profile: Profile, step: str) -> dict[str, Any]:
@@ -82,26 +74,35 @@ def made_from(root: Path, profile: Profile, step: str) -> dict[str, Any]:
     Raises:
         ConfigError: the profile has no such step.
     """
-    if step not in names(root, profile):
-        raise ConfigError(f"no step '{step}'; there are: {', '.join(names(root, profile))}")
+    steps = artefacts(root, profile)
+    if step not in steps:
+        raise ConfigError(f"no step '{step}'; there are: {', '.join(steps)}")
+    kind, _, name = step.partition("/")
     start = [("reproduction.steps", function_of(profile, step))]
-    if not step.startswith("chapter/"):
-        recipes_alone = step.partition("/")[0] in ("data", "photos", "train", "evaluate", "measure")
-        hashes = code.code_hashes(root, start, without=OTHER_STROKES if recipes_alone else ())
-        return {"code": hashes, "settings": settings(root, profile, step)}
-    notebook = root / "notebooks" / f"{step.partition('/')[2]}.ipynb"
-    cells, digest = code.read_notebook(notebook)
-    hashes = code.code_hashes(root, start, cells)
-    hashes[f"notebooks/{notebook.name}"] = digest
+    if kind == "chapter":
+        notebook = root / "notebooks" / f"{name}.ipynb"
+        cells = read_cells(notebook)
+        hashes = code_hashes(root, start, code_of(cells))
+        content = [[c["cell_type"], c["source"], c["metadata"].get("tags", [])] for c in cells]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+        hashes[f"notebooks/{notebook.name}"] = digest
+    else:
+        without = () if kind in ("evidence", "page") else OTHER_STROKES
+        hashes = code_hashes(root, start, without=without)
     return {"code": hashes, "settings": settings(root, profile, step)}
+
+
+def code_of(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The code of a notebook's cells, without the lines that only IPython understands."""
+    lines = (line for c in cells if c["cell_type"] == "code" for line in c["source"].splitlines())
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
 
 
 def settings(root: Path, profile: Profile, step: str) -> dict[str, Any]:
     """The values of a profile that change what a step makes, by dotted key."""
     kind, _, name = step.partition("/")
     if kind in ("data", "photos"):
-        source = profile.data if kind == "data" else profile.photos
-        return source.model_dump(mode="json", exclude={"folder"})
+        return getattr(profile, kind).model_dump(mode="json", exclude={"folder"})
     if kind == "train":
         model, _, seed = name.rpartition("_seed")
         chosen = {**profile.settings_of(model), "training.seed": int(seed)}
@@ -113,8 +114,8 @@ def settings(root: Path, profile: Profile, step: str) -> dict[str, Any]:
     if kind == "chapter":
         return chapter_parameters(root, profile, name)
     parts = {"seeds", "settings", "own"} if kind == "evidence" else {"models", "seeds"}
-    parts |= {"note"}  # tables, figures and page show it
-    return flat(profile.model_dump(mode="json", include=parts))
+    # Tables, figures and the page show the note.
+    return flat(profile.model_dump(mode="json", include=parts | {"note"}))
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -136,7 +137,7 @@ def chapter_parameters(root: Path, profile: Profile, chapter: str) -> dict[str, 
         "rows": f"reports/{profile.name}/rows",
         "out": f"reports/{profile.name}",
     }
-    declared = code.notebook_parameters(root / "notebooks" / f"{chapter}.ipynb")
+    declared = read_parameters(read_cells(root / "notebooks" / f"{chapter}.ipynb"), chapter)
     values = {key: value for key, value in known.items() if key in declared}
     return values | profile.chapters.get(chapter, {})
 
@@ -172,15 +173,29 @@ def hash_files(root: Path, files: Sequence[Path]) -> dict[str, str | None]:
     }
 
 
-def recorded(root: Path, artefact: Path) -> dict[str, Any]:
-    """What :func:`made_from` was when the artefact was made; ``other`` names files changed since.
+def changes(root: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between a step's record and what it would be made from now, in plain words.
 
     Files that are not there, such as pictures and weights in a fresh checkout, count as unchanged.
+
+    Args:
+        record: from :func:`read_record`.
+        now: from :func:`made_from`.
     """
-    record = read_record(root / artefact)
-    found = record.get("made_from", {})
-    files = {**found.get("inputs", {}), **record.get("products", {})}
-    now = hash_files(root, [Path(path) for path in files])
-    other = [path for path in files if now[path] not in (None, files[path])]
-    kept = {"code": found.get("code", {}), "settings": found.get("settings", {})}
-    return kept | ({"other": other} if other else {})
+    if not record:
+        return ["there, but not recorded"]
+    before, why = record["made_from"], []
+    files = {**before.get("inputs", {}), **record.get("products", {})}
+    for path, digest in hash_files(root, [Path(path) for path in files]).items():
+        if digest not in (None, files[path]):
+            why.append(f"{path} changed since")
+    for path in sorted(before["code"].keys() | now["code"].keys()):
+        old, new = before["code"].get(path), now["code"].get(path)
+        if old != new:
+            verb = "changed" if old and new else "is new" if new else "is not used any more"
+            why.append(f"{path} {verb}")
+    for key in sorted(before["settings"].keys() | now["settings"].keys()):
+        old, new = (part["settings"].get(key, "unset") for part in (before, now))
+        if old != new:
+            why.append(f"{key}: {old} → {new}")
+    return why

@@ -13,7 +13,7 @@ from nseg_lib.evaluation.tables import number
 from nseg_lib.training.runs import Run
 from reproduction.artefacts import Table, grouped
 from reproduction.evidence import Evidence, read_json
-from reproduction.profiles import Profile, reproduce_command, train_command
+from reproduction.profiles import Profile, pinned, reproduce_command, train_command
 from reproduction.table1 import NOT_RUN
 from reproduction.words import notes
 
@@ -42,8 +42,8 @@ def runs_table(evidence: Evidence) -> Table:
 def _baselines_row(evidence: Evidence) -> dict[str, str]:
     record = evidence.record("baselines")
     profile = evidence.profile
-    command = f"nseg evaluate --data {profile.data.folder.as_posix()} --scale {profile.scale}"
-    command += f" --out reports/{profile.name}/baselines"
+    command = f"{pinned(profile)} nseg evaluate --data {profile.data.folder.as_posix()}"
+    command += f" --scale {profile.scale} --out reports/{profile.name}/baselines"
     row = {"run": "baselines, identity first", "state": "done", "epochs": "–", "kept": "–"}
     row |= {f"{split} IoU": _mean_iou(evidence, split, "identity") for split in evidence.splits}
     return row | _provenance(record) | {"command": command}

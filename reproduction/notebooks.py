@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import os
 import re
 import sys
@@ -40,26 +41,41 @@ _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def read_parameters(cells: Sequence[Any], name: str) -> dict[str, Any]:
+def read_cells(notebook: Path) -> list[dict[str, Any]]:
+    """The cells of a notebook's file; ``source`` of each is one text.
+
+    Reading the JSON is all that is needed, and nbformat takes a second to import.
+
+    Raises:
+        NotebookError: no such file, or no notebook.
+    """
+    try:
+        cells = json.loads(notebook.read_bytes())["cells"]
+        return [{**cell, "source": "".join(cell["source"])} for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise NotebookError(f"{notebook}: cannot be read as a notebook") from None
+
+
+def read_parameters(cells: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """What the cell tagged ``parameters`` sets, in its order: name → value.
 
     Only ``name = literal`` is allowed there. A value computed from another parameter would keep
     its old value when papermill replaces the other in a cell of its own below.
 
     Args:
-        cells: of a notebook, as :func:`nbformat.read` has them.
+        cells: of a notebook, as :func:`read_cells` or :func:`nbformat.read` has them.
         name: of the notebook, for messages.
 
     Raises:
         NotebookError: no such cell or several, or a line that is no plain assignment.
     """
-    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
-    if len(tagged) != 1 or tagged[0].cell_type != "code":
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    if len(tagged) != 1 or tagged[0]["cell_type"] != "code":
         raise NotebookError(
             f"{name}: needs exactly one code cell tagged 'parameters', has {len(tagged)}"
         )
     try:
-        lines = ast.parse(tagged[0].source).body
+        lines = ast.parse(tagged[0]["source"]).body
     except SyntaxError as error:
         raise NotebookError(f"{name}: parameters cell, line {error.lineno}: {error.msg}") from None
     values = {}
@@ -149,8 +165,10 @@ def run(
     papermill_engines.register("nseg", _engine(limit, say))
     stopped, raised, began = None, None, time.monotonic()
     try:
+        # Papermill would fill in braces in a path.
+        paths = (str(path).replace("{", "{{").replace("}", "}}") for path in (source, unfinished))
         papermill.execute_notebook(
-            str(source), str(unfinished), given, engine_name="nseg", kernel_name=KERNEL["name"],
+            *paths, given, engine_name="nseg", kernel_name=KERNEL["name"],
             cwd=str(cwd), progress_bar=False, store_widget_state=False,
         )  # fmt: skip
     except NotebookError as error:
@@ -306,28 +324,37 @@ def sync(root: Path) -> list[Path]:
     return changed
 
 
-def check(root: Path) -> list[str]:
-    """One line for each notebook that disagrees with its script, or for which one is missing."""
-    import nbformat
+def check(root: Path, edited: bool = False) -> list[str]:
+    """One line for each notebook that disagrees with its script, or for which one is missing.
 
+    Args:
+        edited: compare only where the script is younger than the notebook; a second is saved for
+            every three chapters. Pairs that agree are of the same age from then on.
+    """
     scripts = {path.stem: path for path in (root / "notebooks" / "scripts").glob("*.py")}
     pairs = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
     problems = []
     for name in sorted(scripts.keys() | pairs.keys()):
         if name not in scripts:
             problems.append(f"notebooks/{name}.ipynb: notebooks/scripts/{name}.py is missing")
-        elif name not in pairs:
+            continue
+        if name not in pairs:
             problems.append(f"notebooks/scripts/{name}.py: has no notebook yet")
-        elif pairs[name].read_text(encoding="utf-8") != render_pair(scripts[name]):
-            cells = nbformat.read(pairs[name], as_version=4).cells
-            kept = any(c.get("outputs") or c.get("execution_count") for c in cells)
-            what = "carries outputs" if kept else f"differs from notebooks/scripts/{name}.py"
-            problems.append(f"notebooks/{name}.ipynb: {what}")
-        else:
-            try:
-                read_parameters(nbformat.read(pairs[name], as_version=4).cells, name)
-            except NotebookError as error:
-                problems.append(str(error))
+            continue
+        age = scripts[name].stat().st_mtime_ns
+        if edited and pairs[name].stat().st_mtime_ns >= age:
+            continue
+        try:
+            cells = read_cells(pairs[name])
+            if pairs[name].read_text(encoding="utf-8") == render_pair(scripts[name]):
+                read_parameters(cells, name)
+                os.utime(pairs[name], ns=(age, age))
+            else:
+                kept = any(c.get("outputs") or c.get("execution_count") for c in cells)
+                what = "carries outputs" if kept else f"differs from notebooks/scripts/{name}.py"
+                problems.append(f"notebooks/{name}.ipynb: {what}")
+        except NotebookError as error:
+            problems.append(str(error))
     return problems
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from nseg_lib import config as configuration
-from nseg_lib import parsing
 from nseg_lib.config import THE_EIGHT, ConfigError, Strict
 
 FOLDER = Path("workflow") / "profiles"
@@ -19,7 +18,7 @@ class DataSource(Strict):
 
     source: Literal["sample", "coco"]
     folder: Annotated[Path, Field(strict=False)]
-    """From the project's root."""
+    """From the project's root; without braces, which mean something to Snakemake."""
     pictures: Annotated[int, Field(ge=8)]
     """All of the built-in sample; of COCO, those to train and validate on."""
     test_pictures: Annotated[int, Field(ge=0)] = 500
@@ -27,6 +26,13 @@ class DataSource(Strict):
     max_side: int = 320
     """Of the built-in sample only: the longest side of its composed pictures in pixels."""
     seed: Annotated[int, Field(ge=0)] = 42
+
+    @field_validator("folder")
+    @classmethod
+    def _no_braces(cls, folder: Path) -> Path:
+        if {*"{}"} & {*str(folder)}:
+            raise ValueError(f"{folder}: a folder's name may not have braces here")
+        return folder
 
 
 class Minutes(Strict):
@@ -40,9 +46,10 @@ class Minutes(Strict):
 
 
 class Profile(Strict):
-    """One file of ``workflow/profiles``; ``name`` is the file's."""
+    """One file of ``workflow/profiles``."""
 
-    name: str
+    name: str = ""
+    """The file's name; :func:`load` enters it."""
     data: DataSource
     photos: DataSource
     """The data set that holds the real photographs of the chapters."""
@@ -82,6 +89,14 @@ class Profile(Strict):
             if name not in configuration.names():
                 raise ValueError(f"no model '{name}'; there are {', '.join(configuration.names())}")
         return models
+
+    @field_validator("settings", "own")
+    @classmethod
+    def _seeds_elsewhere(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        for values in (settings, *settings.values()):
+            if isinstance(values, dict) and "training.seed" in values:
+                raise ValueError("'training.seed': the key 'seeds' sets this")
+        return settings
 
     @field_validator("models", "seeds")
     @classmethod
@@ -128,32 +143,23 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     path = root / FOLDER / f"{name}.yml"
     if not path.is_file():
         raise ConfigError(f"no profile '{name}'; there are: {', '.join(available(root))}")
-    values = parsing.read_yaml(path.read_text(encoding="utf-8"), path.name)
-    if isinstance(values, dict):
-        if "name" in values:
-            raise ConfigError(f"{path.name}: unknown key 'name'; a profile is named by its file")
-        values |= {"name": name} | ({"models": models} if models else {})
-    profile = configuration.parse(values, path.name, Profile)
+    profile = configuration.load(path, {"models": models} if models else {}, kind=Profile)
+    if profile.name:
+        raise ConfigError(f"{path}: 'name': leave it out; a profile is named by its file")
     for key in ("chapter_minutes", "chapters"):
         for chapter in getattr(profile, key):
             if chapter not in chapters(root):
                 raise ConfigError(
-                    f"{path.name}: '{key}.{chapter}': no such chapter; "
+                    f"{path}: '{key}.{chapter}': no such chapter; "
                     f"allowed: {', '.join(chapters(root))}"
                 )
     # Settings that no network can have stop here, not hours later in a job.
-    for key, settings in {
-        "settings": profile.settings,
-        **{f"own.{model}": own for model, own in profile.own.items()},
-    }.items():
-        if "training.seed" in settings:
-            raise ConfigError(f"{path.name}: '{key}.training.seed': the key 'seeds' sets this")
     for model in profile.models:
         try:
             configuration.load(model, profile.settings_of(model))
         except ConfigError as error:
-            raise ConfigError(f"{path.name}: 'settings': {error}") from None
-    return profile
+            raise ConfigError(f"{path}: 'settings': {error}") from None
+    return profile.model_copy(update={"name": name})
 
 
 def reproduce_command(profile: Profile) -> str:
@@ -163,11 +169,19 @@ def reproduce_command(profile: Profile) -> str:
 
 
 def train_command(profile: Profile, model: str, seed: int) -> str:
-    """The command line that trains one row of Table 1."""
+    """The command line that trains one row of Table 1, with as many threads as the workflow has.
+
+    Sums in other threads have other last digits, so weights are equal for equal threads only.
+    """
     settings = {**profile.settings_of(model), "training.seed": seed}
     defaults = configuration.load(model).training.seed
     if seed == defaults:
         del settings["training.seed"]
-    words = [f"nseg train {model}", f"--data {profile.data.folder.as_posix()}"]
+    words = [pinned(profile), f"nseg train {model}", f"--data {profile.data.folder.as_posix()}"]
     words.append(f"--out runs/{profile.name}/{model}/seed{seed}")
     return " ".join([*words, *(f"--set {key}={value}" for key, value in settings.items())])
+
+
+def pinned(profile: Profile) -> str:
+    """What a command needs before it to have the workflow's number of threads."""
+    return f"OMP_NUM_THREADS={profile.threads}"

@@ -1,4 +1,4 @@
-"""What each step of a profile does, and what it was made from.
+"""What each step of a profile does.
 
 ``workflow/Snakefile`` says which step needs which files and starts each as a process of its own:
 ``python -m reproduction.steps train/tiny16-32_bce-dice_seed42 --profile half …``. A step whose
@@ -7,7 +7,8 @@ goes to ``reports/<profile>/logs``; the console gets the lines that tell how far
 where a step fails.
 
 torch and matplotlib take seconds to load, so every step imports what it needs by itself. The code
-that a step depends on is what its function below reaches (:mod:`reproduction.code`).
+that a step depends on is what its function below reaches (:mod:`reproduction.code`);
+:func:`reproduction.ingredients.function_of` has the function of each.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +58,7 @@ class Job:
         coco: Path | None = None,
     ) -> None:
         self.root, self.profile, self.step, self.coco = root, profile, step, coco
-        self.inputs, self.outputs = inputs, outputs
+        self.outputs = outputs
         self.name = step.partition("/")[2]
         self.record = read_record(outputs[0])
         """What the outputs say about themselves; empty where this workflow did not make them."""
@@ -85,20 +87,26 @@ class Job:
         return work
 
     def run(self) -> None:
-        """Do the step, unless its outputs are there and made from the same.
-
-        Raises:
-            ValueError: what went wrong, in one line.
-        """
-        if self.is_current():
+        """Do the step, unless its outputs are there and made from the same."""
+        record = self.record
+        if record.get("made_from") == self.made_from and record.get("products") == self.products():
             self.say("unchanged")
             return
         began, clock = _now(), time.monotonic()
         globals()[ingredients.function_of(self.profile, self.step)](self)
-        self._write_record(began, time.monotonic() - clock)
-        for target in (self.outputs[0], self.outputs[0].parent):
+        seconds = time.monotonic() - clock
+        # The sidecar of the first output is written by the step itself where it is a training.
+        artefact = self.outputs[0]
+        if not (self.step.startswith("train/") and sidecar(artefact).is_file()):
+            write_sidecar(artefact, self.made_from["settings"], [], seconds)
+        written = {"finished": _now().isoformat(), **json.loads(sidecar(artefact).read_bytes())}
+        command = f"nseg reproduce --profile {self.profile.name}"
+        told = {"step": self.step, "profile": self.profile.name, "began": began.isoformat()}
+        made = {"command": command, "made_from": self.made_from, "products": self.products()}
+        write_record(artefact, {**written, **told, **made})
+        for target in (artefact, artefact.parent):
             target.with_name(f"{target.name}.begun.json").unlink(missing_ok=True)
-        self.say(f"done in {time.monotonic() - clock:.0f} s")
+        self.say(f"done in {seconds:.0f} s")
 
     def products(self) -> dict[str, str | None]:
         """Hashes of what the step made; of a training, its logs too."""
@@ -106,52 +114,27 @@ class Job:
         beside = [self.outputs[0].with_name(name) for name in logs]
         return hash_files(self.root, [*self.outputs, *beside])
 
-    def is_current(self) -> bool:
-        """Whether what is there was made from what it would be made from now."""
-        same = self.record.get("made_from") == self.made_from
-        return same and self.record.get("products") == self.products()
-
-    def _write_record(self, began: datetime, seconds: float) -> None:
-        """Write the sidecar of the first output, or add to the one that training wrote."""
-        artefact = self.outputs[0]
-        if not (self.step.startswith("train/") and sidecar(artefact).is_file()):
-            write_sidecar(artefact, self.made_from["settings"], [], seconds)
-        written = json.loads(sidecar(artefact).read_bytes())
-        write_record(
-            artefact,
-            {"finished": _now().isoformat()}  # a training tells by itself when it ended
-            | written
-            | {
-                "step": self.step,
-                "profile": self.profile.name,
-                "began": began.isoformat(),
-                "command": f"nseg reproduce --profile {self.profile.name}",
-                "made_from": self.made_from,
-                "products": self.products(),
-            },
-        )
-
 
 # --- what each step does --------------------------------------------------------------------------
 
 
-def compose_sample(job: Job) -> None:
+def make_sample(job: Job) -> None:
     """Make the built-in data set."""
-    from nseg_lib.sample import make_sample
+    from nseg_lib import sample
 
-    source = job.profile.data if job.step == "data" else job.profile.photos
+    source = getattr(job.profile, job.step)
     folder = job.root / source.folder
     if job.record and "sample" in _request(folder):
         shutil.rmtree(folder)  # this workflow made it, from what is no longer so
-    make_sample(folder, source.pictures, source.seed, max_side=source.max_side)
+    sample.make_sample(folder, source.pictures, source.seed, max_side=source.max_side)
     freeze(folder, job.say)
 
 
-def reduce_coco(job: Job) -> None:
+def make_coco(job: Job) -> None:
     """Reduce COCO, or take what was reduced or fetched by hand if it is as the profile wants."""
     from nseg_lib.data.reduce import reduce
 
-    source = job.profile.data if job.step == "data" else job.profile.photos
+    source = getattr(job.profile, job.step)
     folder = job.root / source.folder
     if job.coco is not None:
         reduce(job.coco, folder, source.pictures, source.seed, test_images=source.test_pictures)
@@ -247,32 +230,32 @@ def gpus() -> int:
     return len(listing.stdout.splitlines())
 
 
-def judge_baselines(job: Job) -> None:
+def evaluate_baselines(job: Job) -> None:
     """The rows of all methods that need no training."""
     from nseg_lib.evaluation import methods
 
-    _judge(job, methods.baselines(job.profile.scale))
+    _evaluate(job, methods.baselines(job.profile.scale))
 
 
-def judge_network(job: Job) -> None:
+def evaluate(job: Job) -> None:
     """The rows of one trained network."""
     from nseg_lib.evaluation import methods
 
-    _judge(job, [methods.trained(_refiner(job, job.name))])
+    _evaluate(job, [methods.trained(_refiner(job, job.name))])
 
 
-def _judge(job: Job, methods: Sequence[Any]) -> None:
+def _evaluate(job: Job, methods: Sequence[Any]) -> None:
     from nseg_lib.data import coco
     from nseg_lib.data.frozen import EvaluationSamples
-    from nseg_lib.evaluation.rows import evaluate
+    from nseg_lib.evaluation import rows
 
-    rows = job.begun(job.outputs[0])
+    unfinished = job.begun(job.outputs[0])
     folder = job.root / job.profile.data.folder
     for name in (name for name in coco.find_splits(folder) if name in {"val", "test"}):
         samples = EvaluationSamples(coco.load_split(folder, name), RECIPE, job.profile.scale)
-        evaluate(methods, samples, rows, progress=False)
+        rows.evaluate(methods, samples, unfinished, progress=False)
         job.note(f"{name}: {len(samples)} pictures")
-    rows.replace(job.outputs[0])
+    unfinished.replace(job.outputs[0])
 
 
 def _refiner(job: Job, network: str) -> Any:
@@ -305,8 +288,8 @@ def measure_redraws(job: Job) -> None:
 
     folder = job.root / job.profile.data.folder
     split = "test" if "test" in coco.find_splits(folder) else "val"
-    chosen = zip(*redrawn(job.profile).values(), strict=True)
-    networks = {model: _refiner(job, f"{model}_seed{seed}") for model, seed in chosen}
+    seed = job.profile.seeds[0]
+    networks = {model: _refiner(job, f"{model}_seed{seed}") for model in redrawn(job.profile)}
     measure.measure_redraws(
         networks,
         coco.load_split(folder, split),
@@ -316,7 +299,7 @@ def measure_redraws(job: Job) -> None:
     )
 
 
-def run_chapter(job: Job) -> None:
+def chapter(job: Job) -> None:
     """Execute a notebook; one that fails goes to ``reports/<profile>/failed``."""
     from reproduction import notebooks
 
@@ -331,7 +314,7 @@ def run_chapter(job: Job) -> None:
     )
 
 
-def write_evidence(job: Job) -> None:
+def evidence(job: Job) -> None:
     """Write the tables and figures that rows, logs and measurements make and no chapter shows."""
     import matplotlib as mpl
 
@@ -342,11 +325,11 @@ def write_evidence(job: Job) -> None:
     exhibits.write(job.root, job.profile.name, only)
 
 
-def write_page(job: Job) -> None:
+def page(job: Job) -> None:
     """Write the page and the README of a report."""
-    from reproduction import page
+    from reproduction.page import write_page
 
-    page.write_page(job.root, job.profile)
+    write_page(job.root, job.profile)
 
 
 # --- one step as a process ------------------------------------------------------------------------
@@ -390,16 +373,12 @@ def main(arguments: list[str]) -> int:
         os.dup2(file.fileno(), 2)
         try:
             job.run()
-        except (ValueError, TypeError, OSError) as error:
-            job.say(f"FAILED: {error}")
-            return 1
         except Exception as error:
-            import traceback
-
             traceback.print_exc()
-            first = next(iter(str(error).splitlines()), "")
-            where = log.relative_to(root)
-            job.say(f"FAILED: {type(error).__name__}: {first}; see {where}")
+            said = next(iter(str(error).splitlines()), "")
+            if not isinstance(error, ValueError | OSError):  # these say all in their one line
+                said = f"{type(error).__name__}: {said}; see {log.relative_to(root)}"
+            job.say(f"FAILED: {said}")
             return 1
     return 0
 

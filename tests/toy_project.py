@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,9 @@ photos: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
 models: [tiny16-32_bce-dice]
 settings: {data.scale: 0.25, training.epochs: 1}
 """
+
+COCO = "co co: #1 {x}'s"
+"""The folder of the source data, from the project's root."""
 
 FIRST = """\
 # %% [markdown]
@@ -70,7 +72,7 @@ _ = save_table(second, f"{out}/tables/table2", profile=profile)
 
 
 def make_project(root: Path) -> Path:
-    """Fill an empty folder with a project whose graph takes a minute."""
+    """Fill an empty folder with a project whose steps take half a minute."""
     junk = shutil.ignore_patterns("__pycache__", "*.part")
     for folder in ("nseg_lib", "reproduction", "workflow"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=junk)
@@ -79,12 +81,7 @@ def make_project(root: Path) -> Path:
         shutil.copy(path, root / "reports")
     (root / "pyproject.toml").touch()
     (root / "workflow" / "profiles" / "toy.yml").write_text(PROFILE)
-    sizes = [(240, 320)] * 7
-    write_split(root / "data" / "toy", "train", sizes, 1)
-    write_split(root / "data" / "toy", "val", sizes[:1], 101)
-    write_split(root / "data" / "toy", "test", sizes[:2], 201)
-    request = {"images": 8, "seed": 42, "test_images": 2, "split": "train"}
-    (root / "data" / "toy" / "reduction.json").write_text(json.dumps({"request": request}))
+    write_split(root / COCO, "train", [(240, 320)] * 10, 1)
     (root / "notebooks" / "scripts").mkdir(parents=True, exist_ok=True)
     (root / "notebooks" / "scripts" / "01_dataset_reduction.py").write_text(FIRST)
     (root / "notebooks" / "scripts" / "07_evaluation.py").write_text(SECOND)

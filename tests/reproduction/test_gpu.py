@@ -62,7 +62,7 @@ def test_a_data_set_travels_in_parts_that_fit_and_arrives_whole(
 
 
 def test_the_first_seed_of_all_models_comes_first() -> None:
-    names = ingredients.names(PROJECT, profiles.load(PROJECT, "paper"))
+    names = ingredients.artefacts(PROJECT, profiles.load(PROJECT, "paper"))
     found = script("run").order(names)
     models = len(config.names())
     assert len(found) == 3 * models

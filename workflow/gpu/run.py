@@ -74,23 +74,16 @@ def order(names: Iterable[str]) -> list[str]:
 
 def files(profile: Profile, step: str) -> tuple[list[Path], list[Path]]:
     """What a step needs and makes, as ``workflow/Snakefile`` has it: no Snakemake is here."""
-    from reproduction.ingredients import SUMS, redrawn
+    from reproduction.ingredients import artefacts, redrawn
 
-    def weights(model: str, seed: str) -> Path:
-        return Path("runs", profile.name, model, f"seed{seed}", "weights.safetensors")
-
+    made = artefacts(ROOT, profile)
     kind, _, name = step.partition("/")
-    model, _, seed = name.rpartition("_seed")
-    needed, report = [profile.data.folder / SUMS], Path("reports", profile.name)
-    if kind == "train":
-        return needed, [weights(model, seed)]
-    if kind == "measure":
-        chosen = zip(*redrawn(profile).values(), strict=True) if name == "redraws" else ()
-        return [*needed, *(weights(*each) for each in chosen)], [
-            report / "measured" / f"{name}.csv"
-        ]
-    needed += [weights(model, seed)] if model else []
-    return needed, [report / "rows" / f"{name}.csv"]
+    networks = {
+        "evaluate": [name] if f"train/{name}" in made else [],
+        "measure": [f"{model}_seed{profile.seeds[0]}" for model in redrawn(profile)],
+    }
+    needed = networks.get(kind, []) if step != "measure/pictures" else []
+    return [made["data"], *(made[f"train/{network}"] for network in needed)], [made[step]]
 
 
 def work(profile: str, models: str, minutes: float, jobs: int) -> None:
@@ -98,7 +91,7 @@ def work(profile: str, models: str, minutes: float, jobs: int) -> None:
     from reproduction import ingredients, profiles
 
     loaded = profiles.load(ROOT, profile, [m for m in models.split(",") if m] or None)
-    waiting = order(ingredients.names(ROOT, loaded))
+    waiting = order(ingredients.artefacts(ROOT, loaded))
     after = {name: name.replace("train/", "evaluate/") for name in waiting}
     last = ["evaluate/baselines", "measure/pictures", "measure/redraws"]
     environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
