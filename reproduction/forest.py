@@ -69,6 +69,8 @@ def data(evidence: Evidence) -> pd.DataFrame:
         row["margin"] = evidence.margin(result.metric) if known else float("nan")
         rows.append(row | {"verdict": each.verdict.partition(":")[0].partition(",")[0]})
     frame = pd.DataFrame(rows)
+    if "logs" not in frame:  # none of the authors' networks was trained here
+        frame[["logs", "logs_low", "logs_high"]] = float("nan")
     place = frame["panel"].map([*PANELS].index)
     return frame.iloc[place.argsort(kind="stable")].reset_index(drop=True).round(6)
 
