@@ -1,18 +1,24 @@
-"""Atomic writes, and hashes of files and folders."""
+"""Files written whole or not at all, by one process at a time; hashes of files and folders."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write a file so that it is never found half written, and make its folder where needed.
 
     Text is written as UTF-8. The old file stays until the new content is on the disk. A file that
-    already has this content is left alone and keeps its date.
+    already has this content is left alone and keeps its date. What killed processes of this
+    machine left half written in the folder is removed.
 
     Raises:
         OSError: the file cannot be written; one line that names ``path``.
@@ -21,9 +27,10 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == data:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{_HOST}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
@@ -32,8 +39,46 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     except OSError as error:
         raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             partial.unlink()
+
+
+_HOST = re.sub(r"\W", "-", platform.node()) or "here"
+"""In the names of partial files: machines that share a folder do not share processes."""
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for partial in folder.glob(f"*.{_HOST}.*.part") if os.name == "posix" else ():
+        with suppress(OSError, ValueError, OverflowError):
+            try:
+                os.kill(int(partial.name.split(".")[-2]), 0)  # asks whether the process lives
+            except ProcessLookupError:
+                partial.unlink()
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a file meanwhile; the folder is made if it is missing.
+
+    The lock, a hidden file beside it, ends with the process, however that ends.
+
+    Raises:
+        ValueError: another process writes it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.lock")
+    lock = FileLock(hidden, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"{path}: another process is writing it; wait for its end, or choose another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        hidden.unlink(missing_ok=True)
+        lock.release()
 
 
 def sha256(path: str | Path) -> str:

@@ -27,6 +27,9 @@ OTHER_STROKES = ("nseg_lib.strokes.people", "nseg_lib.strokes.plain")
 """Modules with kinds of stroke that no step draws before the chapters, though the function that
 draws by name could."""
 
+LOGGED = ("nseg_lib.evaluation.metrics",)
+"""Modules whose results a training writes into its log, and that change no weight."""
+
 SUMS = "SHA256SUMS"
 """File of a data set with a hash of each split; a step that reads the data set depends on it."""
 
@@ -87,7 +90,8 @@ def made_from(root: Path, profile: Profile, step: str) -> dict[str, Any]:
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         hashes[f"notebooks/{notebook.name}"] = digest
     else:
-        without = () if kind in ("evidence", "page") else OTHER_STROKES
+        without: tuple[str, ...] = () if kind in ("evidence", "page") else OTHER_STROKES
+        without += LOGGED if kind == "train" else ()
         hashes = code_hashes(root, start, without=without)
     return {"code": hashes, "settings": settings(root, profile, step)}
 

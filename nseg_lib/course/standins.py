@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nseg_lib import config
 from nseg_lib.data import coco
-from nseg_lib.data.datasets import fingerprint
+from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.data.frozen import EvaluationSamples, Sample
 from nseg_lib.evaluation.methods import Method, baselines
 from nseg_lib.evaluation.rows import evaluate
@@ -156,6 +156,8 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
 
 def _folder_name(data: str | Path, *files: Path, settings: config.Config | None = None) -> str:
     """A hash of the data set, the files and the settings: a change of any gives another folder."""
-    hashes = [*fingerprint(Path(data), ("train", "val")).values(), *map(sha256, files)]
+    data, splits = Path(data), ("train", "val")
+    hashes = [*fingerprint(data, splits).values(), *picture_hashes(data, splits).values()]
+    hashes += map(sha256, files)
     hashes += [settings.model_dump_json()] if settings else []
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]

@@ -71,6 +71,8 @@ class Split:
     """Every annotation that cannot be used, and why."""
     header: dict[str, Any] = field(default_factory=dict)
     """The annotation file's other keys: info, licenses."""
+    spare: Path | None = None
+    """The folder that frozen strokes go to where `root` cannot be written."""
 
     @cached_property
     def image_dir(self) -> Path:

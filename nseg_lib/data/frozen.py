@@ -104,7 +104,8 @@ def freeze_prompts(
     """The prompts of a split, one for the largest object of each picture; drawn where missing.
 
     They are kept beside the data, those of the paper's recipes in
-    ``<root>/strokes/<split>_<kind>_seed<seed>.json``, all others in ``<root>/prompts/``. Randomness
+    ``<root>/strokes/<split>_<kind>_seed<seed>.json``, all others in ``<root>/prompts/``; where the
+    data set can only be read, in the split's ``spare`` folder in place of ``<root>``. Randomness
     comes from the seed, the picture's and the annotation's id and the kind alone; ``plain_object``
     has the object strokes of ``plain_sparse``. The file keeps a hash of the objects' outlines: an
     object that was outlined anew keeps its id, but not its stroke.
@@ -116,17 +117,25 @@ def freeze_prompts(
     Raises:
         ValueError: an unknown kind.
         coco.DataError: the file is unreadable or was drawn for other annotations.
+        OSError: there is none, and neither folder can be written.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(KINDS)}")
     # Two formats: the recipes' files are older, and hold object strokes alone.
     key, brushed = ("strokes", "rle") if kind in RECIPES else ("prompts", "object")
-    path = split.root / key / f"{split.name}_{kind}_seed{seed}.json"
+    file = Path(key, f"{split.name}_{kind}_seed{seed}.json")
+    paths = [root / file for root in (split.root, split.spare) if root is not None]
+    path = next((path for path in paths if path.exists()), paths[0])
     largest = {i: coco.largest_annotation(a) for i, a in sorted(split.annotations.items()) if a}
     outlines = json.dumps([[i, a["id"], a["segmentation"]] for i, a in largest.items()])
     digest = hashlib.sha256(outlines.encode()).hexdigest()
     if not path.exists():
-        write_atomic(path, json.dumps({**_draw_all(split, kind, seed), "outlines": digest}))
+        drawn = json.dumps({**_draw_all(split, kind, seed), "outlines": digest})
+        try:
+            write_atomic(path, drawn)
+        except OSError:  # the data set can only be read
+            path = paths[-1]
+            write_atomic(path, drawn)
     try:
         stored = json.loads(path.read_bytes())
         prompts = {
@@ -219,6 +228,18 @@ class EvaluationSamples(Sequence[Sample]):
         frozen = freeze_prompts(split, recipe, seed)
         self.dropped = frozen.dropped
         self._prompts = sorted(frozen.prompts.items())
+
+    def check(self) -> None:
+        """Refuse to go on without a sample.
+
+        Raises:
+            coco.DataError: every stroke was dropped, or no picture has an object.
+        """
+        if not len(self):
+            why = "no picture has an object"
+            if self.dropped:
+                why = f"all {len(self.dropped)} strokes have fewer than {MIN_STROKE_AREA} pixels"
+            raise coco.DataError(f"{self.split.root}: split '{self.split.name}': {why}")
 
     def __len__(self) -> int:
         return len(self._prompts)

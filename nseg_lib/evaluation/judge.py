@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,7 @@ import pandas as pd
 from nseg_lib import provenance
 from nseg_lib.config import ConfigError
 from nseg_lib.data import coco, frozen
+from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.data.frozen import EvaluationSamples, PromptSample
 from nseg_lib.evaluation import methods, refiner_tables, tables
 from nseg_lib.evaluation.corrections import CORRECTIONS, corrections
@@ -80,11 +81,15 @@ def judge(
     if not splits:
         there = ", ".join(found) or "none"
         raise coco.DataError(f"{data}: no split val or test (there: {there}); choose one (--split)")
-    samples = {n: EvaluationSamples(coco.load_split(data, n), recipe, scale) for n in splits}
+    samples = {}
+    for name in splits:
+        split = replace(coco.load_split(data, name), spare=out)
+        samples[name] = EvaluationSamples(split, recipe, scale)
+        samples[name].check()
 
     # What the rows are of is noted before the first is written: a call may be cut off at any time.
     results = out / "results.csv"
-    rows_of: RowsOf = {f"split {name}": sha256(found[name]) for name in splits}
+    rows_of = _data_hashes(data, splits)
     rows_of |= {f"{m.name}, seed {m.seed}": sha256(p) for m, p in zip(networks, files, strict=True)}
     settings = {
         "splits": list(splits),
@@ -192,7 +197,7 @@ def measure(method: Method, plan: Plan, *, progress: bool = True) -> tuple[Path,
         ConfigError: there are rows of other weights or other data under this name.
         ValueError, coco.DataError: data, a kind or a file of rows cannot be used.
     """
-    split = coco.load_split(plan.data, plan.split)
+    split = replace(coco.load_split(plan.data, plan.split), spare=plan.out)
     claims = _claims(method, plan)
     if not plan.corrected:
         claims.popitem()
@@ -244,7 +249,13 @@ def _claims(method: Method, plan: Plan) -> dict[Path, RowsOf]:
     """A method's two files of rows, each with the weights and the data that its rows are of."""
     rows_of: RowsOf = {
         method.name: sha256(method.weights) if method.weights else None,
-        f"split {plan.split}": sha256(coco.find_splits(plan.data)[plan.split]),
+        **_data_hashes(plan.data, [plan.split]),
     }
     files = (plan.out / folder / f"{method.name}.csv" for folder in ("rows", "corrections"))
     return {file: claim(file, rows_of) for file in files}
+
+
+def _data_hashes(data: Path, splits: Sequence[str]) -> RowsOf:
+    """Hashes of each split's annotations and pictures, under the names that messages use."""
+    hashes: RowsOf = {f"split {name}": h for name, h in fingerprint(data, splits).items()}
+    return hashes | {f"set of {n} pictures": h for n, h in picture_hashes(data, splits).items()}

@@ -23,7 +23,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.data.frozen import Sample
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
-from nseg_lib.files import sha256, write_atomic
+from nseg_lib.files import only_writer, sha256, write_atomic
 from nseg_lib.prompt import Prompt
 
 RULES = {"probability": "", "logit": "_logit05"}
@@ -82,40 +82,35 @@ def evaluate(
     Raises:
         ValueError: a file with other columns or a broken line; two methods with the same name
             and seed; a sample that occurs twice; an input that a method refuses; an answer that
-            is no finite float32 H×W.
+            is no finite float32 H×W; another process that writes the file.
     """
     names = [(method.name, method.seed) for method in methods]
     for name, seed in names:
         if names.count((name, seed)) > 1:
             raise ValueError(f"methods: two are named {name} with seed {seed}; tell them apart")
-    path = Path(results_csv)
-    rows = _resume(path)  # those of an earlier call, whose unfinished line is cut off
-    done = {tuple(row[: len(_KEY)]) for row in rows}
-    judged: set[tuple[str, ...]] = set()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if file.tell() == 0:
-            writer.writerow(COLUMNS)
-        for sample in track(samples, "evaluating", total, disable=not progress):
-            for method in methods:
-                key = tuple(_text(value) for value in _key(method, sample))
-                if key in judged:
-                    raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
-                judged.add(key)
-                if key in done:
-                    continue
-                row = _row(method, sample, released_rule)
-                rows.append([_text(row[column]) for column in COLUMNS])
-                writer.writerow(rows[-1])
-                file.flush()  # a kill loses the row that is being made, no other
-    # Another process may have added rows meanwhile: they are kept.
-    data = path.read_bytes()
-    ours = {tuple(row[: len(_KEY)]) for row in rows}
-    there = _parse(path, data[: data.rfind(b"\n") + 1])
-    rows += [row for row in there if tuple(row[: len(_KEY)]) not in ours]
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerows([COLUMNS, *sorted(rows, key=_order)])
-    write_atomic(path, buffer.getvalue())
+    path, judged = Path(results_csv), set[tuple[str, ...]]()
+    with only_writer(path):
+        rows = _resume(path)  # those of an earlier call, whose unfinished line is cut off
+        done = {tuple(row[: len(_KEY)]) for row in rows}
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writerow(COLUMNS)
+            for sample in track(samples, "evaluating", total, disable=not progress):
+                for method in methods:
+                    key = tuple(_text(value) for value in _key(method, sample))
+                    if key in judged:
+                        raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
+                    judged.add(key)
+                    if key in done:
+                        continue
+                    row = _row(method, sample, released_rule)
+                    rows.append([_text(row[column]) for column in COLUMNS])
+                    writer.writerow(rows[-1])
+                    file.flush()  # a kill loses the row that is being made, no other
+        content = io.StringIO(newline="")
+        csv.writer(content, lineterminator="\n").writerows([COLUMNS, *sorted(rows, key=_order)])
+        write_atomic(path, content.getvalue())
     return path
 
 

@@ -71,7 +71,9 @@ def fit(
     saved = run.load(run.last, device)
     start = learner.resume(saved) if saved else 0
     log = Log(run.path / "log.csv", COLUMNS)
-    rows = log.start(before=start + 1, say=run.say)
+    rows = log.start(before=start + 1)
+    if start and (not rows or int(rows[-1]["step"]) != start):
+        run.say(f"{log.path}: broken; its last rows before step {start} are lost")
     seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
     run.say(f"{len(samples)} objects; from step {start} of {recipe.steps}")
     batches = DataLoader(

@@ -5,6 +5,8 @@
 ``log.csv``             a row per epoch (``nseg train``) or per 200 steps (``nseg train-refiner``)
 ``steps.csv``           a row every five steps (``nseg train`` alone)
 ``last.ckpt``           what a training goes on from; ``best.ckpt``: its best epoch so far
+``epochs/``             the networks of the last five epochs (``nseg train`` alone), to be judged
+``strokes/``            frozen strokes, where the data set's own folder cannot be written
 ``weights.safetensors`` the network, with its sidecar, once the training is done
 ======================= ==========================================================================
 """
@@ -12,6 +14,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -20,7 +23,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,9 +36,14 @@ import torch
 from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError, Strict
 from nseg_lib.data.datasets import fingerprint, picture_hashes
-from nseg_lib.files import write_atomic
+from nseg_lib.files import only_writer, write_atomic
 from nseg_lib.networks.weights import save_weights
+from nseg_lib.parsing import read_json
 from nseg_lib.provenance import write_sidecar
+
+KEPT_EPOCHS = 5
+"""The networks of so many last epochs are kept: which single epoch is judged depends on luck, and
+the mean of five depends on it less."""
 
 # --- a training's side: claim, log, save, finish --------------------------------------------------
 
@@ -54,6 +62,7 @@ class RunFolder:
         self.weights = path / "weights.safetensors"
         self.record: dict[str, Any] = {}
         """The content of ``run.json``, once claimed."""
+        self._claim = ExitStack()
 
     def claim(
         self,
@@ -63,7 +72,7 @@ class RunFolder:
         splits: Sequence[str],
         **more: str,
     ) -> None:
-        """Bind the folder to a configuration and to data.
+        """Bind the folder to a configuration and to data, and keep other processes out of it.
 
         A folder that a training left before it saved anything is free for any other.
 
@@ -77,6 +86,7 @@ class RunFolder:
         Raises:
             ConfigError: the folder belongs to another configuration or to other data.
             DataError: the data set has no such split, or a picture of it is missing.
+            ValueError: another process is training in the folder.
         """
         path = self.path / "run.json"
         mine = {
@@ -85,6 +95,8 @@ class RunFolder:
             "pictures": picture_hashes(data, splits),
             **more,
         }
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # Lightning starts the other ranks itself
+            self._claim.enter_context(only_writer(path))
         before = self._claimed()
         if before:
             # Settings that were added since the run began have their defaults.
@@ -110,7 +122,7 @@ class RunFolder:
             return {}
         path = self.path / "run.json"
         with suppress(OSError, ValueError):
-            record = json.loads(path.read_bytes())
+            record = read_json(path.read_bytes(), str(path))
             if isinstance(record, dict) and {"config", "data"} <= record.keys():
                 return record
         for saved in (self.load(self.last), self.load(self.best)):
@@ -128,17 +140,9 @@ class RunFolder:
         Raises:
             OSError: it cannot be written; what was there before stays.
         """
-        partial = path.with_name(f"{path.name}.part")
-        try:
-            with partial.open("wb") as file:
-                torch.save(state | {"run": self.record}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer wraps what the disk said
-            raise OSError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+        content = io.BytesIO()
+        torch.save(state | {"run": self.record}, content)
+        write_atomic(path, content.getvalue())
 
     def load(self, path: Path, device: str = "cpu") -> dict[str, Any] | None:
         """A saved state; ``None`` where there is none or, said in a line, where it is broken."""
@@ -150,6 +154,14 @@ class RunFolder:
         except Exception:  # a damaged file can fail at any of the format's layers
             self.say(f"{path}: broken, so it is not gone on from")
             return None
+
+    def keep_epoch(self, epoch: int, network: torch.nn.Module, config: Strict) -> None:
+        """Keep the network of an epoch; of those before it, the last :data:`KEPT_EPOCHS` - 1."""
+        folder = self.path / "epochs"
+        save_weights(network, config, folder / f"{epoch}.safetensors")
+        for path in folder.glob("*.safetensors"):
+            if path.stem.isdigit() and not epoch - KEPT_EPOCHS < int(path.stem) <= epoch:
+                path.unlink()
 
     def finish(
         self,
@@ -208,6 +220,7 @@ class RunFolder:
             if self.record and not (self.last.exists() or self.best.exists()):
                 for name in () if self.weights.exists() else ("run.json", "log.csv", "steps.csv"):
                     (self.path / name).unlink(missing_ok=True)
+                self._claim.close()
                 with suppress(OSError):  # there is something else in it
                     self.path.rmdir()
             # A scheduler ends the processes that read pictures too, and theirs may be seen first.
@@ -216,6 +229,7 @@ class RunFolder:
                 raise SystemExit(143) from None
             raise
         finally:
+            self._claim.close()
             cv2.setNumThreads(threads)
             lightning.setLevel(level)
             if listens:
@@ -234,33 +248,29 @@ class Log:
         self.path, self.columns = path, columns
 
     def rows(self) -> list[dict[str, str]]:
-        """The rows that are whole: a kill can cut the last line short."""
+        """The rows that are whole: a kill can cut the last line short.
+
+        A log from before a column was added has an empty cell there.
+        """
         try:
             with self.path.open(newline="", encoding="utf-8") as stream:
                 found = list(csv.DictReader(stream))
         except (OSError, UnicodeDecodeError, csv.Error):
             return []
-        whole = set(self.columns)
-        return [
-            row for row in found
-            if row.keys() == whole and None not in row.values() and row[self.columns[0]].isdigit()
-        ]  # fmt: skip
+        rows = [{name: row.get(name, "") for name in self.columns} for row in found]
+        return [row for row in rows if row[self.columns[0]] and all(map(_is_number, row.values()))]
 
-    def start(self, before: int, say: Callable[[str], None]) -> list[dict[str, str]]:
+    def start(self, before: int) -> list[dict[str, str]]:
         """Begin the file, or forget the rows that a resumed training will make again.
 
         Args:
             before: rows below this number are kept.
-            say: takes a line where the file is broken.
 
         Returns:
             The rows kept.
         """
-        header = ",".join(self.columns).encode()
-        if self.path.exists() and not self.path.read_bytes().startswith(header):
-            say(f"{self.path}: broken; it begins anew")
         kept = [row for row in self.rows() if int(row[self.columns[0]]) < before]
-        lines = [self.columns, *(tuple(row[name] for name in self.columns) for row in kept)]
+        lines = [self.columns, *(tuple(row.values()) for row in kept)]
         write_atomic(self.path, "".join(f"{','.join(line)}\n" for line in lines))
         return kept
 
@@ -268,6 +278,10 @@ class Log:
         """Append a row."""
         with self.path.open("a", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerow(values)
+
+
+def _is_number(cell: str | None) -> bool:
+    return cell is not None and re.fullmatch(r"[-+.e\d]*", cell) is not None
 
 
 def _dotted(values: dict[str, Any], before: str = "") -> dict[str, Any]:

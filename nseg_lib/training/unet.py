@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from nseg_lib import networks as models
 from nseg_lib.config import Config, ConfigError
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate
+from nseg_lib.evaluation.metrics import evaluate_mask
 from nseg_lib.provenance import describe_device
 from nseg_lib.training.losses import RefinementLoss
 from nseg_lib.training.runs import Log, RunFolder, one_thread
@@ -37,9 +39,16 @@ SPLITS = ("train", "val")
 LOG_EVERY = 5
 """Steps between two rows of ``steps.csv``, as in the authors' logs."""
 
-EPOCHS = ("epoch", "steps", "dropped", "train_loss", "val_loss", "val_iou", "seconds")
+JUDGED = ("pixel_accuracy", "boundary_iou_1px", "hd95")
+"""Metrics of every epoch's validation, besides its loss and IoU."""
+
+EPOCHS = (
+    "epoch", "steps", "dropped", "train_loss", "val_loss", "val_iou",
+    *(f"val_{name}" for name in JUDGED), "seconds",
+)  # fmt: skip
 """Columns of ``log.csv``. ``dropped`` counts batches without a stroke: pictures, where batches hold
 one, as the paper's."""
+
 
 STEPS = ("epoch", "step", "train_loss")
 """Columns of ``steps.csv``."""
@@ -101,7 +110,7 @@ def train(
         reuse_memory()
         L.seed_everything(t.seed, verbose=False)
         module = RefinementModule(config)
-        trainer.fit(module, StrokeData(data, config, workers), ckpt_path=resume_from(run))
+        trainer.fit(module, StrokeData(data, config, workers, out), ckpt_path=resume_from(run))
         if trainer.interrupted:
             raise KeyboardInterrupt
 
@@ -145,15 +154,19 @@ class RefinementModule(L.LightningModule):
             return self.loss(logits.float(), target)
 
     def validation_step(self, batch: Pair, batch_idx: int) -> None:
-        """Loss and IoU at probability 0.5 on a frozen stroke; Lightning averages over pictures."""
+        """Loss, and metrics at probability 0.5, on a frozen stroke; Lightning averages them."""
         inputs, target = batch
         logits = self(inputs)
         # A logit above 0 is a probability above 0.5. Both empty is an IoU of 0 here, not 1.
         predicted, truth = logits > 0, target > 0.5
         union = (predicted | truth).sum()
         iou = (predicted & truth).sum() / union.clamp(min=1)
+        values = evaluate_mask(predicted[0, 0].cpu().numpy(), truth[0, 0].cpu().numpy())
         self.log_dict(
-            {"val_loss": self.loss_of(logits, target), "val_iou": iou},
+            {
+                "val_loss": self.loss_of(logits, target), "val_iou": iou,
+                **{f"val_{name}": values[name] for name in JUDGED},
+            },
             on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True,
         )  # fmt: skip
 
@@ -163,11 +176,14 @@ class RefinementModule(L.LightningModule):
 
 
 class StrokeData(L.LightningDataModule):
-    """The ``train`` and ``val`` splits of a reduced data set, as a configuration asks."""
+    """The ``train`` and ``val`` splits of a reduced data set, as a configuration asks.
 
-    def __init__(self, root: Path, config: Config, workers: int) -> None:
+    Frozen strokes of ``val`` go to the folder ``spare`` where the data set can only be read.
+    """
+
+    def __init__(self, root: Path, config: Config, workers: int, spare: Path | None = None) -> None:
         super().__init__()
-        self.root, self.config = root, config
+        self.root, self.config, self.spare = root, config, spare
         self.loading: dict[str, Any] = {
             "num_workers": workers,
             "persistent_workers": workers > 0,
@@ -179,10 +195,11 @@ class StrokeData(L.LightningDataModule):
         c = self.config
         train = coco.load_split(self.root, "train")
         self.train = TrainingPairs(train, c.data, c.model.inputs, c.training.seed)
-        self.val = FrozenPairs(coco.load_split(self.root, "val"), c.data, c.model.inputs)
-        for name, pairs in (("train", self.train), ("val", self.val)):
-            if not len(pairs):
-                raise coco.DataError(f"{self.root}: split '{name}' has no object with a stroke")
+        val = replace(coco.load_split(self.root, "val"), spare=self.spare)
+        self.val = FrozenPairs(val, c.data, c.model.inputs)
+        self.val.samples.check()
+        if not len(self.train):
+            raise coco.DataError(f"{self.root}: split 'train' has no object")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches in an order that only the seed and the epoch decide."""
@@ -214,8 +231,10 @@ class CsvLog(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
-            for log in (self.epochs, self.steps):
-                log.start(before=trainer.current_epoch, say=self.run.say)
+            self.steps.start(before=trainer.current_epoch)
+            lost = trainer.current_epoch - len(self.epochs.start(before=trainer.current_epoch))
+            if lost:
+                self.run.say(f"{self.epochs.path}: broken; the rows of {lost} epochs are lost")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.began, self.total, self.taken, self.dropped = time.monotonic(), 0.0, 0, 0
@@ -241,7 +260,7 @@ class CsvLog(Callback):
         if not trainer.is_global_zero:
             return
         epoch, seconds = trainer.current_epoch, time.monotonic() - self.began
-        loss, iou = (float(trainer.callback_metrics[name]) for name in ("val_loss", "val_iou"))
+        loss, *values = (float(trainer.callback_metrics[name]) for name in EPOCHS[4:-1])
         if not math.isfinite(loss):
             # Nothing of this epoch is kept: :class:`BestAndLast` comes after this callback.
             raise ConfigError(
@@ -250,17 +269,17 @@ class CsvLog(Callback):
             )
         mean = self.total / max(1, self.taken)
         self.epochs.add(
-            epoch, trainer.global_step, self.dropped, f"{mean:.6g}", f"{loss:.6g}", f"{iou:.6g}",
-            f"{seconds:.1f}",
+            epoch, trainer.global_step, self.dropped,
+            *(f"{value:.6g}" for value in (mean, loss, *values)), f"{seconds:.1f}",
         )  # fmt: skip
         self.run.say(
-            f"epoch {epoch:3d}  train loss {mean:.4f}  val loss {loss:.4f}  val IoU {iou:.4f}  "
-            f"{seconds:.0f} s"
+            f"epoch {epoch:3d}  train loss {mean:.4f}  val loss {loss:.4f}  "
+            f"val IoU {values[0]:.4f}  {seconds:.0f} s"
         )
 
 
 class BestAndLast(Checkpoint):
-    """Keep the latest epoch and the one of lowest validation loss; stop where none gets better.
+    """Keep the latest epochs and the one of lowest validation loss; stop where none gets better.
 
     After ``patience`` epochs without a lower validation loss, training stops (section 2.5).
     """
@@ -279,6 +298,9 @@ class BestAndLast(Checkpoint):
         # The best first: a kill between the two costs an epoch's time, but not the best epoch.
         if better:
             trainer.save_checkpoint(self.run.best)
+        if trainer.is_global_zero:
+            assert isinstance(pl_module, RefinementModule)
+            self.run.keep_epoch(trainer.current_epoch, pl_module.network, pl_module.config)
         trainer.save_checkpoint(self.run.last)
 
     def state_dict(self) -> dict[str, Any]:

@@ -396,12 +396,35 @@ def test_rows_of_a_call_that_was_cut_off_are_of_its_weights(
     assert len(pd.read_csv(plan.out / "rows" / "mine.csv")) == 3
 
 
-def test_rows_of_another_data_set_are_refused(short: judge.Plan, tmp_path: Path) -> None:
-    data = shutil.copytree(short.data, tmp_path / "other")
-    file = data / "annotations" / "instances_val.json"
-    file.write_text(file.read_text() + "\n")
-    with pytest.raises(ConfigError, match=r"watershed\.csv: holds rows of another split val"):
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [("annotations/instances_val.json", "split val"), ("val/*101.png", "set of val pictures")],
+)
+def test_rows_of_other_data_are_refused(
+    short: judge.Plan, tmp_path: Path, changed: str, said: str
+) -> None:
+    data, refused = shutil.copytree(short.data, tmp_path / "other"), f"holds rows of another {said}"
+    judge.judge([], data, tmp_path / "paper")
+    (file,) = data.glob(changed)
+    file.write_bytes(file.read_bytes() + b"\n")
+    with pytest.raises(ConfigError, match=rf"watershed\.csv: {refused}"):
         judge.measure(methods.method("watershed"), replace(short, data=data), progress=False)
+    with pytest.raises(ConfigError, match=rf"results\.csv: {refused}"):
+        judge.judge([], data, tmp_path / "paper")
+
+
+def test_strokes_for_data_that_can_only_be_read_go_to_the_results(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    data, out = shutil.copytree(tiny_data, tmp_path / "data"), tmp_path / "out"
+    shutil.rmtree(data / "strokes", ignore_errors=True)
+    for folder in ("strokes", "prompts"):
+        (data / folder).write_text("")  # no folder can be made here
+    judge.judge([], data, out)
+    plan = judge.plan(data, out, "val", kinds=["plain_object"], corrected=0)
+    judge.measure(methods.method("identity"), plan, progress=False)
+    strokes = {path.relative_to(out).as_posix() for path in out.glob("*/val_*_seed0.json")}
+    assert strokes == {"strokes/val_erode_seed0.json", "prompts/val_plain_object_seed0.json"}
 
 
 def test_a_call_that_adds_nothing_leaves_the_sidecar(short: judge.Plan, first: Path) -> None:

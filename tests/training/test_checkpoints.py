@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import pytest
 from safetensors.torch import load_file
 
 from nseg_lib import config
@@ -28,24 +26,6 @@ def test_weights_come_back_as_they_were_and_the_refiner_s_in_half(tmp_path: Path
     assert {str(value.dtype) for value in load_file(path).values()} >= {"torch.float16"}
     assert "torch.float32" not in {str(value.dtype) for value in load_file(path).values()}
     assert Refiner.load(path).config == recipe
-
-
-def test_a_failed_write_leaves_the_old_weights_and_no_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "w.safetensors"
-    path.write_text("old")
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    for call in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, call, full)
-            with pytest.raises(OSError, match=r"w\.safetensors: cannot be written: No space"):
-                save_weights(models.build(TINY.model), TINY, path)
-        assert path.read_text() == "old"
-        assert list(tmp_path.iterdir()) == [path]
 
 
 def test_checksums_are_of_all_networks_of_the_folder(tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ LOG = "step,size,loss,train_iou,seconds\n200,64,0.5,0.6,11\n400,64,0.4,0.7,22\n"
 @pytest.mark.parametrize("torn", ["", "4", "40,64,0.3", "600,64,0.3,0.7,3"])
 def test_a_log_whose_last_line_was_cut_is_gone_on_with(torn, tmp_path):
     (tmp_path / "log.csv").write_text(LOG + torn)
-    kept = Log(tmp_path / "log.csv", refiner_loop.COLUMNS).start(before=401, say=print)
+    kept = Log(tmp_path / "log.csv", refiner_loop.COLUMNS).start(before=401)
     assert (tmp_path / "log.csv").read_text() == LOG
     assert [row["seconds"] for row in kept] == ["11", "22"]
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]

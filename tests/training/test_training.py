@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import warnings
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -22,7 +23,14 @@ from nseg_lib import config
 from nseg_lib.config import Config, ConfigError
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import EpochBatches, FrozenPairs, TrainingPairs, collate
+from nseg_lib.data.frozen import EvaluationSamples
+from nseg_lib.evaluation import judge
+from nseg_lib.evaluation.metrics import evaluate_mask
+from nseg_lib.prompt import Prompt
+from nseg_lib.refine import Refiner
 from nseg_lib.training import unet as training
+from nseg_lib.training.losses import RefinementLoss
+from nseg_lib.training.runs import find_runs
 from nseg_lib.training.unet import train
 
 
@@ -63,7 +71,68 @@ def test_a_run_leaves_its_log_and_its_weights(uninterrupted: Path) -> None:
     assert float(log[-1]["train_loss"]) < float(log[0]["train_loss"])
     steps = rows(uninterrupted / "steps.csv")
     assert [(row["epoch"], row["step"]) for row in steps] == [("0", "5"), ("1", "12"), ("2", "19")]
-    assert {path.name for path in uninterrupted.iterdir()} >= {"weights.safetensors", "run.json"}
+    assert {path.name for path in uninterrupted.iterdir()} == {
+        "run.json", "log.csv", "steps.csv", "epochs", "best.ckpt", "last.ckpt",
+        "weights.safetensors", "weights.safetensors.json",
+    }  # fmt: skip
+
+
+def test_each_epoch_is_judged_and_the_last_five_are_kept(tiny_data: Path, tmp_path: Path) -> None:
+    settings = {"training.epochs": 6, "training.patience": 9, "data.scale": 0.5}
+    weights = train(tiny_config(**settings), tiny_data, tmp_path / "r", workers=0)
+    kept = tmp_path / "r" / "epochs"
+    assert sorted(path.name for path in kept.iterdir()) == [f"{n}.safetensors" for n in range(1, 6)]
+    log = rows(tmp_path / "r" / "log.csv")
+    best = min(log, key=lambda row: float(row["val_loss"]))
+    assert (kept / f"{best['epoch']}.safetensors").read_bytes() == weights.read_bytes()
+    samples = EvaluationSamples(coco.load_split(tiny_data, "val"), scale=0.5)
+    for row in (log[1], log[5]):
+        refiner = Refiner.load(kept / f"{row['epoch']}.safetensors")
+        found = [evaluate_mask(refiner.predictor.logits(s.image, Prompt(s.stroke)) > 0, s.mask)
+                 for s in samples]  # fmt: skip
+        for name in ("iou", "pixel_accuracy", "boundary_iou_1px", "hd95"):
+            mean = np.mean([values[name] for values in found])
+            assert float(row[f"val_{name}"]) == pytest.approx(mean, rel=1e-4)
+
+
+def test_a_log_from_before_epochs_were_judged_is_gone_on_with(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out = tmp_path / "m" / "seed42"
+    train(tiny_config(**{"training.epochs": 2}), tiny_data, out, workers=0)
+    old = pd.read_csv(out / "log.csv", dtype=str)
+    old.drop(columns=[f"val_{name}" for name in training.JUDGED]).to_csv(
+        out / "log.csv", index=False
+    )
+    shutil.rmtree(out / "epochs")
+    train(tiny_config(), tiny_data, out, workers=0)
+    assert [row["val_hd95"] for row in rows(out / "log.csv")][:2] == ["", ""]
+    assert rows(out / "log.csv")[2]["val_hd95"] == rows(uninterrupted / "log.csv")[2]["val_hd95"]
+    (run,) = find_runs(tmp_path)["m"]
+    assert run.log()["val_hd95"].isna().tolist() == [True, True, False]
+    assert (out / "weights.safetensors").read_bytes() == (
+        uninterrupted / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_two_trainings_in_one_folder_and_data_that_can_only_be_read(
+    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    """The second training is refused; frozen strokes go to the run's folder."""
+    data, out, said = shutil.copytree(tiny_data, tmp_path / "data"), tmp_path / "r", list[str]()
+    shutil.rmtree(data / "strokes", ignore_errors=True)
+    (data / "strokes").write_text("")  # no folder can be made here
+
+    def another(line: str) -> None:
+        said.append(line)
+        if len(said) == 1:
+            with pytest.raises(ValueError, match=r"r/run\.json: another process is writing it"):
+                train(tiny_config(), data, out, workers=0)
+
+    train(tiny_config(), data, out, workers=0, say=another)
+    assert len(said) == 3
+    assert [path.name for path in (out / "strokes").iterdir()] == ["val_erode_seed0.json"]
+    assert_same_run(out, uninterrupted)
 
 
 def test_the_number_of_workers_changes_nothing(
@@ -73,41 +142,45 @@ def test_the_number_of_workers_changes_nothing(
     assert_same_run(tmp_path / "r", uninterrupted)
 
 
+def train_until(step: int, data: Path, out: Path, reached: Path) -> None:
+    """Train; at this step, say so and wait to be killed."""
+    usual = training.RefinementModule.training_step
+
+    def waiting(module, batch, index):  # type: ignore[no-untyped-def]
+        if module.trainer.global_step >= step:
+            reached.touch()
+            time.sleep(600)
+        return usual(module, batch, index)
+
+    training.RefinementModule.training_step = waiting  # type: ignore[method-assign]
+    train(tiny_config(), data, out, workers=0, accelerator="cpu")
+
+
 def test_a_killed_run_ends_in_the_same_weights(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
     """SIGKILL in the first epoch and SIGTERM in the second, then run to the end."""
-    script = (
-        "import sys, time, torch\n"
-        "from pathlib import Path\n"
-        "from nseg_lib import config\n"
-        "from nseg_lib.training import unet as training\n"
-        "torch.set_num_threads(1)\n"
-        "at, data, out = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])\n"
-        "step = training.RefinementModule.training_step\n"
-        "def slow(self, batch, batch_idx):\n"
-        "    if self.trainer.global_step >= at:\n"
-        "        Path(str(out) + f'.{at}').touch(); time.sleep(600)\n"
-        "    return step(self, batch, batch_idx)\n"
-        "training.RefinementModule.training_step = slow\n"
-        "settings = {'model.widths': [8], 'training.epochs': 3}\n"
-        "training.train(config.load('res16-32_bce-dice', settings), data, out, workers=0,"
-        " accelerator='cpu')\n"
-    )
     out = tmp_path / "r"
-    for at, signal_, status in ((3, signal.SIGKILL, -9), (11, signal.SIGTERM, 143)):
-        process = subprocess.Popen([sys.executable, "-c", script, str(at), tiny_data, out])
-        sign, deadline = Path(f"{out}.{at}"), time.monotonic() + 120
-        while not sign.exists():
-            assert process.poll() is None, "the run ended by itself"
+    for step, signal_, status in ((3, signal.SIGKILL, -9), (11, signal.SIGTERM, 143)):
+        reached = tmp_path / str(step)
+        process = multiprocessing.get_context("fork").Process(
+            target=train_until, args=(step, tiny_data, out, reached)
+        )
+        process.start()
+        deadline = time.monotonic() + 60
+        while not reached.exists():
+            assert process.is_alive(), "the run ended by itself"
             assert time.monotonic() < deadline
-            time.sleep(0.05)
+            time.sleep(0.02)
+        assert process.pid is not None
         os.kill(process.pid, signal_)
-        assert process.wait() == status
+        process.join()
+        assert process.exitcode == status
         assert not (out / "weights.safetensors").exists()
     assert len(rows(out / "log.csv")) == 1
     train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
     assert_same_run(out, uninterrupted)
+    assert not [*out.rglob("*.part"), *out.rglob("*.lock")]
 
 
 def test_a_finished_run_is_not_run_again(tiny_data: Path, uninterrupted: Path) -> None:
@@ -171,7 +244,7 @@ BROKEN = b"PK\x03\x04 broken"
         (("best.ckpt",), "best.ckpt: broken, so it is not gone on from"),
         (("last.ckpt", "best.ckpt"), "its best epoch is lost, so it begins anew"),
         (("run.json",), "run.json: broken; what it said is taken from the saved state"),
-        (("log.csv", "steps.csv"), "log.csv: broken; it begins anew"),
+        (("log.csv", "steps.csv"), "log.csv: broken; the rows of 2 epochs are lost"),
     ],
 )
 def test_a_moved_run_with_a_broken_file_goes_on_from_what_is_whole(
@@ -241,10 +314,10 @@ def test_a_disk_that_is_full_costs_no_epoch_that_is_there(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", full)
-        with pytest.raises(OSError, match=r"\.ckpt: cannot be written: .*No space left"):
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="cannot be written: No space left"):
             train(tiny_config(), tiny_data, out, workers=0)
-    assert not list(out.glob("*.part"))
+    assert not [*out.rglob("*.part"), *out.rglob("*.lock")]
     train(tiny_config(), tiny_data, out, workers=0)
     assert_same_run(out, uninterrupted)
 
@@ -290,9 +363,6 @@ def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path
     train(stopped, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
     assert weights.read_bytes() == before
     assert int(np.argmin(losses)) == len(losses) - 2
-    from nseg_lib.refine import Refiner
-    from nseg_lib.training.losses import RefinementLoss
-
     network = Refiner.load(weights).network
     split = coco.load_split(tiny_data, "val")
     pairs = FrozenPairs(split, stopped.data, stopped.model.inputs)
@@ -328,8 +398,9 @@ def test_an_accelerator_that_is_not_here_is_refused(tiny_data: Path, tmp_path: P
     assert not (tmp_path / "r").exists()
 
 
-def test_a_split_whose_strokes_are_all_too_small_is_refused(
-    tiny_data: Path, tmp_path: Path
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_split_whose_strokes_are_all_too_small_is_named(
+    tiny_data: Path, tmp_path: Path, command: str
 ) -> None:
     root = shutil.copytree(tiny_data, tmp_path / "data")
     path = root / "annotations" / "instances_val.json"
@@ -341,8 +412,14 @@ def test_a_split_whose_strokes_are_all_too_small_is_refused(
         annotation |= {"segmentation": coco.mask_to_rle(dot), "area": 16}
     path.write_text(json.dumps(document))
     shutil.rmtree(root / "strokes", ignore_errors=True)
-    with pytest.raises(coco.DataError, match="split 'val' has no object with a stroke"):
-        train(tiny_config(), root, tmp_path / "r", workers=0)
+    calls = {
+        "train": lambda: train(tiny_config(), root, tmp_path / "r", workers=0),
+        "evaluate": lambda: judge.judge([], root, tmp_path / "r"),
+    }
+    says = "split 'val': all 3 strokes have fewer than 50 pixels"
+    with pytest.raises(coco.DataError, match=says):
+        calls[command]()
+    assert not (tmp_path / "r" / "run.json").exists()
 
 
 def test_batches_hold_pictures_of_one_size_and_every_picture_once(tiny_data: Path) -> None:

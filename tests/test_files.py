@@ -1,0 +1,59 @@
+"""Files written whole or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nseg_lib.files import only_writer, write_atomic
+
+KILLED = """
+import os, sys
+from nseg_lib.files import only_writer, write_atomic
+os.replace = lambda *_: os.kill(os.getpid(), 9)
+with only_writer(__import__("pathlib").Path(sys.argv[1])):
+    write_atomic(sys.argv[1], "half")
+"""
+
+
+def test_what_a_killed_process_left_is_cleaned_up_by_the_next_writer(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    assert subprocess.run([sys.executable, "-c", KILLED, path], check=False).returncode == -9
+    (part,) = path.parent.glob("a.txt.*.part")
+    of_the_living = part.with_name(part.name.replace(part.name.split(".")[-2], str(os.getppid())))
+    of_the_living.write_text("in progress")
+    with only_writer(path):  # its lock ended with it
+        write_atomic(path.with_name("b.txt"), "whole")
+    assert sorted(path.parent.iterdir()) == sorted([path.with_name("b.txt"), of_the_living])
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match=r"a\.txt: cannot be written: No space left on device"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_one_writer(tmp_path: Path) -> None:
+    with (
+        only_writer(tmp_path / "a.txt"),
+        only_writer(tmp_path / "b.txt"),
+        pytest.raises(ValueError, match=r"a\.txt: another process is writing it; wait"),
+        only_writer(tmp_path / "a.txt"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
