@@ -51,3 +51,6 @@ MAX_PAINTED = 100_000
 
 MAX_SHOWN = 200
 """Characters of a value or a key that an error message shows."""
+
+MAX_UPLOAD = 512 * 2**20
+"""Bytes of a file that is opened in the canvas; it is collected in memory."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -9,9 +11,10 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from nseg_lib.arrays import Image, Mask
+from nseg_lib.arrays import Image, Mask, check
+from nseg_lib.data.coco import mask_to_rle, rle_to_mask
 from nseg_lib.strokes.drawing import rasterize
-from nseg_lib.widget import pictures
+from nseg_lib.widget.pictures import resize, shown_size
 
 Stroke = Mapping[str, Any]
 
@@ -74,7 +77,11 @@ class Later:
 
 
 def mask_of(
-    refiner: AnyRefiner | None, image: Image, strokes: Sequence[Stroke], before: Mask | None = None
+    refiner: AnyRefiner | None,
+    image: Image,
+    strokes: Sequence[Stroke],
+    before: Mask | None = None,
+    start: Mask | None = None,
 ) -> tuple[Mask, str]:
     """The mask of a drawing, and what there is to say about it.
 
@@ -83,6 +90,7 @@ def mask_of(
         image: uint8 H×W×3 RGB.
         strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
         before: bool H×W, the mask that the drawing corrects; for models that take corrections.
+        start: bool H×W, a mask that was there before anything was drawn.
 
     Returns:
         bool H×W, and a line for the user or "".
@@ -91,37 +99,94 @@ def mask_of(
         TypeError: the model returned something else than a mask; one line.
     """
     height, width = image.shape[:2]
+    nothing = np.zeros((height, width), bool)
+    kept = nothing if start is None else start
     if not strokes:  # before the model is asked anything, which may have to load first
-        return np.zeros((height, width), bool), ""
-    corrects = getattr(refiner, "corrects", False)
-    small = pictures.shown_size(height, width, MAX_REFINED)
-    if refiner is not None and not corrects and small != (height, width):
-        scale = np.array([small[1] / width, small[0] / height, small[0] / height])
-        least = (-np.inf, -np.inf, LEAST_RADIUS)  # a thin stroke would vanish between the pixels
-        scaled = [np.maximum(np.multiply(s["points"], scale), least) for s in strokes]
-        fewer = [{**s, "points": points} for s, points in zip(strokes, scaled, strict=True)]
-        mask, note = mask_of(refiner, pictures.resize(image, *small), fewer)
-        soft = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-        return soft > 0.5, note
+        return kept, ""
     drawn = rasterize(strokes, height, width)
     if not drawn.object.any():
-        return drawn.object, NO_OBJECT if drawn.background.any() else ""
+        lacking = drawn.background.any() and start is None
+        return kept & ~drawn.background, NO_OBJECT if lacking else ""
     if refiner is None:
-        return drawn.object, NO_MODEL
-    refine: Callable[..., Mask] = refiner.refine
-    given = {"background": drawn.background, "mask": before} if corrects else {}
-    mask = refine(image, drawn.object, **given)
-    is_mask = isinstance(mask, np.ndarray) and mask.dtype == np.bool_
-    if not is_mask or mask.shape != (height, width):
-        shape, kind = tuple(getattr(mask, "shape", ())), getattr(mask, "dtype", "no dtype")
-        raise TypeError(
-            f"refine must return a bool array of shape {(height, width)}, got "
-            f"{type(mask).__name__} of shape {shape} and {kind}"
-        )
+        return (kept | drawn.object) & ~drawn.background, NO_MODEL
+    corrects = getattr(refiner, "corrects", False)
+    if corrects:
+        given = {"background": drawn.background, "mask": start if before is None else before}
+        answer = _asked(refiner, image, drawn.object, **given)
+    else:
+        answer = kept | _scaled_answer(refiner, image, strokes, drawn.object)
     # What was drawn as a correction is added, and what was marked as background taken away,
     # whatever the model made of it.
-    kept = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
-    added = rasterize(kept, height, width).object
+    corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
+    added = rasterize(corrections, height, width).object
     corrected = bool(added.any() or drawn.background.any())
     note = UNCORRECTED if corrected and not corrects else ""
-    return (mask | added) & ~drawn.background, note
+    return (answer | added) & ~drawn.background, note
+
+
+def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Mask | None) -> Mask:
+    """What a model returned, once it is known to be a mask."""
+    refine: Callable[..., Mask] = refiner.refine
+    answer = refine(image, stroke, **given)
+    try:
+        check(image, mask=answer)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"what refine returned is no mask: {error}") from None
+    return answer
+
+
+def _scaled_answer(
+    refiner: AnyRefiner, image: Image, strokes: Sequence[Stroke], drawn: Mask
+) -> Mask:
+    """The answer of a model that sees all of a picture, which is scaled down where it is large."""
+    height, width = image.shape[:2]
+    small = shown_size(height, width, MAX_REFINED)
+    if small == (height, width):
+        return _asked(refiner, image, drawn)
+    scale = np.array([small[1] / width, small[0] / height, small[0] / height])
+    least = (-np.inf, -np.inf, LEAST_RADIUS)  # a thin stroke would vanish between the pixels
+    scaled = [np.maximum(np.multiply(s["points"], scale), least) for s in strokes]
+    fewer = [{**s, "points": points} for s, points in zip(strokes, scaled, strict=True)]
+    shrunk = rasterize(fewer, *small).object
+    if not shrunk.any():  # hidden by background that was drawn beside it
+        return drawn
+    answer = _asked(refiner, resize(image, *small), shrunk)
+    soft = cv2.resize(answer.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return soft > 0.5
+
+
+class Answers:
+    """The masks of one picture's drawings, each asked for once.
+
+    So undo brings back the very same mask: a model that corrects may give another the next time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → its RLE and note
+        self._of: AnyRefiner | None = None  # whose answers these are
+
+    def clear(self) -> None:
+        """Forget all, for another picture."""
+        self._known.clear()
+
+    def find(
+        self, refiner: AnyRefiner | None, strokes: Sequence[Stroke]
+    ) -> tuple[Mask, str] | None:
+        """The mask and note of a drawing that this model has answered; None for a new one."""
+        if refiner is not self._of:
+            self._of = refiner
+            self._known.clear()
+        found = self._known.get(_digest(strokes))
+        return None if found is None else (rle_to_mask(found[0]), found[1])
+
+    def keep(
+        self, refiner: AnyRefiner | None, strokes: Sequence[Stroke], mask: Mask, note: str = ""
+    ) -> None:
+        """Remember a model's mask of a drawing."""
+        self._of = refiner
+        self._known[_digest(strokes)] = mask_to_rle(mask), note
+
+
+def _digest(strokes: Sequence[Stroke]) -> bytes:
+    drawing = json.dumps(strokes, default=float).encode()
+    return hashlib.sha1(drawing, usedforsecurity=False).digest()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nseg_lib.data.images import FORMATS
 from nseg_lib.widget.session import FolderSession
 
 HOST = "127.0.0.1"
@@ -67,24 +71,51 @@ def serve(
         probe.bind((HOST, port))
         port = probe.getsockname()[1]
     token = secrets.token_urlsafe(24)
-    command = [sys.executable, "-m", "voila", str(path), "--no-browser", "--Voila.auto_token=True"]
-    command += [f"--Voila.ip={HOST}", f"--port={port}", "--Voila.port_retries=0"]
-    command += ["--Voila.log_level=WARN", f"--progressive_rendering={gradual}"]
+    command = [sys.executable, "-m", "nseg_lib.widget.server", str(path), "--no-browser"]
+    command += ["--Voila.auto_token=True", f"--Voila.ip={HOST}", f"--port={port}"]
+    command += ["--Voila.port_retries=0", "--Voila.log_level=ERROR"]
+    command += [f"--progressive_rendering={gradual}"]
     # The token is passed in the environment, since other users can read a command line.
     env = {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1"}
-    server = subprocess.Popen(command, env=env)
+    with _ended_by_signals():
+        server = subprocess.Popen(command, env=env)
+        try:
+            _wait_for(f"http://{HOST}:{port}/", server)
+            address = f"http://{HOST}:{port}/?token={token}"
+            say(f"draw at {address} (stop with Ctrl+C)")
+            if browser:
+                webbrowser.open(address)
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and the terminal's end (SIGHUP) end the block as an exception would.
+
+    By default they end the process at once, and its server and temporary files stay.
+    """
+
+    def leave(number: int, _: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)  # the end itself is not to be disturbed
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    here = threading.current_thread() is threading.main_thread()
+    before = {n: signal.signal(n, leave) for n in numbers if n is not None and here}
     try:
-        _wait_for(f"http://{HOST}:{port}/", server)
-        address = f"http://{HOST}:{port}/?token={token}"
-        say(f"draw at {address} (stop with Ctrl+C)")
-        if browser:
-            webbrowser.open(address)
-        return server.wait()
-    except KeyboardInterrupt:
-        return 0
+        yield
     finally:
-        server.terminate()
-        server.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> None:
@@ -128,6 +159,7 @@ def annotate(
 
     Raises:
         ValueError: a wrong folder, annotation file or checkpoint; raised before the app starts.
+        PermissionError: the annotation file cannot be written.
     """
     session = FolderSession(folder, out, category)
     if checkpoint is not None and model:
@@ -136,8 +168,16 @@ def annotate(
 
         checkpoint = checkpoint_file(checkpoint).resolve()
         Refiner.load(checkpoint)
-    state = session.state()
+    state, left_out = session.state(), session.left_out
     say(f"{state['total']} pictures, {state['done']} done; masks go to {session.out}")
+    if left_out:
+        more = ", …" if len(left_out) > 5 else ""
+        say(
+            f"left out, for no picture that is read ({', '.join(FORMATS)}): "
+            f"{len(left_out)} files ({', '.join(left_out[:5])}{more})"
+        )
+    if not os.access(_existing(session.out), os.W_OK):
+        raise PermissionError(f"{session.out}: cannot be written; --out takes another place")
     import nbformat
 
     source = ANNOTATE.format(
@@ -153,3 +193,8 @@ def annotate(
         path = Path(place) / "annotate.ipynb"
         nbformat.write(notebook, path)
         return serve(path, port=port, browser=browser, say=say)
+
+
+def _existing(path: Path) -> Path:
+    """The folder that a file is written into, or what there is of the way to it."""
+    return next(parent for parent in path.absolute().parents if parent.exists())

@@ -1,21 +1,13 @@
-"""The stroke canvas: a notebook widget to brush over an object and get its mask.
-
-Browser and kernel share state as follows. After each stroke the browser sends the whole drawing,
-with a rising revision number, in ``_drawing``. The kernel answers with the mask of that revision in
-``_answer``. All other synchronised traits are settings, or things to show.
-"""
+"""The stroke canvas: a notebook widget to brush over an object and get its mask."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 from IPython.display import Image as StillPicture
@@ -23,14 +15,16 @@ from IPython.display import display
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import DataError, mask_to_rle, rle_to_mask
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.masks import parse_strokes
 from nseg_lib.files import write_atomic
+from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
-from nseg_lib.widget import pictures, results
-from nseg_lib.widget.answers import AnyRefiner, mask_of
-from nseg_lib.widget.session import FolderSession
-
-HERE = Path(__file__).parent
+from nseg_lib.widget.answers import Answers, AnyRefiner, mask_of
+from nseg_lib.widget.frontend import Frontend
+from nseg_lib.widget.pictures import jpeg, read, still
+from nseg_lib.widget.results import export
+from nseg_lib.widget.session import OTHER_WINDOW, FolderSession
 
 
 def _plain(strokes: Any) -> Any:
@@ -39,7 +33,7 @@ def _plain(strokes: Any) -> Any:
     return [{**s, "points": np.asarray(s["points"], np.float64).tolist()} for s in strokes]
 
 
-class StrokeCanvas(anywidget.AnyWidget):
+class StrokeCanvas(Frontend):
     """Brush over an object in the browser; the mask appears when the pen is released.
 
     >>> canvas = StrokeCanvas("cat.jpg", Refiner.load("weights.safetensors"))  # doctest: +SKIP
@@ -63,24 +57,6 @@ class StrokeCanvas(anywidget.AnyWidget):
         DataError: ``image`` is no picture, or a broken one.
     """
 
-    _esm = HERE / "canvas.js"
-    _css = HERE / "canvas.css"
-
-    # Not echoed: while a user draws, the browser has the newest drawing.
-    _drawing: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True, echo_update=False)
-    # The picture, or the one object of it, that is being drawn; each has its own key.
-    _picture: traitlets.Dict[str, Any] = traitlets.Dict(
-        {"key": 0, "width": 0, "height": 0, "others": b""}
-    ).tag(sync=True)
-    _jpeg = traitlets.Bytes(b"").tag(sync=True)
-    _answer: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
-    _note: traitlets.Dict[str, str] = traitlets.Dict({"text": "", "level": "info"}).tag(sync=True)
-    _session: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
-    brush = traitlets.Enum(["object", "background", "erase"], "object").tag(sync=True)
-    view = traitlets.Enum(["stroke", "mask", "both", "cut-out"], "both").tag(sync=True)
-    radius = traitlets.Float(12.0, min=0.5).tag(sync=True)
-    opacity = traitlets.Float(0.6, min=0, max=1).tag(sync=True)
-
     strokes: traitlets.List[Any] = traitlets.List()
     mask = traitlets.Any()
 
@@ -100,17 +76,15 @@ class StrokeCanvas(anywidget.AnyWidget):
         self._recorded = True  # False while the session's file lacks the present mask
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
+        self._start: Mask | None = None  # what another program had drawn of the object
         self._masked: list[Any] = []  # the strokes that gave the mask
-        self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → its RLE and note
-        self._known_of: AnyRefiner | None = refiner  # the refiner that gave the answers in _known
+        self._answers = Answers()
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
-        # The newest drawing, as the browser sent it or as it was sent to the browser.
-        self._sent: dict[str, Any] = {"picture": 0, "revision": 0, "strokes": []}
-        self._drawing = self._sent
         self.on_msg(self._message)
         if session is not None:
-            self._open_session()
+            alone = session.claim()
+            self._open_session(note="" if alone else OTHER_WINDOW)
         elif image is not None:
             self.load(image)
             if "radius" in settings:
@@ -136,7 +110,7 @@ class StrokeCanvas(anywidget.AnyWidget):
             DataError: no picture, or a broken one. The canvas then keeps what it shows.
         """
         named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
-        image, orientation = pictures.read(source, named)
+        image, orientation = read(source, named)
         plain = _plain(list(strokes))
         with self._busy:
             self._show(image, named, plain, orientation=orientation)
@@ -149,37 +123,20 @@ class StrokeCanvas(anywidget.AnyWidget):
         strokes: list[Any],
         others: Mask | None = None,
         orientation: int = 1,
+        start: Mask | None = None,
     ) -> None:
         """Send the browser a picture (or none), strokes and other objects in one message.
 
         Args:
-            image: if this very array is shown already, its pixels are not sent again, and radius
-                and zoom stay.
             others: bool H×W, the picture's other objects.
             orientation: the EXIF orientation that the picture had before it was turned upright.
+            start: bool H×W, what there is of the object before anything is drawn.
         """
-        # A new key, by which a late message about the previous picture is recognised.
-        key = self._picture["key"] + 1
-        height, width = image.shape[:2] if image is not None else (0, 0)
-        cover = pictures.cover_png(others) if others is not None else b""
-        shown = self._jpeg if image is self.image else b""
-        if image is not None and not shown:
-            shown = pictures.jpeg(pictures.resize(image, *pictures.shown_size(height, width)))
-        with self.hold_sync():
-            self._picture = {"key": key, "width": width, "height": height, "others": cover}
-            self._sent = self._drawing = {"picture": key, "revision": 1, "strokes": strokes}
-            self._answer = {}
-            if image is not None and image is not self.image:
-                self.radius = round(max(2.0, max(height, width) / 40), 2)
-            self._jpeg = shown
-            self._say("")
+        self._send_picture(image, strokes, others, same=image is self.image)
         self.image, self.name, self._masked = image, name, []
-        self._orientation = orientation
-        self._known.clear()
+        self._orientation, self._start = orientation, start
+        self._answers.clear()
         self.strokes = strokes
-
-    def _say(self, text: str, level: str = "info") -> None:
-        self._note = {"text": text, "level": level}
 
     # --- strokes in, mask out ---
 
@@ -210,6 +167,13 @@ class StrokeCanvas(anywidget.AnyWidget):
             if drawing["picture"] != known["picture"]:
                 self._drawing = known
             return
+        try:
+            check_strokes(drawing["strokes"])
+        except ValueError as error:  # more than can be painted
+            self._sent = {**drawing, "strokes": self.strokes}
+            self._publish(self._mask_so_far(), time.perf_counter())
+            self._say(f"Not taken: {error}. Undo it (Z): what was drawn before is kept.", "error")
+            return
         self._sent = drawing
         self.strokes = drawing["strokes"]
         self._refine()
@@ -220,60 +184,41 @@ class StrokeCanvas(anywidget.AnyWidget):
             self.mask = None
             return
         started = time.perf_counter()
-        if self._known_of is not self.refiner:  # keep no answers of another model
-            self._known_of = self.refiner
-            self._known.clear()
-        known = self._known.get(self._digest())
+        found = self._answers.find(self.refiner, self.strokes)
         try:
-            if known is not None:
-                mask, note = rle_to_mask(known[0]), known[1]
-            else:
+            if found is None:
                 if not getattr(self.refiner, "ready", True):
                     self._say("The model is being loaded; the mask will follow.")
-                mask, note = mask_of(self.refiner, self.image, self.strokes, self._mask_before())
+                found = mask_of(
+                    self.refiner, self.image, self.strokes, self._mask_before(), self._start
+                )
+            mask, note = found
             self._say(note)
         except Exception as error:  # of any model; the user sees it and can go on
-            mask = self.mask if self._masked else np.zeros(self.image.shape[:2], bool)
+            mask, found = self._mask_so_far(), None
             self._say(f"The model failed: {error}", "error")
-            self._publish(mask, started)
-        else:
-            self._publish(mask, started)
-            self._remember(mask, note)
+        self._publish(mask, started)
+        if found is not None:
+            self._answers.keep(self.refiner, self.strokes, mask, note)
         if self.session is not None:
             try:
-                self._record(self.session)
+                if note := self._record(self.session):
+                    self._say(note)
             except (ValueError, OSError) as error:
                 self._say(f"Not saved: {error}", "error")
             self._session = self.session.state()
 
-    def _record(self, session: FolderSession) -> None:
+    def _record(self, session: FolderSession) -> str:
         """Write the mask to the session's file. After a failure :meth:`_move` tries once more."""
         assert self.mask is not None
         self._recorded = False
-        session.record(self.mask, self.strokes)
+        note = session.record(self.mask, self.strokes)
         self._recorded = True
-
-    def _digest(self) -> bytes:
-        """A hash of the present drawing, its key in ``_known``."""
-        drawing = json.dumps(self.strokes, default=float).encode()
-        return hashlib.sha1(drawing, usedforsecurity=False).digest()
-
-    def _remember(self, mask: Mask, note: str = "") -> None:
-        """Keep the mask of the present drawing, so that undo brings back the very same mask.
-
-        A model that corrects may give another answer the next time.
-        """
-        self._known[self._digest()] = mask_to_rle(mask), note
+        return note
 
     def _publish(self, mask: Mask, started: float) -> None:
         """Show a mask: first in the browser, then to observers, then in the still picture."""
-        self._answer = {
-            "picture": self._sent["picture"],
-            "revision": self._sent["revision"],
-            "png": pictures.cover_png(mask) if mask.any() else b"",
-            "share": float(mask.mean()),
-            "seconds": time.perf_counter() - started,
-        }
+        self._send_mask(mask, time.perf_counter() - started)
         self._masked = list(self.strokes)
         self.mask = mask
         if self._still_id:
@@ -284,6 +229,13 @@ class StrokeCanvas(anywidget.AnyWidget):
         number = len(self._masked)
         goes_on = 0 < number < len(self.strokes) and self.strokes[:number] == self._masked
         return self.mask if goes_on and self.mask is not None and self.mask.any() else None
+
+    def _mask_so_far(self) -> Mask:
+        """What there is of the object without the model: the last mask, or what is brushed."""
+        assert self.image is not None
+        if self._masked and self.mask is not None:
+            return self.mask
+        return mask_of(None, self.image, self.strokes, start=self._start)[0]
 
     # --- results out ---
 
@@ -298,9 +250,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         """
         if self.image is None or self.mask is None:
             raise DataError("open a picture first: there is no result to save")
-        return results.export(
-            what, self.image, self.mask, self.strokes, self.name, self._orientation
-        )
+        return export(what, self.image, self.mask, self.strokes, self.name, self._orientation)
 
     def save(self, path: str | Path, what: str = "mask") -> Path:
         """Write a result of :meth:`export` to a file and return its path."""
@@ -323,15 +273,13 @@ class StrokeCanvas(anywidget.AnyWidget):
         if self.image is None:
             raise DataError(f"{name}: open the picture first, then its strokes")
         height, width = self.image.shape[:2]
-        self.strokes = results.parse_strokes(content, height, width, name)
+        self.strokes = parse_strokes(content, height, width, name)
 
     def _still(self) -> StillPicture:
         image = self.image if self.image is not None else np.full((1, 1, 3), 255, np.uint8)
         drawn = rasterize(self.strokes, image.shape[0], image.shape[1])
         mask = self.mask if self.mask is not None and self.mask.any() else None
-        return StillPicture(
-            data=pictures.jpeg(pictures.still(image, drawn, mask), 85), format="jpeg"
-        )
+        return StillPicture(data=jpeg(still(image, drawn, mask), 85), format="jpeg")
 
     def _ipython_display_(self) -> None:
         """Show the canvas and, hidden below it, a still picture of it.
@@ -371,6 +319,9 @@ class StrokeCanvas(anywidget.AnyWidget):
         if content["part"] == 0:
             self._parts = []
         self._parts.append(part)
+        if sum(map(len, self._parts)) > MAX_UPLOAD:
+            self._parts = []
+            raise DataError(f"{content['name']}: too large: at most {MAX_UPLOAD:,} bytes")
         if content["part"] + 1 < content["parts"]:
             return
         data, self._parts = b"".join(self._parts), []
@@ -400,29 +351,28 @@ class StrokeCanvas(anywidget.AnyWidget):
                 self._say(f"No more pictures this way; all is saved in {session.out}")
             self.send({"type": "stay"})
 
-    def _open_session(self, image: Image | None = None) -> None:
+    def _open_session(self, image: Image | None = None, note: str = "") -> None:
         """Show the session's current picture and object, or a message if the picture is broken.
 
         The mask is the one in the session's file; only a new stroke makes a new mask.
 
         Args:
             image: the picture, if it is shown already.
+            note: what there is to say; by default what the session says of the picture.
         """
         session, started = self.session, time.perf_counter()
         assert session is not None
         self._recorded = True
-        self._session, name = session.state(), session.path.name
+        self._session = session.state()
         try:
-            image = session.read_image() if image is None else image
-            (strokes, mask), others = session.drawn(), session.others()
-            for each in (mask, others):
-                if each is not None and each.shape != image.shape[:2]:
-                    raise DataError(f"{session.out}: {name}: mask and picture differ in size")
+            found = session.open(image)
         except DataError as error:
-            self._show(None, name, [])
+            self._show(None, session.path.name, [])
             self.mask = None
             self._say(str(error), "error")
             return
-        self._show(image, name, strokes, others)
-        self._publish(np.zeros(image.shape[:2], bool) if mask is None else mask, started)
-        self._remember(self.mask)
+        name, strokes = session.path.name, found.strokes
+        self._show(found.image, name, strokes, found.others, start=found.start)
+        self._publish(found.mask, started)
+        self._answers.keep(self.refiner, strokes, found.mask)
+        self._say(note or found.note)

@@ -17,8 +17,7 @@ from PIL import Image as Pillow
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, mask_to_rle
 from nseg_lib.data.masks import STROKES_FORMAT
-from nseg_lib.data.masks import parse_strokes as parse_strokes
-from nseg_lib.widget import pictures
+from nseg_lib.widget.pictures import as_readers_turn
 
 Stroke = Mapping[str, Any]
 
@@ -62,7 +61,7 @@ def export(
         return f"{stem}_cutout.png", _png(pixels)
     if what in ("rle", "polygon"):
         record = {"id": 1, "file_name": name, "width": width, "height": height}
-        turned = pictures.as_readers_turn(mask, orientation)
+        turned = as_readers_turn(mask, orientation)
         drawn = annotation(turned, polygons=what == "polygon")
         return f"{stem}_coco.json", as_json(document([record], [drawn]))
     raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")

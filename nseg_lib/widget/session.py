@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import re
+import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image as Pillow
 
-from nseg_lib.data.coco import DataError, read_json, rle_to_mask
-from nseg_lib.data.images import as_rgb, open_picture
-from nseg_lib.files import write_atomic
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.data.coco import DataError, annotation_mask
+from nseg_lib.data.images import FORMATS, as_rgb, open_picture
+from nseg_lib.data.records import Record, is_int
 from nseg_lib.strokes.drawing import check_strokes
-from nseg_lib.widget import results
+from nseg_lib.widget.annotations import AnnotationFile
+from nseg_lib.widget.results import annotation
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+STARTED_FROM = "started_from"
+"""Key of an annotation: what another program had written of it before it was drawn on."""
+
+OTHER_WINDOW = (
+    "Another window has this folder open. Each reads what the other saved; an object that both "
+    "change is kept twice."
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What the canvas shows of a picture and its current object."""
+
+    image: Image
+    strokes: list[Any]
+    mask: Mask
+    """bool H×W; all False for a new object."""
+    start: Mask | None
+    """bool H×W: what another program had made of the object, from which the strokes go on."""
+    others: Mask | None
+    """bool H×W: the picture's other objects together."""
+    note: str
+    """A line for the user, or ""."""
 
 
 class FolderSession:
@@ -27,10 +55,13 @@ class FolderSession:
     has written to the file in the meantime.
 
     A picture has any number of objects, each with a category. One of them is the current one:
-    either an object drawn before or a new one, which enters the file with its first mask.
+    either an object that is in the file or a new one, which enters the file with its first mask.
+    An object that another program has drawn can be corrected; what it was is kept beside it, and
+    comes back when the strokes are cleared.
 
     Args:
-        folder: the folder of pictures, taken in the order of their names; without subfolders.
+        folder: the folder of pictures, in the order of their names, numbers by value; without
+            subfolders and hidden files.
         out: the COCO file; by default ``annotations.json`` in the folder. If it is named
             ``ROOT/annotations/instances_NAME.json`` and the folder ``ROOT/NAME``, it is a split
             that every command of nseg reads.
@@ -44,44 +75,18 @@ class FolderSession:
         self, folder: str | Path, out: str | Path | None = None, category: str | None = None
     ) -> None:
         self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: no such folder")
-        self.pictures = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not self.pictures:
-            raise DataError(f"{self.folder}: no pictures in it ({', '.join(SUFFIXES)})")
-        self.out = Path(out) if out is not None else self.folder / "annotations.json"
-        self.content = self._read()
+        self.pictures, self.left_out = list_pictures(self.folder)
+        self.file = AnnotationFile(Path(out) if out is not None else self.folder / OUT_NAME)
+        self.out = self.file.path
         self.id: int | None = None  # of the current annotation; None for a new object
-        self.category = category or self._last_category()
-        self._open(self._start())
-
-    def _read(self) -> dict[str, Any]:
-        stamp = self._stamp()
-        if stamp is None:
-            self._as_read = None
-            return results.document([], [], categories=[])
-        content = read_json(self.out)
-        for key in ("images", "annotations", "categories"):
-            records = content.get(key) if isinstance(content, dict) else None
-            if not isinstance(records, list) or not all(
-                isinstance(r, dict) and isinstance(r.get("id"), int) for r in records
-            ):
-                raise DataError(f"{self.out}: '{key}' must be a list of records with an integer id")
-        assert isinstance(content, dict)
-        self._as_read = stamp
-        return content
-
-    def _stamp(self) -> tuple[int, int] | None:
-        """Date and size of the file, which show that another program wrote it; None without it."""
-        if not self.out.exists():
-            return None
-        status = self.out.stat()
-        return status.st_mtime_ns, status.st_size
-
-    def _refresh(self) -> None:
-        """Read the file again if another program has changed it; keep the content if it is gone."""
-        if self._stamp() not in (None, self._as_read):
-            self.content = self._read()
+        self._known: Record | None = None  # the current annotation as it was read or written here
+        drawn = [a for a in self.file.annotations if "strokes" in a]
+        self.category = category or (self.file.category_of(drawn[-1]) if drawn else "object")
+        # Start with the first undone picture after the last that is done.
+        done = self._done()
+        left = [i for i, path in enumerate(self.pictures) if path not in done]
+        last = max((i for i, path in enumerate(self.pictures) if path in done), default=-1)
+        self._go_to(next((i for i in left if i > last), left[0] if left else 0))
 
     # --- pictures ---
 
@@ -90,47 +95,35 @@ class FolderSession:
         """The current picture's file."""
         return self.pictures[self.index]
 
-    def read_image(self) -> NDArray[np.uint8]:
-        """The current picture, uint8 H×W×3 RGB, as every reader of the COCO file sees it.
-
-        It is turned to the size in its record or, without a record, to the size of the upright
-        picture (:func:`nseg_lib.data.images.turn`). So a photograph stored on its side is turned
-        upright. One that is stored upside down or mirrored, or a square one, stays as it is: its
-        size does not change when it is turned, and a COCO record has no field for the orientation.
-
-        Raises:
-            DataError: no picture, a broken one, or one whose size is not that of its record.
-        """
-        record, stored = self._image_record() or {}, open_picture(self.path)
-        height, width = record.get("height"), record.get("width")
-        if height is None or width is None:
-            height, width = as_rgb(self.path, stored).shape[:2]
-        return as_rgb(self.path, stored, (height, width))
-
     def go(self, step: int) -> bool:
         """Move by ``step`` pictures (1 next, -1 previous); return False if there is none there."""
-        self._refresh()
+        self.file.refresh()
         if not 0 <= self.index + step < len(self.pictures):
             return False
-        self._open(self.index + step)
+        self._go_to(self.index + step)
         return True
 
-    def _open(self, index: int) -> None:
+    def _go_to(self, index: int) -> None:
+        """Make a picture the current one, and of its objects the first that was drawn here."""
         self.index = index
-        objects = self.objects()
-        self.id = int(objects[0]["id"]) if objects else None
+        drawn = (a["id"] for a in self._objects_or_none() if "strokes" in a)
+        self._choose(next(drawn, None))
 
-    def _start(self) -> int:
-        """Index of the picture to start with: the first undone one after the last that is done."""
-        done = self._done()
-        left = [i for i, path in enumerate(self.pictures) if path.name not in done]
-        last = max((i for i, path in enumerate(self.pictures) if path.name in done), default=-1)
-        return next((i for i in left if i > last), left[0] if left else 0)
+    def _choose(self, number: int | None) -> None:
+        """Make an object of the picture the current one; None for a new one."""
+        self.id = number
+        self._known = self._current()
 
-    def _done(self) -> set[str]:
-        """File names of the pictures that have an annotation with strokes."""
-        drawn = {a.get("image_id") for a in self.content["annotations"] if "strokes" in a}
-        return {i.get("file_name") for i in self.content["images"] if i["id"] in drawn}
+    def _done(self) -> set[Path]:
+        """The pictures that have an annotation with strokes."""
+        drawn = self.file.drawn_images()
+        return {p for p in self.pictures if (self._image_of(p) or {"id": None})["id"] in drawn}
+
+    def _image_of(self, path: Path) -> Record | None:
+        try:
+            return self.file.image_of(path)
+        except DataError:  # told when the picture is opened
+            return None
 
     def state(self) -> dict[str, Any]:
         """The progress that the canvas shows.
@@ -141,25 +134,110 @@ class FolderSession:
             of the picture (a new one comes last); ``objects``, their number; ``category`` of the
             current object; and ``categories``, the names of all.
         """
-        ids = [a["id"] for a in self.objects()]
+        ids = [a["id"] for a in self._objects_or_none()]
         return {
             "index": self.index,
             "total": len(self.pictures),
-            "done": len({path.name for path in self.pictures} & self._done()),
+            "done": len(self._done()),
             "name": self.path.name,
             "object": ids.index(self.id) if self.id in ids else len(ids),
             "objects": len(ids),
             "category": self.name_of_category(),
-            "categories": [str(c.get("name")) for c in self.content["categories"]],
+            "categories": self.file.category_names(),
         }
+
+    def open(self, image: Image | None = None) -> Opened:
+        """Read the current picture and the masks of its objects.
+
+        The picture is turned as every reader of the COCO file turns it: to the size in its record
+        or, without a size, upright (:func:`nseg_lib.data.images.turn`). So a photograph stored on
+        its side is turned upright. One that is stored upside down or mirrored, or a square one,
+        stays as it is: its size does not change when it is turned, and a COCO record has no field
+        for the orientation.
+
+        Args:
+            image: the picture, if it has been read already.
+
+        Raises:
+            DataError: no picture, a broken one, one whose size is not that of its record, or
+                strokes or a mask of this program that are malformed.
+        """
+        image = self._read_image() if image is None else image
+        masks: dict[int, Mask] = {}
+        foreign = unreadable = 0
+        for record in self.objects():
+            drawn = "strokes" in record
+            foreign += not drawn
+            try:
+                if drawn:
+                    check_strokes(record["strokes"])
+                masks[record["id"]] = annotation_mask(record, *image.shape[:2])
+            except ValueError as error:
+                if drawn or record["id"] == self.id:
+                    raise DataError(f"{self.out}: {self.path.name}: {error}") from None
+                unreadable += 1
+        self._choose(self.id)
+        current = self._known or {}
+        mask = None if self.id is None else masks.get(self.id)
+        others = [mask for number, mask in masks.items() if number != self.id]
+        start = current if current and "strokes" not in current else current.get(STARTED_FROM)
+        note = ""
+        if foreign and self.id is None:
+            note = f"{foreign} object{'s' * (foreign > 1)} of another program; Shift+O goes to them"
+        if unreadable:
+            note += f"; {unreadable} without a mask that can be shown"
+        return Opened(
+            image,
+            strokes=list(current.get("strokes", [])),
+            mask=np.zeros(image.shape[:2], bool) if mask is None else mask,
+            start=None if start is None else annotation_mask(start, *image.shape[:2]),
+            others=np.logical_or.reduce(others) if others else None,
+            note=note.removeprefix("; "),
+        )
+
+    def _read_image(self) -> Image:
+        record, stored = self.file.image_of(self.path) or {}, open_picture(self.path)
+        height, width = record.get("height"), record.get("width")
+        if height is None or width is None:
+            height, width = as_rgb(self.path, stored).shape[:2]
+        for side in (height, width):
+            if not is_int(side) or side < 1:
+                said = f"a side of {side!r:.40}, which is no whole number from 1"
+                raise DataError(f"{self.out}: {self.path.name}: its record has {said}")
+        return as_rgb(self.path, stored, (height, width))
+
+    def claim(self) -> bool:
+        """Hold the folder for as long as this session lives; False if another window holds it."""
+        try:
+            import fcntl
+        except ImportError:  # Windows has none
+            return True
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system that knows no locks
+            return True
+        return True
 
     # --- objects ---
 
-    def objects(self) -> list[dict[str, Any]]:
-        """The annotations of the current picture that have strokes."""
-        images = {i["id"] for i in self.content["images"] if i.get("file_name") == self.path.name}
-        records = self.content["annotations"]
-        return [a for a in records if a.get("image_id") in images and "strokes" in a]
+    def objects(self) -> list[Record]:
+        """The annotations of the current picture that have strokes or a segmentation.
+
+        Raises:
+            DataError: several records may be of this picture.
+        """
+        every = self.file.annotations_of(self.path)
+        return [a for a in every if "strokes" in a or a.get("segmentation")]
+
+    def _objects_or_none(self) -> list[Record]:
+        try:
+            return self.objects()
+        except DataError:  # told when the picture is opened
+            return []
 
     def go_object(self, step: int) -> bool:
         """Move by ``step`` objects of the picture; return False if there is none there."""
@@ -167,106 +245,78 @@ class FolderSession:
         at = (ids.index(self.id) if self.id in ids else len(ids)) + step
         if not 0 <= at < len(ids):
             return False
-        self.id = ids[at]
+        self._choose(ids[at])
         return True
 
     def new_object(self) -> bool:
         """Make a new object the current one; return False if it was new already."""
-        was, self.id = self.id, None
+        was = self.id
+        self._choose(None)
         return was is not None
 
-    def _current(self) -> dict[str, Any] | None:
-        return next((a for a in self.objects() if a["id"] == self.id), None)
+    def _current(self) -> Record | None:
+        return next((a for a in self._objects_or_none() if a["id"] == self.id), None)
 
-    def drawn(self) -> tuple[list[Any], NDArray[np.bool_] | None]:
-        """The strokes and the mask (bool H×W) of the current object; [] and None for a new one.
-
-        Raises:
-            DataError: the file's strokes or mask of this object are malformed.
-        """
-        record = self._current()
-        if record is None:
-            return [], None
-        mask = self._mask(record)
-        return list(record["strokes"]), mask
-
-    def others(self) -> NDArray[np.bool_] | None:
-        """The union of the masks (bool H×W) of the picture's other objects; None if there are none.
-
-        Raises:
-            DataError: as for :meth:`drawn`, or the masks differ in size.
-        """
-        masks = [self._mask(record) for record in self.objects() if record["id"] != self.id]
-        if len({mask.shape for mask in masks}) > 1:
-            raise DataError(f"{self.out}: {self.path.name}: its masks differ in size")
-        return np.logical_or.reduce(masks) if masks else None
-
-    def _mask(self, record: dict[str, Any]) -> NDArray[np.bool_]:
-        try:
-            check_strokes(record["strokes"])
-            return rle_to_mask(record.get("segmentation", {}))
-        except (ValueError, AttributeError) as error:
-            raise DataError(f"{self.out}: {self.path.name}: {error}") from None
-
-    def record(self, mask: NDArray[np.bool_], strokes: Sequence[Any]) -> None:
+    def record(self, mask: Mask, strokes: Sequence[Any]) -> str:
         """Make ``mask`` the annotation of the current object and write the file.
 
-        An empty mask deletes the annotation, and the current object is then a new one.
+        An empty mask deletes the annotation, and the current object is then a new one. An object
+        that another program made becomes again what it was when its strokes are cleared.
 
         Args:
             mask: bool H×W.
             strokes: those that gave the mask; kept with the annotation.
 
+        Returns:
+            A line for the user, or "".
+
         Raises:
             OSError: the file cannot be written; it stays as it was.
             DataError: another program has replaced the file by one that is not COCO.
         """
-        self._refresh()
-        old, records = self._current(), self.content["annotations"]
-        if mask.any():
-            number = old["id"] if old is not None else self._next_id("annotations")
-            category = old["category_id"] if old is not None else self._category(self.category)
-            place = {"id": number, "image_id": self._image_id(mask), "category_id": category}
-            new = results.annotation(mask, strokes=strokes) | place
-            records[:] = [new if a is old else a for a in records] if old else [*records, new]
-            self.id = number
-        elif old is not None:
-            self.category = self.name_of_category()
-            records[:] = [a for a in records if a is not old]
-            self.id = None
-        else:
-            return
-        self._write()
+        self.file.refresh()
+        note, old = "", self._current()
+        if old is not None:
+            self.category = self.file.category_of(old)
+        if old != self._known and old is not None:
+            note = "Another program changed this object: yours is saved beside its own."
+            old = None
+        new = self._changed(old, mask, strokes)
+        if new is None and old is None:
+            return note
+        records = self.file.annotations
+        at = next((i for i, each in enumerate(records) if each is old), len(records))
+        records[at : at + 1] = [] if new is None else [new]
+        self.id, self._known = (None, None) if new is None else (new["id"], new)
+        self.file.write()
+        return note
 
-    def _write(self) -> None:
-        write_atomic(self.out, results.as_json(self.content))
-        self._as_read = self._stamp()
-
-    def _next_id(self, key: str) -> int:
-        return 1 + max((record["id"] for record in self.content[key]), default=0)
-
-    def _image_id(self, mask: NDArray[np.bool_]) -> int:
-        """The id of the picture's record; a missing record is added."""
-        known = self._image_record()
-        if known is not None:
-            return int(known["id"])
-        height, width = mask.shape
-        number = self._next_id("images")
-        record = {"id": number, "file_name": self.path.name, "width": width, "height": height}
-        self.content["images"].append(record)
-        return number
-
-    def _image_record(self) -> dict[str, Any] | None:
-        """The record of the current picture; None if it has none."""
-        records = self.content["images"]
-        return next((r for r in records if r.get("file_name") == self.path.name), None)
+    def _changed(self, old: Record | None, mask: Mask, strokes: Sequence[Any]) -> Record | None:
+        """The current object's annotation with this mask; None for no object."""
+        # What another program had made of it stays, and is all there is without strokes.
+        start = old and (old.get(STARTED_FROM) if "strokes" in old else _parts(old))
+        if start and old and (not strokes or not mask.any()):
+            kept = {key: old[key] for key in old if key not in ("strokes", STARTED_FROM)}
+            return kept | start
+        if not mask.any():
+            return None
+        if old is None:
+            category = self.file.category_id(self.category)
+            old = {"id": self.file.next_id("annotations"), "category_id": category}
+            old["image_id"] = self.file.record_image(self.path, *mask.shape)
+        self.file.record_image(self.path, *mask.shape)
+        place = {
+            key: old[key] for key in ("id", "image_id", "category_id", "iscrowd") if key in old
+        }
+        new = old | annotation(mask, strokes=strokes) | place
+        return new | {STARTED_FROM: start} if start else new
 
     # --- categories ---
 
     def name_of_category(self) -> str:
         """The category of the current object, or the one that a new object will get."""
         record = self._current()
-        return self.category if record is None else self._category_name(record)
+        return self.category if record is None else self.file.category_of(record)
 
     def set_category(self, name: str) -> None:
         """Set the category of the current object and of those drawn after it.
@@ -277,26 +327,46 @@ class FolderSession:
         if not name.strip():
             raise DataError("a category needs a name")
         self.category = name.strip()
-        self._refresh()
+        self.file.refresh()
         record = self._current()
-        if record is not None and self._category_name(record) != self.category:
-            record["category_id"] = self._category(self.category)
-            self._write()
+        if record is not None and self.file.category_of(record) != self.category:
+            unchanged = record == self._known
+            record["category_id"] = self.file.category_id(self.category)
+            self._known = record if unchanged else self._known
+            self.file.write()
 
-    def _category(self, name: str) -> int:
-        """The id of a category; a missing category is added."""
-        for record in self.content["categories"]:
-            if record.get("name") == name:
-                return int(record["id"])
-        record = results.category(name, self._next_id("categories"))
-        self.content["categories"].append(record)
-        return int(record["id"])
 
-    def _category_name(self, annotation: dict[str, Any]) -> str:
-        wanted = annotation.get("category_id")
-        found = (c.get("name") for c in self.content["categories"] if c["id"] == wanted)
-        return str(next(found, "object"))
+OUT_NAME = "annotations.json"
 
-    def _last_category(self) -> str:
-        drawn = [a for a in self.content["annotations"] if "strokes" in a]
-        return self._category_name(drawn[-1]) if drawn else "object"
+
+def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder in the order of their names, and the names of its other files.
+
+    Numbers are ordered by value: 2 before 10. Hidden files, such as the ``._1.jpg`` that macOS
+    leaves beside ``1.jpg``, folders and JSON files are neither.
+
+    Raises:
+        DataError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    Pillow.init()
+    suffixes = {suffix for suffix, kind in Pillow.EXTENSION.items() if kind in FORMATS}
+    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    pictures = [p for p in files if p.suffix.lower() in suffixes]
+    if not pictures:
+        raise DataError(f"{folder}: no pictures in it; read are {', '.join(FORMATS)}")
+    rest = {p.name for p in files} - {p.name for p in pictures}
+    others = [name for name in rest if not name.lower().endswith((".json", ".part"))]
+    return sorted(pictures, key=lambda p: _natural(p.name)), sorted(others, key=_natural)
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """A key that orders names by their words and, where these agree, numbers by their value."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
+
+
+def _parts(record: Record) -> Record:
+    """What of an annotation changes when it is drawn on."""
+    return {key: record[key] for key in ("segmentation", "area", "bbox") if key in record}

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import random
+import signal
+import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,7 +17,6 @@ from PIL import Image
 from pycocotools.coco import COCO
 from skimage import data as photographs
 
-from nseg_lib import provenance
 from nseg_lib.data.coco import DataError, annotation_mask, load_split
 from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.widget import FolderSession, StrokeCanvas, results
@@ -123,20 +127,6 @@ def test_a_picture_holds_several_objects_of_several_categories(folder):
     assert again._session["category"] == "dog"
 
 
-def test_an_object_that_is_cleared_leaves_the_others_alone(folder):
-    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
-    for x in (15, 40):
-        press(canvas, type="object", step=0)
-        browser_draws(canvas, [stroke((x, 20, 6))], 2)
-    press(canvas, type="object", step=-1)
-    browser_draws(canvas, [], 2)
-    assert at(canvas, "object", "objects") == {"object": 1, "objects": 1}
-    browser_draws(canvas, [stroke((65, 20, 6))], 3)
-    content = json.loads((folder / "annotations.json").read_text())
-    assert [a["strokes"][0]["points"][0][0] for a in content["annotations"]] == [40, 65]
-    assert len({a["id"] for a in content["annotations"]}) == 2
-
-
 def test_a_session_goes_on_after_the_last_picture_that_is_done(folder):
     session = FolderSession(folder)
     session.go(1)
@@ -181,22 +171,23 @@ def test_an_annotation_that_is_damaged_names_file_and_picture(folder):
     assert canvas._note["text"].startswith(f"{out}: a.png: strokes must be a list")
 
 
-def test_a_crash_while_writing_leaves_the_file_as_it_was(folder, monkeypatch):
-    session = FolderSession(folder)
+def test_a_process_that_is_killed_leaves_a_whole_file(folder):
+    """Killed at random moments while it writes: the file is whole, and nothing else is damaged."""
     mask = np.ones((60, 80), bool)
-    session.record(mask, [stroke((1, 1, 1))])
-    before = session.out.read_bytes()
-
-    def crash(descriptor):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(provenance.os, "fsync", crash)
-    session.go(1)
-    with pytest.raises(KeyboardInterrupt):
-        session.record(mask, [stroke((2, 2, 2))])
-    assert session.out.read_bytes() == before
-    monkeypatch.undo()
-    assert FolderSession(folder).state()["done"] == 1
+    for trial in range(8):
+        child = os.fork()
+        if not child:
+            session = FolderSession(folder)
+            while True:
+                session.new_object()
+                session.record(mask, [stroke((1, 1, 1))])
+        time.sleep(random.Random(trial).uniform(0.02, 0.15))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        session = FolderSession(folder)
+        annotations = session.file.annotations
+        assert len({a["id"] for a in annotations}) == len(annotations)
+    assert annotations
 
 
 def test_what_could_not_be_written_is_told_and_written_later(folder, monkeypatch):
@@ -206,7 +197,7 @@ def test_what_could_not_be_written_is_told_and_written_later(folder, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(provenance.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         browser_draws(canvas, [stroke((20, 20, 8))], 2)
         assert "Not saved" in canvas._note["text"]
         assert "No space left" in canvas._note["text"]
@@ -239,47 +230,186 @@ def test_a_file_that_somebody_broke_is_not_written_over(folder):
     assert at(canvas, "name") == {"name": "b.png"}
     (kept,) = json.loads(out.read_text())["annotations"]
     assert kept["strokes"] == [stroke((20, 20, 4))]
+    out.unlink()  # gone for a moment, and back whole
+    browser_draws(canvas, [stroke((30, 30, 4))], 2)
+    assert len(json.loads(out.read_text())["annotations"]) == 2
 
 
-def test_a_file_that_is_gone_for_a_moment_comes_back_whole(folder):
-    session = FolderSession(folder)
-    mask = np.ones((60, 80), bool)
-    session.record(mask, [stroke((1, 1, 1))])
-    session.go(1)
-    session.out.unlink()
-    session.record(mask, [stroke((2, 2, 2))])
-    assert len(json.loads(session.out.read_text())["annotations"]) == 2
-
-
-def test_two_tabs_on_one_folder_keep_each_other_s_objects(folder):
-    one, other = FolderSession(folder), FolderSession(folder)
-    mask = np.ones((60, 80), bool)
-    other.go(1)
-    one.record(mask, [stroke((1, 1, 1))])
-    other.record(mask, [stroke((2, 2, 2))])
-    one.set_category("dog")
-    one.record(mask, [stroke((3, 3, 3))])
+def test_two_windows_on_one_folder_keep_each_other_s_objects_and_say_so(folder):
+    one = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    other = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    assert one._note["text"] == ""
+    assert "Another window has this folder open" in other._note["text"]
+    go(other)
+    browser_draws(one, [stroke((20, 20, 8))], 2)
+    browser_draws(other, [stroke((30, 20, 8))], 2)
+    browser_draws(one, [stroke((40, 20, 8))], 3)
     content = json.loads((folder / "annotations.json").read_text())
-    assert {a["id"]: a["strokes"] for a in content["annotations"]} == {
-        1: [stroke((3, 3, 3))], 2: [stroke((2, 2, 2))]
-    }  # fmt: skip
+    assert [a["strokes"][0]["points"][0][0] for a in content["annotations"]] == [40, 30]
     assert sorted(i["file_name"] for i in content["images"]) == ["a.png", "b.png"]
 
 
-def test_annotations_of_others_stay(folder):
-    foreign = results.document(
-        [{"id": 7, "file_name": "a.png", "width": 80, "height": 60}],
-        [results.annotation(np.ones((60, 80), bool)) | {"id": 3, "image_id": 7}],
-        [results.category("dog")],
-    )
-    out = folder / "instances_mine.json"
-    out.write_text(json.dumps(foreign))
-    session = FolderSession(folder, out, "cat")
-    session.record(np.eye(60, 80, dtype=bool), [stroke((1, 1, 1))])
+def test_an_object_that_another_program_changed_is_kept_beside_ours(folder):
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    browser_draws(canvas, [stroke((20, 20, 8))], 2)
+    out = folder / "annotations.json"
     content = json.loads(out.read_text())
-    assert content["annotations"][0] == foreign["annotations"][0]
-    drawn = content["annotations"][1]
-    assert (drawn["id"], drawn["image_id"], drawn["category_id"]) == (4, 7, 2)
+    theirs = content["annotations"][0] | results.annotation(np.ones((60, 80), bool)) | {"area": 1}
+    out.write_text(json.dumps(content | {"annotations": [theirs]}))
+    browser_draws(canvas, [stroke((30, 20, 8))], 3)
+    assert "Another program changed this object" in canvas._note["text"]
+    kept, ours = json.loads(out.read_text())["annotations"]
+    assert kept == theirs
+    assert ours["strokes"] == [stroke((30, 20, 8))]
+    browser_draws(canvas, [stroke((40, 20, 8))], 4)
+    assert len(json.loads(out.read_text())["annotations"]) == 2
+
+
+def test_a_picture_that_vanishes_keeps_its_mask(folder):
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    (folder / "a.png").unlink()
+    browser_draws(canvas, [stroke((20, 20, 8))], 2)
+    go(canvas)
+    go(canvas, -1)
+    assert "a.png: no such picture" in canvas._note["text"]
+    assert len(json.loads((folder / "annotations.json").read_text())["annotations"]) == 1
+
+
+THEIRS = {
+    "id": 5, "image_id": 7, "category_id": 1, "iscrowd": 0, "area": 200.5, "bbox": [9, 9, 20, 10],
+    "segmentation": [[10.0, 10.0, 30.0, 10.0, 30.0, 20.0, 10.0, 20.0]], "score": 0.5,
+}  # fmt: skip
+
+
+def foreign(folder, image=None, **more):
+    """A file that another program wrote, with an object on a.png."""
+    images = [image or {"id": 7, "file_name": "a.png", "width": 80, "height": 60}]
+    content = {"images": images, "annotations": [THEIRS], "categories": [{"id": 1, "name": "dog"}]}
+    (folder / "annotations.json").write_text(json.dumps(content | more))
+    return lambda key: json.loads((folder / "annotations.json").read_text())[key]
+
+
+def test_an_object_of_another_program_is_shown_and_stays_when_one_is_drawn_beside_it(folder):
+    read = foreign(folder)
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    assert "1 object of another program" in canvas._note["text"]
+    cover = np.asarray(Image.open(io.BytesIO(canvas._picture["others"])).convert("RGBA"))[..., 3]
+    assert (np.argwhere(cover)[[0, -1]] == [[10, 10], [19, 29]]).all()
+    assert at(canvas, "done", "object", "objects") == {"done": 0, "object": 1, "objects": 1}
+    browser_draws(canvas, [stroke((60, 40, 8))], 2)
+    assert read("annotations")[0] == THEIRS
+    assert [a["id"] for a in read("annotations")] == [5, 6]
+    assert read("annotations")[1]["image_id"] == 7
+
+
+@pytest.mark.parametrize("model", [None, Grower()])
+def test_an_object_of_another_program_is_taken_up_and_comes_back(folder, model):
+    read = foreign(folder)
+    canvas = StrokeCanvas(refiner=model, session=FolderSession(folder))
+    press(canvas, type="object", step=-1)
+    assert (canvas.strokes, canvas.mask.sum()) == ([], 200)
+    added = stroke((60, 40, 8), correction=True)
+    for strokes in ([added], [added, stroke((15, 15, 3), kind="background")]):
+        browser_draws(canvas, strokes, canvas._drawing["revision"] + 1)
+        (kept,) = read("annotations")
+        assert kept["area"] == canvas.mask.sum()
+        assert canvas.mask[19, 29]
+        assert canvas.mask[rasterize([added], 60, 80).object].all()
+        assert (kept["id"], kept["score"], kept["strokes"]) == (5, 0.5, strokes)
+    assert not canvas.mask[15, 15]
+    again = StrokeCanvas(refiner=model, session=FolderSession(folder))  # another day
+    go(again, -1)
+    assert (again.mask == canvas.mask).all()
+    browser_draws(again, [], again._drawing["revision"] + 1)
+    assert again.mask.sum() == 200
+    assert read("annotations") == [THEIRS]
+
+
+def test_a_model_that_corrects_is_given_what_another_program_drew(folder):
+    class Corrector:
+        corrects = True
+
+        def refine(self, image, stroke, background=None, mask=None):
+            given.append(mask.sum())
+            return mask | stroke
+
+    given, read = [], foreign(folder)
+    canvas = StrokeCanvas(refiner=Corrector(), session=FolderSession(folder))
+    press(canvas, type="object", step=-1)
+    browser_draws(canvas, [stroke((60, 40, 4))], canvas._drawing["revision"] + 1)
+    assert given == [200]
+    assert read("annotations")[0]["area"] == 200 + rasterize(canvas.strokes, 60, 80).object.sum()
+
+
+def test_what_cannot_be_shown_of_another_program_is_said_and_kept(folder):
+    broken = THEIRS | {"segmentation": {"size": [9, 9], "counts": "1"}}
+    boxed = {key: THEIRS[key] for key in ("image_id", "category_id", "bbox")} | {"id": 6}
+    read = foreign(folder, annotations=[broken, boxed])
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    assert "1 without a mask that can be shown" in canvas._note["text"]
+    browser_draws(canvas, [stroke((60, 40, 8))], 2)
+    assert read("annotations")[:2] == [broken, boxed]
+
+
+@pytest.mark.parametrize(
+    "name", ["images/a é b.png", "images\\a é b.png", "./a é b.png", "a%20%C3%A9%20b.png"]
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_record_is_found_however_its_name_is_written(tmp_path, name, form):
+    Image.new("RGB", (80, 60)).save(tmp_path / unicodedata.normalize(form, "a é b.png"))
+    for other in ("NFC", "NFD"):
+        record = {"id": 7, "file_name": unicodedata.normalize(other, name)}
+        read = foreign(tmp_path, record)
+        session = FolderSession(tmp_path)
+        session.record(np.ones((60, 80), bool), [stroke((1, 1, 1))])
+        assert read("images") == [record | {"width": 80, "height": 60}], "and gets its size"
+        assert session.state()["done"] == 1
+
+
+def test_two_records_of_one_name_are_told_apart_by_their_folder_or_named(folder):
+    names = [f"{folder.name}/a.png", "elsewhere/a.png"]
+    images = [{"id": n, "file_name": name} for n, name in enumerate(names, 7)]
+    read = foreign(folder, images=images)
+    FolderSession(folder).record(np.ones((60, 80), bool), [stroke((1, 1, 1))])
+    assert read("annotations")[-1]["image_id"] == 7
+    images[0]["file_name"] = "third/a.png"
+    foreign(folder, images=images)
+    canvas = StrokeCanvas(session=FolderSession(folder))
+    assert "2 records may be of a.png: third/a.png, elsewhere/a.png" in canvas._note["text"]
+
+
+def test_numbers_as_text_are_read_and_names_that_are_none_not_offered(folder):
+    text = {"id": "7", "file_name": "a.png", "width": "80", "height": 60.0}
+    read = foreign(folder, text, categories=[{"id": 1, "name": None}, {"id": 2}])
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    assert canvas.image.shape == (60, 80, 3)
+    assert canvas._session["categories"] == []
+    browser_draws(canvas, [stroke((60, 40, 8))], 2)
+    assert read("images") == [text | {"id": 7, "width": 80, "height": 60}]
+    foreign(folder, text | {"width": "wide"})
+    canvas = StrokeCanvas(session=FolderSession(folder))
+    assert (
+        "a.png: its record has a side of 'wide', which is no whole number" in canvas._note["text"]
+    )
+
+
+def test_pictures_of_every_format_come_in_natural_order_and_the_rest_is_named(tmp_path):
+    names = ["img10.jpg", "img2.JPE", "img1.jfif", "img9.gif", "Img3.png", "img11.tif"]
+    for name in names:
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    for name in ("._img1.jpg", "b.heic", "notes.txt", "annotations.json.77.part"):
+        (tmp_path / name).write_bytes(b"\0")
+    (tmp_path / "folder.jpg").mkdir()
+    session = FolderSession(tmp_path)
+    assert [int("".join(filter(str.isdigit, p.stem))) for p in session.pictures] == [
+        1,
+        2,
+        3,
+        9,
+        10,
+        11,
+    ]
+    assert session.left_out == ["b.heic", "notes.txt"]
 
 
 @pytest.mark.parametrize("recorded", [False, True])
@@ -331,6 +461,12 @@ def test_bad_folders_and_files_are_named(folder, tmp_path):
     empty.mkdir()
     with pytest.raises(DataError, match="no pictures in it"):
         FolderSession(empty)
-    (folder / "annotations.json").write_text('{"images": 3}')
-    with pytest.raises(DataError, match="'images' must be a list"):
-        FolderSession(folder)
+    out = folder / "annotations.json"
+    for written, says in (
+        ('{"images": 3}', "'images' must be a list"),
+        ('{"images": [{"id": 1}, {"id": "x"}]}', "'images', record 2: no integer id"),
+        ("[", "not valid JSON"),
+    ):
+        out.write_text(written)
+        with pytest.raises(DataError, match=says):
+            FolderSession(folder)

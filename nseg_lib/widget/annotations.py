@@ -1,0 +1,170 @@
+"""The COCO file of a folder's masks: what others wrote into it is kept, and read before writing."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from nseg_lib.data.coco import DataError, read_json
+from nseg_lib.data.records import Record, id_problem, mend
+from nseg_lib.files import write_atomic
+from nseg_lib.widget.results import as_json, category, document
+
+
+class AnnotationFile:
+    """A COCO file that grows while other programs may read and write it too.
+
+    Numbers in other forms, as :func:`nseg_lib.data.records.mend` knows them, are put right; all
+    else that is in the file stays.
+
+    Args:
+        path: of the file, which need not exist.
+
+    Raises:
+        DataError: what is there is no COCO file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.content: dict[str, Any] = document([], [], categories=[])
+        self._stamp: tuple[int, int] | None = None
+        self._by_name: dict[
+            str, list[Record]
+        ] = {}  # a picture's name → the records that may be its
+        self.refresh()
+
+    @property
+    def images(self) -> list[Record]:
+        """The records of pictures."""
+        return self._records("images")
+
+    @property
+    def annotations(self) -> list[Record]:
+        """The records of objects."""
+        return self._records("annotations")
+
+    def _records(self, key: str) -> list[Record]:
+        records: list[Record] = self.content[key]
+        return records
+
+    def refresh(self) -> None:
+        """Read the file if another program has changed it; keep the content if it is gone.
+
+        Raises:
+            DataError: another program has replaced it by one that is not COCO.
+        """
+        stamp = self._stamp_now()
+        if stamp is None or stamp == self._stamp:
+            return
+        content = read_json(self.path)
+        for key in ("images", "annotations", "categories"):
+            records = content.get(key) if isinstance(content, dict) else None
+            if not isinstance(records, list):
+                raise DataError(f"{self.path}: '{key}' must be a list of records")
+            content[key] = [mend(record)[0] for record in records]
+            for number, record in enumerate(content[key], 1):
+                if problem := id_problem(record):
+                    raise DataError(f"{self.path}: '{key}', record {number}: {' ('.join(problem)})")
+        self.content, self._stamp, self._by_name = content, stamp, {}
+        for record in self.images:
+            self._enter(record)
+
+    def _enter(self, image: Record) -> None:
+        """Make a record of a picture known by its name."""
+        name = _plain_name(image.get("file_name")).rpartition("/")[2]
+        self._by_name.setdefault(name, []).append(image)
+
+    def _stamp_now(self) -> tuple[int, int] | None:
+        """Date and size of the file, which show that another program wrote it; None without it."""
+        if not self.path.exists():
+            return None
+        status = self.path.stat()
+        return status.st_mtime_ns, status.st_size
+
+    def write(self) -> None:
+        """Write the content, whole or not at all; raises OSError, and the file stays as it was."""
+        write_atomic(self.path, as_json(self.content))
+        self._stamp = self._stamp_now()
+
+    def next_id(self, key: str) -> int:
+        """An id that no record of ``key`` has."""
+        return 1 + max((record["id"] for record in self.content[key]), default=0)
+
+    # --- pictures ---
+
+    def image_of(self, picture: Path) -> Record | None:
+        """The record of a picture, or None.
+
+        Programs write names in several ways: with folders, with backslashes, as parts of a URL,
+        with accents as letters of their own. A record of exactly this name comes first, then the
+        one whose path is the end of the picture's own, then one of the same name.
+
+        Raises:
+            DataError: several records may be meant.
+        """
+        # Names in the file may be of another form than the picture's, or be what %20 stands for.
+        names = {_plain_name(picture.name), unicodedata.normalize("NFC", picture.name)}
+        found = [record for name in names for record in self._by_name.get(name, [])]
+        if len(found) > 1:
+            exact = [r for r in found if r["file_name"] == picture.name]
+            own = f"/{_plain_name(picture.absolute().as_posix())}"
+            here = [r for r in found if own.endswith(f"/{_plain_name(r['file_name'])}")]
+            found = exact[:1] or here or found
+        if len(found) > 1:
+            raise DataError(
+                f"{self.path}: {len(found)} records may be of {picture.name}: "
+                f"{', '.join(str(r['file_name']) for r in found[:3])}; name one of them so"
+            )
+        return found[0] if found else None
+
+    def record_image(self, picture: Path, height: int, width: int) -> int:
+        """The id of a picture's record; a missing record is added, and so is a missing size."""
+        record = self.image_of(picture)
+        if record is None:
+            record = {"id": self.next_id("images"), "file_name": picture.name}
+            self.images.append(record)
+            self._enter(record)
+        if record.get("width") is None or record.get("height") is None:
+            record |= {"width": width, "height": height}
+        return int(record["id"])
+
+    def annotations_of(self, picture: Path) -> list[Record]:
+        """The objects of a picture, those of other programs too."""
+        image = self.image_of(picture)
+        if image is None:
+            return []
+        return [a for a in self.annotations if a.get("image_id") == image["id"]]
+
+    def drawn_images(self) -> set[int]:
+        """Ids of the pictures that have an object with strokes."""
+        return {a["image_id"] for a in self.annotations if "strokes" in a and "image_id" in a}
+
+    # --- categories ---
+
+    def category_names(self) -> list[str]:
+        """The names of the categories that have one."""
+        names = [record.get("name") for record in self.content["categories"]]
+        return [name for name in names if isinstance(name, str) and name.strip()]
+
+    def category_of(self, annotation: Record) -> str:
+        """The name of an object's category."""
+        number = annotation.get("category_id")
+        found = (r.get("name") for r in self.content["categories"] if r["id"] == number)
+        name = next(found, None)
+        return name if isinstance(name, str) and name.strip() else f"category {number}"
+
+    def category_id(self, name: str) -> int:
+        """The id of a category; a missing category is added."""
+        for record in self.content["categories"]:
+            if record.get("name") == name:
+                return int(record["id"])
+        record = category(name, self.next_id("categories"))
+        self.content["categories"].append(record)
+        return int(record["id"])
+
+
+def _plain_name(name: Any) -> str:
+    """A file name as others may write it too: one kind of slash, one kind of accent, no %20."""
+    return unicodedata.normalize("NFC", unquote(str(name)).replace("\\", "/")).removeprefix("./")
