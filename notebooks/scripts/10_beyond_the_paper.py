@@ -615,10 +615,12 @@ if ablation is not None:
 
 # %%
 overview = committed("overview.csv", "nseg evaluate-refiner --data data/coco1000")
-curves = committed("curve.csv", "nseg evaluate-refiner --data data/coco1000")
-if overview is not None:
-    comparison_figure.draw(overview, pd.DataFrame() if curves is None else curves)
+shown = committed("common.csv", "nseg evaluate-refiner --data data/coco1000")
+curves = committed("common_curve.csv", "nseg evaluate-refiner --data data/coco1000")
+if shown is not None:
+    comparison_figure.draw(shown, curves)
     plt.show()
+if overview is not None:
     overview["prompt"] = overview["recipe"] + " (" + overview["split"] + ")"
     most = overview.groupby("prompt")["n"].transform("max")
     fewer = set(overview.loc[overview["n"] < most, "method"])

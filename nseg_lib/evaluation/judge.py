@@ -21,7 +21,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.data import coco, frozen
 from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.data.frozen import EvaluationSamples, PromptSample
-from nseg_lib.evaluation import methods, refiner_tables, tables
+from nseg_lib.evaluation import methods, refiner_numbers, refiner_tables, tables
 from nseg_lib.evaluation.corrections import CORRECTIONS, corrections
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.rows import RowsOf, claim, evaluate, note
@@ -180,7 +180,7 @@ def measure_all(methods: Sequence[Method], plan: Plan, *, progress: bool = True)
     """
     coco.choose_split(plan.data, plan.split)
     if all(method.name != "identity" for method in methods):
-        refiner_tables.check_identity(plan.out)
+        refiner_numbers.check_identity(plan.out)
     for method in methods:
         _claims(method, plan)
     for method in methods:

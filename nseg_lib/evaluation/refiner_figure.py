@@ -1,4 +1,8 @@
-"""The figure of the comparison: IoU by kind of prompt, and against the number of strokes."""
+"""The figure of the comparison: IoU by kind of prompt, and against the number of strokes.
+
+Each panel shows its methods on the pictures that all of them saw
+(:func:`nseg_lib.evaluation.refiner_numbers.common`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from matplotlib.figure import Figure
 from nseg_lib import provenance
 from nseg_lib.data.frozen import HUMAN
 from nseg_lib.evaluation.baselines import SEEDED
+from nseg_lib.files import sha256
 from nseg_lib.palette import PALETTE
 
 COLOURS = [PALETTE[k] for k in ("prediction", "res", "tiny", "stroke", "attn", "blockres")]
@@ -27,25 +32,33 @@ CLASSICAL = {
 }
 
 
-def write(folder: Path, overview: pd.DataFrame, curves: pd.DataFrame) -> Path:
+def write(folder: Path) -> Path:
     """Draw and save ``refiner.png``, ``.pdf``, and the sidecar; returns the PNG's path.
 
     Args:
-        overview, curves: of :mod:`nseg_lib.evaluation.refiner_tables`; ``curves`` perhaps empty.
+        folder: holds ``common.csv`` and perhaps ``common_curve.csv``.
     """
     began = time.perf_counter()
-    fig = draw(overview, curves)
+    files = [folder / name for name in ("common.csv", "common_curve.csv")]
+    inputs = [file for file in files if file.exists()]
+    fig = draw(*(pd.read_csv(file) for file in inputs))
     stem = folder / "refiner"
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         fig.savefig(stem.with_suffix(suffix), dpi=150, bbox_inches="tight", metadata=metadata)
     plt.close(fig)
-    inputs = [f for f in (folder / "overview.csv", folder / "curve.csv") if f.exists()]
-    provenance.write_sidecar(stem, None, inputs, time.perf_counter() - began)
+    drawn = {suffix: sha256(stem.with_suffix(suffix)) for suffix in (".png", ".pdf")}
+    provenance.write_sidecar(stem, None, inputs, time.perf_counter() - began, files=drawn)
     return stem.with_suffix(".png")
 
 
-def draw(overview: pd.DataFrame, curves: pd.DataFrame) -> Figure:
-    """Kinds of prompt above; below, one panel for each way of drawing corrections."""
+def draw(overview: pd.DataFrame, curves: pd.DataFrame | None = None) -> Figure:
+    """Kinds of prompt above; below, one panel for each way of drawing corrections.
+
+    Args:
+        overview, curves: ``common.csv`` and ``common_curve.csv`` of
+            :mod:`nseg_lib.evaluation.refiner_tables`.
+    """
+    curves = pd.DataFrame() if curves is None else curves
     ways = list(curves["strokes"].unique()) if len(curves) else []
     looks = _looks(list(overview["method"].unique()))
     fig = plt.figure(figsize=(9.5, 3.6 + 3.4 * bool(ways)), layout="constrained")
@@ -83,8 +96,13 @@ def _kinds(ax: Axes, overview: pd.DataFrame, looks: dict[str, tuple[str, str]]) 
         )  # fmt: skip
     for i in range(1, len(kinds)):
         ax.axvline(i - 0.5, color="#dddddd", lw=0.6)
-    shown = [f"{kind}\n(people)" if kind in HUMAN else kind for _, kind in kinds]
-    ax.set_xticks(range(len(kinds)), [s.replace("_", "\n") for s in shown], fontsize=8)
+    n = overview.groupby(["split", "recipe"])["n"].max()
+    people = ["\n(people)" if kind in HUMAN else "" for _, kind in kinds]
+    shown = [
+        f"{kind[1].replace('_', chr(10))}{who}\nn {n[kind]}"
+        for kind, who in zip(kinds, people, strict=True)
+    ]
+    ax.set_xticks(range(len(kinds)), shown, fontsize=8)
     ax.set(ylabel="mean IoU", ylim=(0, 1), xlim=(-0.5, len(kinds) - 0.5))
 
 
@@ -96,5 +114,10 @@ def _curve(ax: Axes, curves: pd.DataFrame, looks: dict[str, tuple[str, str]], wa
             ax.fill_between(
                 rows["round"], rows["low"], rows["high"], color=colour, alpha=0.15, lw=0
             )
-    ax.set(xlabel=f"strokes ({way})", ylabel="mean IoU", ylim=(0, 1), xlim=(1, 20))
+    ax.set(
+        xlabel=f"strokes ({way}), n {curves['n'].max()}",
+        ylabel="mean IoU",
+        ylim=(0, 1),
+        xlim=(1, 20),
+    )
     ax.set_xticks([1, 5, 10, 15, 20])
