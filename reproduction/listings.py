@@ -46,7 +46,7 @@ def _baselines_row(evidence: Evidence) -> dict[str, str]:
     command += f" --scale {profile.scale} --out reports/{profile.name}/baselines"
     row = {"run": "baselines, identity first", "state": "done", "epochs": "–", "kept": "–"}
     row |= {f"{split} IoU": _mean_iou(evidence, split, "identity") for split in evidence.splits}
-    return row | _provenance(record) | {"command": command}
+    return row | _provenance(record) | {"kept despite": "–", "command": command}
 
 
 def _run_row(evidence: Evidence, model: str, seed: int, run: Run | None) -> dict[str, str]:
@@ -57,8 +57,9 @@ def _run_row(evidence: Evidence, model: str, seed: int, run: Run | None) -> dict
         row |= {"epochs": str(len(run.log())), "kept": str(run.best_epoch)}
     means = {f"{split} IoU": _mean_iou(evidence, split, model, seed) for split in evidence.splits}
     row["state"] = run_state(evidence.profile, run, evaluated=any(m != "–" for m in means.values()))
-    command = train_command(evidence.profile, model, seed)
-    return row | means | _provenance(record) | {"command": command}
+    row |= means | _provenance(record)
+    row["kept despite"] = "; ".join(record.get("kept_despite", [])) or "–"
+    return row | {"command": train_command(evidence.profile, model, seed)}
 
 
 def run_state(profile: Profile, run: Run | None, *, evaluated: bool) -> str:

@@ -278,6 +278,7 @@ def _keep_trained(run: Run, states: dict[str, State], say: Say) -> list[str]:
         record = json.loads(ingredients.sidecar(artefact).read_bytes())
         kept = [*record.get("kept_despite", []), *why.split("; ")]
         record |= {"step": step, "kept_despite": [*dict.fromkeys(kept)]}
+        record.setdefault("trained_from", record["made_from"])  # what it was, before it was kept
         record |= {"made_from": now | {"inputs": ingredients.hash_files(run.root, [sums])}}
         products = [artefact, *(artefact.with_name(name) for name in ("log.csv", "steps.csv"))]
         record |= {"products": ingredients.hash_files(run.root, products)}

@@ -182,7 +182,7 @@ def test_the_list_of_runs_leaves_none_out(half: Evidence) -> None:
     assert len(table) == 1 + len(config.names()) * len(half.profile.seeds)
     assert table.loc[f"{TINY}, seed 42", "state"] == "done"
     command = str(table.loc["attn32-256_bce-dice-bound, seed 42", "command"])
-    assert command.startswith("nseg train attn")
+    assert "nseg train attn" in command
     assert "training.precision" not in str(table.loc[f"{TINY}, seed 42", "command"])
     assert command.endswith("training.precision=bf16-mixed"), "its own setting in the profile"
 

@@ -260,8 +260,9 @@ def test_networks_are_kept_on_request_and_say_what_changed(project: Path) -> Non
     run = nseg(project, "reproduce", "--profile", "toy", "--keep-trained")
     assert run.returncode == 0, run.stdout
     assert f"kept {TRAIN} though nseg_lib/training/losses.py changed" in run.stdout
-    kept = json.loads(sidecar.read_text())["kept_despite"]
-    assert kept == ["something earlier", "nseg_lib/training/losses.py changed"]
+    kept = json.loads(sidecar.read_text())
+    assert kept["kept_despite"] == ["something earlier", "nseg_lib/training/losses.py changed"]
+    assert kept["trained_from"] == record["made_from"], "what it was trained from is not lost"
     assert "nothing to do" in run.stdout
     edit(profile_of(project), "epochs: 1", "epochs: 2")
     run = nseg(project, "reproduce", "--profile", "toy", "--keep-trained")
