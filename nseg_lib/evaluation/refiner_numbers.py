@@ -1,19 +1,19 @@
-"""The refiner beside other methods, as numbers: by kind of prompt, and stroke after stroke.
+"""The refiner beside other methods, as numbers: by kind of prompt, by size, stroke after stroke.
 
-They are made of the files of rows alone (:func:`nseg_lib.evaluation.judge.measure`), so they can be
-made again at any time. :mod:`nseg_lib.evaluation.refiner_tables` writes them.
+They are made of the files of rows alone (:mod:`nseg_lib.evaluation.judge`), so they can be made
+again at any time. :mod:`nseg_lib.evaluation.refiner_tables` writes them down.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nseg_lib.data import frozen as prompts
+from nseg_lib.data.frozen import HUMAN, HUMAN_SPLIT, KINDS
 from nseg_lib.evaluation.corrections import (
     MAX_STROKES,
     TARGETS,
@@ -25,13 +25,22 @@ from nseg_lib.evaluation.summary import (
     bootstrap_interval,
     in_table_order,
     read_results,
+    summarise,
 )
 from nseg_lib.networks.weights import PRETRAINED
 
-_OBJECT = ["image_id", "annotation_id"]
+REFINER = PRETRAINED[0]
+"""The package's refiner. A method that is slow saw some of the pictures only; beside its numbers
+stand those of this one on the same pictures."""
+
+SIZES = ("all", "small", "middle", "large")
+"""All objects, and thirds of a split's objects by their area in pixels."""
 
 MIN_COMMON = 20
 """The fewest objects of which the figure shows a method."""
+
+_PROMPT = ["split", "recipe"]
+_OBJECT = ["image_id", "annotation_id"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ def common(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         objects = part.groupby("method")["image_id"].nunique()
         enough = objects[objects >= min(MIN_COMMON, objects.max())].index
         part = part[part["method"].isin(enough)]
-        methods = part.groupby(["image_id", "annotation_id"])["method"].transform("nunique")
+        methods = part.groupby(_OBJECT)["method"].transform("nunique")
         parts.append(part[methods == len(enough)])
     return pd.concat(parts)
 
@@ -101,42 +110,68 @@ def common(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def overview(answers: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU of each method with each kind of prompt.
 
-    A method may have been measured on some of the pictures only, where it is slow: ``n`` says on
-    how many, and its difference to identity is on the same ones.
-
     Returns:
-        Columns ``split``, ``recipe`` (the kind), ``method``, ``n``, ``iou``, ``low`` and ``high``
-        (its 95 % bootstrap interval over pictures), ``difference``, ``difference_low`` and
-        ``difference_high`` (to the stroke unchanged, per object), ``made_worse`` (share of
-        objects more than .005 below the stroke), ``refiner`` (IoU of the package's refiner on the
-        same objects; NaN where it has no row of some of them), ``gap``, ``gap_low`` and
-        ``gap_high`` (the method's IoU less the refiner's, per object).
+        Columns ``split``, ``recipe`` (the kind), ``method``, ``n`` (objects that it was measured
+        on), ``iou``, ``low`` and ``high`` (its 95 % bootstrap interval over pictures),
+        ``difference``, ``difference_low`` and ``difference_high`` (to the stroke unchanged, on the
+        same objects), ``made_worse`` (share of objects more than .005 below the stroke), ``gap``,
+        ``refiner``, ``gap_low`` and ``gap_high`` (to :data:`REFINER`, whose IoU on the same objects
+        is ``refiner``; NaN where it has no row of one).
 
     Raises:
         ValueError: an object without a row of identity.
     """
-    rows: list[dict[str, Any]] = []
-    ours = answers[answers["method"] == PRETRAINED[0]]
-    refiner = ours.groupby(["split", "recipe", *_OBJECT])["iou"].mean().to_dict()
-    for (split, kind, method), part in answers.groupby(["split", "recipe", "method"], sort=False):
-        mine = part.groupby(_OBJECT)["iou"].mean()
-        both = with_identity(answers, part)
-        base = both[both["method"] == "identity"].set_index(_OBJECT)["iou"].reindex(mine.index)
-        difference = mine - base
-        gap = mine - [refiner.get((split, kind, *objects), np.nan) for objects in mine.index]
-        columns = np.column_stack([mine, difference, gap])
-        pictures = mine.index.get_level_values("image_id").to_numpy(np.int64)
-        (low, d_low, g_low), (high, d_high, g_high) = bootstrap_interval(columns, pictures)
-        row: dict[str, Any] = {"split": split, "recipe": kind, "method": method, "n": len(mine)}
-        row |= {"iou": mine.mean(), "low": low, "high": high, "difference": difference.mean()}
-        row |= {"difference_low": d_low, "difference_high": d_high}
-        row |= {"made_worse": (-difference > IOU_MARGIN).mean()}
-        row["gap"] = gap.mean() if gap.notna().all() else np.nan
-        row |= {"refiner": row["iou"] - row["gap"], "gap_low": g_low, "gap_high": g_high}
+    # One row per method and object, its seeds averaged; beside it the stroke's IoU and ours.
+    keys = [*_PROMPT, "method", *_OBJECT]
+    ious = answers.groupby(keys, sort=False)["iou"].mean().reset_index()
+    for column, beside in (("stroke", "identity"), ("refiner", REFINER)):
+        theirs = ious[ious["method"] == beside].set_index([*_PROMPT, *_OBJECT])["iou"]
+        ious = ious.join(theirs.rename(column), on=[*_PROMPT, *_OBJECT])
+    ious["difference"], ious["gap"] = ious["iou"] - ious["stroke"], ious["iou"] - ious["refiner"]
+    rows = []
+    for (split, kind, method), part in ious.groupby([*_PROMPT, "method"], sort=False):
+        missing = int(part["stroke"].isna().sum())
+        if missing:
+            raise ValueError(f"{split}, {kind}: {method} has {missing} objects that identity lacks")
+        columns = part[["iou", "difference", "gap"]]
+        (low, d_low, g_low), (high, d_high, g_high) = bootstrap_interval(
+            columns.to_numpy(), part["image_id"].to_numpy()
+        )
+        iou, difference, gap = columns.mean(skipna=False)
+        row = {"split": split, "recipe": kind, "method": method, "n": len(part)}
+        row |= {"iou": iou, "low": low, "high": high}
+        row |= {"difference": difference, "difference_low": d_low, "difference_high": d_high}
+        row |= {"made_worse": (-part["difference"] > IOU_MARGIN).mean()}
+        row |= {"gap": gap, "refiner": iou - gap, "gap_low": g_low, "gap_high": g_high}
         rows.append(row)
     frame = pd.DataFrame(rows)
-    place = frame["recipe"].map(kind_order)
-    return frame.iloc[place.argsort(kind="stable")].reset_index(drop=True)
+    order = frame["recipe"].map(_kind_order).argsort(kind="stable")
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def by_size(answers: pd.DataFrame) -> pd.DataFrame:
+    """Every metric of each method with each kind of prompt, for all objects and by their size.
+
+    Returns:
+        Columns ``split``, ``recipe``, ``size`` (of :data:`SIZES`), and those of
+        :func:`nseg_lib.evaluation.summary.summarise`: each method is compared with identity on the
+        objects that it was measured on itself.
+    """
+    found = []
+    for split, of_split in answers.groupby("split", sort=False):
+        edges = of_split.groupby("image_id")["object_area"].first().quantile([1 / 3, 2 / 3])
+        third = np.searchsorted(edges.to_numpy(), of_split["object_area"]) + 1
+        for kind in sorted(of_split["recipe"].unique(), key=_kind_order):
+            for i, size in enumerate(SIZES if split != HUMAN_SPLIT else SIZES[:1]):
+                rows = of_split[(of_split["recipe"] == kind) & ((i == 0) | (third == i))]
+                strokes = rows[rows["method"] == "identity"]
+                for method, part in rows.groupby("method", sort=False):
+                    same = strokes.merge(part[_OBJECT].drop_duplicates(), on=_OBJECT)
+                    both = same if method == "identity" else pd.concat([same, part])
+                    where = {"split": split, "recipe": kind, "size": size}
+                    summary = summarise(both).iloc[[-1]]
+                    found.append(pd.DataFrame(where, index=summary.index).join(summary))
+    return pd.concat(found, ignore_index=True)
 
 
 def curve(corrections: pd.DataFrame) -> pd.DataFrame:
@@ -145,16 +180,14 @@ def curve(corrections: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns ``strokes``, ``method``, ``round``, ``n``, ``iou``, ``low``, ``high``.
     """
-    rows: list[dict[str, Any]] = []
-    for way, part in corrections.groupby("strokes", sort=False):
-        for method, wide in by_stroke(part).items():
-            values = wide.to_numpy(np.float64)
-            low, high = bootstrap_interval(values, wide.index.to_numpy(np.int64))
-            for i, number in enumerate(wide):
-                row = {"strokes": way, "method": method, "round": number, "n": len(wide)}
-                row |= {"iou": values[:, i].mean(), "low": low[i], "high": high[i]}
-                rows.append(row)
-    return pd.DataFrame(rows)
+    found = []
+    for way, method, ious in by_stroke(corrections):
+        low, high = bootstrap_interval(ious.to_numpy(), ious.index.to_numpy())
+        row = {"strokes": way, "method": method, "round": ious.columns, "n": len(ious)}
+        found.append(
+            pd.DataFrame({**row, "iou": ious.to_numpy().mean(0), "low": low, "high": high})
+        )
+    return pd.concat(found, ignore_index=True)
 
 
 def strokes_table(corrections: pd.DataFrame) -> pd.DataFrame:
@@ -165,42 +198,31 @@ def strokes_table(corrections: pd.DataFrame) -> pd.DataFrame:
         ``noc85_high`` (95 % bootstrap interval over pictures) and ``failed85`` (objects that
         never reach it).
     """
-    rows: list[dict[str, Any]] = []
-    for way, part in corrections.groupby("strokes", sort=False):
-        for method, wide in by_stroke(part).items():
-            row: dict[str, Any] = {"strokes": way, "method": method, "n": len(wide)}
-            values = wide.to_numpy(np.float64)
-            for target in TARGETS:
-                at = f"noc{100 * target:.0f}"
-                needed = np.array([strokes_needed(v, target) for v in values], np.float64)
-                low, high = bootstrap_interval(needed[:, None], wide.index.to_numpy())
-                row |= {at: needed.mean(), f"{at}_low": low[0], f"{at}_high": high[0]}
-                row[f"failed{100 * target:.0f}"] = int((values.max(axis=1) < target).sum())
-            rows.append(row)
+    rows = []
+    for way, method, ious in by_stroke(corrections):
+        row = {"strokes": way, "method": method, "n": len(ious)}
+        for target in TARGETS:
+            at, counts = f"{100 * target:.0f}", needed(ious, target)
+            low, high = bootstrap_interval(counts[:, None], ious.index.to_numpy())
+            row |= {f"noc{at}": counts.mean(), f"noc{at}_low": low[0], f"noc{at}_high": high[0]}
+            row[f"failed{at}"] = int((ious.max(axis=1) < target).sum())
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def by_stroke(part: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Method → IoU, one row per picture, a column per stroke; seeds are averaged."""
-    found: dict[str, pd.DataFrame] = {}
-    for method, rows in part.groupby("method", sort=False):
-        mean = rows.groupby(["image_id", "round"])["iou"].mean().unstack("round")
-        full = mean.reindex(columns=range(1, MAX_STROKES + 1)).ffill(axis=1)
-        found[str(method)] = full
-    return found
+def by_stroke(corrections: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Way of drawing, method, and IoU: a row per picture, a column per stroke; seeds averaged."""
+    for way, part in corrections.groupby("strokes", sort=False):
+        for method, rows in part.groupby("method", sort=False):
+            mean = rows.groupby(["image_id", "round"])["iou"].mean().unstack("round")
+            every = mean.reindex(columns=range(1, MAX_STROKES + 1)).ffill(axis=1)
+            yield str(way), str(method), every.astype(np.float64)
 
 
-def with_identity(answers: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one method in one split and kind, and identity's on the same objects."""
-    split, kind, method = part[["split", "recipe", "method"]].iloc[0]
-    same = (answers["split"] == split) & (answers["recipe"] == kind)
-    base = answers[same & (answers["method"] == "identity")]
-    base = base.merge(part[_OBJECT].drop_duplicates(), on=_OBJECT)
-    missing = len(part[_OBJECT].drop_duplicates()) - len(base)
-    if missing:
-        raise ValueError(f"{split}, {kind}: {method} has {missing} objects that identity lacks")
-    return base if method == "identity" else pd.concat([base, part], ignore_index=True)
+def needed(ious: pd.DataFrame, target: float) -> np.ndarray:
+    """NoC of each picture, float64: its row of :func:`by_stroke` to its number of strokes."""
+    return np.array([strokes_needed(row, target) for row in ious.to_numpy()], np.float64)
 
 
-def kind_order(kind: str) -> int:
-    return (*prompts.KINDS, *prompts.HUMAN).index(kind)
+def _kind_order(kind: str) -> int:
+    return (*KINDS, *HUMAN).index(kind)

@@ -24,11 +24,12 @@ def decimals(column: str) -> int:
     return 3 if column == "seconds" else 4
 
 
-def to_csv(summary: pd.DataFrame, *, reference: str = "identity") -> str:
+def to_csv(summary: pd.DataFrame, *, reference: str | None = "identity") -> str:
     """A summary as CSV text, each column with its own :func:`decimals`.
 
     Args:
         summary: from :func:`nseg_lib.evaluation.summary.summarise`.
+        reference: is the first row; None: rows stay in their order.
 
     Returns:
         UTF-8 text with a header; a standard deviation over one seed is an empty cell.
@@ -36,7 +37,7 @@ def to_csv(summary: pd.DataFrame, *, reference: str = "identity") -> str:
     Raises:
         ValueError: ``summary`` has no row of the reference.
     """
-    table = _reference_first(summary, reference).copy()
+    table = summary.copy() if reference is None else _reference_first(summary, reference)
     for column in map(str, table.select_dtypes("float").columns):
         table[column] = [number(value, column, absent="") for value in table[column]]
     return table.to_csv(index=False, lineterminator="\n")
