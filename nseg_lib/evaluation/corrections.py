@@ -26,7 +26,7 @@ from nseg_lib.data import coco, frozen
 from nseg_lib.data.frozen import EVALUATION_SEED
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import boundary_iou, iou
-from nseg_lib.files import write_atomic
+from nseg_lib.files import only_writer, write_atomic
 from nseg_lib.prompt import Predictor, Prompt
 from nseg_lib.strokes import plain
 from nseg_lib.strokes.drawing import Drawn
@@ -42,25 +42,11 @@ CURVE = 6
 """Strokes that are drawn even where the highest target is reached sooner, for the curve of IoU
 against strokes; beyond them a picture is left as soon as it has reached it."""
 
-CORRECTION_COLUMNS = (
-    "method",
-    "seed",
-    "split",
-    "strokes",
-    "image_id",
-    "annotation_id",
-    "round",
-    "kind",
-    "object_area",
-    "stroke_area",
-    "iou",
-    "boundary_iou",
-    "seconds",
-)
+_KEY = ["method", "seed", "split", "strokes", "image_id", "annotation_id", "round"]
+
+CORRECTION_COLUMNS = (*_KEY, "kind", "object_area", "stroke_area", "iou", "boundary_iou", "seconds")
 """Columns of a file of corrections, one row per stroke. ``strokes`` is the way they are drawn,
 ``round`` counts from 1, ``kind`` is what the stroke was drawn on, ``stroke_area`` its pixels."""
-
-_ORDER = ["method", "seed", "split", "strokes", "image_id", "annotation_id", "round"]
 
 Correction = Callable[[Mask, Mask, Generator], Drawn]
 """(truth, answer, generator) → a stroke where the answer is wrong."""
@@ -120,12 +106,11 @@ def corrections(
     method: Method,
     split: coco.Split,
     rows_csv: Path,
-    *,
     strokes: Sequence[str] = tuple(CORRECTIONS),
+    *,
     pictures: int | None = None,
-    seed: int = EVALUATION_SEED,
     progress: bool = True,
-) -> Path:
+) -> None:
     """Draw corrections on a split's pictures; adds to ``rows_csv`` what it does not hold yet.
 
     The file is complete for every picture it names: all rows of one are written at once.
@@ -135,46 +120,48 @@ def corrections(
         pictures: only so many, the first by id.
 
     Raises:
-        ValueError: an unknown way to draw, or a file of other columns.
+        ValueError: a file of other columns, or one that another process writes.
     """
-    unknown = sorted(set(strokes) - CORRECTIONS.keys())
-    if unknown:
-        raise ValueError(f"strokes must be of {', '.join(CORRECTIONS)}, got '{unknown[0]}'")
-    rows: list[Any] = read_corrections(rows_csv).to_dict("records") if rows_csv.exists() else []
-    done = {(row["strokes"], row["image_id"]) for row in rows if row["split"] == split.name}
-    ids = [i for i in sorted(split.annotations) if split.annotations[i]][:pictures]
-    wanted = [(i, way) for i in ids for way in strokes if (way, i) not in done]
-    for image_id, way in track(wanted, "correcting", disable=not progress):
-        mask = frozen.object_mask(split, image_id)
-        if not mask.any():
-            continue
+    with only_writer(rows_csv):
+        rows: list[Any] = read_corrections(rows_csv).to_dict("records") if rows_csv.exists() else []
+        done = {(row["strokes"], row["image_id"]) for row in rows if row["split"] == split.name}
+        ids = [i for i in sorted(split.annotations) if split.annotations[i]][:pictures]
+        wanted = [(i, way) for i in ids for way in strokes if (way, i) not in done]
+        for image_id, way in track(wanted, "correcting", disable=not progress):
+            rows += _rows(method, split, image_id, way)
+            table = pd.DataFrame(rows, columns=list(CORRECTION_COLUMNS)).sort_values(_KEY)
+            write_atomic(rows_csv, table.to_csv(index=False, lineterminator="\n"))
 
-        def generator(number: int, way: str = way, image_id: int = image_id) -> Generator:
-            return frozen.generator(f"correction {way}", seed, image_id, number)
 
-        image, draw = split.read_image(image_id), CORRECTIONS[way]
-        game = correct(method.predictor, image, mask, draw, generator)
-        rows += [
-            {
-                "method": method.name,
-                "seed": method.seed,
-                "split": split.name,
-                "strokes": way,
-                "image_id": image_id,
-                "annotation_id": coco.largest_annotation(split.annotations[image_id])["id"],
-                "round": number,
-                "kind": "object" if drawn.object.any() else "background",
-                "object_area": int(mask.sum()),
-                "stroke_area": int(drawn.object.sum() + drawn.background.sum()),
-                "iou": iou(answer, mask),
-                "boundary_iou": boundary_iou(answer, mask),
-                "seconds": round(seconds, 6),
-            }
-            for number, (drawn, answer, seconds) in enumerate(game, 1)
-        ]
-        table = pd.DataFrame(rows, columns=list(CORRECTION_COLUMNS)).sort_values(_ORDER)
-        write_atomic(rows_csv, table.to_csv(index=False, lineterminator="\n"))
-    return rows_csv
+def _rows(method: Method, split: coco.Split, image_id: int, way: str) -> list[dict[str, Any]]:
+    """One picture corrected stroke by stroke: a row for each stroke; none for an empty object."""
+    mask = frozen.object_mask(split, image_id)
+    if not mask.any():
+        return []
+
+    def generator(number: int) -> Generator:
+        return frozen.generator(f"correction {way}", EVALUATION_SEED, image_id, number)
+
+    image = split.read_image(image_id)
+    game = correct(method.predictor, image, mask, CORRECTIONS[way], generator)
+    return [
+        {
+            "method": method.name,
+            "seed": method.seed,
+            "split": split.name,
+            "strokes": way,
+            "image_id": image_id,
+            "annotation_id": coco.largest_annotation(split.annotations[image_id])["id"],
+            "round": number,
+            "kind": "object" if drawn.object.any() else "background",
+            "object_area": int(mask.sum()),
+            "stroke_area": int(drawn.object.sum() + drawn.background.sum()),
+            "iou": iou(answer, mask),
+            "boundary_iou": boundary_iou(answer, mask),
+            "seconds": round(seconds, 6),
+        }
+        for number, (drawn, answer, seconds) in enumerate(game, 1)
+    ]
 
 
 def read_corrections(rows_csv: str | Path) -> pd.DataFrame:

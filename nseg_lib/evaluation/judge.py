@@ -1,8 +1,8 @@
 """Methods on a data set → files of rows, which grow and are never recomputed, and their tables.
 
-:func:`judge` is ``nseg evaluate``: the paper's networks and baselines on coarse masks.
-:func:`measure_all` is ``nseg evaluate-refiner``: methods that know any strokes, on every kind of
-prompt and corrected stroke by stroke. Both go on where they were stopped.
+:func:`evaluate_networks` is ``nseg evaluate``: the paper's networks and baselines on coarse masks.
+:func:`evaluate_methods` is ``nseg evaluate-refiner``: methods that know any strokes, on every kind
+of prompt and corrected stroke by stroke. Both go on where they were stopped.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,6 @@ from nseg_lib import provenance
 from nseg_lib.config import ConfigError
 from nseg_lib.data import coco, frozen
 from nseg_lib.data.datasets import fingerprint, picture_hashes
-from nseg_lib.data.frozen import EvaluationSamples, PromptSample
 from nseg_lib.evaluation import methods, refiner_numbers, refiner_tables, tables
 from nseg_lib.evaluation.corrections import CORRECTIONS, corrections
 from nseg_lib.evaluation.methods import Method
@@ -32,22 +32,13 @@ from nseg_lib.networks.weights import checkpoint_file
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.recipes import RECIPES
 
-KINDS = (
-    *RECIPES, "sparse", "sparse_object", "dense", "plain_sparse", "plain_object",
-)  # fmt: skip
-"""Kinds of prompt that are measured unless others are asked for."""
 
-CORRECTED = 60
-"""Pictures that are corrected stroke by stroke."""
-
-
-def judge(
+def evaluate_networks(
     checkpoints: Sequence[Path],
     data: Path,
     out: Path,
     splits: Sequence[str] | None = None,
     scale: float | None = None,
-    recipe: str = "erode",
     *,
     progress: bool = False,
 ) -> list[Path]:
@@ -65,7 +56,8 @@ def judge(
         A Markdown table per split; the same as CSV, and a sidecar of provenance, beside each.
 
     Raises:
-        ConfigError: the checkpoints were trained at different scales and none is given.
+        ConfigError: the checkpoints were trained at different scales and none is given, or
+            ``results.csv`` has rows of other weights, other data or another scale.
         ValueError: a checkpoint or the data set cannot be used.
     """
     began = time.monotonic()
@@ -84,33 +76,30 @@ def judge(
     samples = {}
     for name in splits:
         split = replace(coco.load_split(data, name), spare=out)
-        samples[name] = EvaluationSamples(split, recipe, scale)
+        samples[name] = frozen.EvaluationSamples(split, scale=scale)
         samples[name].check()
 
     # What the rows are of is noted before the first is written: a call may be cut off at any time.
     results = out / "results.csv"
-    rows_of = _data_hashes(data, splits)
+    rows_of = _hashes(data, splits)
     rows_of |= {f"{m.name}, seed {m.seed}": sha256(p) for m, p in zip(networks, files, strict=True)}
     settings = {
         "splits": list(splits),
         "scale": scale,
-        "recipe": recipe,
+        "recipe": "erode",
         "dropped": {name: len(s.dropped) for name, s in samples.items()},
         "rows_of": claim(results, rows_of, scale),
     }
     inputs = [*files, *(found[name] for name in splits)]
-    out.mkdir(parents=True, exist_ok=True)
     provenance.write_sidecar(results, settings, inputs, 0)
     for name in splits:
-        judged = [*methods.baselines(scale), *networks]
-        evaluate(judged, samples[name], results, progress=progress)
+        evaluate([*methods.baselines(scale), *networks], samples[name], results, progress=progress)
 
     # The tables are made of the file of rows alone.
     frame = read_results(results)
     written = []
     for name in splits:
-        summary = summarise(frame, split=name, recipe=recipe)
-        table = out / f"table_{name}.md"
+        summary, table = summarise(frame, split=name, recipe="erode"), out / f"table_{name}.md"
         write_atomic(table.with_suffix(".csv"), tables.to_csv(summary))
         write_atomic(table, tables.to_markdown(summary))
         provenance.write_sidecar(table, settings, [results], time.monotonic() - began)
@@ -122,61 +111,53 @@ def judge(
 # --- any strokes ----------------------------------------------------------------------------------
 
 
+def _people() -> Path | None:
+    return Path(os.environ[SCRIBBLES]) if os.environ.get(SCRIBBLES) else None
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, on which data."""
+    """What is measured, on which data.
+
+    Raises:
+        ValueError: an unknown kind of prompt or way to draw corrections.
+    """
 
     data: Path
     out: Path
     """``rows/METHOD.csv`` in it has one answer to each prompt, ``corrections/METHOD.csv`` one row
     per stroke."""
     split: str = "test"
-    kinds: tuple[str, ...] = KINDS
+    kinds: Sequence[str] = (
+        *RECIPES, "sparse", "sparse_object", "dense", "plain_sparse", "plain_object",
+    )  # fmt: skip
     """Of prompts, of :data:`nseg_lib.data.frozen.KINDS`."""
-    strokes: tuple[str, ...] = tuple(CORRECTIONS)
+    strokes: Sequence[str] = tuple(CORRECTIONS)
     """Ways to draw corrections, of :data:`nseg_lib.evaluation.corrections.CORRECTIONS`."""
     pictures: int | None = None
     """Only so many of the split, the first by id; for rehearsals."""
-    corrected: int = CORRECTED
+    corrected: int = 60
     """Pictures that are corrected; 0 for none."""
-    scribbles: Path | None = None
-    """Folder of the strokes that people drew; none: they are left out."""
+    scribbles: Path | None = field(default_factory=_people)
+    """Folder of the strokes that people drew, by default what NSEG_SCRIBBLES names; none: they are
+    left out."""
+
+    def __post_init__(self) -> None:
+        for what, given, allowed in (
+            ("kind of prompt", self.kinds, frozen.KINDS),
+            ("way to draw corrections", self.strokes, CORRECTIONS),
+        ):
+            unknown = [name for name in given if name not in allowed]
+            if unknown:
+                raise ValueError(f"unknown {what} '{unknown[0]}'; one of: {', '.join(allowed)}")
 
 
-def plan(
-    data: Path,
-    out: Path,
-    split: str = "test",
-    *,
-    kinds: Sequence[str] | None = None,
-    strokes: Sequence[str] | None = None,
-    pictures: int | None = None,
-    corrected: int = CORRECTED,
-) -> Plan:
-    """A plan with its defaults where nothing else is asked for.
-
-    Raises:
-        ValueError: an unknown kind of prompt or way to draw corrections.
-    """
-    for what, given, allowed in (
-        ("kind of prompt", kinds, frozen.KINDS),
-        ("way to draw corrections", strokes, CORRECTIONS),
-    ):
-        unknown = [name for name in given or () if name not in allowed]
-        if unknown:
-            raise ValueError(f"unknown {what} '{unknown[0]}'; one of: {', '.join(allowed)}")
-    ways = tuple(strokes or CORRECTIONS)
-    folder = os.environ.get(SCRIBBLES)
-    scribbles = Path(folder) if folder else None
-    return Plan(data, out, split, tuple(kinds or KINDS), ways, pictures, corrected, scribbles)
-
-
-def measure_all(methods: Sequence[Method], plan: Plan, *, progress: bool = True) -> list[Path]:
-    """Measure each method, then write tables and figure of all rows that ``plan.out`` holds.
+def evaluate_methods(methods: Sequence[Method], plan: Plan, *, progress: bool = True) -> list[Path]:
+    """Evaluate each method, then write tables and figure of all rows that ``plan.out`` holds.
 
     Raises:
-        ValueError: as :func:`measure`, or there are no rows of identity, which every table needs,
-            and it is not among the methods; nothing is measured then.
+        ValueError: as :func:`evaluate_method`, or there are no rows of identity, which every table
+            needs, and it is not among the methods; nothing is measured then.
     """
     coco.choose_split(plan.data, plan.split)
     if all(method.name != "identity" for method in methods):
@@ -184,11 +165,11 @@ def measure_all(methods: Sequence[Method], plan: Plan, *, progress: bool = True)
     for method in methods:
         _claims(method, plan)
     for method in methods:
-        measure(method, plan, progress=progress)
+        evaluate_method(method, plan, progress=progress)
     return refiner_tables.write(plan.out)
 
 
-def measure(method: Method, plan: Plan, *, progress: bool = True) -> tuple[Path, ...]:
+def evaluate_method(method: Method, plan: Plan, *, progress: bool = True) -> None:
     """Fill both files of one method, with a sidecar of provenance each.
 
     Rows are known by the method's name. A call that adds none leaves a sidecar as it is.
@@ -198,64 +179,51 @@ def measure(method: Method, plan: Plan, *, progress: bool = True) -> tuple[Path,
         ValueError, coco.DataError: data, a kind or a file of rows cannot be used.
     """
     split = replace(coco.load_split(plan.data, plan.split), spare=plan.out)
-    claims = _claims(method, plan)
-    if not plan.corrected:
-        claims.popitem()
-    for file, rows_of in claims.items():
-        start = time.monotonic()
+    for file, rows_of in _claims(method, plan).items():
+        corrects, start = file.parent.name == "corrections", time.monotonic()
+        if corrects and not plan.corrected:
+            continue
         settings = {"method": method.name, "seed": method.seed, "rows_of": rows_of}
         # The weights are no input where nobody knows whether all rows are of them.
         inputs = [coco.find_splits(plan.data)[plan.split]]
         inputs += [method.weights] if method.weights and method.name in rows_of else []
         if not file.exists():  # noted before the first row: a call may be cut off at any time
             provenance.write_sidecar(file, settings, inputs, 0)
-        if file.parent.name == "rows":
-            prompts = [frozen.freeze_prompts(split, kind).prompts for kind in plan.kinds]
-            total = sum(len(list(of_kind)[: plan.pictures]) for of_kind in prompts)
-            evaluate(
-                [method], _samples(plan, split), file,
-                released_rule=False, total=total, progress=progress,
-            )  # fmt: skip
-        else:
+        if corrects:
             count = min(plan.corrected, plan.pictures or plan.corrected)
-            corrections(
-                method, split, file, strokes=plan.strokes, pictures=count, progress=progress
-            )
+            corrections(method, split, file, plan.strokes, pictures=count, progress=progress)
+        else:
+            of_kinds = [frozen.freeze_prompts(split, kind).prompts for kind in plan.kinds]
+            total = sum(len(list(of_kind)[: plan.pictures]) for of_kind in of_kinds)
+            drawn = frozen.prompt_samples(split, plan.kinds, pictures=plan.pictures)
+            people = plan.scribbles and frozen.human_samples(plan.scribbles, plan.pictures)
+            samples = chain(drawn, people or ())
+            evaluate([method], samples, file, released_rule=False, total=total, progress=progress)
         # What the file holds by now, whatever this call added.
         frame = pd.read_csv(file)
-        kind = "recipe" if "recipe" in frame else "strokes"
+        kind = "strokes" if corrects else "recipe"
         once = frame.drop_duplicates(["split", kind, "image_id"])
-        objects = Counter(zip(once["split"], once[kind], strict=True))
-        held = [k for s, k in sorted(objects) if s == split.name and k in frozen.KINDS]
-        drawn = [frozen.freeze_prompts(split, k) for k in held]
+        objects = sorted(Counter(zip(once["split"], once[kind], strict=True)).items())
+        held = [k for (s, k), _ in objects if s == split.name and k in frozen.KINDS]
+        prompts = [frozen.freeze_prompts(split, k) for k in held]
         note(
-            file,
-            settings,
-            [*inputs, *(f.path for f in drawn)],
-            time.monotonic() - start,
-            objects={f"{s}, {k}": n for (s, k), n in sorted(objects.items())},
-            dropped={f.kind: len(f.dropped) for f in drawn if f.dropped},
-        )
-    return tuple(claims)
-
-
-def _samples(plan: Plan, split: coco.Split) -> Iterator[PromptSample]:
-    yield from frozen.prompt_samples(split, plan.kinds, pictures=plan.pictures)
-    if plan.scribbles is not None:
-        yield from frozen.human_samples(plan.scribbles, plan.pictures)
+            file, settings, [*inputs, *(p.path for p in prompts)], time.monotonic() - start,
+            objects={f"{s}, {k}": n for (s, k), n in objects},
+            dropped={p.kind: len(p.dropped) for p in prompts if p.dropped},
+        )  # fmt: skip
 
 
 def _claims(method: Method, plan: Plan) -> dict[Path, RowsOf]:
     """A method's two files of rows, each with the weights and the data that its rows are of."""
     rows_of: RowsOf = {
         method.name: sha256(method.weights) if method.weights else None,
-        **_data_hashes(plan.data, [plan.split]),
+        **_hashes(plan.data, [plan.split]),
     }
     files = (plan.out / folder / f"{method.name}.csv" for folder in ("rows", "corrections"))
     return {file: claim(file, rows_of) for file in files}
 
 
-def _data_hashes(data: Path, splits: Sequence[str]) -> RowsOf:
+def _hashes(data: Path, splits: Sequence[str]) -> RowsOf:
     """Hashes of each split's annotations and pictures, under the names that messages use."""
     hashes: RowsOf = {f"split {name}": h for name, h in fingerprint(data, splits).items()}
     return hashes | {f"set of {n} pictures": h for n, h in picture_hashes(data, splits).items()}

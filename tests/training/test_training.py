@@ -414,7 +414,7 @@ def test_a_split_whose_strokes_are_all_too_small_is_named(
     shutil.rmtree(root / "strokes", ignore_errors=True)
     calls = {
         "train": lambda: train(tiny_config(), root, tmp_path / "r", workers=0),
-        "evaluate": lambda: judge.judge([], root, tmp_path / "r"),
+        "evaluate": lambda: judge.evaluate_networks([], root, tmp_path / "r"),
     }
     says = "split 'val': all 3 strokes have fewer than 50 pixels"
     with pytest.raises(coco.DataError, match=says):
