@@ -10,7 +10,6 @@ that came out worse. No summary drops a picture: a method's failures have a valu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from nseg_lib.config import names
 from nseg_lib.evaluation.baselines import BASELINES, SEEDED
-from nseg_lib.evaluation.metrics import DISTANCES, METRICS
+from nseg_lib.evaluation.metrics import METRICS
 from nseg_lib.evaluation.rows import COLUMNS, RULES, read_rows
 
 Array = NDArray[np.float64]
@@ -32,7 +31,7 @@ REPLICATES = 10_000
 
 _TEXT = ("method", "split", "recipe", "category", "supercategory")
 _FLAGS = tuple("empty_prediction" + suffix for suffix in RULES.values())
-_PICTURE = ["image_id", "annotation_id"]
+_OBJECT = ["image_id", "annotation_id"]
 
 
 def read_results(results_csv: str | Path) -> pd.DataFrame:
@@ -70,9 +69,6 @@ def summarise(
     recipe: str | None = None,
     rule: str = "probability",
     reference: str = "identity",
-    margin: float = IOU_MARGIN,
-    replicates: int = REPLICATES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """One row per method, the reference first, over the pictures of one split and recipe.
 
@@ -81,8 +77,6 @@ def summarise(
         split, recipe: needed where ``results`` hold more than one.
         rule: threshold of the masks that are judged, a key of :data:`RULES`.
         reference: the method that all others are compared with.
-        margin: of IoU, for ``made_worse``.
-        replicates, seed: of the bootstrap, see :func:`bootstrap_interval`.
 
     Returns:
         Columns ``method``, ``n`` (objects, the same for all), ``seeds``; for each metric its
@@ -91,7 +85,7 @@ def summarise(
         ``<metric>_difference`` (mean of method - reference per picture, averaged over seeds
         first), ``<metric>_low`` and ``<metric>_high`` (its 95 % interval);
         ``made_worse`` and ``made_worse_at_all`` (share of predictions whose IoU is below the
-        reference's by more than ``margin``, and by anything); ``empty_predictions`` (their
+        reference's by more than :data:`IOU_MARGIN`, and by anything); ``empty_predictions`` (their
         number over all seeds) and ``seconds`` (mean per picture).
 
     Raises:
@@ -101,8 +95,9 @@ def summarise(
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got '{rule}'")
     columns = [f"{name}{RULES[rule]}" for name in (*METRICS, "empty_prediction")]
-    pictures, values = _stacked(_select(results, split, recipe), [*columns, "seconds"])
-    _check_method(reference, values)
+    pictures, values = _by_method(_select(results, split, recipe), [*columns, "seconds"])
+    if reference not in values:
+        raise ValueError(f"'{reference}' is not in the results; there are {', '.join(values)}")
     methods = [reference, *(name for name in values if name != reference)]
 
     # What each method adds to the reference, object by object. Its seeds are averaged first: they
@@ -112,13 +107,8 @@ def summarise(
     differences = {method: scores[method].mean(axis=0) - base for method in methods}
 
     # One bootstrap for all methods and metrics: the same pictures are drawn for each of them.
-    low, high = bootstrap_interval(
-        np.concatenate(list(differences.values()), axis=1),
-        pictures,
-        replicates=replicates,
-        seed=seed,
-    )
-    low, high = (ends.reshape(len(methods), len(METRICS)) for ends in (low, high))
+    ends = bootstrap_interval(np.concatenate(list(differences.values()), axis=1), pictures)
+    low, high = (end.reshape(len(methods), len(METRICS)) for end in ends)
 
     rows = []
     for i, method in enumerate(methods):
@@ -131,7 +121,7 @@ def summarise(
             row[f"{metric}_low"], row[f"{metric}_high"] = low[i, j], high[i, j]
         iou = METRICS.index("iou")
         lost = base[:, iou] - scores[method][..., iou]
-        row["made_worse"] = (lost > margin).mean()
+        row["made_worse"] = (lost > IOU_MARGIN).mean()
         row["made_worse_at_all"] = (lost > 0).mean()
         row["empty_predictions"] = int(values[method][..., -2].sum())
         row["seconds"] = values[method][..., -1].mean()
@@ -139,76 +129,14 @@ def summarise(
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class PairedDifference:
-    """What a method adds to a reference on the same pictures, in one metric."""
-
-    method: str
-    reference: str
-    metric: str
-    n: int
-    """Objects compared."""
-    mean: float
-    """Of method - reference per picture; for a distance, negative is better."""
-    low: float
-    high: float
-    """Ends of the mean's 95 % bootstrap interval."""
-    worse: float
-    """Share of the method's predictions that are worse by more than the margin."""
-
-
-def paired_difference(
-    results: pd.DataFrame,
-    method: str,
-    reference: str = "identity",
-    metric: str = "iou",
-    *,
-    split: str | None = None,
-    recipe: str | None = None,
-    margin: float = 0.0,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> PairedDifference:
-    """Compare two methods picture by picture, each averaged over its seeds first.
-
-    Args:
-        metric: a metric's column, with or without the suffix ``_logit05``.
-        margin: in the metric's unit; by how much a prediction must be worse to be counted.
-
-    All else, and the errors, as in :func:`summarise`.
-    """
-    allowed = [name + suffix for suffix in RULES.values() for name in METRICS]
-    if metric not in allowed:
-        raise ValueError(f"metric must be one of {', '.join(allowed)}, got '{metric}'")
-    selected = _select(results, split, recipe)
-    pictures, values = _stacked(selected[selected["method"].isin([method, reference])], [metric])
-    for name in (reference, method):
-        _check_method(name, values)
-    base, judged = values[reference][..., 0].mean(axis=0), values[method][..., 0]
-    difference = judged.mean(axis=0) - base
-    lost = judged - base if metric.startswith(DISTANCES) else base - judged
-    low, high = bootstrap_interval(difference[:, None], pictures, replicates=replicates, seed=seed)
-    return PairedDifference(
-        method=method,
-        reference=reference,
-        metric=metric,
-        n=len(pictures),
-        mean=float(difference.mean()),
-        low=float(low[0]),
-        high=float(high[0]),
-        worse=float((lost > margin).mean()),
-    )
-
-
 def bootstrap_interval(
     values: Array,
     pictures: Sequence[int] | NDArray[np.int64],
     *,
-    level: float = 0.95,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> tuple[Array, Array]:
-    """Percentile bootstrap intervals of the means of several columns.
+    """95 % percentile bootstrap intervals of the means of several columns.
 
     Pictures are resampled, not rows: two objects in one picture are not independent. Own code in
     place of ``scipy.stats.bootstrap``, which resamples rows, and each column anew: here one draw
@@ -246,8 +174,7 @@ def bootstrap_interval(
         weights = np.bincount(drawn.ravel(), minlength=count * len(ids))
         totals = weights.reshape(count, len(ids)).astype(np.float64) @ sums
         means[start : start + count] = totals[:, :-1] / totals[:, -1:]
-    tail = 50 * (1 - level)
-    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return low, high
 
 
@@ -264,37 +191,30 @@ def _select(results: pd.DataFrame, split: str | None, recipe: str | None) -> pd.
     return results
 
 
-def _stacked(
+def _by_method(
     results: pd.DataFrame, columns: Sequence[str]
 ) -> tuple[NDArray[np.int64], dict[str, Array]]:
     """Each object's picture id, and method → float64 seeds×objects×columns, in the same order."""
-    first: pd.Index | None = None
-    stacks: dict[str, list[Array]] = {}
+    objects: pd.Index | None = None
+    found: dict[str, list[Array]] = {}
     named = results.assign(seed=results["seed"].astype("string").fillna(""))
-    for key, rows in named.groupby(["method", "seed"], sort=False):
-        method, seed = key
+    for (method, seed), rows in named.groupby(["method", "seed"], sort=False):
         label = f"{method} (seed {seed})" if seed else method
-        table = rows.set_index(_PICTURE)[list(columns)].sort_index()
-        values = table.to_numpy(np.float64)
-        if not np.isfinite(values).all():
+        table = rows.set_index(_OBJECT)[list(columns)].sort_index()
+        if not np.isfinite(table.to_numpy(np.float64)).all():
             raise ValueError(f"{label}: a value is not finite; it would vanish from the mean")
-        first = table.index if first is None else first
-        if not table.index.equals(first):
-            odd = len(table.index.symmetric_difference(first)) or "repeated"
+        objects = table.index if objects is None else objects
+        if not table.index.equals(objects):
+            odd = len(table.index.symmetric_difference(objects)) or "repeated"
             raise ValueError(
                 f"{label} was not evaluated on the same pictures as the method before it "
                 f"({odd} objects differ); evaluate again to fill the gaps"
             )
-        stacks.setdefault(str(method), []).append(values)
-    if first is None:
+        found.setdefault(str(method), []).append(table.to_numpy(np.float64))
+    if objects is None:
         raise ValueError("there are no results to summarise")
-    pictures = first.get_level_values("image_id").to_numpy(np.int64)
-    return pictures, {method: np.stack(stack) for method, stack in stacks.items()}
-
-
-def _check_method(method: str, values: dict[str, Array]) -> None:
-    if method not in values:
-        raise ValueError(f"'{method}' is not in the results; there are {', '.join(values)}")
+    pictures = objects.get_level_values("image_id").to_numpy(np.int64)
+    return pictures, {method: np.stack(of_seeds) for method, of_seeds in found.items()}
 
 
 def in_table_order(rows: pd.DataFrame) -> pd.DataFrame:

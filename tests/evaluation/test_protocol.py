@@ -461,7 +461,7 @@ def test_a_network_of_the_paper_sees_the_object_strokes_alone() -> None:
 
 def test_a_plan_refuses_what_is_unknown(tmp_path: Path) -> None:
     for unknown in ({"kinds": ["scrawl"]}, {"strokes": ["clicks"]}):
-        with pytest.raises(ValueError, match="unknown (kind of|way to) .*; one of: "):
+        with pytest.raises(ValueError, match=r"unknown (kind of|way to) .*; one of: "):
             judge.Plan(tmp_path, tmp_path, **unknown)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nseg_lib.evaluation.summary import paired_difference
+from nseg_lib.evaluation.summary import summarise
 from nseg_lib.provenance import PROJECT
 from reproduction import estimates, evidence
 from reproduction.claim_tests import p_value
@@ -55,12 +55,14 @@ def test_an_interval_covers_the_true_difference_of_two_networks_in_95_of_100() -
 
 
 def test_a_comparison_is_paired_over_pictures(half: Evidence) -> None:
-    expected = paired_difference(half.results, RES, TINY, split="test")
+    summary = summarise(half.results, split="test", reference=TINY)
+    expected = summary.set_index("method").loc[RES]
     found = estimates.paired_difference(half.held_out, [(RES, TINY)], "iou", NONE)
     assert found is not None
-    assert (found.n, found.seeds) == (expected.n, 1)
-    assert found.mean == pytest.approx(expected.mean)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
+    assert (found.n, found.seeds) == (expected["n"], 1)
+    assert found.mean == pytest.approx(expected["iou_difference"])
+    ends = expected["iou_low"], expected["iou_high"]
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-5)
     without = half.held_out[half.held_out["method"] != RES]
     assert estimates.paired_difference(without, [(RES, TINY)], "iou", NONE) is None
 
