@@ -9,6 +9,7 @@ labelme).
 
 from __future__ import annotations
 
+import gc
 import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -231,6 +232,8 @@ def read_json(path: Path, *, progress: bool = False) -> Any:
             if progress
             else nullcontext()
         ):
+            # The collector would look for garbage among all of the millions of objects, many times.
+            gc.disable()
             # NaN is not JSON, though Python writes it; what holds it counts as missing.
             return json.loads(path.read_bytes(), parse_constant=lambda name: None)
     except OSError as error:
@@ -241,6 +244,8 @@ def read_json(path: Path, *, progress: bool = False) -> Any:
         raise DataError(f"{path}: not valid JSON: it is not UTF-8") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
+    finally:
+        gc.enable()
 
 
 def parse_split(

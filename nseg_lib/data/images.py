@@ -54,7 +54,9 @@ class Stored(NamedTuple):
     """A decoded picture file, its pixels as they are stored, and what decoding forgets."""
 
     picture: Pillow.Image
-    """Of 8 bits per channel, but for grey of 16 bits; its `size` is (width, height)."""
+    """Of 8 bits per channel, but for grey of 16 bits."""
+    height: int
+    width: int
     format: str
     orientation: int
     """As EXIF has it; 1, as for viewers, where there is none or it cannot be read."""
@@ -94,8 +96,12 @@ def as_rgb(path: Path, stored: Stored, size: tuple[int, int] | None = None) -> I
         raise DataError(f"{path}: {error}") from error
 
 
-def open_picture(path: Path) -> Stored:
-    """Decode a picture, as it is stored; raises DataError as `read_image` does."""
+def open_picture(path: Path, *, reduced: bool = False) -> Stored:
+    """Decode a picture, as it is stored; raises DataError as `read_image` does.
+
+    `reduced`: to see whether it can be read; a JPEG is decoded at an eighth of its size, which
+    finds the same faults in half the time. Height and width are those of the file all the same.
+    """
     if isinstance(path, Path) and path.exists() and not path.is_file():
         # Reading a pipe might never end.
         raise DataError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}, not a picture")
@@ -106,7 +112,9 @@ def open_picture(path: Path) -> Stored:
             if page > 0:
                 file.seek(page)
                 _check_claim(file)
-            kind = file.format or ""
+            kind, width, height = file.format or "", file.width, file.height
+            if reduced:
+                file.draft(None, (width // 8, height // 8))
             # The second picture in an MPO is a preview, or a map of brightness.
             pages = 1 if kind == "MPO" else getattr(file, "n_frames", 1)
             picture, orientation, white = _decode(file)
@@ -122,7 +130,9 @@ def open_picture(path: Path) -> Stored:
     except Exception as error:  # on damaged files, Pillow's decoders raise nearly anything
         reason = " ".join(str(error).replace(repr(str(path)), "").split())
         raise DataError(f"{path}: not a readable picture: {reason}") from error
-    return Stored(picture, kind, orientation, white, page, pages)
+    if kind == "TIFF" and orientation >= 5:  # Pillow tells the size of the turned picture
+        width, height = height, width
+    return Stored(picture, height, width, kind, orientation, white, page, pages)
 
 
 def _decode(file: ImageFile.ImageFile) -> tuple[Pillow.Image, int, int | None]:
@@ -243,16 +253,13 @@ def turn(stored: Stored, size: tuple[int, int] | None) -> Pillow.Image:
     Raises:
         DataError: it has the record's size neither way.
     """
-    picture = stored.picture
-    if size == (picture.height, picture.width):
-        return picture
-    upright = picture
-    if stored.orientation > 1:
-        upright = picture.transpose(UPRIGHT[stored.orientation])
-    if size is not None and (upright.height, upright.width) != size:
-        found = f"{picture.width}x{picture.height}"
-        raise DataError(f"the picture is {found}, its record says {size[1]}x{size[0]}")
-    return upright
+    height, width = stored.height, stored.width
+    if size == (height, width) or (size is None and stored.orientation == 1):
+        return stored.picture
+    upright = (width, height) if stored.orientation >= 5 else (height, width)
+    if size not in (None, upright):
+        raise DataError(f"the picture is {width}x{height}, its record says {size[1]}x{size[0]}")
+    return stored.picture.transpose(UPRIGHT[stored.orientation])
 
 
 def _to_srgb(picture: Pillow.Image) -> Pillow.Image:
@@ -329,7 +336,7 @@ def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
         outcome = f"page {stored.page + 1} is read" if stored.page else "the first is read"
         found.append(("several frames", f"{stored.pages}", outcome))
     if stored.orientation != 1:
-        as_stored = size == (picture.height, picture.width)
+        as_stored = size == (stored.height, stored.width)
         outcome = "not turned: its stored size is its record's" if as_stored else "turned"
         found.append(("EXIF orientation", f"{stored.orientation}", outcome))
     return found
