@@ -117,9 +117,9 @@ class Split:
         """
         record = self.images[image_id]
         listed = self.header.get("licenses")
-        entries = listed if isinstance(listed, list) else []
-        licences = {e.get("id"): e for e in entries if isinstance(e, Mapping)}
-        licence = licences.get(record.get("license"), {})
+        entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+        key = record.get("license")
+        licence = next((e for e in entries if key is not None and e.get("id") == key), {})
         name, terms = (str(licence.get(key) or "") for key in ("name", "url"))
         if not name or "NoDerivs" in name or "NonCommercial" in name:
             return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -358,9 +357,12 @@ def read_archive(path: Path, split: str, *, progress: bool = False) -> Split:
         raise DataError(f"{path}: no {name} in this archive") from error
     except DataError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: cannot be read: {reason}; delete it to fetch it anew") from error
+    except Exception as error:  # on damaged archives, zipfile raises nearly anything
         path.unlink()
-        raise DataError(f"{path}: damaged and deleted, fetch it again: {error}") from error
+        raise DataError(f"{path}: damaged and deleted, fetch it again: {error!s:.200}") from error
     source, findings = parse_split(document, path, split, name, progress=progress)
     refuse(findings, path)
     return source

@@ -27,9 +27,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
+from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import annotation_mask, mask_to_rle, read_json
 from nseg_lib.data.records import DataError, Record
 from nseg_lib.data.reduce import FINISHED, as_json
@@ -151,13 +150,39 @@ def _is_finished(out: Path, request: Request) -> bool:
 
 def _write(root: Path, request: Request, progress: bool) -> None:
     """Fill an empty folder; the file that says that all is there comes last."""
-    categories = _categories()
-    documents = _composed_splits(root, request, categories, progress)
-    documents["photos"] = _photo_split(root / "photos", categories)
+    sources, outlines = load_data("sources.json"), load_data("outlines.json")
+    # The families of shapes, then what the photographs show.
+    shown = [thing["category"] for found in outlines.values() for thing in found]
+    kinds = dict.fromkeys(FAMILIES, "synthetic") | dict.fromkeys(shown, "photographed")
+    categories = {
+        name: {"id": i, "name": name, "supercategory": kind}
+        for i, (name, kind) in enumerate(kinds.items(), 1)
+    }
+    records: dict[str, list[tuple[Record, list[Record]]]] = {name: [] for name in request.ids()}
+    places = [(name, image_id) for name, ids in request.ids().items() for image_id in ids]
+    for name in [*records, "photos"]:
+        (root / name).mkdir()
+    # Threads, since the work is done in OpenCV and NumPy, which let others run meanwhile.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        made = pool.map(lambda p: _composed(root / p[0], request, p[1], categories), places)
+        for name, _ in progress_bar(places, "making the sample", progress):
+            records[name].append(next(made))
+    records["photos"] = [
+        _photographed(root / "photos", image_id, file, things, sources["photographs"], categories)
+        for image_id, (file, things) in enumerate(outlines.items(), 1)
+    ]
+
     header = {
         "info": {"description": "nseg sample data set", "version": str(request.version)},
-        "licenses": load_data("sources.json")["licenses"],
+        "licenses": sources["licenses"],
         "categories": list(categories.values()),
+    }
+    documents = {
+        name: {
+            "images": [image for image, _ in found],
+            "annotations": [annotation for _, objects in found for annotation in objects],
+        }
+        for name, found in records.items()
     }
     texts = {name: as_json(header | document) for name, document in documents.items()}
     for name, text in texts.items():
@@ -171,19 +196,63 @@ def _write(root: Path, request: Request, progress: bool) -> None:
     write_atomic(root / FINISHED, as_json(marker))
 
 
-def _categories() -> dict[str, Record]:
-    """Name → category record: the families of shapes, then what the photographs show."""
-    shown = [thing["category"] for found in load_data("outlines.json").values() for thing in found]
-    kinds = dict.fromkeys(FAMILIES, "synthetic") | dict.fromkeys(shown, "photographed")
-    return {
-        name: {"id": i, "name": name, "supercategory": kind}
-        for i, (name, kind) in enumerate(kinds.items(), 1)
+def _composed(
+    folder: Path, request: Request, image_id: int, categories: dict[str, Record]
+) -> tuple[Record, list[Record]]:
+    """Compose and save one picture; its image record and its annotations."""
+    rng = np.random.default_rng((request.seed, image_id))
+    sizes, shares = list(SIZES), np.array(list(SIZES.values()))
+    size = np.array(sizes[rng.choice(len(sizes), p=shares / shares.sum())])
+    width, height = (int(n) for n in np.round(size * request.max_side / max(size)))
+    scene = compose(rng, height, width)
+    image = {
+        "id": image_id,
+        "file_name": f"{image_id:012d}.jpg",
+        "height": height,
+        "width": width,
+        "license": 3,
+        "sources": scene.sources,
     }
+    quality = int(rng.integers(85, 96))
+    Image.fromarray(scene.image).save(folder / f"{image_id:012d}.jpg", "JPEG", quality=quality)
+    annotations = []
+    for number, (solid, visible) in enumerate(scene.items):
+        # Polygons say what is visible only where nothing hides a part.
+        polygons = solid.polygons if np.array_equal(visible, solid.mask) else None
+        annotations.append(
+            _annotation(image_id, number, categories[solid.family], visible, polygons)
+        )
+    return image, annotations
 
 
-def _save(picture: NDArray[np.uint8], path: Path, quality: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, "JPEG", quality=quality)
+def _photographed(
+    folder: Path,
+    image_id: int,
+    file: str,
+    things: list[Record],
+    known: dict[str, Record],
+    categories: dict[str, Record],
+) -> tuple[Record, list[Record]]:
+    """Save one photograph; its image record and the annotations of its outlined objects."""
+    image = {
+        "id": image_id,
+        "file_name": f"{Path(file).stem}.jpg",
+        "sources": [file],
+        **known[file],
+    }
+    Image.fromarray(photograph(file)).save(folder / image["file_name"], "JPEG", quality=95)
+    size = image["height"], image["width"]
+    drawn = [annotation_mask({"segmentation": thing["polygons"]}, *size) for thing in things]
+    named = {thing["category"]: mask for thing, mask in zip(things, drawn, strict=True)}
+    annotations = []
+    for number, (thing, mask) in enumerate(zip(things, drawn, strict=True)):
+        polygons = thing["polygons"]
+        if "behind" in thing:  # its outline is drawn whole; what hides it is taken away
+            mask = mask & ~np.any([named[name] for name in thing["behind"]], axis=0)
+            polygons = None
+        category = categories[thing["category"]]
+        annotations.append(_annotation(image_id, number, category, mask, polygons))
+    return image, annotations
 
 
 def _annotation(
@@ -199,93 +268,3 @@ def _annotation(
         "bbox": list(cv2.boundingRect(mask.astype(np.uint8))),
         "segmentation": mask_to_rle(mask) if polygons is None else polygons,
     }
-
-
-# --- composed pictures ----------------------------------------------------------------------------
-
-
-def _composed_splits(
-    root: Path, request: Request, categories: dict[str, Record], progress: bool
-) -> dict[str, Record]:
-    """Make the composed pictures; split name → its images and annotations."""
-    splits = request.ids()
-
-    def one(name: str, image_id: int) -> tuple[Record, list[Record]]:
-        return _composed(root / name, request, image_id, categories)
-
-    # Threads, since the work is done in OpenCV and NumPy, which let others run meanwhile.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        jobs = {name: [pool.submit(one, name, i) for i in ids] for name, ids in splits.items()}
-        waiting = [job for found in jobs.values() for job in found]
-        bar = track(
-            waiting, "making the sample", console=Console(stderr=True), disable=not progress
-        )
-        try:
-            for job in bar:
-                job.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    results = {name: [job.result() for job in found] for name, found in jobs.items()}
-    return {
-        name: {
-            "images": [image for image, _ in found],
-            "annotations": [record for _, records in found for record in records],
-        }
-        for name, found in results.items()
-    }
-
-
-def _composed(
-    folder: Path, request: Request, image_id: int, categories: dict[str, Record]
-) -> tuple[Record, list[Record]]:
-    """Compose and save one picture; its image record and its annotations."""
-    rng = np.random.default_rng((request.seed, image_id))
-    sizes, shares = list(SIZES), np.array(list(SIZES.values()))
-    size = np.array(sizes[rng.choice(len(sizes), p=shares / shares.sum())])
-    width, height = (int(n) for n in np.round(size * request.max_side / max(size)))
-    scene = compose(rng, height, width)
-    file_name = f"{image_id:012d}.jpg"
-    _save(scene.image, folder / file_name, int(rng.integers(85, 96)))
-    image = {
-        "id": image_id,
-        "file_name": file_name,
-        "height": height,
-        "width": width,
-        "license": 3,
-        "sources": scene.sources,
-    }
-    annotations = [
-        _annotation(
-            image_id,
-            number,
-            categories[solid.family],
-            visible,
-            solid.polygons if np.array_equal(visible, solid.mask) else None,
-        )
-        for number, (solid, visible) in enumerate(scene.items)
-    ]
-    return image, annotations
-
-
-# --- photographs ----------------------------------------------------------------------------------
-
-
-def _photo_split(folder: Path, categories: dict[str, Record]) -> Record:
-    """Save the outlined photographs; their image records and annotations."""
-    known = load_data("sources.json")["photographs"]
-    images, annotations = [], []
-    for image_id, (file, things) in enumerate(load_data("outlines.json").items(), 1):
-        file_name = f"{Path(file).stem}.jpg"
-        _save(photograph(file), folder / file_name, 95)
-        images.append({"id": image_id, "file_name": file_name, "sources": [file], **known[file]})
-        height, width = known[file]["height"], known[file]["width"]
-        drawn = [annotation_mask({"segmentation": t["polygons"]}, height, width) for t in things]
-        named = dict(zip((t["category"] for t in things), drawn, strict=True))
-        for number, (thing, mask) in enumerate(zip(things, drawn, strict=True)):
-            polygons = thing["polygons"]
-            if "behind" in thing:  # its outline is drawn whole; what hides it is taken away
-                mask = mask & ~np.any([named[name] for name in thing["behind"]], axis=0)
-                polygons = None
-            category = categories[thing["category"]]
-            annotations.append(_annotation(image_id, number, category, mask, polygons))
-    return {"images": images, "annotations": annotations}

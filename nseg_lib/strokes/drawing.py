@@ -49,7 +49,7 @@ def check_strokes(strokes: object) -> None:
             raise ValueError(f"stroke {number}: kind is {kind!r:.40}, not {allowed}")
         try:
             points = np.asarray(stroke.get("points"), dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1] != 3 or not len(points):
             raise ValueError(f"stroke {number}: points must be [[x, y, radius], …], at least one")
