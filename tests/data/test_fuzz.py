@@ -198,7 +198,10 @@ PARSERS = {f.__name__: f for f in (pictures, annotations, run_lengths, drawings,
 @pytest.mark.parametrize("parser", PARSERS)
 def test_mutated_files_are_read_or_refused(tmp_path: Path, parser: str) -> None:
     command = [sys.executable, __file__, parser, str(tmp_path), str(TIMES)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + TIMES)
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60 + TIMES, env={**os.environ, **path}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.startswith(f"{TIMES} tried, ")
 
