@@ -117,8 +117,10 @@ def mask_of(
         answer = kept | _scaled_answer(refiner, image, strokes, drawn.object)
     # What was drawn as a correction is added, and what was marked as background taken away,
     # whatever the model made of it.
-    corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
-    added = rasterize(corrections, height, width).object
+    added = nothing
+    if any(s["kind"] == "object" and s.get("correction") for s in strokes):
+        corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
+        added = rasterize(corrections, height, width).object
     corrected = bool(added.any() or drawn.background.any())
     note = UNCORRECTED if corrected and not corrects else ""
     return (answer | added) & ~drawn.background, note

@@ -72,7 +72,7 @@ class StrokeCanvas(Frontend):
         self.image: Image | None = None
         self.name = "picture"
         self.refiner = refiner
-        self.session = session
+        self._folder: FolderSession | None = None
         self._recorded = True  # False while the session's file lacks the present mask
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
@@ -83,14 +83,25 @@ class StrokeCanvas(Frontend):
         self._orientation = 1  # EXIF's, before the picture was turned upright
         self.on_msg(self._message)
         if session is not None:
-            alone = session.claim()
-            self._open_session(note="" if alone else OTHER_WINDOW)
+            self.session = session
         elif image is not None:
             self.load(image)
             if "radius" in settings:
                 self.radius = settings["radius"]
 
     # --- pictures in ---
+
+    @property
+    def session(self) -> FolderSession | None:
+        """The folder that is worked through; another one shows its first undone picture."""
+        return self._folder
+
+    @session.setter
+    def session(self, session: FolderSession | None) -> None:
+        with self._busy:
+            self._folder, self._session = session, {}
+            if session is not None:
+                self._open_session(note="" if session.claim() else OTHER_WINDOW)
 
     def load(
         self,

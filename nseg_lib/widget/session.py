@@ -183,7 +183,10 @@ class FolderSession:
         start = current if current and "strokes" not in current else current.get(STARTED_FROM)
         note = ""
         if foreign and self.id is None:
-            note = f"{foreign} object{'s' * (foreign > 1)} of another program; Shift+O goes to them"
+            note = (
+                f"{foreign} object{'s' * (foreign > 1)} of another program, in violet; the arrow "
+                "before “new” (Shift+O) takes one up"
+            )
         if unreadable:
             note += f"; {unreadable} without a mask that can be shown"
         return Opened(

@@ -44,6 +44,7 @@ def server(folder):
 def context(chromium, server):
     context = browser.new_context(chromium, has_touch=True)
     yield context
+    assert context.refused == [], "no other host is asked"
     context.close()
 
 
@@ -61,7 +62,7 @@ def lab(context, server):
 def canvas(lab):
     """The canvas with a fresh picture, and nobody's settings."""
     lab.kernel(
-        "canvas.session = None; canvas._session = {}; canvas.refiner = Grower()\n"
+        "canvas.session = None; canvas.refiner = Grower()\n"
         "canvas.brush, canvas.view, canvas.opacity = 'object', 'both', 0.6\n"
         "canvas.load(PICTURE); canvas.radius = 12; seen.clear()"
     )
@@ -385,6 +386,43 @@ def test_pictures_are_uploaded_dropped_and_pasted(lab, canvas, tmp_path):
     lab.page.screenshot(path=ARTEFACTS / "broken.png")
 
 
+ODD = {
+    "one pixel": np.full((1, 1, 3), 90, np.uint8),
+    "a row": np.full((1, 5000, 3), 90, np.uint8),
+    "a column": np.full((5000, 1), 90, np.uint8),
+    "clear": np.full((60, 80, 4), (200, 90, 40, 0), np.uint8),
+    "16 bits": np.linspace(0, 65535, 4800).reshape(60, 80).astype(np.uint16),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_pictures_are_shown_and_drawn_on(canvas, name):
+    height, width = ODD[name].shape[:2]
+    give(canvas, "drop", f"{name}.png", encoded(ODD[name], "PNG"))
+    canvas.root.locator(".nseg-status", has_text=f"{width} × {height}").wait_for()
+    canvas.wait(1)
+    canvas.draw((width / 2, height / 2))
+    assert canvas.wait(2)["strokes"] == 1
+    assert canvas.root.locator(".nseg-note").inner_text() == ""
+    assert (labels(canvas.painted()) == 1).any()
+    canvas.page.screenshot(path=ARTEFACTS / f"odd-{name.replace(' ', '-')}.png")
+
+
+def test_a_drawing_of_very_many_points_does_not_hang(lab, canvas):
+    lab.kernel(
+        "walk = np.random.default_rng(0).normal(0, 2, (200, 50, 2)).cumsum(1) + 200\n"
+        "points = np.concatenate([walk, np.full((200, 50, 1), 3.0)], 2).tolist()\n"
+        "canvas.strokes = [{'kind': 'object', 'points': each} for each in points]"
+    )
+    begun = time.monotonic()
+    canvas.wait(2)
+    canvas.draw((100, 100), (300, 300))
+    canvas.wait(3)
+    canvas.press("z")
+    assert canvas.wait(4)["strokes"] == 200
+    assert time.monotonic() - begun < 20
+
+
 def test_an_empty_canvas_takes_a_file_or_the_clipboard(lab, canvas, context, tmp_path):
     lab.kernel("canvas._show(None, 'nothing', [])")
     empty = canvas.root.locator(".nseg-empty")
@@ -411,45 +449,13 @@ def test_an_empty_canvas_takes_a_file_or_the_clipboard(lab, canvas, context, tmp
     assert lab.page.locator(".jp-Notebook .jp-Cell").count() == cells
 
 
-def test_a_folder_is_drawn_picture_by_picture(lab, canvas, folder):
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    for name in ("one", "two"):
-        Image.fromarray(photographs.coffee()[:300, :400]).save(pictures / f"{name}.png")
-    (pictures / "three.png").write_bytes(b"broken")
-    lab.kernel(
-        f"canvas.session = FolderSession({str(pictures)!r}, category='cup'); canvas._open_session()"
-    )
-    place = canvas.root.locator(".nseg-place")
-    place.filter(has_text="1 of 3 · 0 done").wait_for()
-    canvas.wait()
-    canvas.draw((100, 100), (200, 150))
-    canvas.do("next")
-    canvas.root.locator(".nseg-empty", has_text="three.png: not a readable picture").wait_for()
-    canvas.press("n")
-    place.filter(has_text="3 of 3 · 1 done").wait_for()
-    canvas.wait()
-    canvas.draw((150, 120), (250, 120))
-    canvas.do("next")
-    canvas.root.locator(".nseg-note", has_text="No more pictures").wait_for()
-    place.filter(has_text="2 done").wait_for()
-    lab.page.screenshot(path=ARTEFACTS / "folder.png")
-    canvas.press("p")
-    place.filter(has_text="2 of 3").wait_for()
-    canvas.press("p")
-    place.filter(has_text="1 of 3").wait_for()
-    lab.page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '1'")
-    coco = COCO(str(pictures / "annotations.json"))
-    assert [a["category_id"] for a in coco.loadAnns(coco.getAnnIds())] == [1, 1]
-
-
 def test_keys_pressed_while_a_picture_opens_change_none(lab, canvas, folder):
     pictures = folder / "quick"
     pictures.mkdir()
     for name, left in (("one", 0), ("two", 100)):
         photo = photographs.coffee()[:300, left : left + 400]
         Image.fromarray(photo).save(pictures / f"{name}.png")
-    lab.kernel(f"canvas.session = FolderSession({str(pictures)!r}); canvas._open_session()")
+    lab.kernel(f"canvas.session = FolderSession({str(pictures)!r})")
     place = canvas.root.locator(".nseg-place")
     for number in (1, 2):
         place.filter(has_text=f"{number} of 2").wait_for()
@@ -489,9 +495,7 @@ def test_a_picture_holds_several_objects(lab, canvas, folder):
     pictures = folder / "objects"
     pictures.mkdir()
     Image.fromarray(photographs.coffee()).save(pictures / "coffee.png")
-    lab.kernel(
-        f"canvas.session = FolderSession({str(pictures)!r}, category='cup'); canvas._open_session()"
-    )
+    lab.kernel(f"canvas.session = FolderSession({str(pictures)!r}, category='cup')")
     place, category = (canvas.root.locator(f".nseg-{name}") for name in ("place", "category"))
     place.filter(has_text="1 of 1 · 0 done").wait_for()
     canvas.wait()
@@ -535,35 +539,40 @@ def test_a_picture_holds_several_objects(lab, canvas, folder):
     assert coco.loadCats(left["category_id"])[0]["name"] == "spoon"
 
 
-def test_a_still_picture_stays_when_the_kernel_is_gone(lab, canvas, folder):
+def test_a_still_picture_is_kept_in_the_notebook_and_hidden_while_the_canvas_lives(
+    lab, canvas, folder
+):
     still = lab.page.locator(".jp-OutputArea-child .jp-RenderedImage img")
     assert still.count() == 1
-    assert still.is_hidden()  # while the canvas lives
+    assert still.is_hidden()
     canvas.draw((150, 150), (300, 200))
     canvas.wait(2)
     lab.kernel("")  # the still follows the answer
     lab.page.wait_for_timeout(500)
     lab.command("docmanager:save")
-    notebook = json.loads((folder / "draw.ipynb").read_text())
-    outputs = notebook["cells"][1]["outputs"]
-    kept = [o for o in outputs if "image/jpeg" in o.get("data", {})]
-    assert len(kept) == 1
-    data = base64.b64decode(kept[0]["data"]["image/jpeg"])
-    shown = np.asarray(Image.open(io.BytesIO(data))).astype(int)
-    mask = rle_to_mask(lab.kernel("", STATE)["mask"])
+    outputs = json.loads((folder / "draw.ipynb").read_text())["cells"][1]["outputs"]
+    (kept,) = (o["data"]["image/jpeg"] for o in outputs if "image/jpeg" in o.get("data", {}))
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept)))).astype(int)
     changed = np.abs(shown - photographs.astronaut()[:480, :640]).sum(axis=2) > 60
+    mask = rle_to_mask(lab.kernel("", STATE)["mask"])
     assert changed[mask].mean() > 0.7
     assert changed[~mask].mean() < 0.05
 
 
-@pytest.mark.parametrize("kernel", ["no kernel", "a new kernel"])
-def test_a_saved_notebook_shows_the_still_picture(context, server, folder, kernel):
-    """Drawn, saved, and opened another day: with no kernel at all, and with one that knows
-    nothing."""
-    path = folder / f"{kernel.replace(' ', '-')}.ipynb"
+@pytest.fixture(scope="module")
+def executed(folder):
+    """A notebook with a drawing, run by another kernel, as of another day."""
     drawn = "canvas.strokes = [{'kind': 'object', 'points': [[150, 150, 20], [300, 200, 20]]}]"
-    notebook = nbformat.read(browser.write_notebook(path, SET_UP + drawn, "canvas"), 4)
+    path = browser.write_notebook(folder / "executed.ipynb", SET_UP + drawn, "canvas")
+    notebook = nbformat.read(path, 4)
     nbclient.NotebookClient(notebook, timeout=120).execute()
+    return notebook
+
+
+@pytest.mark.parametrize("kernel", ["no kernel", "a new kernel"])
+def test_a_saved_notebook_shows_the_still_picture(context, server, folder, executed, kernel):
+    """Opened another day: with no kernel at all, and with one that knows nothing."""
+    path, notebook = folder / f"{kernel.replace(' ', '-')}.ipynb", executed.copy()
     if kernel == "no kernel":
         notebook.metadata = {"kernelspec": {"name": "gone", "display_name": "Gone"}}
     nbformat.write(notebook, path)
@@ -581,7 +590,6 @@ def test_a_saved_notebook_shows_the_still_picture(context, server, folder, kerne
         assert "run this cell to draw" in page.locator(".jp-OutputArea").last.inner_text()
         page.wait_for_timeout(1500)
         assert still.is_visible()
-        page.screenshot(path=ARTEFACTS / f"still-{path.stem}.png")
     finally:
         page.close()
 
@@ -596,14 +604,13 @@ def test_a_strip_of_screenshots_for_the_readme(lab, canvas):
     )
     lab.page.set_viewport_size({"width": 950, "height": 800})
     theme = "name => jupyterapp.commands.execute('apputils:change-theme', { theme: name })"
-    shots, masks = [], []
+    shots = []
 
     def shoot(revision):
         canvas.wait(revision)
         lab.page.mouse.move(5, 5)
         lab.page.wait_for_timeout(300)
         shots.append(Image.open(io.BytesIO(canvas.root.screenshot())).convert("RGB"))
-        masks.append(rle_to_mask(lab.kernel("", STATE)["mask"]))
 
     try:
         canvas.wait(1)
@@ -627,10 +634,6 @@ def test_a_strip_of_screenshots_for_the_readme(lab, canvas):
     finally:
         lab.page.evaluate(theme, "JupyterLab Light")
         lab.page.set_viewport_size({"width": 1280, "height": 900})
-    drawn = rasterize(lab.kernel("", STATE)["strokes"], 400, 512)
-    assert masks[0].sum() > 5 * drawn.object.sum()  # one thin line, and much more than it
-    assert masks[1].sum() > masks[0].sum() > masks[2].sum() * 0.2
-    assert not masks[2][drawn.background].any()
     width, height = shots[0].size
     strip = Image.new("RGB", (2 * width + 12, 2 * height + 12), "white")
     for number, shot in enumerate(shots):
@@ -638,7 +641,3 @@ def test_a_strip_of_screenshots_for_the_readme(lab, canvas):
     path = Path(os.environ.get("NSEG_STRIP", ARTEFACTS / "draw.jpg"))
     strip.save(path, quality=84, optimize=True)
     assert path.stat().st_size < 400_000
-
-
-def test_no_other_host_is_asked(lab, context):
-    assert context.refused == []
