@@ -1,0 +1,141 @@
+"""Every writer, with a write of its failing, on a disk that fills up, and ended by kill -9."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bench import Bench, bench, survives, tree  # noqa: F401 (a fixture)
+from conftest import write_split
+
+SMALLEST = [
+    "--set", "model.widths=[8]", "--set", "training.epochs=2", "--set", "data.scale=0.5",
+]  # fmt: skip
+"""The smallest network there is, for two epochs."""
+
+
+@pytest.fixture
+def data(tiny_data: Path, tmp_path: Path) -> Path:
+    """A data set of its own, with its strokes drawn."""
+    return Path(shutil.copytree(tiny_data, tmp_path / "data"))
+
+
+def test_refine(bench: Bench, tmp_path: Path) -> None:  # noqa: F811
+    rng = np.random.default_rng(0)
+    stroke = np.zeros((60, 80), np.uint8)
+    stroke[20:40, 30:50] = 255
+    cv2.imwrite(str(tmp_path / "photo.png"), rng.integers(0, 255, (60, 80, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "stroke.png"), stroke)
+    command = ["refine", "photo.png", "stroke.png", "-c", "tiny16-32_bce-dice", "-o", "out/m.png"]
+    survives(bench, tmp_path / "out", command, prepare=Path.mkdir)
+
+
+def test_sample(bench: Bench, tmp_path: Path) -> None:  # noqa: F811
+    command = ["data", "sample", "--out", "out", "--pictures", "8", "--max-side", "128"]
+    survives(bench, tmp_path / "out", command)
+
+
+@pytest.mark.parametrize("copy", [[], ["--copy"]])
+def test_reduce(bench: Bench, tmp_path: Path, data: Path, copy: list[str]) -> None:  # noqa: F811
+    command = ["data", "reduce", "--coco", "data", "--split", "train", "--out", "out",
+               "--images", "4", "--test-images", "2", *copy]  # fmt: skip
+    survives(bench, tmp_path / "out", command, grows=("reduction.unfinished.json",))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """COCO's server, with one split of eight pictures."""
+    write_split(tmp_path / "coco", "train2014", [(48, 64)] * 8, 1)
+    name = "annotations/instances_train2014.json"
+    with zipfile.ZipFile(
+        tmp_path / "coco" / "annotations" / "annotations_trainval2014.zip", "w"
+    ) as archive:
+        archive.write(tmp_path / "coco" / name, name)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(tmp_path / "coco"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def test_fetch(bench: Bench, tmp_path: Path, server: str) -> None:  # noqa: F811
+    command = ["data", "fetch", "--out", "out", "--images", "4", "--test-images", "2",
+               "--base-url", server, "--workers", "1"]  # fmt: skip
+    # A download goes on from the bytes that it has, which is why they are kept.
+    survives(bench, tmp_path / "out", command, grows=(".part", "reduction.unfinished.json"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_train(bench: Bench, tmp_path: Path, data: Path, workers: int) -> None:  # noqa: F811
+    command = ["train", "res16-32_bce-dice", "--data", "data", "--out", "out",
+               "--workers", str(workers), *SMALLEST]  # fmt: skip
+    grows = ("log.csv", "steps.csv", "run.json", ".ckpt")
+    survives(bench, tmp_path / "out", command, grows=grows)
+
+
+def test_train_refiner(bench: Bench, tmp_path: Path, data: Path) -> None:  # noqa: F811
+    small = ("network.look=64", "network.zoom=64", "training.pretrained=false", "edge=null",
+             "training.steps=4", "training.batch_size=2")  # fmt: skip
+    command = ["train-refiner", "--data", "data", "--out", "out", "--workers", "0"]
+    command += [word for setting in small for word in ("--set", setting)]
+    grows = ("log.csv", "run.json", ".ckpt")
+    survives(bench, tmp_path / "out", command, grows=grows)
+
+
+def test_evaluate(bench: Bench, tmp_path: Path, data: Path) -> None:  # noqa: F811
+    command = ["evaluate", "tiny16-32_bce-dice", "--data", "data", "--out", "out", "--split", "val"]
+    survives(bench, tmp_path / "out", command, grows=("results.csv",))
+
+
+ANNOTATE = """
+import sys
+import numpy as np
+from nseg_lib.widget.session import FolderSession
+try:
+    session = FolderSession("data/val", "out/annotations.json")
+    while session.state()["done"] < session.state()["total"]:
+        mask = np.zeros(session.read_image().shape[:2], bool)
+        mask[20:40, 10:60] = True
+        session.record(mask, [{"kind": "object", "points": [[10, 30, 10], [60, 30, 10]]}])
+        session.go(1)
+except OSError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_annotate(bench: Bench, tmp_path: Path, data: Path) -> None:  # noqa: F811
+    """An object is drawn on each of three pictures; after a fault, on those that lack one."""
+    survives(bench, tmp_path / "out", [], code=ANNOTATE, grows=("annotations.json",))
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_data_on_a_read_only_disk(
+    bench: Bench,  # noqa: F811
+    tmp_path: Path,
+    data: Path,
+    command: str,
+) -> None:
+    """Strokes that were not drawn yet are drawn elsewhere, and are the same."""
+    words = {
+        "train": ["train", "res16-32_bce-dice", "--data", "data", "--workers", "0", *SMALLEST],
+        "evaluate": ["evaluate", "tiny16-32_bce-dice", "--data", "data", "--split", "val"],
+    }[command]
+    read_only = bench.run([*words, "--out", "there"], data, at=1, error=errno.EROFS, lasting=1)
+    assert read_only.status == 0, read_only.said
+    assert bench.run([*words, "--out", "here"], data).status == 0
+    for name in ("weights.safetensors", "results.csv"):
+        if (tmp_path / "here" / name).exists():
+            assert tree(tmp_path / "there")[name] == tree(tmp_path / "here")[name]
