@@ -1,0 +1,45 @@
+"""``nseg reproduce`` killed at any moment: the next run ends with what an undisturbed one makes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench import LONG, leftovers, tree
+from toy_project import make_project, nseg
+
+TRIALS = 20
+
+
+@pytest.mark.skipif(not LONG, reason="takes half an hour: NSEG_FAULTS=long pytest tests/faults")
+def test_reproduce_killed(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    made = project / "reports" / "toy"
+    command = [sys.executable, "-m", "reproduction.commands", "reproduce", "--profile", "toy"]
+    assert nseg(project, *command[3:]).returncode == 0
+    expected = {name: hash for name, hash in tree(made).items() if name.startswith("tables/")}
+    assert expected
+    moments = random.Random(0)
+    for _ in range(TRIALS):
+        for folder in (made, project / "runs", project / ".snakemake"):
+            shutil.rmtree(folder, ignore_errors=True)
+        run = subprocess.Popen(command, cwd=project, start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        after = moments.uniform(2, 40)
+        try:
+            run.wait(after)
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+        again = nseg(project, *command[3:])
+        assert again.returncode == 0, f"killed after {after:.1f} s: {again.stderr}"
+        found = {name: hash for name, hash in tree(made).items() if name.startswith("tables/")}
+        assert found == expected, f"killed after {after:.1f} s"
+        assert not leftovers(project / "reports")
+        assert not leftovers(project / "runs")
