@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,6 +43,21 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def append_row(path: Path, values: Iterable[object]) -> None:
+    """Add a line to a CSV file at once: a process that is killed later does not lose it.
+
+    Raises:
+        OSError: the file cannot be written; one line that names ``path``.
+    """
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\n").writerow(values)
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(line.getvalue())
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 _HOST = re.sub(r"\W", "-", platform.node()) or "here"

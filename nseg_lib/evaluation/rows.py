@@ -23,7 +23,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.data.frozen import Sample
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
-from nseg_lib.files import only_writer, sha256, write_atomic
+from nseg_lib.files import append_row, only_writer, sha256, write_atomic
 from nseg_lib.prompt import Prompt
 
 RULES = {"probability": "", "logit": "_logit05"}
@@ -92,22 +92,19 @@ def evaluate(
     with only_writer(path):
         rows = _resume(path)  # those of an earlier call, whose unfinished line is cut off
         done = {tuple(row[: len(_KEY)]) for row in rows}
-        with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writerow(COLUMNS)
-            for sample in track(samples, "evaluating", total, disable=not progress):
-                for method in methods:
-                    key = tuple(_text(value) for value in _key(method, sample))
-                    if key in judged:
-                        raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
-                    judged.add(key)
-                    if key in done:
-                        continue
-                    row = _row(method, sample, released_rule)
-                    rows.append([_text(row[column]) for column in COLUMNS])
-                    writer.writerow(rows[-1])
-                    file.flush()  # a kill loses the row that is being made, no other
+        if not path.exists() or not path.stat().st_size:
+            append_row(path, COLUMNS)
+        for sample in track(samples, "evaluating", total, disable=not progress):
+            for method in methods:
+                key = tuple(_text(value) for value in _key(method, sample))
+                if key in judged:
+                    raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
+                judged.add(key)
+                if key in done:
+                    continue
+                row = _row(method, sample, released_rule)
+                rows.append([_text(row[column]) for column in COLUMNS])
+                append_row(path, rows[-1])
         content = io.StringIO(newline="")
         csv.writer(content, lineterminator="\n").writerows([COLUMNS, *sorted(rows, key=_order)])
         write_atomic(path, content.getvalue())

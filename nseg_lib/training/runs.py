@@ -36,7 +36,7 @@ import torch
 from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError, Strict
 from nseg_lib.data.datasets import fingerprint, picture_hashes
-from nseg_lib.files import only_writer, write_atomic
+from nseg_lib.files import append_row, only_writer, write_atomic
 from nseg_lib.networks.weights import save_weights
 from nseg_lib.parsing import read_json
 from nseg_lib.provenance import write_sidecar
@@ -276,8 +276,7 @@ class Log:
 
     def add(self, *values: object) -> None:
         """Append a row."""
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerow(values)
+        append_row(self.path, values)
 
 
 def _is_number(cell: str | None) -> bool:
