@@ -21,7 +21,7 @@ from nseg_lib.evaluation.summary import read_folder
 from nseg_lib.training.runs import Run, logged_runs
 from reproduction import measure, paper, profiles
 from reproduction.estimates import LAST, Scatter, common_seeds, scatter
-from reproduction.paper import LOG_COLUMNS
+from reproduction.paper import LOG_COLUMNS, OWN_COLUMNS
 from reproduction.profiles import Profile
 
 
@@ -128,7 +128,7 @@ class Evidence:
         rows = self.results[self.results["method"].isin(self.evaluated)]
         judged = {*zip(rows["method"], rows["seed"], strict=True)}
         logs = [
-            run.log().assign(model=model, seed=run.seed)
+            run.log().rename(columns=OWN_COLUMNS).assign(model=model, seed=run.seed)
             for model, of_model in self.logs.items()
             for run in of_model
             if (model, run.seed) in judged

@@ -173,8 +173,8 @@ def _spread(evidence: Evidence) -> Drawing:
 # --- the registry ---------------------------------------------------------------------------------
 
 EXHIBITS = (
-    Exhibit("figures/forest", _forest),
     Exhibit("tables/claims", _claims),
+    Exhibit("figures/forest", _forest),
     Exhibit("tables/claim_tests", _claim_tests),
     Exhibit("tables/table1", _table1, "07_evaluation"),
     Exhibit("tables/table2", _table2, "07_evaluation", every_profile=True),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from nseg_lib import config
-from nseg_lib.files import write_atomic
+from nseg_lib.files import sha256, write_atomic
 from nseg_lib.provenance import PROJECT, portable_path
 from nseg_lib.training.runs import Run, find_runs, logged_runs
 from reproduction import profiles
@@ -29,6 +29,25 @@ def keep_logs(runs: str | Path, report: str | Path) -> list[Path]:
                 write_atomic(copy, (run.folder / name).read_bytes())
                 copies.append(copy)
     return copies
+
+
+RECORDS = "SHA256SUMS"
+"""Lists the provenance of a report: the JSON file beside each of its files, with its SHA-256."""
+
+
+def records(report: Path) -> list[Path]:
+    """The JSON files of a report's rows, measurements, trainings, tables, figures and strokes."""
+    return sorted(
+        path
+        for folder in ("rows", "measured", "training", "tables", "figures", "strokes")
+        for path in (report / folder).rglob("*.json")
+    )
+
+
+def write_record_sums(report: Path) -> None:
+    """Write :data:`RECORDS` of a report, as ``sha256sum`` does."""
+    lines = [f"{sha256(p)}  {p.relative_to(report).as_posix()}\n" for p in records(report)]
+    write_atomic(report / RECORDS, "".join(lines))
 
 
 MAX_WEIGHT_BYTES = 12_000_000

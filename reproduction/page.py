@@ -21,6 +21,7 @@ from nseg_lib.files import write_atomic
 from reproduction import paper
 from reproduction.evidence import read_json
 from reproduction.exhibits import EXHIBITS, Exhibit
+from reproduction.kept import write_record_sums
 from reproduction.profiles import Profile, reproduce_command
 from reproduction.webpages import export_html
 from reproduction.words import render
@@ -46,29 +47,17 @@ def write_page(root: Path, profile: Profile) -> Path:
         ValueError: a table is not as :func:`reproduction.artefacts.save_table` writes it.
     """
     out = root / "reports" / profile.name
+    words = _words(root, profile)
     found = sorted((out / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     executed = [path for path in found if not path.stem.endswith(".part")]
     for notebook in executed:
         export_html(notebook, notebook.with_suffix(".html"))
-
-    # Captions and first numbers: the template is YAML once Jinja has filled it in.
-    printed = paper.numbers(root / "reports" / "paper.yml")
-    numbers = first_numbers(out / "tables" / "table1.csv")
-    captions = yaml.safe_load(render("captions.yml", printed=printed, numbers=numbers))
 
     # When, and with which versions, the newest part of the report was made.
     records = (read_json(path) for path in out.rglob("*.json"))
     finished = (record for record in records if "finished" in record)
     newest = max(finished, key=lambda record: str(record["finished"]), default={})
 
-    words = {
-        "title": printed["title"],
-        "profile": profile.name,
-        "note": paper.setting_note(profile.name),
-        "command": reproduce_command(profile),
-        "facts": captions["facts"],
-        "exhibits": [shown(out, x, captions["exhibits"][x.name]) for x in EXHIBITS],
-    }
     page = render(
         "page.html",
         **words,
@@ -78,9 +67,32 @@ def write_page(root: Path, profile: Profile) -> Path:
         python=newest.get("python"),
         packages={k: v for k, v in newest.get("packages", {}).items() if v},
     )
-    write_atomic(out / "README.md", render("readme.md", **words))
+    write_atomic(out / "README.md", readme(root, profile))
     write_atomic(out / "index.html", page)
+    write_record_sums(out)
     return out / "index.html"
+
+
+def readme(root: Path, profile: Profile) -> str:
+    """The text of a report's ``README.md``, made from its tables and figures."""
+    return render("readme.md", **_words(root, profile))
+
+
+def _words(root: Path, profile: Profile) -> dict[str, Any]:
+    """What the page and ``README.md`` have in common: captions, first numbers and exhibits."""
+    out = root / "reports" / profile.name
+    printed = paper.numbers(root / "reports" / "paper.yml")
+    numbers = first_numbers(out / "tables" / "table1.csv")
+    # The template is YAML once Jinja has filled it in.
+    captions = yaml.safe_load(render("captions.yml", printed=printed, numbers=numbers))
+    return {
+        "title": printed["title"],
+        "profile": profile.name,
+        "note": paper.setting_note(profile.name),
+        "command": reproduce_command(profile),
+        "facts": captions["facts"],
+        "exhibits": [shown(out, x, captions["exhibits"][x.name]) for x in EXHIBITS],
+    }
 
 
 def shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str, Any]:

@@ -53,7 +53,10 @@ LOG_COLUMNS = {
     "hausdorff_region": "val_hausdorff",
     "loss": "val_loss",
 }
-"""Metric → its column in the training logs. Our own logs hold only the loss and the IoU."""
+"""Metric → its column in the authors' logs."""
+
+OWN_COLUMNS = {"val_boundary_iou_1px": "val_boundary_iou", "val_pixel_accuracy": "val_accuracy"}
+"""Columns of our logs → those of the authors'. Our first trainings logged loss and IoU alone."""
 
 
 def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:

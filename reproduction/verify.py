@@ -9,17 +9,23 @@ were recorded together with their numbers.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from pathlib import Path
 
+import pandas as pd
+
+from nseg_lib import config
 from nseg_lib.evaluation import refiner_tables
 from nseg_lib.files import sha256
-from reproduction import refiner_ablation
+from reproduction import quoted, refiner_ablation
 from reproduction.artefacts import Table, figure_text, table_texts
 from reproduction.evidence import Evidence, load, read_json
 from reproduction.exhibits import EXHIBITS
+from reproduction.kept import RECORDS, records
+from reproduction.page import readme
 
 
 class Verification:
@@ -67,6 +73,8 @@ class Verification:
 
 CHANGED = "was changed since its run wrote it"
 
+RECORD_CHANGED = f"is not as {RECORDS} has it; if a run wrote it since, nseg evidence lists it anew"
+
 
 def verify(root: Path, profile: str) -> Verification:
     """Compare a profile's report with what is made again from its rows.
@@ -92,10 +100,18 @@ def verify(root: Path, profile: str) -> Verification:
         if exhibit.needs_pictures:
             found.left.append(f"{exhibit.stem}: {exhibit.needs_pictures}")
     _compare_drawn(found)
+    found.compare_text("README.md", readme(root, evidence.profile))
+    if profile == quoted.PROFILE:
+        found.problems += quoted.missing(root, evidence)
     known = {exhibit.name for exhibit in EXHIBITS}
     for path in sorted((evidence.folder / "figures").glob("*.csv")):
         if path.stem not in known:
             found.problems.append(f"figures/{path.name}: nothing makes it")
+    _compare_sums(found, found.folder / RECORDS, RECORD_CHANGED)
+    listed = {Path(name) for name in _sums(found.folder / RECORDS)}
+    for path in (path.relative_to(found.folder) for path in records(found.folder)):
+        if path not in listed:
+            found.problems.append(f"{path.as_posix()}: is not in {RECORDS}")
     return found
 
 
@@ -115,8 +131,26 @@ def verify_refiner(root: Path) -> Verification:
         found.compare_hash(path.relative_to(folder).as_posix(), _noted(root, path), CHANGED)
     for name, text in made.items():
         found.compare_text(name, text)
-    found.left.append("refiner.png, refiner.pdf: drawn from them")
+    drawn = read_json(folder / "refiner.json").get("files", {})
+    for suffix in (".png", ".pdf"):
+        problem = "is not the file that was drawn with refiner.json"
+        found.compare_hash(f"refiner{suffix}", drawn.get(suffix), problem)
+    weights = root / "nseg_lib" / "weights" / "SHA256SUMS"
+    if weights.is_file():
+        _compare_sums(found, weights, f"is not as {weights.relative_to(root).as_posix()} has it")
     return found
+
+
+def _sums(path: Path) -> dict[str, str]:
+    """File → hash, of a file as ``sha256sum`` writes it; empty if it is missing."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _compare_sums(found: Verification, sums: Path, problem: str) -> None:
+    """Compare the files that a list of checksums names with it."""
+    for name, digest in _sums(sums).items():
+        found.compare_hash(os.path.relpath(sums.parent / name, found.folder), digest, problem)
 
 
 def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> None:
@@ -133,6 +167,18 @@ def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> Non
             name = (run.folder / log).relative_to(folder).as_posix()
             noted = record.get("products", {}).get(f"{trained}/{log}")
             found.compare_hash(name, noted, CHANGED)
+
+        # What was trained is what the profile asks for, or else the run is another one.
+        place = f"{run.folder.relative_to(folder).as_posix()}/weights.safetensors.json"
+        asked = evidence.profile.settings_of(run.model) | {"training.seed": run.seed}
+        wanted = config.load(run.model, asked).model_dump(mode="json")
+        theirs = config.parse(record["config"], place).model_dump(mode="json")
+        (was,), (now,) = (pd.json_normalize(each).to_dict("records") for each in (theirs, wanted))
+        found.problems += [
+            f"{place}: '{key}' is {was[key]}, the profile has {now[key]}"
+            for key in now
+            if was[key] != now[key]
+        ]
 
 
 def _noted(root: Path, path: Path) -> str | None:

@@ -20,12 +20,13 @@ from typer.testing import CliRunner
 
 from nseg_lib.evaluation import refiner_tables as comparison
 from nseg_lib.files import sha256
-from nseg_lib.networks.weights import shipped
+from nseg_lib.networks.weights import shipped, write_checksums
 from nseg_lib.provenance import PROJECT
 from reproduction import commands as cli
-from reproduction import evidence, exhibits, verify
+from reproduction import evidence, exhibits, profiles, verify
 from reproduction import refiner_ablation as ablation
 from reproduction.exhibits import EXHIBITS
+from reproduction.page import write_page
 
 HALF = PROJECT / "reports" / "half"
 
@@ -37,8 +38,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "workflow" / "profiles", root / "workflow" / "profiles")
     for part in ("rows", "training", "measured"):
         shutil.copytree(HALF / part, root / "reports" / "half" / part)
-    for name in ("paper.yml", "claims.yml", "authors_logs.csv"):
+    for name in ("paper.yml", "claims.yml", "authors_logs.csv", "quoted.yml", "limitations.md"):
         shutil.copy(PROJECT / "reports" / name, root / "reports")
+    shutil.copy(PROJECT / "README.md", root)
     out = root / "reports" / "half"
     for path in (*out.glob("measured/*.csv"), *out.glob("rows/*.csv")):
         sidecar = path.with_name(f"{path.name}.json")
@@ -51,6 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fig, _ = plt.subplots(figsize=(1, 1))
     save_figure(fig, out / figure6.stem, drawing.numbers, profile="half")
     plt.close(fig)
+    write_page(root, profiles.load(root, "half"))
     return root
 
 
@@ -133,6 +136,39 @@ def test_every_change_of_a_report_is_named(
     assert "tables/table1.md: line" in run.output
 
 
+def replace_in(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, path
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_changed_prose_and_records_are_named(made: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(made, tmp_path / "project"))
+    out = root / "reports" / "half"
+    rows = out / "rows" / "tiny16-32_bce-dice_seed42.csv.json"
+    training = "training/tiny16-32_bce-dice/seed42/weights.safetensors.json"
+    replace_in(out / "README.md", "**0.7903** IoU", "**0.7913** IoU")
+    replace_in(root / "reports" / "limitations.md", "9 of 100", "8 of 100")
+    replace_in(root / "README.md", "at most 25", "at most 50")
+    replace_in(rows, '"dirty": false', '"dirty": true')
+    replace_in(out / "tables" / "table1.json", '"commit": "', '"commit": "f')
+    record = json.loads((out / training).read_text())
+    record["config"]["training"]["epochs"] = 50
+    (out / training).write_text(json.dumps(record))
+    (out / "rows" / "more.csv.json").write_text("{}")
+
+    problems = verify.verify(root, "half").problems
+    (readme,) = (line for line in problems if line.startswith("README.md: line "))
+    assert "committed '- **0.7913** IoU" in readme
+    assert "reports/limitations.md: should say “9 of 100 and 4 of 150.”" in problems
+    assert "README.md: should say “at most 25 of the paper's 50 epochs”" in problems
+    assert f"{training}: 'training.epochs' is 50, the profile has 25" in problems
+    for name in (rows.relative_to(out).as_posix(), "tables/table1.json", training):
+        assert f"{name}: {verify.RECORD_CHANGED}" in problems
+    assert "rows/more.csv.json: is not in SHA256SUMS" in problems
+    assert len(problems) == 8
+
+
 def test_changed_rows_and_logs_are_named(made: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(made, tmp_path / "project"))
     names = ("rows/tiny16-32_bce-dice_seed42.csv", "training/res16-32_bce-dice/seed42/log.csv")
@@ -183,6 +219,12 @@ def test_changed_rows_of_the_refiner_are_named_though_the_tables_follow(
     (folder / "strokes.csv").unlink()
     (folder / "rows" / "identity.csv.json").unlink()
     (folder / "made_up.csv").write_text("iou\n1\n")
+    (folder / "refiner.png").write_bytes(b"other")
+    weights = tmp_path / "nseg_lib" / "weights"
+    weights.mkdir(parents=True)
+    (weights / "one.safetensors").write_bytes(b"weights")
+    write_checksums(weights)
+    (weights / "one.safetensors").write_bytes(b"weighty")
     changed = "was changed since its run wrote it"
     assert verify.verify_refiner(tmp_path).problems == [
         f"ablation/one_look.csv: {changed}",
@@ -192,6 +234,8 @@ def test_changed_rows_of_the_refiner_are_named_though_the_tables_follow(
         f"rows/minisam.csv: {changed}",
         "strokes.csv: is missing",
         f"training_edge.csv: {changed}",
+        "refiner.png: is not the file that was drawn with refiner.json",
+        "../../nseg_lib/weights/one.safetensors: is not as nseg_lib/weights/SHA256SUMS has it",
     ]
 
 

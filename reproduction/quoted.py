@@ -1,0 +1,62 @@
+"""Numbers that stand in prose, computed anew: ``reports/quoted.yml`` has the sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from reproduction import spread
+from reproduction.evidence import Evidence
+
+QUOTED = Path("reports") / "quoted.yml"
+PROFILE = "half"
+"""The profile that the prose is about."""
+
+
+def values(evidence: Evidence) -> dict[str, str]:
+    """Name in braces → the number as it is written, such as ``.0021``."""
+    printed, logs = evidence.printed, evidence.authors
+    found = {
+        "epochs": str(evidence.profile.settings["training.epochs"]),
+        "paper_epochs": str(printed["setting"]["epochs"]),
+    }
+
+    # Pictures whose stroke came out too small have no row.
+    identity = evidence.results[evidence.results["method"] == "identity"]
+    for split in evidence.splits:
+        there = int((evidence.pictures["split"] == split).sum())
+        found[split] = str(there)
+        found[f"{split}_dropped"] = str(there - int((identity["split"] == split).sum()))
+
+    # How much more networks add to their stroke on validation pictures.
+    gains = [value for _, value in spread.other_pictures(evidence, "iou")]
+    found |= {"gain_low": _short(min(gains), 2), "gain_high": _short(max(gains), 2)}
+
+    # The authors' trainings, without and with boundary loss.
+    epochs = logs.groupby("model")["epoch"].size()
+    bound = epochs.index.str.endswith("-bound")
+    for name, part in (("short", epochs[~bound]), ("long", epochs[bound])):
+        kept = sorted({printed["chosen_epochs"][model] for model in part.index})
+        found |= {f"{name}_low": str(part.min()), f"{name}_high": str(part.max())}
+        found[f"{name}_kept"] = " or ".join(map(str, kept))
+
+    trainings = evidence.scatter("iou")
+    return found | {"scatter": _short(trainings.sd, 4), "degrees": str(trainings.degrees)}
+
+
+def missing(root: Path, evidence: Evidence) -> Iterator[str]:
+    """One line for every sentence of ``quoted.yml`` that a file does not say."""
+    known = values(evidence)
+    for name, sentences in yaml.safe_load((root / QUOTED).read_text(encoding="utf-8")).items():
+        text = " ".join((root / name).read_text(encoding="utf-8").split())
+        for sentence in sentences:
+            wanted = sentence.format(**known)
+            if wanted not in text:
+                yield f"{name}: should say “{wanted}”"
+
+
+def _short(value: float, digits: int) -> str:
+    """A number below 1 without its leading zero, as the prose has them."""
+    return f"{value:.{digits}f}".lstrip("0")
