@@ -1,4 +1,4 @@
-"""Data sets: the scale of their pictures."""
+"""Data sets: the scale of their pictures, and the batches of a training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nseg_lib.config import DataConfig
 from nseg_lib.data import coco
+from nseg_lib.data.datasets import EpochBatches, TrainingPairs, collate
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.data.images import rescale, scaled_size
 
@@ -40,3 +42,34 @@ def test_a_scaled_picture_has_at_least_a_pixel() -> None:
     assert scaled_size(480, 640, 1.0) == (480, 640)
     assert scaled_size(481, 640, 0.5) == (240, 320)
     assert scaled_size(48, 64, 1e-6) == (1, 1)
+
+
+def test_batches_hold_pictures_of_one_size_and_every_picture_once(tiny_data: Path) -> None:
+    pairs = TrainingPairs(coco.load_split(tiny_data, "train"), DataConfig(), "gray_sobel", 1)
+    sizes = pairs.sizes()
+    batches = EpochBatches(sizes, batch_size=2, seed=1)
+    orders = []
+    for epoch in (0, 1):
+        batches.set_epoch(epoch)
+        listed = list(batches)
+        assert len(listed) == len(batches)
+        assert sorted(i for batch in listed for i, _ in batch) == list(range(7))
+        assert {draw for batch in listed for _, draw in batch} == {epoch}
+        assert all(len({sizes[i] for i, _ in batch}) == 1 for batch in listed)
+        assert max(map(len, listed)) == 2
+        orders.append([i for batch in listed for i, _ in batch])
+        for batch in listed:
+            loaded_pairs = [pairs[key] for key in batch]
+            stacked = collate(loaded_pairs)
+            assert stacked is not None
+            assert stacked[0].shape[2:] == stacked[1].shape[2:] == sizes[batch[0][0]]
+    assert orders[0] != orders[1]
+
+
+def test_two_processes_share_the_batches() -> None:
+    sizes = [(8, 8)] * 7
+    seen = [
+        [i for batch in EpochBatches(sizes, 1, 0, rank, 2) for i, _ in batch] for rank in (0, 1)
+    ]
+    assert len(seen[0]) == len(seen[1]) == 4
+    assert set(seen[0]) | set(seen[1]) == set(range(7))

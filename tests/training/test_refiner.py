@@ -1,4 +1,4 @@
-"""The interactive refiner: where it looks, what it sees, and that training resumes."""
+"""The interactive refiner's training: its crops, its loss, its cycles, and that it resumes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,6 @@ from torch.nn import functional as F
 from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError
 from nseg_lib.data import coco
-from nseg_lib.networks import crops
-from nseg_lib.networks.crops import Crop
-from nseg_lib.networks.promptnet import (
-    PromptNet,
-    build,
-    load_imagenet,
-    nearness,
-    stroke_similarity,
-)
-from nseg_lib.networks.weights import save_weights
-from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
 from nseg_lib.training import refiner_loop
@@ -45,101 +34,6 @@ TINY = {
 def lite0(overrides=None):
     """The shipped refiner's recipe, with other settings."""
     return configuration.load("lite0", overrides, kind=configuration.RefinerConfig)
-
-
-def square(height=120, width=160, top=40, left=50, side=30):
-    mask = np.zeros((height, width), bool)
-    mask[top : top + side, left : left + side] = True
-    return mask
-
-
-@pytest.mark.parametrize("mask", [square(), square(top=0, left=0), square(120, 160, 0, 0, 120)])
-def test_both_looks_hold_the_strokes_and_stay_in_the_picture(mask):
-    box = crops.bounding_box(mask)
-    for crop in (crops.look(mask, np.zeros_like(mask)), crops.zoom(mask)):
-        assert 0 <= crop.top <= box.top < box.bottom <= crop.bottom <= mask.shape[0]
-        assert 0 <= crop.left <= box.left < box.right <= crop.right <= mask.shape[1]
-
-
-def test_the_first_look_is_wide_and_the_second_is_close():
-    mask = square()
-    wide, close = crops.look(mask, np.zeros_like(mask)), crops.zoom(mask)
-    assert wide.longer > 2 * 30
-    assert close == Crop(28, 82, 38, 92)
-
-
-def test_the_first_look_takes_in_background_strokes_nearby():
-    stroke = square(700, 900, top=310, left=410, side=80)  # its middle: row 350, column 450
-    background = np.zeros_like(stroke)
-    assert crops.look(stroke, background) == Crop(80, 620, 180, 720)
-    background[50:53, 300:320] = True
-    background[340:360, 140:143] = True
-    background[340:360, 800:810] = True  # more than four times 80 pixels away
-    assert crops.look(stroke, background) == Crop(50, 620, 140, 720)
-    assert crops.look(stroke, background, beside=0) == Crop(80, 620, 180, 720)
-
-
-@pytest.mark.parametrize("at", [(0, 0), (119, 159), (60, 80)])
-def test_one_pixel_is_enough_to_look_at(at):
-    mask = np.zeros((120, 160), bool)
-    mask[at] = True
-    for crop in (crops.look(mask, np.zeros_like(mask)), crops.zoom(mask)):
-        assert mask[crop.window].any()
-
-
-def test_overlap_of_crops():
-    assert Crop(0, 10, 0, 10).overlap(Crop(0, 10, 0, 10)) == 1
-    assert Crop(0, 10, 0, 10).overlap(Crop(0, 10, 5, 15)) == pytest.approx(1 / 3)
-    assert Crop(0, 10, 0, 10).overlap(Crop(20, 30, 0, 10)) == 0
-
-
-def test_a_thin_stroke_survives_shrinking_and_the_frame_is_filled_up():
-    image = np.full((400, 600, 3), 255, np.uint8)
-    stroke = np.zeros((400, 600), bool)
-    stroke[200, 100:500] = True
-    channels, (height, width) = crops.crop_input(
-        image, (stroke, ~stroke), Crop(0, 400, 0, 600), 96, 32
-    )
-    assert (height, width) == (64, 96)
-    assert channels.shape == (5, 64, 96)
-    assert 0.1 < channels[3].max() < 1
-    channels, size = crops.crop_input(image, (stroke,), Crop(0, 300, 0, 600), 96, 96)
-    assert channels.shape == (4, 96, 96)
-    assert size == (48, 96)
-    assert np.allclose(channels[:3, 48:], crops.GREY)
-    assert not channels[3, 48:].any()
-
-
-def test_similarity_is_the_cosine_to_the_mean_under_the_stroke():
-    torch.manual_seed(0)
-    features, prompts = torch.randn(2, 5, 4, 4), (torch.rand(2, 2, 4, 4) > 0.7).float()
-    prompts[1, 1] = 0
-    found = stroke_similarity(features, prompts)
-    unit = features / features.norm(dim=1, keepdim=True)
-    mean = unit[0][:, prompts[0, 0] > 0].mean(1)
-    cosine = (unit[0] * mean[:, None, None]).sum(0) / mean.norm()
-    assert torch.allclose(found[0, 0], cosine, atol=1e-5)
-    assert not found[1, 1].any()
-
-
-@pytest.mark.parametrize("similarity", [True, False])
-@pytest.mark.parametrize("distance", [True, False])
-def test_the_network_answers_at_its_input_s_size_and_sees_every_channel(similarity, distance):
-    torch.manual_seed(0)
-    network = PromptNet(similarity=similarity, distance=distance).eval()
-    x = torch.rand(1, 6, 64, 96)
-    with torch.no_grad():
-        answer = network(x)
-        assert answer.shape == (1, 1, 64, 96)
-        for channel in range(6):
-            changed = x.clone()
-            changed[:, channel] = 1 - changed[:, channel]
-            assert not torch.allclose(network(changed), answer)
-
-
-def test_other_weights_are_refused():
-    with pytest.raises(ValueError, match="not the weights of EfficientNet-Lite0"):
-        load_imagenet(PromptNet(), {"conv.weight": torch.zeros(3)})
 
 
 def test_the_loss_ignores_what_does_not_count_and_weighs_the_edge():
@@ -175,15 +69,6 @@ def test_the_loss_s_parts():
     sure = torch.where(target > 0, p, 1 - p)
     focal = -((1 - sure) ** 2 * sure.log()).mean()
     assert torch.allclose(loss(overlap=0, focal=2), focal)
-
-
-def test_nearness_falls_by_steps_of_the_chessboard():
-    stroke = torch.zeros(1, 1, 9, 9)
-    stroke[..., 4, 4] = 1
-    near = nearness(stroke, reach=4)[0, 0]
-    rows, columns = np.indices((9, 9))
-    steps = np.maximum(abs(rows - 4), abs(columns - 4))
-    assert np.allclose(near, np.clip(1 - steps / 4, 0, 1))
 
 
 def test_crops_are_mirrored_and_recoloured_unless_the_recipe_says_no(tiny_data):
@@ -263,12 +148,6 @@ def test_the_learning_rate_rises_and_falls_in_each_cycle(cosine, rates):
     assert seen == pytest.approx(rates * 2)
 
 
-def test_a_folder_belongs_to_one_recipe(tiny_data, tmp_path):
-    run(tiny_data, tmp_path)
-    with pytest.raises(ConfigError, match="another configuration or other data"):
-        run(tiny_data, tmp_path, **{"training.learning_rate": 0.1})
-
-
 def test_how_the_network_is_asked_and_settings_that_came_later_bind_no_folder(tiny_data, tmp_path):
     weights = load_file(run(tiny_data, tmp_path))
     record = json.loads((tmp_path / "run.json").read_text())
@@ -277,8 +156,9 @@ def test_how_the_network_is_asked_and_settings_that_came_later_bind_no_folder(ti
     again = load_file(run(tiny_data, tmp_path, **{"network.look": 96}))
     assert all(torch.equal(value, again[key]) for key, value in weights.items())
     assert Refiner.load(tmp_path / "weights.safetensors").config.network.look == 96
-    with pytest.raises(ConfigError, match="another configuration or other data"):
-        run(tiny_data, tmp_path, **{"training.steps": 30})  # its cycles would be longer
+    for other in ({"training.steps": 30}, {"training.learning_rate": 0.1}):  # longer cycles
+        with pytest.raises(ConfigError, match="another configuration or other data"):
+            run(tiny_data, tmp_path, **other)
 
 
 LONGER = {"training.steps": 6, "training.cycles": 3}
@@ -370,55 +250,3 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
 def test_a_wrong_recipe_says_what_is_wrong(values, said):
     with pytest.raises(ConfigError, match=said):
         lite0(values)
-
-
-@pytest.fixture
-def refiner(tmp_path):
-    torch.manual_seed(0)
-    config = lite0(TINY)
-    save_weights(build(config), config, tmp_path / "weights.safetensors")
-    return Refiner.load(tmp_path / "weights.safetensors")
-
-
-@pytest.mark.parametrize("shape", [(120, 160), (33, 500), (5, 7), (1, 1)])
-def test_any_picture_and_any_number_of_prompts(refiner, shape):
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    stroke = np.zeros(shape, bool)
-    stroke[shape[0] // 2, shape[1] // 2] = True
-    for more in ({}, {"background": ~stroke}, {"mask": stroke}, {"mask": np.zeros_like(stroke)}):
-        logits = refiner.logits(image, Prompt(stroke, **more))
-        assert logits.shape == shape
-        assert logits.dtype == np.float32
-        assert np.isfinite(logits).all()
-        assert (refiner.refine(image, stroke, **more) == (logits > 0)).all()
-
-
-def test_no_pixel_that_was_marked_as_background_is_object(refiner):
-    """However thin the mark is on a large picture."""
-    image = np.zeros((1500, 2000, 3), np.uint8)
-    image[300:1200, 400:1600] = (200, 60, 60)
-    stroke, background = np.zeros((2, 1500, 2000), bool)
-    stroke[600:900, 600:1300] = True
-    found = refiner.refine(image, stroke)
-    background[:, 800:802] = True
-    assert (found & background).any()
-    assert not (refiner.refine(image, stroke, background) & background).any()
-
-
-def test_prompts_of_a_wrong_kind_are_refused(refiner):
-    image, stroke = np.zeros((20, 30, 3), np.uint8), square(20, 30, 5, 5, 5)
-    with pytest.raises(ValueError, match="stroke is empty"):
-        refiner.refine(image, np.zeros_like(stroke), background=stroke)
-    with pytest.raises(TypeError, match="background must be bool"):
-        refiner.refine(image, stroke, background=stroke.astype(np.uint8))
-    with pytest.raises(ValueError, match="mask must have the picture's height and width"):
-        refiner.refine(image, stroke, mask=np.zeros((5, 5), bool))
-
-
-def test_the_paper_s_networks_take_no_corrections():
-    refiner = Refiner.from_pretrained("tiny16-32_bce-dice")
-    image, stroke = np.zeros((20, 30, 3), np.uint8), square(20, 30, 5, 5, 5)
-    assert not refiner.corrects
-    with pytest.raises(ValueError, match="sees object strokes alone"):
-        refiner.refine(image, stroke, background=~stroke)
