@@ -201,15 +201,33 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with photo.jpg, stroke.png, wall.png (background) and last.png (a mask)."""
+    """A working folder: photo.jpg, stroke.png, wall.png (background), last.png (a mask), and files
+    with which something is wrong."""
     monkeypatch.chdir(tmp_path)
-    pixels = np.zeros((40, 60, 3), np.uint8)
-    pixels[10:30, 15:45] = 200
-    Image.fromarray(pixels).save("photo.jpg")
+    pixels = np.random.default_rng(0).integers(0, 90, (40, 60, 3), np.uint8)
+    pixels[10:30, 15:45] += 150
+    Image.fromarray(pixels).save("photo.jpg", quality=95)
+    planes = {}
     for name, rows in (("stroke", slice(18, 22)), ("wall", slice(2, 4)), ("last", slice(10, 30))):
-        plane = np.zeros((40, 60), bool)
-        plane[rows, 20:40] = True
-        outputs.write_png(tmp_path / f"{name}.png", plane)
+        planes[name] = np.zeros((40, 60), bool)
+        planes[name][rows, 20:40] = True
+        outputs.write_png(tmp_path / f"{name}.png", planes[name])
+    Path("folder").mkdir()
+    Path("alias.png").symlink_to("stroke.png")
+    outputs.write_png(tmp_path / "none.png", np.zeros((40, 60), bool))
+    outputs.write_png(tmp_path / "small.png", np.ones((5, 60), bool))
+    labels = planes["last"] * np.uint8(7)
+    labels[32:38, 2:20] = 9
+    Image.fromarray(labels).save("labels.png")
+    red = np.uint8([255, 0, 0])
+    Image.fromarray(np.where(planes["stroke"][..., None], red, pixels)).save("painted.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open("photo.jpg").save("turned.jpg", exif=exif)
+    huge = bytearray(Path("stroke.png").read_bytes())
+    huge[16:24] = (16_000).to_bytes(4, "big") + (15_900).to_bytes(4, "big")
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
+    Path("huge.png").write_bytes(huge)
     return tmp_path
 
 
@@ -227,51 +245,56 @@ def refused(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("arguments", "says"),
     [
-        ("-o photo.jpg", "--out photo.jpg: would overwrite photo.jpg"),
-        ("-o stroke.png", "--out stroke.png: would overwrite stroke.png"),
-        ("-o ./stroke.png", "--out stroke.png: would overwrite stroke.png"),
-        ("-b wall.png -o wall.png", "--out wall.png: would overwrite wall.png"),
-        ("-o alias.png", "--out alias.png: would overwrite stroke.png"),
-        ("-o x.png --overlay x.png", "--overlay x.png: would overwrite x.png"),
-        ("-o x.png --overlay stroke.png", "--overlay stroke.png: would overwrite stroke.png"),
-        ("-m last.png --overlay last.png", "--overlay last.png: would overwrite last.png"),
-        ("-o mask.jpg", "--out mask.jpg: only PNG is written"),
-        ("-o mask", "--out mask: only PNG is written"),
-        ("-o x.png --overlay x.jpg", "--overlay x.jpg: only PNG is written"),
-        ("-o folder", "--out folder: is a folder"),
-        ("-o .", "--out .: is a folder"),
-        ("-o gone/x.png", "--out gone/x.png: the folder gone does not exist"),
-        ("-o stroke.png/x.png", "the folder stroke.png is no folder"),
-        ("-o x.png --overlay gone/x.png", "--overlay gone/x.png: the folder gone does not exist"),
+        ("photo.jpg stroke.png -o photo.jpg", "--out photo.jpg: would overwrite photo.jpg"),
+        ("photo.jpg stroke.png -o ./stroke.png", "--out stroke.png: would overwrite stroke.png"),
+        ("photo.jpg stroke.png -o alias.png", "--out alias.png: would overwrite stroke.png"),
+        ("photo.jpg stroke.png -b wall.png -o wall.png", "would overwrite wall.png"),
+        ("photo.jpg stroke.png -o x.png --overlay x.png", "--overlay x.png: would overwrite x.png"),
+        ("photo.jpg stroke.png -m last.png --overlay last.png", "would overwrite last.png"),
+        ("photo.jpg stroke.png -o mask.jpg", "--out mask.jpg: only PNG is written"),
+        ("photo.jpg stroke.png -o x.png --overlay x", "--overlay x: only PNG is written"),
+        ("photo.jpg stroke.png -o folder", "--out folder: is a folder"),
+        ("photo.jpg stroke.png -o gone/x.png", "--out gone/x.png: the folder gone does not exist"),
+        ("photo.jpg stroke.png -o stroke.png/x.png", "the folder stroke.png is no folder"),
+        ("folder stroke.png", "folder: is a folder, not a picture"),
+        ("photo.jpg folder", "folder: is a folder, not a picture"),
+        ("photo.jpg stroke.png -c folder", "folder: is a folder, not a checkpoint"),
+        (
+            "photo.jpg stroke.png -c tiny",
+            "tiny: no such checkpoint; a file, or one of lite0, ",
+        ),
+        ("photo.jpg none.png -m last.png", "none.png: nothing is brushed, and an object stroke is"),
+        ("photo.jpg stroke.png -m labels.png", "labels.png: holds the values 0, 7, 9 (--label"),
+        ("photo.jpg stroke.png -b stroke.png", "covers all of stroke.png; is it inverted?"),
+        ("photo.jpg stroke.png -m small.png", "mask is 60x5 pixels, but photo.jpg is 60x40 pixels"),
+        (
+            "turned.jpg stroke.png",
+            "turned.jpg is 40x60 pixels (turned as its EXIF says); they",
+        ),
+        ("huge.png stroke.png", "huge.png: too large: 16000x15900 pixels, at most 250,000,000"),
+        ("photo.jpg painted.jpg", "painted.jpg: shows photo.jpg itself"),
+        ("photo.jpg stroke.png -m painted.jpg", "painted.jpg: shows photo.jpg itself"),
+        ("photo.jpg stroke.png --device mps", "device must be cpu, cuda or cuda:N, got 'mps'"),
     ],
 )
-def test_refine_writes_over_no_input_and_checks_both_targets_first(
-    desk: Path, options: str, says: str
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_what_refine_refuses_it_names_and_writes_nothing(
+    desk: Path, arguments: str, says: str
 ) -> None:
-    (desk / "folder").mkdir()
-    (desk / "alias.png").symlink_to("stroke.png")
-    assert says in refused("refine", "photo.jpg", "stroke.png", *options.split())
+    assert says in refused("refine", *arguments.split())
 
 
 def test_refine_names_its_mask_after_the_photo_and_may_write_over_the_mask_it_corrects(
     desk: Path,
 ) -> None:
     there = set(contents(desk))
-    nseg("refine", "photo.jpg", "stroke.png")
+    assert not nseg("refine", "photo.jpg", "stroke.png").stderr
     written = {"photo_mask.png", "photo_mask_overlay.png"}
     assert set(contents(desk)) == there | written
     nseg("refine", "photo.jpg", "stroke.png", "-b", "wall.png", "-m", "photo_mask.png")
     assert set(contents(desk)) == there | written
-
-
-def test_a_folder_for_a_picture_is_called_one(desk: Path) -> None:
-    (desk / "folder").mkdir()
-    assert "folder: is a folder, not a picture" in refused("refine", "folder", "stroke.png")
-    assert "folder: is a folder, not a picture" in refused("refine", "photo.jpg", "folder")
-    said = refused("refine", "photo.jpg", "stroke.png", "-c", "folder")
-    assert "folder: is a folder, not a checkpoint" in said
 
 
 def test_a_shipped_network_goes_by_its_name(desk: Path) -> None:
@@ -280,90 +303,36 @@ def test_a_shipped_network_goes_by_its_name(desk: Path) -> None:
     own = Refiner.from_pretrained("tiny16-32_bce-dice")
     stroke = masks.read_mask(desk / "stroke.png")
     assert (mask == own.refine(pictures.read_image(desk / "photo.jpg"), stroke)).all()
-    said = refused("refine", "photo.jpg", "stroke.png", "-c", "tiny")
-    assert "tiny: no such checkpoint; a file, or one of lite0, res16-128_bce-dice" in said
 
 
-def test_an_empty_mask_or_background_counts_as_none(desk: Path) -> None:
-    outputs.write_png(desk / "none.png", np.zeros((40, 60), bool))
+def test_an_empty_plane_counts_as_none_and_a_label_as_its_mask(desk: Path) -> None:
     command = ("refine", "photo.jpg", "stroke.png")
     nseg(*command, "-o", "plain.png")
     nseg(*command, "-o", "same.png", "-m", "none.png", "-b", "none.png")
     assert (desk / "same.png").read_bytes() == (desk / "plain.png").read_bytes()
     nseg(*command, "-o", "paper.png", "-m", "none.png", "-c", "tiny16-32_bce-dice")
-    said = refused("refine", "photo.jpg", "none.png", "-m", "last.png")
-    assert "none.png: nothing is brushed, and an object stroke is always needed" in said
-
-
-def test_a_label_image_asks_which_label_and_takes_it(desk: Path) -> None:
-    labels = masks.read_mask(desk / "last.png").astype(np.uint8) * 7
-    labels[32:38, 2:20] = 9
-    Image.fromarray(labels).save("labels.png")
-    command = ("refine", "photo.jpg", "stroke.png", "-m", "labels.png")
-    assert "labels.png: holds the values 0, 7, 9 (--label takes one of them)" in refused(*command)
-    nseg("refine", "photo.jpg", "stroke.png", "-m", "last.png", "-o", "one.png")
-    nseg(*command, "--label", 7, "-o", "two.png")
+    nseg(*command, "-m", "last.png", "-o", "one.png")
+    nseg(*command, "-m", "labels.png", "--label", 7, "-o", "two.png")
     assert (desk / "one.png").read_bytes() == (desk / "two.png").read_bytes()
 
 
-def test_a_background_over_all_of_the_stroke_is_refused(desk: Path) -> None:
-    said = refused("refine", "photo.jpg", "stroke.png", "-b", "stroke.png")
-    assert "stroke.png: covers all of stroke.png; is it inverted?" in said
-
-
-def test_a_turned_photo_is_said_to_be_one(desk: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.open("photo.jpg").save("turned.jpg", exif=exif)
-    said = refused("refine", "turned.jpg", "stroke.png")
-    turned = "turned.jpg is 40x60 pixels (turned as its EXIF says); they must agree"
-    assert f"the stroke is 60x40 pixels, but {turned}" in said
-    outputs.write_png(desk / "small.png", np.ones((5, 60), bool))
-    said = refused("refine", "photo.jpg", "stroke.png", "-m", "small.png")
-    assert "the mask is 60x5 pixels, but photo.jpg is 60x40 pixels; they" in said
-
-
 def test_a_stroke_that_covers_nearly_all_is_warned_of(desk: Path) -> None:
-    assert not nseg("refine", "photo.jpg", "stroke.png").stderr
-    stroke = masks.read_mask(desk / "stroke.png")
-    outputs.write_png(desk / "inverted.png", ~stroke)
+    outputs.write_png(desk / "inverted.png", ~masks.read_mask(desk / "stroke.png"))
     said = nseg("refine", "photo.jpg", "inverted.png").stderr
     assert said == "nseg: inverted.png: covers 97% of the picture; is it inverted?\n"
-
-
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps"])
-def test_a_device_that_there_is_not_is_refused(desk: Path, tiny_data: Path, device: str) -> None:
-    says = f"device must be cpu, cuda or cuda:N, got '{device}'"
-    assert says in refused("refine", "photo.jpg", "stroke.png", "--device", device)
-    assert says in refused("train-refiner", "--data", tiny_data, "--device", device)
 
 
 def test_cuda_that_is_not_here_is_refused(
     desk: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refine, train = ("refine", "photo.jpg", "stroke.png"), ("train-refiner", "--data", tiny_data)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    says = "device cuda is not available here"
-    assert says in refused("refine", "photo.jpg", "stroke.png", "--device", "cuda")
-    assert says in refused("train-refiner", "--data", tiny_data, "--device", "cuda")
+    for command in (refine, train):
+        assert "device cuda is not available here" in refused(*command, "--device", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert "device cuda:2 is not" in refused("refine", "photo.jpg", "stroke.png", "--device=cuda:2")
-    says = "--device must be cpu or cuda, got 'cuda:1'"
-    assert says in refused("train-refiner", "--data", tiny_data, "--device=cuda:1")
-
-
-@pytest.mark.parametrize("size", [(16_000, 15_900), (60_000, 60_000)])
-@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
-def test_a_photo_that_is_too_large_is_one_line(desk: Path, size: tuple[int, int]) -> None:
-    width, height = size
-    content = bytearray((desk / "stroke.png").read_bytes())
-    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    (desk / "huge.png").write_bytes(content)
-    before = Image.MAX_IMAGE_PIXELS
-    said = refused("refine", "huge.png", "stroke.png")
-    assert f"huge.png: too large: {width}x{height} pixels, at most 250,000,000" in said
-    assert before == Image.MAX_IMAGE_PIXELS
+    assert "device cuda:2 is not" in refused(*refine, "--device=cuda:2")
+    assert "--device must be cpu or cuda, got 'cuda:1'" in refused(*train, "--device=cuda:1")
 
 
 def test_the_paper_s_networks_get_no_larger_pictures_than_memory_holds(
@@ -383,61 +352,3 @@ def test_annotate_takes_a_shipped_network_by_its_name(
     nseg("annotate", ".", "-c", "tiny16-32_bce-dice", "--no-browser")
     assert str(checkpoint_file("tiny16-32_bce-dice")) in served[0]
     assert "no such checkpoint" in refused("annotate", ".", "-c", "tiny")
-
-
-@pytest.mark.parametrize("option", [(), ("--mask",), ("--background",)])
-def test_a_photo_with_a_line_painted_on_it_is_no_stroke(
-    tmp_path: Path, option: tuple[str, ...]
-) -> None:
-    rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    stroke = np.zeros((40, 60), bool)
-    stroke[18:22, 10:50] = True
-    outputs.write_png(tmp_path / "photo.png", photo)
-    outputs.write_png(tmp_path / "stroke.png", stroke)
-    painted = np.where(stroke[..., None], np.uint8([255, 0, 0]), photo)
-    Image.fromarray(painted).save(tmp_path / "painted.jpg", quality=95)
-    given = (*option, "painted.jpg") if option else ()
-    first = "stroke.png" if option else "painted.jpg"
-    arguments = [tmp_path / a if "." in a else a for a in (first, *given)]
-    error = nseg("refine", tmp_path / "photo.png", *arguments, status=2).stderr
-    assert f"painted.jpg: shows {tmp_path / 'photo.png'} itself" in error
-    assert not (tmp_path / "photo_mask.png").exists()
-
-
-# --- in a checkout --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", ["status", "reproduce", "verify", "evidence"])
-def test_outside_a_checkout_the_commands_of_the_paper_say_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    says = f"{tmp_path}: has no workflow/profiles; run this inside a checkout of nseg"
-    assert says in refused(command)
-    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'another'\n")
-    assert says in refused(command)
-
-
-def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name, weights = "tiny16-32_bce-dice", tmp_path / "nseg_lib" / "weights"
-    run = tmp_path / "runs" / "half" / name / "seed42"
-    for folder in (run, weights, tmp_path / "workflow" / "profiles"):
-        folder.mkdir(parents=True)
-    (tmp_path / "pyproject.toml").touch()
-    for file in ("weights.safetensors", "weights.safetensors.json"):
-        (run / file).write_text("new")
-    (weights / "lite0.safetensors").write_text("there")
-    (weights / "SHA256SUMS").write_text("old")
-    monkeypatch.chdir(tmp_path)
-    said = nseg("ship", "tiny16-128_bce-dice", status=2).stderr
-    assert "'tiny16-128_bce-dice' is not one of lite0, " in said
-    assert "first add it to PRETRAINED in nseg_lib/networks/weights.py" in said
-    assert len(said.splitlines()) == 1
-    nseg("ship", name)
-    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=weights, check=True)
-    listed = [line.split()[1] for line in (weights / "SHA256SUMS").read_text().splitlines()]
-    assert listed == ["lite0.safetensors", f"{name}.safetensors"]
-    assert (weights / f"{name}.json").read_text() == "new"
