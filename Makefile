@@ -3,6 +3,12 @@ PYTHON ?= python3
 PROFILE ?= sample
 BIN := .venv/bin
 
+# What a user gives reaches the shell as the environment, so nothing in it is read as a command.
+override export PYTHON := $(value PYTHON)
+override export PROFILE := $(value PROFILE)
+override export COCO := $(value COCO)
+override export MODELS := $(value MODELS)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce status test check draw clean
 
@@ -12,17 +18,21 @@ help:  ## list the targets
 setup: .venv/.ready  ## install everything into .venv (quick when nothing changed)
 
 .venv/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
-	  { echo "Python 3.11 to 3.13 is needed, this is $$($(PYTHON) --version): make PYTHON=python3.11 …"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[course,dev,refiner]'
+	@"$$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11 to 3.13 is needed, this is $$("$$PYTHON" --version): make PYTHON=python3.11 …"; exit 1; }
+	@case "$$PWD" in *[:{}\$$]*) \
+	  echo "$$PWD: pip cannot install into a folder with : { } or $$ in its name; rename or move it"; exit 1;; esac
+	@echo "Making the environment in .venv; the first time, 2 GB are fetched and unpacked in some minutes."
+	@"$$PYTHON" -m venv .venv
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[course,dev,refiner]'
 	@touch $@
+	@echo "The environment is ready."
 
 reproduce: setup  ## run the whole course; PROFILE=smoke|sample|half|paper, COCO=dir, MODELS=a,b
-	$(BIN)/nseg reproduce --profile $(PROFILE) $(if $(COCO),--coco $(COCO)) $(if $(MODELS),--models $(MODELS))
+	@$(BIN)/nseg reproduce --profile "$$PROFILE" $${COCO:+--coco "$$COCO"} $${MODELS:+--models "$$MODELS"}
 
 status: setup  ## what of PROFILE is done, stale or missing
-	$(BIN)/nseg status --profile $(PROFILE)
+	@$(BIN)/nseg status --profile "$$PROFILE" $${MODELS:+--models "$$MODELS"}
 
 test: setup  ## run the tests
 	$(BIN)/pytest

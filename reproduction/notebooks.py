@@ -161,7 +161,7 @@ def run(
 
     # Run into a file beside the target, so that a good notebook stays until a better one is whole.
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.stem}.{os.getpid()}.part.ipynb")
+    unfinished = target.with_name(f"{target.stem}.part.ipynb")
     papermill_engines.register("nseg", _engine(limit, say))
     stopped, raised, began = None, None, time.monotonic()
     try:

@@ -3,8 +3,8 @@
 ``workflow/Snakefile`` says which step needs which files and starts each as a process of its own:
 ``python -m reproduction.steps train/tiny16-32_bce-dice_seed42 --profile half …``. A step whose
 outputs are there, made from the same code, settings and inputs, changes nothing. All that happens
-goes to ``reports/<profile>/logs``; the console gets the lines that tell how far it is, and one line
-where a step fails.
+goes to the error stream, the step's log in ``reports/<profile>/logs``; the console gets the lines
+that tell how far it is, and one line where a step fails.
 
 torch and matplotlib take seconds to load, so every step imports what it needs by itself. The code
 that a step depends on is what its function below reaches (:mod:`reproduction.code`);
@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError
@@ -56,17 +56,18 @@ class Job:
         inputs: Sequence[Path] = (),
         outputs: Sequence[Path] = (),
         coco: Path | None = None,
+        console: TextIO = sys.stdout,
     ) -> None:
         self.root, self.profile, self.step, self.coco = root, profile, step, coco
+        self.console = console
         self.outputs = outputs
         self.name = step.partition("/")[2]
         self.record = read_record(outputs[0])
         """What the outputs say about themselves; empty where this workflow did not make them."""
         self.made_from = made_from(root, profile, step) | {"inputs": hash_files(root, inputs)}
-        self.console = sys.stdout
 
     def note(self, line: str) -> None:
-        """To the log."""
+        """To the log, which is the error stream."""
         print(f"{_now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
@@ -95,15 +96,15 @@ class Job:
         began, clock = _now(), time.monotonic()
         globals()[ingredients.function_of(self.profile, self.step)](self)
         seconds = time.monotonic() - clock
-        # The sidecar of the first output is written by the step itself where it is a training.
         artefact = self.outputs[0]
+        # A training writes the sidecar by itself, and when it ended.
         if not (self.step.startswith("train/") and sidecar(artefact).is_file()):
             write_sidecar(artefact, self.made_from["settings"], [], seconds)
-        written = {"finished": _now().isoformat(), **json.loads(sidecar(artefact).read_bytes())}
-        command = f"nseg reproduce --profile {self.profile.name}"
-        told = {"step": self.step, "profile": self.profile.name, "began": began.isoformat()}
-        made = {"command": command, "made_from": self.made_from, "products": self.products()}
-        write_record(artefact, {**written, **told, **made})
+        record = {"finished": _now().isoformat(), **json.loads(sidecar(artefact).read_bytes())}
+        record |= {"step": self.step, "profile": self.profile.name, "began": began.isoformat()}
+        record |= {"command": f"nseg reproduce --profile {self.profile.name}"}
+        record |= {"made_from": self.made_from, "products": self.products()}
+        write_record(artefact, record)
         for target in (artefact, artefact.parent):
             target.with_name(f"{target.name}.begun.json").unlink(missing_ok=True)
         self.say(f"done in {seconds:.0f} s")
@@ -335,11 +336,6 @@ def page(job: Job) -> None:
 # --- one step as a process ------------------------------------------------------------------------
 
 
-def log_path(root: Path, profile: Profile, step: str) -> Path:
-    """Where a step's process writes what happens."""
-    return root / "reports" / profile.name / "logs" / f"{step.replace('/', '_')}.log"
-
-
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
@@ -354,32 +350,24 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--inputs", nargs="*", type=Path, default=[])
     parser.add_argument("--outputs", nargs="+", type=Path, required=True)
     given = parser.parse_args(arguments)
-    root = Path.cwd()
     # Ended from outside, a step still runs its ``finally`` blocks.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Whatever libraries print goes to the log: the console stays readable side by side.
     console = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    root = Path.cwd()
     try:
         profile = profiles.load(root, given.profile, [m for m in given.models.split(",") if m])
         inputs, outputs = ([root / p for p in part] for part in (given.inputs, given.outputs))
-        job = Job(root, profile, given.step, inputs, outputs, given.coco)
-    except (ValueError, OSError) as error:
-        print(f"{given.step}: FAILED: {error}", file=console, flush=True)
+        Job(root, profile, given.step, inputs, outputs, given.coco, console).run()
+    except Exception as error:
+        traceback.print_exc()
+        said = next(iter(str(error).splitlines()), "")
+        if not isinstance(error, ValueError | OSError):  # these say all in their one line
+            log = f"reports/{given.profile}/logs/{given.step.replace('/', '_')}.log"
+            said = f"{type(error).__name__}: {said}; see {log}"
+        print(f"{given.step}: FAILED: {said}", file=console, flush=True)
         return 1
-    log, job.console = log_path(root, profile, given.step), console
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        # Whatever libraries print goes to the log: the console stays readable side by side.
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            job.run()
-        except Exception as error:
-            traceback.print_exc()
-            said = next(iter(str(error).splitlines()), "")
-            if not isinstance(error, ValueError | OSError):  # these say all in their one line
-                said = f"{type(error).__name__}: {said}; see {log.relative_to(root)}"
-            job.say(f"FAILED: {said}")
-            return 1
     return 0
 
 

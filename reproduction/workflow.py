@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nseg_lib import config
 from nseg_lib.config import ConfigError
@@ -37,7 +36,7 @@ DONE = ("done", "")
 CHOSEN = Path(".snakemake") / "nseg.json"
 """What ``workflow/Snakefile`` is told."""
 
-PICTURE_MB, NETWORK_MB = 1, 150
+PICTURE_MB, NETWORK_MB = 1, 200
 """Disk that a picture and a training take, at most."""
 
 
@@ -124,7 +123,7 @@ def reproduce(
         chosen = {
             "profile": name,
             "models": models or [],
-            "coco": str((coco and coco.resolve()) or ""),
+            "coco": str(coco.resolve() if coco else ""),
         }
         write_atomic(root / CHOSEN, json.dumps(chosen))
         for problem in notebooks.check(root, edited=True):
@@ -132,13 +131,11 @@ def reproduce(
         states = status(root, name, models)
         _check_inputs(run, states)
         if keep_trained and not dry_run:
-            if data := [run.made[s] for s in ("data", "photos") if states.get(s, DONE) != DONE]:
-                _start(run, lock, say, [path for path in data if path.is_file()], data)
             if lost := _keep_trained(run, states, say):
                 say(f"nothing was trained: without --keep-trained, {', '.join(lost)} are made anew")
                 return False
             states = status(root, name, models)
-        todo = _to_do(run, states)
+        todo, said = _to_do(run, states)
         if not todo:
             say(f"nothing to do: all {len(run.made)} steps of '{name}' are done\n{page}")
             return True
@@ -146,12 +143,12 @@ def reproduce(
         for step, (state, why) in todo.items():
             say(f"  {step}: {state} ({_shortened(why)})")
         if dry_run:
-            listing = run.command("--dry-run", force=_stale(run, states))
-            return subprocess.run(listing, cwd=root, check=False).returncode == 0
-        if _start(run, lock, say, _stale(run, states), count=len(todo)):
+            say(said)
+            return True
+        if _start(run, lock, say, _stale(run, states), len(todo)):
             say(str(page))
             return True
-        left = _to_do(run, status(root, name, models))
+        left, _ = _to_do(run, status(root, name, models))
         say(f"not done: {', '.join(left)}" if left else "all steps ran, but Snakemake failed")
         say(f"logs: reports/{name}/logs; the same command goes on from here")
         return False
@@ -168,8 +165,9 @@ def status(root: Path, name: str, models: list[str] | None = None) -> dict[str, 
     stale: set[str] = set()
     for step, artefact in ingredients.artefacts(root, profile).items():
         record = ingredients.read_record(root / artefact)
-        products = {artefact.as_posix(): None, **record.get("products", {})}
-        gone = [path for path in products if not (root / path).is_file()]
+        products = [artefact.as_posix(), *record.get("products", {})]
+        needed = products[:1] if step.startswith("train/") else products  # not a training's logs
+        gone = [path for path in needed if not (root / path).is_file()]
         if gone:
             unfinished = (root / artefact, (root / artefact).parent)
             begun = any(path.with_name(f"{path.name}.begun").exists() for path in unfinished)
@@ -180,7 +178,7 @@ def status(root: Path, name: str, models: list[str] | None = None) -> dict[str, 
         why += [f"follows from {path}" for path in inputs if path in stale][:1]
         states[step] = ("stale", "; ".join(why)) if why else DONE
         if why:
-            stale |= products.keys()
+            stale.update(products)
     return states
 
 
@@ -191,22 +189,21 @@ def _stale(run: Run, states: dict[str, State]) -> list[Path]:
     return [run.made[step] for step, (state, _) in states.items() if state == "stale"]
 
 
-def _to_do(run: Run, states: dict[str, State]) -> dict[str, State]:
-    """What Snakemake would do: steps that are not done, and what follows from them.
+def _to_do(run: Run, states: dict[str, State]) -> tuple[dict[str, State], str]:
+    """What Snakemake would do: steps that are not done, and what follows from them; its own words.
 
     Raises:
         ConfigError: Snakemake failed; one line.
     """
-    command = run.command("--dry-run", force=_stale(run, states))
     asked = subprocess.run(
-        command, cwd=run.root, env=run.environment, capture_output=True, text=True, check=False
-    )
-    said = asked.stdout + asked.stderr
+        run.command("--dry-run", force=_stale(run, states)), cwd=run.root, env=run.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    said = asked.stdout
     if asked.returncode:
         lines = [line for line in said.splitlines() if line.strip()] or ["no answer"]
-        raise ConfigError(
-            f"workflow/Snakefile: {next((x for x in lines if 'Error' in x), lines[-1])}"
-        )
+        problem = next((line for line in lines if "Error" in line), lines[-1])
+        raise ConfigError(f"workflow/Snakefile: {problem}")
     reasons = {}
     for block in re.split(r"\n(?=\[)", said):
         log = re.search(r"^    log: \S*/logs/(\S+)\.log", block, re.MULTILINE)
@@ -222,7 +219,7 @@ def _to_do(run: Run, states: dict[str, State]) -> dict[str, State]:
             follows = kind == "Input files updated by another job"
             state, why = "stale", f"follows from {first}" if follows else reasons[step]
         todo[step] = state, why
-    return todo
+    return todo, said
 
 
 def _shortened(why: str) -> str:
@@ -256,53 +253,36 @@ def _check_inputs(run: Run, states: dict[str, State]) -> None:
         raise ConfigError(f"{run.root}: {free:,} MB free on this disk, about {needed:,} are needed")
 
 
-# --- keeping networks -----------------------------------------------------------------------------
-
-
 def _keep_trained(run: Run, states: dict[str, State], say: Say) -> list[str]:
-    """Declare that stale networks are what would be trained now, and list those that do not fit.
+    """Declare that networks are as they would be trained now, where only the code has changed.
 
     The sidecar keeps why they would have been trained again.
+
+    Returns:
+        The steps of those that do not fit, because their settings or files are others.
     """
     lost = []
-    sums = run.profile.data.folder / ingredients.SUMS
-    for step, (state, why) in states.items():
-        if state != "stale" or not step.startswith("train/"):
+    for step in (step for step in states if step.startswith("train/")):
+        if states[step][0] != "stale":
             continue
-        artefact = run.root / run.made[step]
+        artefact, why = run.root / run.made[step], states[step][1]
+        record = ingredients.read_record(artefact)
         now = ingredients.made_from(run.root, run.profile, step)
-        if other := _misfit(run, artefact.parent, now["settings"]):
-            say(f"cannot keep {step}: {other}")
+        # Settings that came later are at their default.
+        model = step.removeprefix("train/").rpartition("_seed")[0]
+        before = {"settings": {}, **record.get("made_from", {}), "code": now["code"]}
+        defaults = ingredients.flat(config.load(model).model_dump(mode="json"))
+        before["settings"] = {**defaults, **before["settings"]}
+        if other := ingredients.changes(run.root, record and {**record, "made_from": before}, now):
+            say(f"cannot keep {step}: {'; '.join(other)}")
             lost.append(step)
             continue
-        record = json.loads(ingredients.sidecar(artefact).read_bytes())
-        kept = [*record.get("kept_despite", []), *why.split("; ")]
-        record |= {"step": step, "kept_despite": [*dict.fromkeys(kept)]}
         record.setdefault("trained_from", record["made_from"])  # what it was, before it was kept
-        record |= {"made_from": now | {"inputs": ingredients.hash_files(run.root, [sums])}}
-        products = [artefact, *(artefact.with_name(name) for name in ("log.csv", "steps.csv"))]
-        record |= {"products": ingredients.hash_files(run.root, products)}
+        kept = dict.fromkeys([*record.get("kept_despite", []), *why.split("; ")])
+        record |= {"kept_despite": [*kept], "made_from": {**before, **now}}
         ingredients.write_record(artefact, record)
         say(f"kept {step} though {why}")
     return lost
-
-
-def _misfit(run: Run, folder: Path, wanted: dict[str, Any]) -> str:
-    """What of a run's configuration or data is not what the profile asks for; empty if all fits."""
-    from nseg_lib.data.datasets import fingerprint
-
-    path = folder / "run.json"
-    if not path.is_file():
-        return f"{path.relative_to(run.root)}: no such file"
-    theirs = json.loads(path.read_bytes())
-    # Settings that came later are at their default.
-    settings = ingredients.flat(config.parse(theirs["config"], str(path)).model_dump(mode="json"))
-    other = [key for key, value in wanted.items() if settings.get(key) != value]
-    if other:
-        return ", ".join(f"{key}: {settings.get(key)} → {wanted[key]}" for key in other)
-    data = run.root / run.profile.data.folder
-    same = theirs["data"] == fingerprint(data, sorted(theirs["data"]))
-    return "" if same else "it was trained on other data"
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -338,17 +318,16 @@ def _start(
     lock: int,
     say: Say,
     force: Collection[Path],
-    targets: Collection[Path] = (),
-    count: int = 0,
+    count: int,
 ) -> bool:
-    """Run Snakemake, on everything or some targets; its own words go to its log.
+    """Run Snakemake; its own words go to its log.
 
     The console gets the steps' lines, with how many of ``count`` are done.
 
     Raises:
         SystemExit: this process was told to end; all jobs are ended first.
     """
-    log = steps.log_path(run.root, run.profile, "snakemake")
+    log = run.root / "reports" / run.profile.name / "logs" / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
 
     def stop(number: int, _frame: object) -> None:
@@ -358,7 +337,7 @@ def _start(
     with log.open("a") as stream:
         # In a session of its own, so that ending it ends every job and nothing else.
         process = subprocess.Popen(
-            run.command(*(path.as_posix() for path in targets), force=force),
+            run.command(force=force),
             cwd=run.root, env=run.environment, stdout=subprocess.PIPE, stderr=stream,
             text=True, errors="replace", start_new_session=True, pass_fds=[lock],
         )  # fmt: skip
@@ -368,7 +347,7 @@ def _start(
             for line in map(str.rstrip, process.stdout):
                 over = re.fullmatch(r"\S+: (done in \d+ s|unchanged)", line)
                 finished += bool(over)
-                say(f"{line} ({finished} of {count})" if over and count else line)
+                say(f"{line} ({finished} of {count})" if over else line)
             return process.wait() == 0
         except BaseException:
             _end(process)

@@ -1,11 +1,15 @@
-"""pyproject.toml, constraints.txt and environment.yml say the same."""
+"""pyproject.toml, constraints.txt and environment.yml agree; the Makefile passes words on."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import tomllib
 from itertools import chain
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -47,3 +51,45 @@ def test_the_version_is_the_packages() -> None:
 def test_no_package_that_the_project_avoids() -> None:
     direct = {Requirement(text).name for text in PROJECT["dependencies"]}
     assert not direct & {"torchvision", "timm", "torchmetrics", "opencv-python"}
+
+
+HARD = 'a b; touch x\' "q" $HOME `id` $(shell touch y) #1'
+
+
+@pytest.mark.parametrize("given", ["on the command line", "in the environment"])
+def test_what_a_user_gives_to_make_is_no_command(tmp_path: Path, given: str) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("pyproject.toml", "constraints.txt", ".venv/.ready", ".venv/bin/nseg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    nseg = tmp_path / ".venv" / "bin" / "nseg"
+    nseg.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    nseg.chmod(0o755)
+    words = {"COCO": HARD, "MODELS": f"m,{HARD}", "PROFILE": "smoke"}
+    on_line = given == "on the command line"
+    done = subprocess.run(
+        ["make", "reproduce", *(f"{k}={v}" for k, v in words.items() if on_line)],
+        cwd=tmp_path, env={**os.environ, **({} if on_line else words)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    expected = ["reproduce", "--profile", "smoke", "--coco", HARD, "--models", f"m,{HARD}"]
+    assert done.stdout.splitlines() == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".venv", "Makefile", "constraints.txt", "pyproject.toml"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a:b", "a{b", "a$b"])
+def test_a_folder_that_pip_cannot_install_into_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    for file in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / file, tmp_path / name)
+    done = subprocess.run(
+        ["make", "setup"], cwd=tmp_path / name, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert done.stdout == (
+        f"{tmp_path / name}: pip cannot install into a folder with : {{ }} or $ in its name; "
+        "rename or move it\n"
+    )
+    assert not (tmp_path / name / ".venv").exists()

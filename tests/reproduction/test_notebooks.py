@@ -36,10 +36,11 @@ def text_of(notebook) -> str:
 
 
 def test_a_good_notebook_runs_with_its_parameters_in_the_given_folder(tmp_path):
-    source = write(tmp_path, book("import os; print(profile, steps, os.getcwd())", ""))
+    code = "import os; print(profile, steps, os.getcwd(), os.environ['NSEG_HEADLESS'])"
+    source = write(tmp_path, book(code, ""))
     target, lines = tmp_path / "out" / "07_toy.ipynb", []
     run(source, target, {"profile": "smoke"}, cwd=tmp_path, say=lines.append)
-    assert text_of(nbformat.read(target, as_version=4)) == f"smoke 3 {tmp_path}\n"
+    assert text_of(nbformat.read(target, as_version=4)) == f"smoke 3 {tmp_path} 1\n"
     assert [line.split(":")[0] for line in lines[:3]] == [
         "cell 2/5 starts",
         lines[1],
@@ -48,12 +49,6 @@ def test_a_good_notebook_runs_with_its_parameters_in_the_given_folder(tmp_path):
     assert lines[1].startswith("cell 2/5 ends after ")
     assert lines[-1].startswith("done in ")
     assert os.listdir(target.parent) == ["07_toy.ipynb"]
-
-
-def test_headless_is_told_to_the_notebook_and_only_to_it(tmp_path):
-    source = write(tmp_path, book("import os; print(os.environ['NSEG_HEADLESS'])"))
-    run(source, tmp_path / "out.ipynb")
-    assert text_of(nbformat.read(tmp_path / "out.ipynb", as_version=4)) == "1\n"
     assert notebooks.HEADLESS not in os.environ
 
 
@@ -133,14 +128,14 @@ def test_a_failure_names_its_cell_and_spares_the_good_notebook(tmp_path, code, m
 
 
 def test_success_takes_the_failed_one_away(tmp_path):
-    target = tmp_path / "out.ipynb"
+    target = tmp_path / "07_toy.ipynb"
     with pytest.raises(NotebookError, match="ZeroDivisionError"):
-        run(write(tmp_path, book("1 / 0")), target)
+        run(write(tmp_path.parent, book("1 / 0")), target)
     assert not target.exists()
-    run(write(tmp_path, book("1 / 1"), "out"), target)
+    assert (tmp_path / "failed" / "07_toy.ipynb").exists()
+    run(write(tmp_path.parent, book("1 / 1")), target)
     assert target.exists()
-    run(write(tmp_path, book("1 / 1")), target)
-    assert not (tmp_path / "failed" / "out.ipynb").exists()
+    assert not (tmp_path / "failed" / "07_toy.ipynb").exists()
 
 
 def test_the_limit_is_for_the_whole_notebook(tmp_path):
@@ -206,12 +201,6 @@ def test_pairs_are_made_once_and_the_same_every_time(project):
     made = nbformat.read(pair, as_version=4)
     assert [cell.id for cell in made.cells] == ["cell-00", "cell-01", "cell-02"]
     assert made.metadata.kernelspec.name == "python3"
-
-
-def test_a_synced_notebook_runs(project):
-    notebooks.sync(project)
-    run(project / "notebooks" / "00_toy.ipynb", project / "out.ipynb", {"profile": "smoke"})
-    assert text_of(nbformat.read(project / "out.ipynb", as_version=4)) == "smoke\n"
 
 
 def test_check_names_what_disagrees(project, monkeypatch, capsys):

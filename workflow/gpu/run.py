@@ -121,7 +121,10 @@ def work(profile: str, models: str, minutes: float, jobs: int) -> None:
             command += ["--models", models] if models else []
             for option, paths in zip(("--inputs", "--outputs"), files(loaded, name), strict=True):
                 command += [option, *map(str, paths)]
-            running[name] = subprocess.Popen(command, cwd=ROOT, env=environment)
+            log = ROOT / "reports" / profile / "logs" / f"{name.replace('/', '_')}.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a") as file:
+                running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=file)
         time.sleep(0.5)
     for name, process in running.items():
         process.terminate()
