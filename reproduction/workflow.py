@@ -262,18 +262,19 @@ def _keep_trained(run: Run, states: dict[str, State], say: Say) -> list[str]:
         The steps of those that do not fit, because their settings or files are others.
     """
     lost = []
-    for step in (step for step in states if step.startswith("train/")):
-        if states[step][0] != "stale":
-            continue
-        artefact, why = run.root / run.made[step], states[step][1]
+    for step, (state, why) in states.items():
+        artefact = run.root / run.made[step]
         record = ingredients.read_record(artefact)
+        # A network without a record was trained by hand; its step takes it as it is.
+        if state != "stale" or not step.startswith("train/") or not record:
+            continue
         now = ingredients.made_from(run.root, run.profile, step)
         # Settings that came later are at their default.
         model = step.removeprefix("train/").rpartition("_seed")[0]
-        before = {"settings": {}, **record.get("made_from", {}), "code": now["code"]}
         defaults = ingredients.flat(config.load(model).model_dump(mode="json"))
+        before = {**record["made_from"], "code": now["code"]}
         before["settings"] = {**defaults, **before["settings"]}
-        if other := ingredients.changes(run.root, record and {**record, "made_from": before}, now):
+        if other := ingredients.changes(run.root, {**record, "made_from": before}, now):
             say(f"cannot keep {step}: {'; '.join(other)}")
             lost.append(step)
             continue
