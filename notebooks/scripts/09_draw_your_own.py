@@ -33,6 +33,7 @@ from IPython.display import display
 from nseg_lib.course import exercises, look, standins
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import read_image
+from nseg_lib.data.masks import parse_strokes
 from nseg_lib.evaluation import metrics
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.provenance import project_root
@@ -236,7 +237,7 @@ for sample in PHOTOS:
     saved, (height, width) = STROKES / f"{stem}.json", sample.mask.shape
     try:
         strokes = (
-            results.parse_strokes(saved.read_bytes(), height, width, str(saved))
+            parse_strokes(saved.read_bytes(), height, width, str(saved))
             if saved.exists()
             else results.recorded(stem)
         )

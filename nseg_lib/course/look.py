@@ -5,10 +5,10 @@ The colours are those of :mod:`nseg_lib.palette`.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -54,22 +54,15 @@ def use_style() -> None:
     mpl.rcParams.update(STYLE)
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
+@contextlib.contextmanager
+def _in_style() -> Iterator[None]:
+    with mpl.rc_context(STYLE):
+        yield
 
 
-def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function that makes or saves figures, so that it works in the project's style.
-
-    Matplotlib's settings outside the function stay as they are.
-    """
-
-    @functools.wraps(draw)
-    def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return draw_in_style
+styled = _in_style()
+"""Decorates a function that makes or saves figures, so that it works in the project's style;
+Matplotlib's settings outside the function stay as they are."""
 
 
 def colour(method: str) -> str:

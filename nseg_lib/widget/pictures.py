@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
-from nseg_lib.data.images import as_rgb, open_picture
+from nseg_lib.data.images import UPRIGHT, as_rgb, open_picture, to_rgb
 from nseg_lib.palette import CANVAS, rgb
 
 MAX_SHOWN = 4_000_000
@@ -50,34 +49,21 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tu
     if not isinstance(source, np.ndarray):
         raise DataError(f"{name}: a path, bytes or an array is needed, not {type(source).__name__}")
     values = source.astype(np.uint8) * 255 if source.dtype == np.bool_ else source
-    channels = 1 if values.ndim == 2 else values.shape[-1]
-    if values.dtype != np.uint8 or values.ndim not in (2, 3) or channels not in (1, 3, 4):
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    channels = values.shape[2:]
+    if values.dtype != np.uint8 or values.ndim not in (2, 3) or channels not in ((), (3,), (4,)):
         raise DataError(
             f"{name}: uint8 H×W, H×W×3 or H×W×4 is needed, got {source.dtype} {source.shape}"
         )
     if not values.size:
         raise DataError(f"{name}: the array is empty, {source.shape}")
-    picture = Pillow.fromarray(values[..., 0] if values.ndim == 3 and channels == 1 else values)
-    if channels == 4:
-        picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB")), 1
+    return to_rgb(Pillow.fromarray(values)), 1
 
 
 def _read_file(path: Path) -> tuple[Image, int]:
     stored = open_picture(path)
     return as_rgb(path, stored), stored.orientation
-
-
-_TURNED_BACK: dict[int, Callable[[Mask], Mask]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.T,
-    6: lambda a: np.rot90(a),
-    7: lambda a: a[::-1, ::-1].T,
-    8: lambda a: np.rot90(a, -1),
-}
-"""EXIF orientation → the turn from an upright picture to its stored pixels."""
 
 
 def as_readers_turn(mask: Mask, orientation: int) -> Mask:
@@ -96,9 +82,11 @@ def as_readers_turn(mask: Mask, orientation: int) -> Mask:
         bool H×W.
     """
     height, width = mask.shape
-    if orientation not in _TURNED_BACK or (orientation >= 5 and height != width):
+    if orientation not in UPRIGHT or (orientation >= 5 and height != width):
         return mask
-    return np.ascontiguousarray(_TURNED_BACK[orientation](mask))
+    # Each turn undoes itself, but for those by a quarter, which undo each other.
+    back = UPRIGHT[{6: 8, 8: 6}.get(orientation, orientation)]
+    return np.array(Pillow.fromarray(mask).transpose(back))
 
 
 def shown_size(height: int, width: int, most: float = MAX_SHOWN) -> tuple[int, int]:

@@ -159,18 +159,10 @@ def draw_in_voila(page, canvas, folder):
     assert labels(canvas.painted())[166, 200] == 0
     canvas.press("z")
     assert canvas.wait(4)["strokes"] == 1
-    assert "mask" in canvas.root.locator(".nseg-status").inner_text()
     assert labels(canvas.painted())[166, 200] == 1
-    canvas.press("Shift+Z")
-    assert labels(canvas.painted())[166, 200] == 0
-    canvas.press("z")
-    canvas.press("1")
-    canvas.press("[")
-    canvas.draw((400, 300), (420, 320))
-    assert canvas.wait(7)["strokes"] == 2
     canvas.press("2")
     canvas.draw((220, 130), (220, 220))
-    canvas.wait(8)
+    canvas.wait(5)
     assert "takes no corrections" in canvas.root.locator(".nseg-note").inner_text()
     assert page.locator(".jp-RenderedImage img:visible").count() == 0
     page.screenshot(path=ARTEFACTS / "voila.png")
@@ -180,22 +172,10 @@ def draw_in_voila(page, canvas, folder):
             canvas.root.locator(f"[data-export='{what}']").click()
         download.value.save_as(folder / what)
     strokes = json.loads((folder / "strokes").read_text())["strokes"]
-    assert [s["kind"] for s in strokes] == ["object", "object", "background"]
-    assert strokes[1]["points"][0][2] < strokes[0]["points"][0][2]
     mask = np.asarray(Image.open(folder / "mask")) > 0
     drawn = rasterize(strokes, *mask.shape)
     assert mask[drawn.object].all()
     assert not mask[drawn.background].any()
-    canvas.do("clear")
-    assert canvas.wait(9)["strokes"] == 0
-    canvas.root.locator("input[type=file]").set_input_files(
-        {
-            "name": "again.json",
-            "mimeType": "application/json",
-            "buffer": (folder / "strokes").read_bytes(),
-        }
-    )
-    page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '3'")
 
 
 def test_nseg_annotate_fills_a_coco_file_also_on_a_phone(visitor, tmp_path):
