@@ -12,6 +12,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.random import Generator
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import coco
 from nseg_lib.data.images import rescale, scaled_size
-from nseg_lib.data.scribbles import SETS, Scribbled, load_scribbles
+from nseg_lib.data.scribbles import SETS, load_scribbles
 from nseg_lib.files import write_atomic
 from nseg_lib.strokes import plain
 from nseg_lib.strokes.drawing import Drawn
@@ -61,13 +62,8 @@ class Sample:
     """uint8 H×W×3, RGB."""
     mask: Mask
     stroke: Mask
-
-
-@dataclass(frozen=True)
-class PromptSample(Sample):
-    """A sample with strokes on the background too; what :mod:`nseg_lib.evaluation.rows` reads."""
-
-    background: Mask
+    background: Mask | None = None
+    """Strokes on the background."""
     ignore: Mask | None = None
     """Undecided pixels, that no metric counts."""
 
@@ -249,24 +245,26 @@ class EvaluationSamples(Sequence[Sample]):
             return [self[i] for i in range(*index.indices(len(self)))]
         image_id, (annotation_id, rle, _) = self._prompts[index]
         annotation = next(a for a in self.split.annotations[image_id] if a["id"] == annotation_id)
-        category = self.split.categories.get(annotation["category_id"], {})
         image, mask, stroke = rescale(
             self.split.read_image(image_id),
             self.split.mask(image_id, annotation),
             coco.rle_to_mask(rle),
             self.scale,
         )
-        return Sample(
-            split=self.split.name,
-            recipe=self.recipe,
-            image_id=image_id,
-            annotation_id=annotation_id,
-            category=category.get("name", ""),
-            supercategory=category.get("supercategory", ""),
-            image=image,
-            mask=mask,
-            stroke=stroke,
-        )
+        about = _about(self.split, annotation)
+        return Sample(recipe=self.recipe, image=image, mask=mask, stroke=stroke, **about)
+
+
+def _about(split: coco.Split, annotation: dict[str, Any]) -> dict[str, Any]:
+    """Which object of which picture a sample is of, and of what kind."""
+    category = split.categories[annotation["category_id"]]
+    return {
+        "split": split.name,
+        "image_id": annotation["image_id"],
+        "annotation_id": annotation["id"],
+        "category": category.get("name", ""),
+        "supercategory": category.get("supercategory", ""),
+    }
 
 
 def prompt_samples(
@@ -274,7 +272,7 @@ def prompt_samples(
     kinds: Sequence[str],
     seed: int = EVALUATION_SEED,
     pictures: int | None = None,
-) -> Iterator[PromptSample]:
+) -> Iterator[Sample]:
     """The samples of a split, picture by picture (each read once), kind by kind.
 
     Args:
@@ -286,28 +284,15 @@ def prompt_samples(
     of_kinds = [freeze_prompts(split, kind, seed) for kind in kinds]
     ids = sorted({i for prompts in of_kinds for i in prompts.prompts})[:pictures]
     for image_id in ids:
-        image = split.read_image(image_id)
         target = coco.largest_annotation(split.annotations[image_id])
-        category = split.categories.get(target["category_id"], {})
-        for prompts in of_kinds:
-            if image_id not in prompts.prompts:
-                continue
-            drawn = prompts.drawn(image_id)
-            yield PromptSample(
-                split=split.name,
-                recipe=prompts.kind,
-                image_id=image_id,
-                annotation_id=target["id"],
-                category=category.get("name", ""),
-                supercategory=category.get("supercategory", ""),
-                image=image,
-                mask=object_mask(split, image_id),
-                stroke=drawn.object,
-                background=drawn.background,
-            )
+        image, mask = split.read_image(image_id), split.mask(image_id, target)
+        for prompts in (prompts for prompts in of_kinds if image_id in prompts.prompts):
+            stroke, background = prompts.drawn(image_id)
+            about = _about(split, target) | {"recipe": prompts.kind}
+            yield Sample(image=image, mask=mask, stroke=stroke, background=background, **about)
 
 
-def human_samples(folder: Path, pictures: int | None = None) -> Iterator[PromptSample]:
+def human_samples(folder: Path, pictures: int | None = None) -> Iterator[Sample]:
     """The samples of what people drew, picture by picture; ids count from 1 by name.
 
     Args:
@@ -317,11 +302,14 @@ def human_samples(folder: Path, pictures: int | None = None) -> Iterator[PromptS
     Raises:
         coco.DataError: as :func:`nseg_lib.data.scribbles.load_scribbles`.
     """
-    for number, picture in enumerate(load_scribbles(folder), 1):
-        if pictures is not None and number > pictures:
-            return
-        for kind, drawn in _human_prompts(picture):
-            yield PromptSample(
+    for number, picture in enumerate(islice(load_scribbles(folder), pictures), 1):
+        nothing = np.zeros_like(picture.mask)
+        drawn: list[tuple[str, Drawn]] = []
+        for name, strokes in picture.strokes.items():
+            drawn += [(name, strokes), (f"{name}_object", Drawn(strokes.object, nothing))]
+        drawn += [("boxes", Drawn(box, nothing)) for box in picture.boxes.values()]
+        for kind, (stroke, background) in drawn:
+            yield Sample(
                 split=HUMAN_SPLIT,
                 recipe=kind,
                 image_id=number,
@@ -330,16 +318,7 @@ def human_samples(folder: Path, pictures: int | None = None) -> Iterator[PromptS
                 supercategory="object",
                 image=picture.image,
                 mask=picture.mask,
-                stroke=drawn.object,
-                background=drawn.background,
+                stroke=stroke,
+                background=background,
                 ignore=picture.ignore,
             )
-
-
-def _human_prompts(picture: Scribbled) -> Iterator[tuple[str, Drawn]]:
-    nothing = np.zeros_like(picture.mask)
-    for name, drawn in picture.strokes.items():
-        yield name, drawn
-        yield f"{name}_object", Drawn(drawn.object, nothing)
-    for box in picture.boxes.values():
-        yield "boxes", Drawn(box, nothing)

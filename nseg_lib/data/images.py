@@ -113,6 +113,9 @@ def open_picture(path: Path, *, reduced: bool = False) -> Stored:
                 file.seek(page)
                 _check_claim(file)
             kind, width, height = file.format or "", file.width, file.height
+            if kind == "PNG":
+                with _open(path) as twin:
+                    twin.verify()  # its checksums, which decoding leaves aside
             if reduced:
                 file.draft(None, (width // 8, height // 8))
             # The second picture in an MPO is a preview, or a map of brightness.

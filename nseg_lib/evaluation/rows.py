@@ -119,7 +119,7 @@ def _key(method: Method, sample: Sample) -> tuple[Any, ...]:
 
 def _row(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any]:
     """Ask and judge: column → value."""
-    target, ignore = sample.mask, getattr(sample, "ignore", None)
+    target, ignore = sample.mask, sample.ignore
     row = dict(zip(_KEY, _key(method, sample), strict=True)) | {
         "category": sample.category,
         "supercategory": sample.supercategory,
@@ -129,7 +129,7 @@ def _row(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any]:
         "stroke_area": np.count_nonzero(sample.stroke),
     }
     try:
-        prompt = Prompt(sample.stroke, getattr(sample, "background", None))
+        prompt = Prompt(sample.stroke, sample.background)
         start = time.perf_counter()
         logits = method.predictor.logits(sample.image, prompt)
         row["seconds"] = round(time.perf_counter() - start, 6)

@@ -30,7 +30,9 @@ def source(tmp_path: Path) -> Path:
     return write_set(tmp_path / "coco", "train", document(list(range(1, 9))))
 
 
-def nseg(*arguments: object, full: bool) -> subprocess.CompletedProcess[str]:
+def nseg(
+    *arguments: object, full: bool = False, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[str]:
     """Run the command line; `full`: no file may become larger than LARGEST."""
 
     def limit() -> None:
@@ -38,7 +40,12 @@ def nseg(*arguments: object, full: bool) -> subprocess.CompletedProcess[str]:
 
     command = [sys.executable, "-m", "nseg_lib.cli", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, preexec_fn=limit if full else None, timeout=120
+        command,
+        capture_output=True,
+        encoding=encoding,
+        preexec_fn=limit if full else None,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        timeout=120,
     )
 
 
@@ -73,9 +80,18 @@ def test_a_full_disk_is_one_line_and_the_next_run_makes_the_same(
 def test_a_folder_that_cannot_be_written_to(source: Path, tmp_path: Path, command: str) -> None:
     (tmp_path / "held").mkdir(mode=0o500)
     arguments = [*COMMANDS[command], *([source] if command == "reduce" else [])]
-    failed = nseg(*arguments, "--out", tmp_path / "held" / "out", full=False)
+    failed = nseg(*arguments, "--out", tmp_path / "held" / "out")
     assert failed.returncode == 2
     assert re.search(r"nseg: .*Permission denied", failed.stderr)
+
+
+def test_a_name_that_the_console_cannot_print_is_written_in_another_way(source: Path) -> None:
+    path = source / "annotations" / "instances_train.json"
+    path.write_text(path.read_text().replace("000000000003.jpg", "фото|写真.jpg"))
+    done = nseg("data", "check", source, encoding="cp1252")
+    assert done.returncode == 1
+    assert r"train/\u0444\u043e\u0442\u043e|\u5199\u771f.jpg: image 3: missing" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_a_picture_that_vanishes_is_named_and_nothing_half_written_stays(

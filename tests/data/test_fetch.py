@@ -219,9 +219,7 @@ def test_another_sample_does_not_go_into_the_same_folder(server: Server, tmp_pat
 # --- pictures -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "fault", ["500", "503", "429", "408", "stall", "cut", "no length", "other"]
-)
+@pytest.mark.parametrize("fault", ["503", "429", "stall", "cut", "no length", "other"])
 def test_a_passing_fault_is_overcome(server: Server, tmp_path: Path, fault: str) -> None:
     for position in range(30):
         server.faults[name_of(server, position)] = [fault] if position % 4 == 0 else []
@@ -236,13 +234,12 @@ def test_a_passing_fault_is_overcome(server: Server, tmp_path: Path, fault: str)
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("500", r"HTTP 500 \(tries: 3\)"),
+        ("503", r"HTTP 503 \(tries: 3\)"),
         ("stall", r"the server stalls \(tries: 3\)"),
         ("cut", r"cut off.* \(tries: 3\)"),
         ("no length", r"not a readable picture: .*truncated.* \(tries: 3\)"),
         ("other", r"not a readable picture: .* \(tries: 3\)"),
         ("404", r"HTTP 404 from http://127\.0\.0\.1:.*"),
-        ("403", r"HTTP 403 from http://127\.0\.0\.1:.*"),
     ],
 )
 def test_a_lasting_fault_is_named_and_the_next_run_goes_on(
@@ -257,6 +254,7 @@ def test_a_lasting_fault_is_named_and_the_next_run_goes_on(
     assert not result.ok
     assert (result.fetched, list(result.failed)) == (13, [victim])
     assert re.fullmatch(reason, result.failed[victim])
+    assert len(server.asked[f"/train2014/{victim}"]) == (2 if fault == "404" else 4)
     assert result.lines()[-1].endswith("1 failed: incomplete; run the same command again to go on")
     assert not (out / "reduction.json").exists()
     assert not (out / "train" / victim).exists()
@@ -272,15 +270,6 @@ def test_a_lasting_fault_is_named_and_the_next_run_goes_on(
     assert (out / "reduction.json").read_bytes() == (
         tmp_path / "whole" / "reduction.json"
     ).read_bytes()
-
-
-def test_a_refusal_is_not_tried_again(server: Server, tmp_path: Path) -> None:
-    run(server, tmp_path / "whole")
-    victim = f"/train2014/{next((tmp_path / 'whole' / 'val').iterdir()).name}"
-    del server.files[victim]
-    server.asked.clear()
-    run(server, tmp_path / "out")
-    assert len(server.asked[victim]) == 1
 
 
 def test_a_picture_of_another_size_is_refused(server: Server, tmp_path: Path) -> None:
@@ -384,12 +373,6 @@ def test_a_file_is_not_continued_from_elsewhere(server: Server, tmp_path: Path) 
     assert (tmp_path / "file").read_bytes() == server.files[ARCHIVE]
 
 
-def test_a_missing_archive_is_named(server: Server, tmp_path: Path) -> None:
-    del server.files[ARCHIVE]
-    with pytest.raises(DataError, match=r"annotations_trainval2014\.zip: HTTP 404 from"):
-        run(server, tmp_path)
-
-
 def test_an_archive_that_is_none_is_named(server: Server, tmp_path: Path) -> None:
     server.faults[ARCHIVE] = ["other"] * 3
     with pytest.raises(DataError, match=r"not a zip archive \(tries: 3\)"):
@@ -426,12 +409,6 @@ def test_records_are_judged_before_a_picture_is_fetched(server: Server, tmp_path
     assert server.pictures_asked() == 0
 
 
-def test_no_more_pictures_than_there_are(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has 30 pictures"):
-        run(server, tmp_path, images=31)
-    assert server.pictures_asked() == 0
-
-
 # --- one file -------------------------------------------------------------------------------------
 
 
@@ -447,11 +424,6 @@ def test_a_malformed_address_is_not_tried_again(tmp_path: Path, url: str) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"no connection \(tries: 2\)"):
-        Client(retries=1, backoff=0.01).download("http://127.0.0.1:9/x", tmp_path / "x", accept)
-
-
 @pytest.mark.parametrize(("longest", "pause"), [(30, 1.0), (0, 0.0)])
 def test_the_pause_a_server_asks_for_is_kept_up_to_the_longest(
     server: Server, tmp_path: Path, longest: int, pause: float
@@ -461,18 +433,6 @@ def test_the_pause_a_server_asks_for_is_kept_up_to_the_longest(
     began = time.monotonic()
     client.download(server.url + ARCHIVE, tmp_path / "x", accept)
     assert pause <= time.monotonic() - began < pause + 0.9
-
-
-def test_progress_is_reported(server: Server, tmp_path: Path) -> None:
-    seen: list[tuple[int, int | None]] = []
-    CLIENT.download(
-        server.url + ARCHIVE,
-        tmp_path / "x",
-        accept,
-        report=lambda done, total: seen.append((done, total)),
-    )
-    size = len(server.files[ARCHIVE])
-    assert seen[-1] == (size, size)
 
 
 def test_an_interrupt_leaves_no_half_picture(

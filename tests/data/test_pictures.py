@@ -99,6 +99,15 @@ def test_a_truncated_picture_is_refused_wherever_it_is_cut(tmp_path: Path) -> No
             pictures.read_image(tmp_path / "cut.jpg")
 
 
+def test_a_png_with_a_changed_byte_is_refused(tmp_path: Path, colours: np.ndarray) -> None:
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: not a readable picture"):
+        pictures.read_image(tmp_path / "a.png")
+
+
 def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(DataError, match="not a readable picture"):

@@ -122,15 +122,11 @@ def test_an_empty_prediction_is_counted_per_threshold(tmp_path: Path) -> None:
 
 
 def test_undecided_pixels_are_not_counted(tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Trimap(Sample):
-        ignore: np.ndarray
-
     plain = make_sample(1)
-    sample = Trimap(**vars(plain), ignore=plain.mask & ~plain.stroke)
+    sample = replace(plain, ignore=plain.mask & ~plain.stroke)
     (row,) = rows_of(evaluate([baselines()[0]], [sample], tmp_path / "r.csv"))
     assert float(row["iou"]) == 1
-    sample = Trimap(**vars(plain), ignore=plain.stroke)
+    sample = replace(plain, ignore=plain.stroke)
     (row,) = rows_of(evaluate([baselines()[0]], [sample], tmp_path / "s.csv"))
     assert row["empty_prediction"] == "1"  # all of it lies on undecided pixels
 
@@ -267,17 +263,13 @@ def test_a_prediction_that_cannot_be_judged_names_method_and_picture(tmp_path: P
 
 
 def test_background_strokes_reach_the_method(tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Drawn(Sample):
-        background: np.ndarray
-
     class Asked(Recorder):
         def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
             assert prompt.background is not None
             return np.where(prompt.background, 1, -1).astype(np.float32)
 
     plain = make_sample(1)
-    sample = Drawn(**vars(plain), background=plain.mask)
+    sample = replace(plain, background=plain.mask)
     (row,) = rows_of(evaluate([Asked()], [sample], tmp_path / "r.csv"))
     assert float(row["iou"]) == 1
 
