@@ -18,12 +18,14 @@ import pandas as pd
 from nseg_lib.config import RefinerConfig, load
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import freeze_prompts, prompt_samples
+from nseg_lib.evaluation import tables
 from nseg_lib.evaluation.methods import Method, method
 from nseg_lib.evaluation.rows import evaluate, note
 from nseg_lib.evaluation.summary import bootstrap_interval
 from nseg_lib.files import write_atomic
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
+from reproduction.words import notes
 
 SHORT: dict[str, Any] = {
     "training.steps": 250, "training.size": [160], "training.warmup": 25, "training.cycles": 1,
@@ -154,22 +156,17 @@ def _markdown(lines: list[tuple[str, ...]]) -> str:
         if name != "the recipe":
             text += f" ({float(change):+.3f} [{float(low):+.3f}, {float(high):+.3f}])"
         cells.setdefault(name, {})[kind] = text
-    rows = [["variant", *KINDS], ["---"] * (1 + len(KINDS))]
-    rows += [[name, *(found[kind] for kind in KINDS)] for name, found in cells.items()]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    n = {kind: max(int(line[2]) for line in lines if line[1] == kind) for kind in KINDS}
-    counts = ", ".join(f"{kind} {number}" for kind, number in n.items())
-    settings = ", ".join(f"{key}={value}" for key, value in SHORT.items())
+    rows = [[name, *(found[kind] for kind in KINDS)] for name, found in cells.items()]
     edge = SHORT_EDGE["training"] | {"objects": SHORT_EDGE["objects"]}
-    edges = ", ".join(f"{key}={value}" for key, value in edge.items())
-    many = VARIANTS["batches of one"]["training.steps"]
-    return (
-        f"IoU on validation pictures ({counts}), and the difference to the whole recipe [95 %]. "
-        f"These are short trainings, of {SHORT['training.steps']} steps ({many} in batches of "
-        "one), one seed: compare a row with the other rows, not with the shipped refiner. Set "
-        f"apart from the recipe: {settings}; where there is an edge network, it goes on from the "
-        f"recipe's looks, with {edges}.\n\n{table}\n"
+    (note,) = notes(
+        "refiner_ablation",
+        counts={kind: max(int(line[2]) for line in lines if line[1] == kind) for kind in KINDS},
+        steps=SHORT["training.steps"],
+        single=VARIANTS["batches of one"]["training.steps"],
+        settings=SHORT,
+        edge=edge,
     )
+    return f"{note}\n\n{tables.markdown(['variant', *KINDS], rows)}"
 
 
 def main() -> None:

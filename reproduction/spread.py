@@ -23,9 +23,9 @@ from reproduction.paper import LOG_COLUMNS, around_the_best
 METRICS = ("iou", "boundary_iou_1px")
 """The metrics of the two panels."""
 
-CHANCE, CHOICE, READ = "chance", "choice", "read by the paper"
+CHANCE, CHOICE, INTERPRETED = "chance", "choice", "interpreted by the paper"
 
-COLOURS = {CHANCE: PALETTE["stroke"], CHOICE: PALETTE["attn"], READ: PALETTE["res"]}
+COLOURS = {CHANCE: PALETTE["stroke"], CHOICE: PALETTE["attn"], INTERPRETED: PALETTE["res"]}
 
 DIFFERENCES = (
     "residual, 16-32",
@@ -74,17 +74,14 @@ def authors_epochs(evidence: Evidence, metric: str) -> Moves:
 
 
 def own_epochs(evidence: Evidence, metric: str) -> Moves:
-    """As :func:`authors_epochs`, from our own logs, which hold no metric but the IoU.
-
-    A training without rows is left out, since it may not have chosen its epoch yet.
-    """
-    if metric != "iou":
-        return []
+    """As :func:`authors_epochs`, from those of our own logs that hold the metric."""
     moves: Moves = []
-    for model in evidence.evaluated:
-        for run in evidence.logs.get(model, []):
-            _, chosen, near = around_the_best(run.log(), "val_iou")
-            moves += [(f"{model}, seed {run.seed}", value - chosen) for value in near]
+    logs, column = evidence.own_logs, LOG_COLUMNS[metric]
+    if column in logs:
+        logged = logs.dropna(subset=column)
+        for (model, seed), log in logged.groupby(["model", "seed"], sort=False):
+            _, chosen, near = around_the_best(log, column)
+            moves += [(f"{model}, seed {seed}", value - chosen) for value in near]
     return moves
 
 
@@ -100,7 +97,7 @@ def other_pictures(evidence: Evidence, metric: str) -> Moves:
     return _named(added[0] - added[1])
 
 
-def res_for_tiny(evidence: Evidence, metric: str) -> Moves:
+def stroke_added(evidence: Evidence, metric: str) -> Moves:
     """Pairs of equal widths and loss, of which the first adds the stroke to its logits."""
     means = _means(evidence, metric).groupby("method", sort=False).mean()
     pairs = [(name, name.replace("tiny", "res", 1)) for name in means.index if "tiny" in name]
@@ -146,7 +143,7 @@ SOURCES = (
     (CHANCE, "an epoch earlier or later, authors", authors_epochs, ""),
     (CHANCE, "an epoch earlier or later, ours", own_epochs, "not in our logs"),
     (CHANCE, "other pictures (what models add)", other_pictures, "one split only"),
-    (CHANCE, "res for tiny, ours", res_for_tiny, "no such pair evaluated"),
+    (CHANCE, "stroke added to the logits, ours", stroke_added, "no such pair evaluated"),
     (CHOICE, "threshold: logit .5", threshold, "no model evaluated"),
     (CHOICE, "definition of the metric", definition, "no model evaluated"),
 )
@@ -170,7 +167,7 @@ def data(evidence: Evidence) -> pd.DataFrame:
         for name in DIFFERENCES:
             for a, b in pairs[name]:
                 difference = abs(table1[a][metric] - table1[b][metric])
-                rows.append((metric, READ, name, name, difference))
+                rows.append((metric, INTERPRETED, name, name, difference))
     return pd.DataFrame(rows, columns=["metric", "kind", "source", "of", "moves"]).round(6)
 
 
@@ -190,17 +187,17 @@ def figure(moves: pd.DataFrame) -> Figure:
         of_metric = moves[moves["metric"] == metric]
         # A panel ends where the paper's differences and all moves by chance fit; the range of wider
         # moves by choice is written at its edge.
-        limit = float(of_metric.loc[of_metric["kind"].isin([READ, CHANCE]), "moves"].max())
+        limit = float(of_metric.loc[of_metric["kind"].isin([INTERPRETED, CHANCE]), "moves"].max())
         for place, (kind, source) in enumerate(sources):
             part = of_metric[(of_metric["source"] == source) & (of_metric["kind"] == kind)]
-            _row(ax, place + (kind == READ) * 0.6, part, kind, limit)
+            _row(ax, place + (kind == INTERPRETED) * 0.6, part, kind, limit)
         ax.set(xlim=(0, limit * 1.06), xlabel=f"how far the mean {LABELS[metric]} moves")
         ax.grid(axis="x", color="#e6e6e6")
         ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
-        ax.axhline(sum(k != READ for k, _ in sources) - 0.2, color="#999999", lw=0.8)
-    places = [p + (kind == READ) * 0.6 for p, (kind, _) in enumerate(sources)]
-    names = [f"{'Table 1: ' * (kind == READ)}{source}" for kind, source in sources]
+        ax.axhline(sum(k != INTERPRETED for k, _ in sources) - 0.2, color="#999999", lw=0.8)
+    places = [p + (kind == INTERPRETED) * 0.6 for p, (kind, _) in enumerate(sources)]
+    names = [f"{'Table 1: ' * (kind == INTERPRETED)}{source}" for kind, source in sources]
     axes[0].set_yticks(places, names)
     axes[0].invert_yaxis()
     dots = [Line2D([], [], marker="o", ls="", color=c, label=kind) for kind, c in COLOURS.items()]

@@ -83,41 +83,6 @@ def test_a_figure_that_cannot_be_drawn_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_around_holds_the_masks_and_stays_in_the_picture(
-    scene: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
-    _, stroke, mask = scene
-    rows, columns = look.around(stroke, mask, margin=0.1)
-    assert mask[rows, columns].sum() == mask.sum()
-    assert (rows.start, columns.start) == (0, 8)
-    assert look.around(np.zeros((5, 7), bool)) is not None
-
-
-def test_families_have_a_colour_each() -> None:
-    assert look.colour("identity") == look.PALETTE["identity"]
-    assert look.colour("grabcut") == look.PALETTE["classical"]
-    assert look.colour("attn32-256_bce-dice-bound") == look.PALETTE["attn"]
-    families = {look.colour(name) for name in config.names()}
-    assert len(families) == 4
-
-
-def test_an_outline_follows_the_masks_edge(
-    scene: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
-    image, _, mask = scene
-    full = np.ones_like(mask)
-    _, axes = look.panels(1, 2)
-    look.show(axes[0, 0], image, mask=mask)
-    look.show(axes[0, 1], image, mask=full)
-    for ax, corners in (
-        (axes[0, 0], (19.5, 9.5, 59.5, 49.5)),
-        (axes[0, 1], (-0.5, -0.5, 79.5, 59.5)),
-    ):
-        path = ax.collections[0].get_paths()[0].vertices
-        found = (*path.min(axis=0), *path.max(axis=0))
-        assert np.allclose(found, corners, atol=0.51)
-
-
 def test_figure_1_sets_the_papers_numbers_beside_ours() -> None:
     data = figures.figure1_data([(640, 480), (500, 427)])
     fig = figures.figure1(data, paper.numbers()["figure1"])
