@@ -10,8 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nseg_lib import Refiner, config
-from nseg_lib import networks as models
+from nseg_lib import Refiner, config, networks
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.data.images import rescale
@@ -30,7 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     loaded = config.load("res16-32_bce-dice", {"model.widths": [8]})
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    save_weights(models.build(loaded.model), loaded, path)
+    save_weights(networks.build(loaded.model), loaded, path)
     return path
 
 

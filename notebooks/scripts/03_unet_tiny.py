@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nseg_lib import networks as models
+from nseg_lib import networks
 from nseg_lib.course import diagrams, exercises, look, standins
 from nseg_lib.course.tracing import trace
 from nseg_lib.networks.inputs import network_input
@@ -189,7 +189,7 @@ def count(network):
     return sum(p.numel() for p in network.parameters())
 
 
-mine, library = UNet([16, 32]), models.UNet([16, 32])
+mine, library = UNet([16, 32]), networks.UNet([16, 32])
 assert count(mine) == count(library) == 117_681
 assert count(UNet([16, 32, 64, 128])) == 1_944_049  # tiny16-128
 
@@ -246,7 +246,7 @@ table.style.format(precision=0, thousands=",").hide()
 
 # %%
 names = ("tiny16-32_bce-dice", "tiny16-128_bce-dice", "res32-256_bce-dice-bound")
-sizes = [models.size(name) for name in names]
+sizes = [networks.size(name) for name in names]
 pd.DataFrame(
     {"model": s.name, "parameters": s.parameters, "GFLOP at 640×480": s.gflop} for s in sizes
 ).style.format(precision=1, thousands=",").hide()
@@ -258,9 +258,9 @@ pd.DataFrame(
 # changes with it.
 
 # %%
-networks = diagrams.of_the_paper("figure2")
-figure2 = diagrams.architecture(networks)
-data2 = diagrams.stages(networks)
+panels = diagrams.of_the_paper("figure2")
+figure2 = diagrams.architecture(panels)
+data2 = diagrams.stages(panels)
 _ = save_figure(figure2, OUT / "figures" / "figure2", data2)
 
 # %% [markdown]
@@ -296,7 +296,7 @@ def receptive_map(network, size):
 
 fig, axes = look.panels(1, 3, size=(2.6, 2.6))
 for ax, widths in zip(axes[0], ([8], [8, 8], [8, 8, 8, 8]), strict=True):
-    seen = receptive_map(models.UNet(widths), 256)
+    seen = receptive_map(networks.UNet(widths), 256)
     side = np.flatnonzero(seen.any(0))
     extent = side[-1] - side[0] + 1
     look.show(ax, seen, title=f"levels: {len(widths)}, {extent} px across")

@@ -25,8 +25,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nseg_lib import config
-from nseg_lib import networks as models
+from nseg_lib import config, networks
 from nseg_lib.course import diagrams, exercises, look, standins
 from nseg_lib.data.images import rescale
 from nseg_lib.evaluation import metrics
@@ -79,9 +78,9 @@ print({name: size for name, size in printed.items() if "16-128_bce-dice-bound" i
 
 # %%
 families = {
-    "tiny16-128": models.UNet,
-    "res16-128 by the code: mask residual": models.MaskResidualUNet,
-    "res16-128 by the text: block residual": models.BlockResidualUNet,
+    "tiny16-128": networks.UNet,
+    "res16-128 by the code: mask residual": networks.MaskResidualUNet,
+    "res16-128 by the text: block residual": networks.BlockResidualUNet,
 }
 parameters = {name: count(family([16, 32, 64, 128])) for name, family in families.items()}
 pd.DataFrame(
@@ -106,12 +105,12 @@ assert printed["tiny16-128_bce-dice-bound"] == printed["res16-128_bce-dice-bound
 
 
 # %%
-class MaskResidualUNet(models.UNet):
+class MaskResidualUNet(networks.UNet):
     def forward(self, x):
         return x[:, :1] + super().forward(x)
 
 
-mine, library = MaskResidualUNet([16, 32]), models.MaskResidualUNet([16, 32])
+mine, library = MaskResidualUNet([16, 32]), networks.MaskResidualUNet([16, 32])
 mine.load_state_dict(library.state_dict())
 with torch.no_grad():
     torch.testing.assert_close(mine(picture), library(picture), rtol=0, atol=0)
@@ -137,8 +136,8 @@ print("same parameters, same output")
 # through the loss, which sees the shifted logits. In numbers:
 
 # %%
-plain = models.UNet([16, 32])
-residual = models.MaskResidualUNet([16, 32])
+plain = networks.UNet([16, 32])
+residual = networks.MaskResidualUNet([16, 32])
 residual.load_state_dict(plain.state_dict())
 with torch.no_grad():
     a, b = plain(picture)[0, 0], residual(picture)[0, 0]
@@ -180,7 +179,7 @@ rows = []
 for seed in range(10):
     torch.manual_seed(seed)
     with torch.no_grad():
-        logits = models.UNet([16, 32])(picture)
+        logits = networks.UNet([16, 32])(picture)
         for strength in strengths:
             shifted = logits + strength * picture[:, :1] - (strength / 2 if strength > 1 else 0)
             rows.append({"added on the stroke": strength, "loss": float(loss(shifted, target))})
@@ -286,9 +285,9 @@ for name in ("tiny16-128", "res16-128 by the text: block residual"):
 # architecture with residual connections".
 
 # %%
-networks = diagrams.of_the_paper("figure3")
-figure3 = diagrams.architecture(networks)
-data3 = diagrams.stages(networks)
+panels = diagrams.of_the_paper("figure3")
+figure3 = diagrams.architecture(panels)
+data3 = diagrams.stages(panels)
 _ = save_figure(figure3, OUT / "figures" / "figure3", data3)
 
 # %% [markdown]

@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nseg_lib import networks as models
+from nseg_lib import networks
 from nseg_lib.course import diagrams, exercises, look, standins
 from nseg_lib.course.tracing import trace
 from nseg_lib.data.images import rescale
@@ -77,7 +77,7 @@ class AttentionGate(nn.Module):
         return skip * torch.sigmoid(score)
 
 
-class AttentionUNet(models.UNet):
+class AttentionUNet(networks.UNet):
     def __init__(self, widths):
         super().__init__(widths)
         self.gates = nn.ModuleList(AttentionGate(width) for width in reversed(widths))
@@ -91,7 +91,7 @@ def count(network):
     return sum(p.numel() for p in network.parameters())
 
 
-mine, library = AttentionUNet([16, 32]), models.AttentionUNet([16, 32])
+mine, library = AttentionUNet([16, 32]), networks.AttentionUNet([16, 32])
 mine.load_state_dict(library.state_dict())
 x = torch.rand(1, 3, 60, 90)
 with torch.no_grad():
@@ -107,7 +107,7 @@ print("same parameters, same output")
 # % more work than `res32-256`.
 
 # %%
-sizes = [models.size(f"{name}32-256_bce-dice-bound") for name in ("res", "attn")]
+sizes = [networks.size(f"{name}32-256_bce-dice-bound") for name in ("res", "attn")]
 pd.DataFrame(
     {"model": s.name, "parameters": s.parameters, "GFLOP at 640×480": s.gflop} for s in sizes
 ).style.format(precision=1, thousands=",").hide()
@@ -116,9 +116,9 @@ pd.DataFrame(
 # ## Figure 4
 
 # %%
-networks = diagrams.of_the_paper("figure4")
-figure4 = diagrams.architecture(networks)
-data4 = diagrams.stages(networks)
+panels = diagrams.of_the_paper("figure4")
+figure4 = diagrams.architecture(panels)
+data4 = diagrams.stages(panels)
 _ = save_figure(figure4, OUT / "figures" / "figure4", data4)
 
 # %% [markdown]

@@ -31,8 +31,7 @@ import pandas as pd
 import torch
 from scipy.spatial.distance import cdist
 
-from nseg_lib import config
-from nseg_lib import networks as models
+from nseg_lib import config, networks
 from nseg_lib.course import exercises, look, standins
 from nseg_lib.evaluation import metrics
 from nseg_lib.evaluation.baselines import BASELINES
@@ -310,8 +309,8 @@ for name in ("iou", "boundary_iou_1px", "hausdorff_region"):
 # is known better than either mean.
 
 # %%
-networks = summary[~summary["method"].isin(BASELINES)]
-best = networks.loc[networks["iou"].idxmax(), "method"]
+trained = summary[~summary["method"].isin(BASELINES)]
+best = trained.loc[trained["iou"].idxmax(), "method"]
 judged = results[results["split"] == judging]
 wide = judged.groupby(["image_id", "method"])["iou"].mean().unstack()
 added = (wide[best] - wide["identity"]).to_numpy()
@@ -389,7 +388,7 @@ print(
 # optimiser. Nobody needs them to *use* the network. Proof, on the smallest model:
 
 # %%
-network = models.build(config.load("tiny16-32_bce-dice").model)
+network = networks.build(config.load("tiny16-32_bce-dice").model)
 adam = torch.optim.Adam(network.parameters())
 network(torch.zeros(1, 3, 32, 32)).sum().backward()
 adam.step()
@@ -400,7 +399,7 @@ print(f"weights {weights / 2**20:.2f} MiB, checkpoint {file.tell() / 2**20:.2f} 
       f"the paper says {paper.numbers()['table2']['tiny16-32_bce-dice']:.2f} MB")  # fmt: skip
 
 # %%
-sizes = [models.size(name) for name in config.THE_EIGHT]
+sizes = [networks.size(name) for name in config.THE_EIGHT]
 table2 = make_table2(sizes, printed["table2"])
 save_table(table2, OUT / "tables" / "table2", inputs=[paper.REPORTS / "paper.yml"])
 

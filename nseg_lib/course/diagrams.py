@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Polygon
 from torch import nn
 
-from nseg_lib import networks as models
 from nseg_lib.config import ModelConfig
 from nseg_lib.course.tracing import Layer, Stage, trace
+from nseg_lib.networks import build
 from nseg_lib.palette import LAYERS
 
 WIDTH = 7.0
@@ -123,7 +123,7 @@ class _Layout:
 def of_the_paper(figure: str) -> dict[str, nn.Module]:
     """The networks of ``figure2``, ``figure3`` or ``figure4`` by heading, on the meta device."""
     with torch.device("meta"):
-        return {heading: models.build(config) for heading, config in PAPERS[figure].items()}
+        return {heading: build(config) for heading, config in PAPERS[figure].items()}
 
 
 def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> pd.DataFrame:

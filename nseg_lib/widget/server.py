@@ -91,7 +91,8 @@ class Server(Voila):
 
     def listen(self) -> None:
         """Serve until a signal comes or the parent is gone, and leave no kernel and no file."""
-        signal.signal(signal.SIGHUP, self._handle_signal_stop)
+        if hasattr(signal, "SIGHUP"):  # Windows has none
+            signal.signal(signal.SIGHUP, self._handle_signal_stop)
         parent = os.getppid()
 
         def look() -> None:

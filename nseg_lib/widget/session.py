@@ -80,6 +80,7 @@ class FolderSession:
         self.out = self.file.path
         self.id: int | None = None  # of the current annotation; None for a new object
         self._known: Record | None = None  # the current annotation as it was read or written here
+        self._alone: bool | None = None  # whether no other window holds the folder; None: not asked
         drawn = [a for a in self.file.annotations if "strokes" in a]
         self.category = category or (self.file.category_of(drawn[-1]) if drawn else "object")
         # Start with the first undone picture after the last that is done.
@@ -163,7 +164,8 @@ class FolderSession:
                 strokes or a mask of this program that are malformed.
         """
         image = self._read_image() if image is None else image
-        masks: dict[int, Mask] = {}
+        mask: Mask | None = None
+        others: Mask | None = None
         foreign = unreadable = 0
         for record in self.objects():
             drawn = "strokes" in record
@@ -171,15 +173,18 @@ class FolderSession:
             try:
                 if drawn:
                     check_strokes(record["strokes"])
-                masks[record["id"]] = annotation_mask(record, *image.shape[:2])
+                each = annotation_mask(record, *image.shape[:2])
             except ValueError as error:
                 if drawn or record["id"] == self.id:
                     raise DataError(f"{self.out}: {self.path.name}: {error}") from None
                 unreadable += 1
+                continue
+            if record["id"] == self.id:
+                mask = each
+            else:  # one after the other: a large picture may have very many
+                others = each if others is None else np.logical_or(others, each, out=others)
         self._choose(self.id)
         current = self._known or {}
-        mask = None if self.id is None else masks.get(self.id)
-        others = [mask for number, mask in masks.items() if number != self.id]
         start = current if current and "strokes" not in current else current.get(STARTED_FROM)
         note = ""
         if foreign and self.id is None:
@@ -194,7 +199,7 @@ class FolderSession:
             strokes=list(current.get("strokes", [])),
             mask=np.zeros(image.shape[:2], bool) if mask is None else mask,
             start=None if start is None else annotation_mask(start, *image.shape[:2]),
-            others=np.logical_or.reduce(others) if others else None,
+            others=others,
             note=note.removeprefix("; "),
         )
 
@@ -211,6 +216,11 @@ class FolderSession:
 
     def claim(self) -> bool:
         """Hold the folder for as long as this session lives; False if another window holds it."""
+        if self._alone is None:
+            self._alone = self._lock()
+        return self._alone
+
+    def _lock(self) -> bool:
         try:
             import fcntl
         except ImportError:  # Windows has none

@@ -10,15 +10,14 @@ from matplotlib.text import Text
 
 mpl.use("Agg")
 
-from nseg_lib import config
-from nseg_lib import networks as models
+from nseg_lib import config, networks
 from nseg_lib.course.diagrams import POINTS, WIDTH, architecture
 from nseg_lib.course.tracing import trace
 
 
 @pytest.mark.parametrize("name", config.names())
 def test_a_trace_has_every_parameter_and_every_skip(name: str) -> None:
-    network = models.build(config.load(name).model)
+    network = networks.build(config.load(name).model)
     stages = trace(network)
     levels = len(config.load(name).model.widths)
     assert sum(s.parameters for s in stages) == sum(p.numel() for p in network.parameters())
@@ -34,14 +33,14 @@ def test_a_trace_has_every_parameter_and_every_skip(name: str) -> None:
 
 
 def test_a_trace_leaves_the_network_as_it_is() -> None:
-    network = models.UNet([8])
+    network = networks.UNet([8])
     before = network(torch.ones(1, 3, 16, 16))
     trace(network)
     assert torch.equal(network(torch.ones(1, 3, 16, 16)), before)
 
 
 def test_a_network_that_loses_its_skips_loses_their_arrows() -> None:
-    class WithoutSkips(models.UNet):
+    class WithoutSkips(networks.UNet):
         def weigh(self, depth: int, skip: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
             return torch.zeros_like(skip)
 
@@ -50,7 +49,7 @@ def test_a_network_that_loses_its_skips_loses_their_arrows() -> None:
 
 
 def test_odd_sizes_are_traced_and_drawn() -> None:
-    network = models.AttentionUNet([8, 16])
+    network = networks.AttentionUNet([8, 16])
     sizes = [s.shape[1:] for s in trace(network, 427, 333)]
     assert sizes[0] == sizes[-1] == (427, 333)
     architecture({"odd": network}, 427, 333)
@@ -58,7 +57,7 @@ def test_odd_sizes_are_traced_and_drawn() -> None:
 
 @pytest.mark.parametrize("name", ["tiny16-32_bce-dice", "attn32-256_bce-dice-bound"])
 def test_a_figure_can_be_read_at_column_width(name: str) -> None:
-    figure = architecture({name: models.build(config.load(name).model)})
+    figure = architecture({name: networks.build(config.load(name).model)})
     figure.canvas.draw()
     assert figure.get_size_inches()[0] == WIDTH
     texts = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
@@ -72,9 +71,9 @@ def test_a_figure_can_be_read_at_column_width(name: str) -> None:
 def test_gates_additions_and_channels_are_in_the_figure() -> None:
     widths = [16, 32]
     for network, signs in (
-        (models.UNet(widths), []),
-        (models.MaskResidualUNet(widths), ["+"]),
-        (models.AttentionUNet(widths), ["α", "α"]),
+        (networks.UNet(widths), []),
+        (networks.MaskResidualUNet(widths), ["+"]),
+        (networks.AttentionUNet(widths), ["α", "α"]),
     ):
         axes = architecture({"network": network}).axes[0]
         assert len([p for p in axes.patches if isinstance(p, Circle)]) == len(signs)

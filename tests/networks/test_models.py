@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from nseg_lib import config
-from nseg_lib import networks as models
+from nseg_lib import config, networks
 from nseg_lib.config import Config, ModelConfig
 from nseg_lib.networks import UNet
 from nseg_lib.networks.attention import AttentionGate
@@ -46,13 +45,13 @@ every_architecture = pytest.mark.parametrize(
 
 def test_the_eight_come_first_and_have_the_published_parameter_counts() -> None:
     assert config.names()[:8] == tuple(PARAMETERS)
-    assert {name: models.size(name).parameters for name in PARAMETERS} == PARAMETERS
+    assert {name: networks.size(name).parameters for name in PARAMETERS} == PARAMETERS
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_operations_of_a_640x480_picture(name: str) -> None:
     expected = next(v for k, v in GFLOP.items() if k in name)
-    assert models.size(name).gflop == pytest.approx(expected, abs=0.05)
+    assert networks.size(name).gflop == pytest.approx(expected, abs=0.05)
 
 
 @every_architecture
@@ -60,7 +59,7 @@ def test_operations_of_a_640x480_picture(name: str) -> None:
 def test_odd_and_even_picture_sizes_give_one_logit_a_pixel(
     model: ModelConfig, size: tuple[int, int]
 ) -> None:
-    network = models.build(model).eval()
+    network = networks.build(model).eval()
     with torch.no_grad():
         logits = network(torch.rand(2, CHANNELS[model.inputs], *size))
     assert logits.shape == (2, 1, *size)
@@ -69,7 +68,7 @@ def test_odd_and_even_picture_sizes_give_one_logit_a_pixel(
 
 @every_architecture
 def test_a_picture_must_leave_the_bottleneck_a_pixel(model: ModelConfig) -> None:
-    network, channels = models.build(model), CHANNELS[model.inputs]
+    network, channels = networks.build(model), CHANNELS[model.inputs]
     least = 2 ** len(model.widths)
     with torch.no_grad():
         assert network(torch.rand(1, channels, least, least)).shape == (1, 1, least, least)
@@ -89,7 +88,7 @@ def test_a_network_of_impossible_widths_says_which(family: type[UNet], widths: l
 
 @every_architecture
 def test_every_parameter_gets_a_gradient(model: ModelConfig) -> None:
-    network = models.build(model)
+    network = networks.build(model)
     network(torch.rand(1, CHANNELS[model.inputs], 33, 47)).square().mean().backward()
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     # A constant added before a normalisation over the whole map changes nothing.
@@ -101,14 +100,14 @@ def test_the_same_seed_gives_the_same_network(model: ModelConfig) -> None:
     def outputs() -> torch.Tensor:
         torch.manual_seed(7)
         with torch.no_grad():
-            return models.build(model)(torch.rand(1, CHANNELS[model.inputs], 20, 20))
+            return networks.build(model)(torch.rand(1, CHANNELS[model.inputs], 20, 20))
 
     assert torch.equal(outputs(), outputs())
 
 
 @every_architecture
 def test_an_exported_network_answers_alike(model: ModelConfig) -> None:
-    network = models.build(model).eval()
+    network = networks.build(model).eval()
     x = torch.rand(1, CHANNELS[model.inputs], 40, 56)
     exported = torch.export.export(network, (x,)).module()
     with torch.no_grad():
@@ -117,7 +116,7 @@ def test_an_exported_network_answers_alike(model: ModelConfig) -> None:
 
 @every_architecture
 def test_a_saved_network_loads_as_it_was(model: ModelConfig, tmp_path: Path) -> None:
-    network = models.build(model).eval()
+    network = networks.build(model).eval()
     whole = Config(name="any", model=model)
     save_weights(network, whole, tmp_path / "w.safetensors")
     refiner = Refiner.load(tmp_path / "w.safetensors")
@@ -133,8 +132,8 @@ def test_a_saved_network_loads_as_it_was(model: ModelConfig, tmp_path: Path) -> 
 
 def test_res_is_tiny_plus_the_stroke() -> None:
     torch.manual_seed(0)
-    tiny = models.build(ModelConfig(architecture="tiny", widths=[16, 32]))
-    res = models.build(ModelConfig(architecture="res", widths=[16, 32]))
+    tiny = networks.build(ModelConfig(architecture="tiny", widths=[16, 32]))
+    res = networks.build(ModelConfig(architecture="res", widths=[16, 32]))
     res.load_state_dict(tiny.state_dict())
     x = torch.rand(1, 3, 24, 24)
     assert torch.equal(res(x), tiny(x) + x[:, :1])
