@@ -9,7 +9,6 @@ what :mod:`nseg_lib.training.refiner_data` draws.
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from nseg_lib.networks.edge import EdgeNet
 from nseg_lib.networks.looks import two_looks
 from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
 from nseg_lib.networks.weights import shipped
+from nseg_lib.parsing import read_json
 from nseg_lib.prompt import Prompt
 from nseg_lib.provenance import describe_device
 from nseg_lib.refine import Refiner
@@ -92,8 +92,10 @@ def train(
         if not is_finished(run, alone, recipe, "training.steps"):
             # A resumed network has its weights from the folder, and needs no others.
             torch.manual_seed(recipe.seed)
-            starts = recipe.pretrained and not run.last.exists()
-            network = start_network(alone, imagenet() if starts else None)
+            network = build(alone)
+            if recipe.pretrained and not run.last.exists():
+                weights = torch.load(imagenet(), map_location="cpu", weights_only=True)
+                load_imagenet(network, weights)
             crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, recipe)
 
             def show(x: Tensor, target: Tensor, counts: Tensor, step: int) -> Tensor:
@@ -171,7 +173,7 @@ def train_edge(
         prompted.edge = mean
         used = [looks] if config.start is None else [looks, shipped(config.start)]
         before = looks.with_name(f"{looks.name}.json")
-        record = {"looks": json.loads(before.read_text())} if before.exists() else {}
+        record = {"looks": read_json(before.read_bytes(), str(before))} if before.exists() else {}
         run.finish(
             prompted, whole, [coco.find_splits(data)["train"], *used], seconds,
             device=_device(options), objects=len(windows), **record,
@@ -221,14 +223,6 @@ def feed_back(
                     )
         half_size, corrected = False, 0.9
     return x
-
-
-def start_network(config: RefinerConfig, weights: Path | None = None) -> PromptNet:
-    """A recipe's network, its encoder filled with ImageNet weights where they are given."""
-    network = build(config)
-    if weights is not None:
-        load_imagenet(network, torch.load(weights, map_location="cpu", weights_only=True))
-    return network
 
 
 def imagenet() -> Path:

@@ -85,13 +85,13 @@ def train(
     """
     run, t = RunFolder(out, say), config.training
     with run.under_way():
-        # Everything that decides when to stop and what to keep is in two callbacks.
+        # Everything that decides when to stop and what to keep is in one callback.
         bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
         try:
             trainer = L.Trainer(
                 accelerator=accelerator, devices=devices, precision=t.precision,
                 max_epochs=t.epochs, deterministic=True,
-                callbacks=[CsvLog(run), BestAndLast(run, t.patience), *bar],
+                callbacks=[EpochEnds(run, t.patience), *bar],
                 plugins=[WholeFiles(run)], logger=False, enable_progress_bar=bool(bar),
                 enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
             )  # fmt: skip
@@ -218,16 +218,19 @@ class StrokeData(L.LightningDataModule):
         return DataLoader(self.val, batch_size=1, **self.loading)
 
 
-class CsvLog(Callback):
-    """Write ``log.csv`` and ``steps.csv``; on resuming, forget what will be done again.
+class EpochEnds(Checkpoint):
+    """What happens when an epoch ends: it is logged, then kept, and perhaps it was the last.
 
-    Lightning's own CSV logger starts an empty file when a run resumes.
+    ``log.csv`` and ``steps.csv`` are written here, since Lightning's own logger starts an empty
+    file when a run resumes. The latest epochs are kept, and the one of lowest validation loss;
+    after ``patience`` epochs without a lower one, training stops (section 2.5).
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
+    def __init__(self, run: RunFolder, patience: int) -> None:
+        self.run, self.patience = run, patience
         self.epochs = Log(run.path / "log.csv", EPOCHS)
         self.steps = Log(run.path / "steps.csv", STEPS)
+        self.best_score, self.wait_count = math.inf, 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -257,50 +260,34 @@ class CsvLog(Callback):
             self.steps.add(trainer.current_epoch, trainer.global_step, f"{loss:.6g}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
         epoch, seconds = trainer.current_epoch, time.monotonic() - self.began
         loss, *values = (float(trainer.callback_metrics[name]) for name in EPOCHS[4:-1])
-        if not math.isfinite(loss):
-            # Nothing of this epoch is kept: :class:`BestAndLast` comes after this callback.
+        if not math.isfinite(loss):  # nothing of this epoch is kept
             raise ConfigError(
                 f"{self.run.path}: the validation loss of epoch {epoch} is {loss}; "
                 "try a lower training.learning_rate, in another folder"
             )
-        mean = self.total / max(1, self.taken)
-        self.epochs.add(
-            epoch, trainer.global_step, self.dropped,
-            *(f"{value:.6g}" for value in (mean, loss, *values)), f"{seconds:.1f}",
-        )  # fmt: skip
-        self.run.say(
-            f"epoch {epoch:3d}  train loss {mean:.4f}  val loss {loss:.4f}  "
-            f"val IoU {values[0]:.4f}  {seconds:.0f} s"
-        )
-
-
-class BestAndLast(Checkpoint):
-    """Keep the latest epochs and the one of lowest validation loss; stop where none gets better.
-
-    After ``patience`` epochs without a lower validation loss, training stops (section 2.5).
-    """
-
-    def __init__(self, run: RunFolder, patience: int) -> None:
-        self.run, self.patience = run, patience
-        self.best_score, self.wait_count = math.inf, 0
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        loss = float(trainer.callback_metrics["val_loss"])
+        # The row before the state: a row whose state was not saved is forgotten on resuming.
+        if trainer.is_global_zero:
+            mean = self.total / max(1, self.taken)
+            self.epochs.add(
+                epoch, trainer.global_step, self.dropped,
+                *(f"{value:.6g}" for value in (mean, loss, *values)), f"{seconds:.1f}",
+            )  # fmt: skip
+            self.run.say(
+                f"epoch {epoch:3d}  train loss {mean:.4f}  val loss {loss:.4f}  "
+                f"val IoU {values[0]:.4f}  {seconds:.0f} s"
+            )
         better = loss < self.best_score
         self.best_score = min(loss, self.best_score)
         self.wait_count = 0 if better else self.wait_count + 1
-        if self.wait_count >= self.patience:
-            trainer.should_stop = True
+        trainer.should_stop |= self.wait_count >= self.patience
         # The best first: a kill between the two costs an epoch's time, but not the best epoch.
         if better:
             trainer.save_checkpoint(self.run.best)
         if trainer.is_global_zero:
             assert isinstance(pl_module, RefinementModule)
-            self.run.keep_epoch(trainer.current_epoch, pl_module.network, pl_module.config)
+            self.run.keep_epoch(epoch, pl_module.network, pl_module.config)
         trainer.save_checkpoint(self.run.last)
 
     def state_dict(self) -> dict[str, Any]:
@@ -354,8 +341,8 @@ def is_finished(run: RunFolder, log: Log, epochs: int, patience: int) -> bool:
 def early_stopping(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """``best_score`` and ``wait_count`` of a checkpoint.
 
-    :class:`BestAndLast` has kept them there since November 2026, and Lightning's own
-    ``EarlyStopping`` before, under the same names.
+    :class:`EpochEnds` keeps them there; before November 2026, Lightning's own ``EarlyStopping``
+    did, under the same names.
     """
     return next(state for state in checkpoint["callbacks"].values() if "wait_count" in state)
 
