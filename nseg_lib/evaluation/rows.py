@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from nseg_lib.data.frozen import Sample
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
 from nseg_lib.files import append_row, only_writer, sha256, write_atomic
+from nseg_lib.parsing import read_json
 from nseg_lib.prompt import Prompt
 
 RULES = {"probability": "", "logit": "_logit05"}
@@ -84,9 +85,8 @@ def evaluate(
             and seed; a sample that occurs twice; an input that a method refuses; an answer that
             is no finite float32 H×W; another process that writes the file.
     """
-    names = [(method.name, method.seed) for method in methods]
-    for name, seed in names:
-        if names.count((name, seed)) > 1:
+    for (name, seed), count in Counter((method.name, method.seed) for method in methods).items():
+        if count > 1:
             raise ValueError(f"methods: two are named {name} with seed {seed}; tell them apart")
     path, judged = Path(results_csv), set[tuple[str, ...]]()
     with only_writer(path):
@@ -96,13 +96,16 @@ def evaluate(
             append_row(path, COLUMNS)
         for sample in track(samples, "evaluating", total, disable=not progress):
             for method in methods:
-                key = tuple(_text(value) for value in _key(method, sample))
+                names = method.name, method.seed, sample.split, sample.recipe
+                ids = sample.image_id, sample.annotation_id
+                row = dict(zip(_KEY, (*names, *ids), strict=True))
+                key = tuple(map(_text, row.values()))
                 if key in judged:
                     raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
                 judged.add(key)
                 if key in done:
                     continue
-                row = _row(method, sample, released_rule)
+                row |= _judge(method, sample, released_rule)
                 rows.append([_text(row[column]) for column in COLUMNS])
                 append_row(path, rows[-1])
         content = io.StringIO(newline="")
@@ -111,16 +114,10 @@ def evaluate(
     return path
 
 
-def _key(method: Method, sample: Sample) -> tuple[Any, ...]:
-    """The values of the columns in ``_KEY``."""
-    picture = sample.split, sample.recipe, sample.image_id, sample.annotation_id
-    return method.name, method.seed, *picture
-
-
-def _row(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any]:
-    """Ask and judge: column → value."""
+def _judge(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any]:
+    """Ask the method and judge its answer: the other columns of a row."""
     target, ignore = sample.mask, sample.ignore
-    row = dict(zip(_KEY, _key(method, sample), strict=True)) | {
+    row: dict[str, Any] = {
         "category": sample.category,
         "supercategory": sample.supercategory,
         "width": target.shape[1],
@@ -239,12 +236,11 @@ def claim(rows: Path, rows_of: Mapping[str, str | None], scale: float | None = N
         without such a note: they are taken as they are, and no note is made up.
 
     Raises:
-        ConfigError: the rows are of another file, or at another scale.
+        ConfigError: the rows are of another file, or at another scale; a broken sidecar.
     """
     if not rows.exists():
         return dict(rows_of)
-    sidecar = rows.with_name(f"{rows.name}.json")
-    before = (json.loads(sidecar.read_bytes())["config"] or {}) if sidecar.exists() else {}
+    before = _noted(rows).get("config") or {}
     known: RowsOf = before.get("rows_of", {})
     other = [name for name, digest in rows_of.items() if known.get(name, digest) != digest]
     if before.get("scale", scale) != scale:
@@ -264,8 +260,15 @@ def note(
     A sidecar that holds this hash already is of these very rows, and stays as it is.
     """
     digest = sha256(rows)
-    sidecar = rows.with_name(f"{rows.name}.json")
-    known = json.loads(sidecar.read_bytes()).get("products", {}) if sidecar.exists() else {}
-    if digest not in known.values():
+    if digest not in _noted(rows).get("products", {}).values():
         products = {provenance.portable_path(rows): digest}
         provenance.write_sidecar(rows, config, inputs, seconds, products=products, **extra)
+
+
+def _noted(rows: Path) -> dict[str, Any]:
+    """The sidecar of a file of rows; empty where there is none."""
+    sidecar = rows.with_name(f"{rows.name}.json")
+    record = read_json(sidecar.read_bytes(), str(sidecar)) if sidecar.exists() else {}
+    if not isinstance(record, dict):
+        raise ConfigError(f"{sidecar}: not a record of provenance; delete it and the rows")
+    return record

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,53 +29,45 @@ SCRIBBLES = "NSEG_SCRIBBLES"
 SIMULATED = ("dense", "hatch", "sparse", "erode")
 """Kinds of the simulator that are set beside people's strokes; ``erode`` is the paper's."""
 
-COLUMNS = (
-    "strokes",
-    "picture",
-    "object_width",
-    "object_length",
-    "object_depth",
-    "cover",
-    "over",
-    "background_width",
-    "background_length",
-    "background_depth",
-)
-"""Of the file, a row per drawing: ``strokes`` is a set of people's or a kind of the simulator,
-``picture`` counts from 1; the others are those of :func:`.scribbles.stroke_statistics`."""
+
+COLUMNS = [
+    "strokes", "picture", "object_width", "object_length", "object_depth", "cover", "over",
+    "background_width", "background_length", "background_depth",
+]  # fmt: skip
 
 
 def measure(folder: Path, seed: int = EVALUATION_SEED) -> pd.DataFrame:
     """Statistics of every drawing in the folder, and of one simulated of each kind beside it.
 
     Returns:
-        Columns :data:`COLUMNS`, people's strokes first; one seed gives the same table always.
+        A row per drawing, people's first: ``strokes`` (a set of people's, or a kind of the
+        simulator), ``picture`` (from 1), and those of
+        :func:`nseg_lib.data.scribbles.stroke_statistics`; one seed gives the same table always.
 
     Raises:
         DataError: as :func:`nseg_lib.data.scribbles.load_scribbles`.
     """
     people, simulated = list[dict[str, object]](), list[dict[str, object]]()
     for number, found in enumerate(load_scribbles(folder), 1):
-        for name, drawn in found.strokes.items():
-            row = {"strokes": name, "picture": number}
-            people.append(row | stroke_statistics(drawn, found.mask))
-        for kind in SIMULATED:
-            drawn = draw_prompt(found.mask, kind, generator(kind, seed, number))
-            row = {"strokes": kind, "picture": number}
-            simulated.append(row | stroke_statistics(drawn, found.mask))
-    order = {kind: place for place, kind in enumerate(SIMULATED)}
-    simulated.sort(key=lambda row: order[str(row["strokes"])])
-    return pd.DataFrame([*people, *simulated], columns=list(COLUMNS))
+        drawn = {
+            kind: draw_prompt(found.mask, kind, generator(kind, seed, number)) for kind in SIMULATED
+        }
+        for rows, drawings in ((people, found.strokes), (simulated, drawn)):
+            for name, strokes in drawings.items():
+                row = {"strokes": name, "picture": number}
+                rows.append(row | stroke_statistics(strokes, found.mask))
+    simulated.sort(key=lambda row: SIMULATED.index(str(row["strokes"])))
+    return pd.DataFrame([*people, *simulated], columns=COLUMNS)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     began = time.perf_counter()
     parser = argparse.ArgumentParser(description=__doc__)
     folder = os.environ.get(SCRIBBLES)
     parser.add_argument("--scribbles", type=Path, default=folder and Path(folder))
     parser.add_argument("--out", type=Path, default=Path("reports/refiner/strokes.csv"))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.scribbles is None:
         parser.error(f"no strokes of people: set {SCRIBBLES}, or give --scribbles DIR")
     table = measure(args.scribbles)

@@ -1,8 +1,6 @@
 """People's strokes and simulated ones in numbers."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_every_drawing_has_a_row_and_people_come_first(folder: Path) -> None:
     table = habits.measure(folder)
-    assert list(table.columns) == list(habits.COLUMNS)
+    assert list(table.columns[:2]) == ["strokes", "picture"]
     assert list(table["strokes"]) == ["scribbles1", *habits.SIMULATED]
     person = table.iloc[0]
     assert person["cover"] == pytest.approx(160 / 2400)
@@ -44,19 +42,22 @@ def test_every_drawing_has_a_row_and_people_come_first(folder: Path) -> None:
     pd.testing.assert_frame_equal(table, habits.measure(folder))
 
 
-def test_the_command_writes_numbers_or_asks_for_the_strokes(folder: Path, tmp_path: Path) -> None:
+def test_the_command_writes_numbers_or_asks_for_the_strokes(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out = tmp_path / "new" / "strokes.csv"
-    command = [sys.executable, "-m", "nseg_lib.evaluation.stroke_habits", "--out", str(out)]
-    found = subprocess.run(
-        [*command, "--scribbles", str(folder)], capture_output=True, text=True, check=True
-    )
-    assert found.stdout == f"{out}\n"
+    habits.main(["--out", str(out), "--scribbles", str(folder)])
+    assert capsys.readouterr().out == f"{out}\n"
     assert len(pd.read_csv(out)) == 1 + len(habits.SIMULATED)
     sidecar = json.loads(out.with_name("strokes.csv.json").read_text())
     assert [*sidecar["products"].values()] == [sha256(out)]
-    without = subprocess.run(command, capture_output=True, text=True, env={"PATH": ""}, check=False)
-    assert without.returncode == 2
-    assert "set NSEG_SCRIBBLES, or give --scribbles DIR" in without.stderr
+    monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
+    with pytest.raises(SystemExit, match="2"):
+        habits.main([])
+    assert "set NSEG_SCRIBBLES, or give --scribbles DIR" in capsys.readouterr().err
 
 
 def test_the_committed_numbers_are_those_of_the_strokes(real_scribbles: Path) -> None:
