@@ -175,10 +175,10 @@ def _uses(root: Path, module: Module, statement: ast.AST) -> list[tuple[str, str
     if isinstance(statement, ast.ClassDef):  # each method has its own variables
         parts = ast.iter_child_nodes(statement)
         return [name for part in parts for name in _uses(root, module, part)]
-    found, owners = [], set()
-    own = {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
-    own |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and _is_stored(n)}
-    for node in ast.walk(statement):
+    found, owners, nodes = [], set(), [*ast.walk(statement)]
+    own = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    own |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             used, attribute = node.value, node.attr
             owners.add(used)
@@ -195,7 +195,3 @@ def _uses(root: Path, module: Module, statement: ast.AST) -> list[tuple[str, str
         elif used.id in module.definitions:
             found.append((module.name, used.id))
     return found
-
-
-def _is_stored(name: ast.Name) -> bool:
-    return isinstance(name.ctx, ast.Store)

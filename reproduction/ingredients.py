@@ -38,7 +38,7 @@ def artefacts(root: Path, profile: Profile) -> dict[str, Path]:
     """Every step of a profile, after those it needs → the first file it makes, from the root."""
     report, runs = Path("reports", profile.name), Path("runs", profile.name)
     networks = [(model, seed) for model in profile.models for seed in profile.seeds]
-    evidence = [path for e in exhibits.made_by("") for path in e.files(report)]
+    evidence = exhibits.made_by("")[0].files(report)[0]
     found = {kind: getattr(profile, kind).folder / SUMS for kind in ("photos", "data")}
     if found["photos"] == found["data"]:
         del found["photos"]
@@ -50,7 +50,7 @@ def artefacts(root: Path, profile: Profile) -> dict[str, Path]:
         found[f"measure/{name}"] = report / "measured" / f"{name}.csv"
     for name in profiles.chapters(root):
         found[f"chapter/{name}"] = report / "notebooks" / f"{name}.ipynb"
-    return found | {"evidence": evidence[0], "page": report / "index.html"}
+    return found | {"evidence": evidence, "page": report / "index.html"}
 
 
 def redrawn(profile: Profile) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,11 +43,11 @@ def runs_table(evidence: Evidence) -> Table:
 def _baselines_row(evidence: Evidence) -> dict[str, str]:
     record = evidence.record("baselines")
     profile = evidence.profile
-    command = f"{pinned(profile)} nseg evaluate --data {profile.data.folder.as_posix()}"
-    command += f" --scale {profile.scale} --out reports/{profile.name}/baselines"
+    words = [*pinned(profile), "nseg", "evaluate", "--data", profile.data.folder.as_posix()]
+    words += ["--scale", str(profile.scale), "--out", f"reports/{profile.name}/baselines"]
     row = {"run": "baselines, identity first", "state": "done", "epochs": "–", "kept": "–"}
     row |= {f"{split} IoU": _mean_iou(evidence, split, "identity") for split in evidence.splits}
-    return row | _provenance(record) | {"kept despite": "–", "command": command}
+    return row | _provenance(record) | {"kept despite": "–", "command": shlex.join(words)}
 
 
 def _run_row(evidence: Evidence, model: str, seed: int, run: Run | None) -> dict[str, str]:

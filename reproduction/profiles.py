@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -177,11 +178,12 @@ def train_command(profile: Profile, model: str, seed: int) -> str:
     defaults = configuration.load(model).training.seed
     if seed == defaults:
         del settings["training.seed"]
-    words = [pinned(profile), f"nseg train {model}", f"--data {profile.data.folder.as_posix()}"]
-    words.append(f"--out runs/{profile.name}/{model}/seed{seed}")
-    return " ".join([*words, *(f"--set {key}={value}" for key, value in settings.items())])
+    words = [*pinned(profile), "nseg", "train", model, "--data", profile.data.folder.as_posix()]
+    words += ["--out", f"runs/{profile.name}/{model}/seed{seed}"]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return shlex.join(words)
 
 
-def pinned(profile: Profile) -> str:
+def pinned(profile: Profile) -> list[str]:
     """What a command needs before it to have the workflow's number of threads."""
-    return f"OMP_NUM_THREADS={profile.threads}"
+    return [f"OMP_NUM_THREADS={profile.threads}"]

@@ -12,11 +12,14 @@ from conftest import write_split
 from nseg_lib.provenance import PROJECT
 from reproduction.notebooks import sync
 
-PROFILE = """\
-data: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
-photos: {source: coco, folder: data/toy, pictures: 8, test_pictures: 2}
+DATA = "data/t o: #1's ü"
+"""The folder of the data set, from the project's root: its name is as hard to quote as can be."""
+
+PROFILE = f"""\
+data: {{source: coco, folder: "{DATA}", pictures: 8, test_pictures: 2}}
+photos: {{source: coco, folder: "{DATA}", pictures: 8, test_pictures: 2}}
 models: [tiny16-32_bce-dice]
-settings: {data.scale: 0.25, training.epochs: 1}
+settings: {{data.scale: 0.25, training.epochs: 1}}
 """
 
 COCO = "co co: #1 {x}'s"

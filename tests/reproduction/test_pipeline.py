@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from toy_project import COCO, make_project, nseg
+from toy_project import COCO, DATA, make_project, nseg
 
 from nseg_lib import config
 from nseg_lib.cli import overrides
@@ -102,7 +102,7 @@ def test_everything_is_made_and_told_in_order(made: tuple[Path, str]) -> None:
 
 def test_every_step_notes_what_it_was_made_from(made: tuple[Path, str]) -> None:
     found = {}
-    for path in made[0].glob("*/toy/**/*.json"):
+    for path in [*made[0].glob("*/toy/**/*.json"), *(made[0] / DATA).glob("*.json")]:
         record = json.loads(path.read_text())
         if "made_from" in record:
             found[record["step"]] = record
@@ -111,7 +111,7 @@ def test_every_step_notes_what_it_was_made_from(made: tuple[Path, str]) -> None:
             assert None not in record["products"].values()
             assert str(made[0]) not in path.read_text()
     assert sorted(found) == sorted(ALL)
-    assert "data/toy/SHA256SUMS" in found[TRAIN]["made_from"]["inputs"]
+    assert f"{DATA}/SHA256SUMS" in found[TRAIN]["made_from"]["inputs"]
 
 
 def test_the_second_time_there_is_nothing_to_do(project: Path) -> None:
@@ -134,7 +134,10 @@ def test_words_and_what_changes_no_number_make_nothing_stale(project: Path) -> N
     opened = nbformat.read(notebook, as_version=4)
     opened.cells[-1].outputs = [nbformat.v4.new_output("stream", text="saved with outputs")]
     nbformat.write(opened, notebook)
+    (project / RUN / "steps.csv").unlink()
     assert not_done(project) == {}
+    (project / "reports/toy/tables/table1.tex").unlink()
+    assert not_done(project) == {CHAPTERS[1]: "missing not there: reports/toy/tables/table1.tex"}
 
 
 def test_a_changed_metric_is_evaluated_again_but_not_trained(project: Path) -> None:
@@ -169,7 +172,7 @@ def test_changed_settings_losses_and_files_are_named(project: Path) -> None:
 
 def test_a_fresh_checkout_knows_what_is_done(project: Path) -> None:
     shutil.rmtree(project / ".snakemake")
-    for pattern in ("data/toy/*", "runs/*", "reports/toy/notebooks", "reports/toy/index.html*"):
+    for pattern in (f"{DATA}/*", "runs/*", "reports/toy/notebooks", "reports/toy/index.html*"):
         for path in project.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     rows = project / "reports/toy/rows/baselines.csv.json"
@@ -243,7 +246,7 @@ def test_a_new_network_takes_the_place_of_the_old_one_once(project: Path) -> Non
     edit(profile_of(project), "epochs: 1", "epochs: 2")
     old = (project / RUN / "weights.safetensors").read_bytes()
     command = [sys.executable, "-m", "reproduction.steps", TRAIN, "--profile", "toy"]
-    command += ["--inputs", "data/toy/SHA256SUMS", "--outputs", f"{RUN}/weights.safetensors"]
+    command += ["--inputs", f"{DATA}/SHA256SUMS", "--outputs", f"{RUN}/weights.safetensors"]
     for last in (rf"{TRAIN}: done in \d+ s", f"{TRAIN}: unchanged"):
         run = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
         assert re.fullmatch(last, run.stdout.splitlines()[-1])
@@ -299,7 +302,7 @@ def test_the_projects_profiles_are_as_the_paper_and_the_course_need_them() -> No
     assert {known[name].data.source for name in ("smoke", "sample")} == {"sample"}
 
 
-DATA = "{source: sample, folder: data/x, pictures: 8}"
+SAMPLE = "{source: sample, folder: data/x, pictures: 8}"
 
 
 @pytest.mark.parametrize(
@@ -327,7 +330,7 @@ def test_a_wrong_profile_is_one_line(tmp_path: Path, line: str, message: str) ->
     for folder in ("workflow/profiles", "notebooks"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "notebooks" / "07_evaluation.ipynb").touch()
-    good = {"data": f"data: {DATA}\n", "photo": f"photos: {DATA}\n"}
+    good = {"data": f"data: {SAMPLE}\n", "photo": f"photos: {SAMPLE}\n"}
     good.pop(line.partition(":")[0], None)
     profile_of(tmp_path).write_text("".join(good.values()) * (line[0] != "-") + line)
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
@@ -339,7 +342,7 @@ def test_a_wrong_profile_is_one_line(tmp_path: Path, line: str, message: str) ->
 def test_what_is_needed_is_asked_for_before_anything_starts(project: Path) -> None:
     with pytest.raises(ConfigError, match="no profile 'tyo'; there are: half, paper, sample,"):
         workflow.reproduce(project, "tyo")
-    shutil.rmtree(project / "data" / "toy")
+    shutil.rmtree(project / DATA)
     with pytest.raises(ConfigError, match="profile 'toy' needs COCO: add COCO=DIR"):
         workflow.reproduce(project, "toy")
     with pytest.raises(ConfigError, match="nowhere: no such folder"):
@@ -349,7 +352,7 @@ def test_what_is_needed_is_asked_for_before_anything_starts(project: Path) -> No
     edit(profile_of(project), "pictures: 8", "pictures: 900000000")
     with pytest.raises(ConfigError, match=r"MB free on this disk, about 900,000,\d+ are needed"):
         workflow.reproduce(project, "toy", coco=project / COCO)
-    assert not (project / "data" / "toy").exists()
+    assert not (project / DATA).exists()
 
 
 def test_the_jobs_of_a_cluster(project: Path) -> None:
