@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -20,12 +19,8 @@ import nbformat
 import pytest
 from toy_project import COCO, DATA, make_project, nseg
 
-from nseg_lib import config
-from nseg_lib.cli import overrides
 from nseg_lib.config import ConfigError
-from nseg_lib.provenance import PROJECT
-from reproduction import ingredients, notebooks, profiles, workflow
-from reproduction.code import code_hashes
+from reproduction import notebooks, workflow
 
 TRAIN = "train/tiny16-32_bce-dice_seed42"
 ROWS = ["evaluate/baselines", "evaluate/tiny16-32_bce-dice_seed42"]
@@ -288,57 +283,6 @@ def test_a_step_that_is_not_there_is_one_line(project: Path) -> None:
 # --- profiles, clusters, command line -------------------------------------------------------------
 
 
-def test_the_projects_profiles_are_as_the_paper_and_the_course_need_them() -> None:
-    known = {name: profiles.load(PROJECT, name) for name in profiles.available(PROJECT)}
-    assert sorted(known) == ["half", "paper", "sample", "smoke"]
-    for name, models in (("half", config.names()), ("paper", config.names())):
-        assert known[name].models == [*models]
-    for name in ("sample", "smoke"):
-        assert known[name].models == [*config.THE_EIGHT]
-    paper, half = known["paper"], known["half"]
-    assert (paper.settings, paper.seeds) == ({}, [1, 2, 3])
-    assert (paper.data.pictures, paper.data.source) == (1000, "coco")
-    assert (half.scale, half.seeds, half.data) == (0.5, [42], paper.data)
-    assert {known[name].data.source for name in ("smoke", "sample")} == {"sample"}
-
-
-SAMPLE = "{source: sample, folder: data/x, pictures: 8}"
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("modles: []", "unknown key 'modles'; allowed here: name, data,"),
-        ("name: other", "'name': leave it out; a profile is named by its file"),
-        ("models: [vgg]", "'models': no model 'vgg'; there are tiny16-32_bce-dice"),
-        ("models: [res16-32_bce-dice, res16-32_bce-dice]", "res16-32_bce-dice is listed twice"),
-        ("settings: {training.epoch: 3}", "unknown key 'training.epoch'; allowed here: epochs,"),
-        ("settings: {training.seed: 5}", "'settings': 'training.seed': the key 'seeds' sets this"),
-        ("settings: {a: 1, a: 2}", "key 'a' stands there twice"),
-        ("own: {res16-32_bce-dice: {training.seed: 5}}", "'own': 'training.seed': the key 'seeds'"),
-        ("seeds: 3", "'seeds': Input should be a valid list"),
-        ("seeds: ['7']", "'seeds.0': Input should be a valid integer (got '7')"),
-        ("seeds: [42, 42]", "'seeds': 42 is listed twice"),
-        ("minutes: {train: 0}", "'minutes.train': Input should be greater than or equal to 1"),
-        ("chapters: {07_evalution: {}}", "'chapters.07_evalution': no such chapter; allowed: 07_"),
-        ("photo: {}", "unknown key 'photo'; allowed here: name, data, photos"),
-        ("data: {source: sample, folder: 'a{b', pictures: 8}", "'data.folder': a{b: a folder's"),
-        ("- x", "expected a mapping of settings"),
-    ],
-)
-def test_a_wrong_profile_is_one_line(tmp_path: Path, line: str, message: str) -> None:
-    for folder in ("workflow/profiles", "notebooks"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "notebooks" / "07_evaluation.ipynb").touch()
-    good = {"data": f"data: {SAMPLE}\n", "photo": f"photos: {SAMPLE}\n"}
-    good.pop(line.partition(":")[0], None)
-    profile_of(tmp_path).write_text("".join(good.values()) * (line[0] != "-") + line)
-    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
-        profiles.load(tmp_path, "toy")
-    assert str(caught.value).startswith(f"{profile_of(tmp_path)}: ")
-    assert "\n" not in str(caught.value)
-
-
 def test_what_is_needed_is_asked_for_before_anything_starts(project: Path) -> None:
     with pytest.raises(ConfigError, match="no profile 'tyo'; there are: half, paper, sample,"):
         workflow.reproduce(project, "tyo")
@@ -372,50 +316,3 @@ def test_the_jobs_of_a_cluster(project: Path) -> None:
     assert "data" not in [rule for rule, _ in jobs]
     settings = (project / "workflow" / "slurm" / "config.yaml").read_text()
     assert "executor: slurm" in settings
-
-
-def test_the_command_of_each_row_trains_just_that_row() -> None:
-    for name in profiles.available(PROJECT):
-        profile = profiles.load(PROJECT, name)
-        for model in profile.models:
-            for seed in profile.seeds:
-                words = profiles.train_command(profile, model, seed).split()
-                assert words[:4] == ["OMP_NUM_THREADS=1", "nseg", "train", model]
-                chosen = [words[i + 1] for i, w in enumerate(words) if w == "--set"]
-                meant = config.load(model, overrides(chosen)).model_dump(mode="json")
-                step = f"train/{model}_seed{seed}"
-                assert ingredients.flat(meant) == ingredients.settings(PROJECT, profile, step)
-                assert words[words.index("--out") + 1] == f"runs/{name}/{model}/seed{seed}"
-
-
-# --- which code counts ----------------------------------------------------------------------------
-
-
-def test_training_reaches_what_it_runs_and_no_more() -> None:
-    made_from = ingredients.made_from(PROJECT, profiles.load(PROJECT, "half"), TRAIN)
-    found = {Path(path).stem for path in made_from["code"]}
-    assert {"unet", "losses", "recipes", "inputs", "config"} <= found
-    assert found.isdisjoint({"people", "metrics", "refine", "promptnet", "recipe", "profiles"})
-
-
-def test_a_hash_of_code_follows_names_and_ignores_words(tmp_path: Path) -> None:
-    room = tmp_path / "nseg_lib"
-    room.mkdir()
-    start = [("nseg_lib.a", "f")]
-    code = "from nseg_lib import b\n\n"
-    code += 'def f(n: int) -> int:\n    """Why."""\n    return b.helper() + n\n'
-
-    def hashes(text: str, other: str = "") -> dict[str, str]:
-        (room / "a.py").write_text(text)
-        (room / "b.py").write_text("X = 1\nY = 2\n\ndef helper():\n    return X\n" + other)
-        os.utime(room / "a.py", ns=(0, hash(text) % 10**9))
-        os.utime(room / "b.py", ns=(0, hash(other) % 10**9))
-        return code_hashes(tmp_path, start)
-
-    first = hashes(code)
-    assert set(first) == {"nseg_lib/a.py", "nseg_lib/b.py"}
-    assert hashes(code.replace("Why.", "Why not? # no")) == first, "a docstring"
-    assert hashes(code.replace("n: int", "n: float")) == first, "an annotation"
-    assert hashes(code + "\n\ndef g():\n    return b.Y\n", "\nY = 3\n") == first, "not reached"
-    assert hashes(code, "\nX = 3\n")["nseg_lib/b.py"] != first["nseg_lib/b.py"]
-    assert hashes(code.replace("+ n", "- n"))["nseg_lib/a.py"] != first["nseg_lib/a.py"]
