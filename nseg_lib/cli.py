@@ -221,7 +221,8 @@ Checkpoint = Annotated[
 def refine(
     photo: Annotated[Path, typer.Argument(help="The picture.")],
     stroke: Annotated[
-        Path, typer.Argument(help="What was brushed: white on black, or on clear; always needed.")
+        Path,
+        typer.Argument(help="What was brushed: white on black, or on clear, or the canvas's JSON."),
     ],
     checkpoint: Checkpoint = None,
     background: Annotated[
@@ -229,7 +230,8 @@ def refine(
     ] = None,
     correct: Annotated[Path | None, typer.Option("--mask", "-m", help="A mask to correct.")] = None,
     label: Annotated[
-        int | None, typer.Option(min=0, help="MASK's value of the object, where it holds several.")
+        int | None,
+        typer.Option(min=0, help="MASK's value of the object, or its id, where there are several."),
     ] = None,
     out: Annotated[
         Path | None,

@@ -98,7 +98,8 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
     root = Path(root)
     findings = _reduction_findings(root)
     numbers: dict[str, dict[str, int]] = {}
-    usable: dict[str, int] = {}  # split → readable pictures with an object; 0 if it is refused
+    readable: dict[str, int] = {}  # split → readable pictures with an object; 0 if it is refused
+    strokes: dict[str, int] = {}  # the same, but 0 if no object keeps a stroke
     owners: dict[str, str] = {}  # SHA-256 of a picture → the first file that has it
     try:
         names = [choose_split(root, split)] if split else list(find_splits(root))
@@ -112,14 +113,15 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
         except DataError as error:
             detail = str(error).removeprefix(f"{path}: ")
             findings.append(Finding("error", file, "", "unreadable annotations", detail, REFUSED))
-            usable[name] = 0
+            readable[name] = strokes[name] = 0
             continue
         loaded, found = parse_split(document, root, name, file, progress=progress)
         found += _mask_findings(loaded, file, progress)
         unread, in_pictures = _picture_findings(loaded, owners, progress)
         found += in_pictures
         annotated = {image_id for image_id, objects in loaded.annotations.items() if objects}
-        usable[name] = len(annotated - unread)
+        refused = any(f.outcome == REFUSED for f in found)
+        readable[name] = strokes[name] = 0 if refused else len(annotated - unread)
         objects = sum(map(len, loaded.annotations.values()))
         numbers[name] = {
             "pictures": len(loaded.images),
@@ -127,35 +129,34 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
             "annotations": objects + len(loaded.left_out),
             "usable annotations": objects,
         }
-        if any(f.outcome == REFUSED for f in found):
-            usable[name] = 0
-        elif not annotated or not _keeps_a_stroke(loaded):
+        if not refused and not (annotated and _keeps_a_stroke(loaded)):
             small = f"every stroke has fewer than {MIN_STROKE_AREA} pixels" if annotated else ""
             outcome = "nothing can be trained on or judged"
             found.append(Finding("error", file, "", "no usable annotations", small, outcome))
-            usable[name] = 0
+            strokes[name] = 0
         findings += found
-    return Report(root, tuple(findings), numbers, () if split else _uses(usable))
+    return Report(root, tuple(findings), numbers, () if split else _uses(readable, strokes))
 
 
-def _uses(usable: dict[str, int]) -> tuple[str, ...]:
+def _uses(readable: dict[str, int], strokes: dict[str, int]) -> tuple[str, ...]:
     """What each command can do, given every split's number of usable pictures."""
 
     def lacking(*names: str) -> str:
-        why = [f"{n} has no usable picture" if n in usable else f"no split {n}" for n in names]
+        why = [f"{n} has no usable picture" if n in strokes else f"no split {n}" for n in names]
         return f"cannot: {', '.join(why)}"
 
-    missing = [name for name in ("train", "val") if not usable.get(name)]
-    train = (
-        f"{lacking(*missing)}; 'nseg data reduce' makes train and val of one split"
-        if missing
-        else f"{usable['train']} pictures, {usable['val']} to validate"
-    )
-    judged = [f"{usable[name]} pictures of {name}" for name in ("val", "test") if usable.get(name)]
+    missing = [name for name in ("train", "val") if not strokes.get(name)]
+    if missing:
+        train = f"{lacking(*missing)}; 'nseg data reduce' makes train and val of one split"
+    else:
+        train = f"{strokes['train']} pictures, {strokes['val']} to validate"
+    judged = [
+        f"{strokes[name]} pictures of {name}" for name in ("val", "test") if strokes.get(name)
+    ]
     evaluate = ", ".join(judged) or lacking("val", "test")
-    if others := [name for name in usable if usable[name] and name not in ("val", "test")]:
+    if others := [name for name in strokes if strokes[name] and name not in ("val", "test")]:
         evaluate += f"; with --split, {' or '.join(others)}"
-    sources = [f"{number} of {name}" for name, number in usable.items() if number > 1]
+    sources = [f"{number} of {name}" for name, number in readable.items() if number > 1]
     reduce = (
         f"--images up to {', '.join(sources)}" if sources else "cannot: two pictures are needed"
     )

@@ -73,8 +73,10 @@ def broken(annotation: dict[str, Any]) -> None:
     annotation["segmentation"] = [[1, 1]]
 
 
-@pytest.mark.parametrize("spoil", [too_small, broken])
-def test_nothing_to_use_is_an_error(data: Path, spoil: Any) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "left"), [(too_small, "--images up to 6 of train"), (broken, "cannot: two pictures")]
+)
+def test_nothing_to_use_is_an_error(data: Path, spoil: Any, left: str) -> None:
     content = document([1, 2, 3, 4, 5, 6])
     for annotation in content["annotations"]:
         spoil(annotation)
@@ -82,7 +84,8 @@ def test_nothing_to_use_is_an_error(data: Path, spoil: Any) -> None:
     report = check(data)
     assert not report.ok
     assert ("error", "no usable annotations") in report.counts()
-    assert report.uses[2] == "nseg data reduce: cannot: two pictures are needed"
+    assert report.uses[1].startswith("nseg evaluate: cannot")
+    assert report.uses[2].startswith(f"nseg data reduce: {left}")
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "empty"])
