@@ -227,23 +227,27 @@ def read_json(path: Path, *, progress: bool = False) -> Any:
             raise DataError(f"{path}: is not a file")  # reading a pipe might never end
         if path.stat().st_size > limits.MAX_JSON_BYTES:
             raise DataError(f"{path}: too large: at most {limits.MAX_JSON_BYTES:,} bytes")
-        with (
-            Console(stderr=True).status(f"reading {escape(path.name)}")
-            if progress
-            else nullcontext()
-        ):
-            # The collector would look for garbage among all of the millions of objects, many times.
-            gc.disable()
-            # NaN is not JSON, though Python writes it; what holds it counts as missing.
-            return json.loads(path.read_bytes(), parse_constant=lambda name: None)
+        waiting = Console(stderr=True).status(f"reading {escape(path.name)}")
+        with waiting if progress else nullcontext():
+            return parse_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except DataError:
+        raise
     except RecursionError as error:
         raise DataError(f"{path}: not valid JSON: it is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not valid JSON: it is not UTF-8") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON as `json.loads` does; NaN, which Python writes though JSON has none, is null."""
+    # The collector would look for garbage among all of the millions of objects, many times.
+    gc.disable()
+    try:
+        return json.loads(content, parse_constant=lambda name: None)
     finally:
         gc.enable()
 
@@ -283,7 +287,7 @@ def parse_split(
                 records[record["id"]] = record
                 for what in mended:
                     findings.append(Finding("note", file, label, *what, "read as meant"))
-        return [record for _, record in sorted(records.items())]
+        return [records[number] for number in sorted(records)]
 
     images = {record["id"]: record for record in usable("image", "images", image_problem)}
     categories = {record["id"]: record for record in usable("category", "categories", id_problem)}

@@ -7,7 +7,6 @@ and a picture that is there and can be decoded stays.
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping
@@ -25,7 +24,7 @@ from urllib3.util import Retry
 
 from nseg_lib import limits
 from nseg_lib.console import progress_bar
-from nseg_lib.data.coco import Split, find_splits, load_split, parse_split, refuse
+from nseg_lib.data.coco import Split, find_splits, load_split, parse_json, parse_split, refuse
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import DataError
 from nseg_lib.data.reduce import Plan, Request, begin, choose, is_finished
@@ -352,7 +351,7 @@ def read_archive(path: Path, split: str, *, progress: bool = False) -> Split:
             size = archive.getinfo(name).file_size
             if size > limits.MAX_JSON_BYTES:
                 raise DataError(f"{path}: {name}: {size:,} bytes, too large to be COCO's")
-            document = json.loads(archive.read(name))
+            document = parse_json(archive.read(name))
     except KeyError as error:
         raise DataError(f"{path}: no {name} in this archive") from error
     except DataError:

@@ -122,10 +122,8 @@ def id_problem(record: Any) -> Problem | None:
     return None
 
 
-def image_problem(record: Any) -> Problem | None:
-    """Why an image record cannot be used, or None; the file is not looked at."""
-    if problem := id_problem(record):
-        return problem
+def image_problem(record: Record) -> Problem | None:
+    """Why an image record that has an id cannot be used, or None; the file is not looked at."""
     for key in ("width", "height"):
         if not is_int(record.get(key)) or record[key] < 1:
             return "no picture size", f"{key} is {record.get(key)!r:.40}, not a positive integer"
@@ -148,17 +146,15 @@ def image_problem(record: Any) -> Problem | None:
 
 
 def annotation_problem(
-    annotation: Any, images: Mapping[int, Record], categories: Mapping[int, Record]
+    annotation: Record, images: Mapping[int, Record], categories: Mapping[int, Record]
 ) -> Problem | None:
-    """Why an annotation cannot be used, or None.
+    """Why an annotation that has an id cannot be used, or None.
 
     Args:
         annotation: the record, as parsed.
         images: image id → usable image record.
         categories: category id → record.
     """
-    if problem := id_problem(annotation):
-        return problem
     image_id = annotation.get("image_id")
     if not is_int(image_id) or image_id not in images:
         return "unknown picture", f"image_id {image_id!r:.40}"

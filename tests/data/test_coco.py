@@ -124,7 +124,7 @@ def test_refused_in_one_line(tmp_path: Path, case: str) -> None:
     assert "annotations/instances_train.json" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"null"])
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
 def test_malformed_json_is_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "instances_train.json").write_bytes(text)
