@@ -155,7 +155,7 @@ def annotation_problem(
         images: image id → usable image record.
         categories: category id → record.
     """
-    image_id = annotation.get("image_id")
+    image_id: Any = annotation.get("image_id")
     if not is_int(image_id) or image_id not in images:
         return "unknown picture", f"image_id {image_id!r:.40}"
     category_id = annotation.get("category_id")
