@@ -75,7 +75,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Keep other processes from writing a file meanwhile; the folder is made if it is missing.
+    """Keep other processes from writing a file or folder meanwhile; makes the folder it is in.
 
     The lock, a hidden file beside it, ends with the process, however that ends.
 

@@ -27,7 +27,7 @@ from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.rows import RowsOf, claim, evaluate, note
 from nseg_lib.evaluation.stroke_habits import SCRIBBLES
 from nseg_lib.evaluation.summary import read_results, summarise
-from nseg_lib.files import sha256, write_atomic
+from nseg_lib.files import only_writer, sha256, write_atomic
 from nseg_lib.networks.weights import checkpoint_file
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.recipes import RECIPES
@@ -58,7 +58,8 @@ def evaluate_networks(
     Raises:
         ConfigError: the checkpoints were trained at different scales and none is given, or
             ``results.csv`` has rows of other weights, other data or another scale.
-        ValueError: a checkpoint or the data set cannot be used.
+        ValueError: a checkpoint or the data set cannot be used, or another process evaluates into
+            ``out``.
     """
     began = time.monotonic()
     files = [checkpoint_file(path) for path in checkpoints]
@@ -79,33 +80,35 @@ def evaluate_networks(
         samples[name] = frozen.EvaluationSamples(split, scale=scale)
         samples[name].check()
 
-    # What the rows are of is noted before the first is written: a call may be cut off at any time.
-    results = out / "results.csv"
+    results, inputs = out / "results.csv", [*files, *(found[name] for name in splits)]
+    judged = [*methods.baselines(scale), *networks]
     rows_of = _hashes(data, splits)
     rows_of |= {f"{m.name}, seed {m.seed}": sha256(p) for m, p in zip(networks, files, strict=True)}
-    settings = {
-        "splits": list(splits),
-        "scale": scale,
-        "recipe": "erode",
-        "dropped": {name: len(s.dropped) for name, s in samples.items()},
-        "rows_of": claim(results, rows_of, scale),
-    }
-    inputs = [*files, *(found[name] for name in splits)]
-    provenance.write_sidecar(results, settings, inputs, 0)
-    for name in splits:
-        evaluate([*methods.baselines(scale), *networks], samples[name], results, progress=progress)
 
-    # The tables are made of the file of rows alone.
-    frame = read_results(results)
-    written = []
-    for name in splits:
-        summary, table = summarise(frame, split=name, recipe="erode"), out / f"table_{name}.md"
-        write_atomic(table.with_suffix(".csv"), tables.to_csv(summary))
-        write_atomic(table, tables.to_markdown(summary))
-        provenance.write_sidecar(table, settings, [results], time.monotonic() - began)
-        written.append(table)
-    provenance.write_sidecar(results, settings, inputs, time.monotonic() - began)
-    return written
+    with only_writer(out):
+        settings = {
+            "splits": list(splits),
+            "scale": scale,
+            "recipe": "erode",
+            "dropped": {name: len(s.dropped) for name, s in samples.items()},
+            "rows_of": claim(results, rows_of, scale),
+        }
+        # Noted before the first row is written: a call may be cut off at any time.
+        provenance.write_sidecar(results, settings, inputs, 0)
+        for name in splits:
+            evaluate(judged, samples[name], results, progress=progress)
+
+        # The tables are made of the file of rows alone.
+        frame = read_results(results)
+        written = []
+        for name in splits:
+            summary, table = summarise(frame, split=name, recipe="erode"), out / f"table_{name}.md"
+            write_atomic(table.with_suffix(".csv"), tables.to_csv(summary))
+            write_atomic(table, tables.to_markdown(summary))
+            provenance.write_sidecar(table, settings, [results], time.monotonic() - began)
+            written.append(table)
+        provenance.write_sidecar(results, settings, inputs, time.monotonic() - began)
+        return written
 
 
 # --- any strokes ----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from nseg_lib.evaluation import refiner_numbers as numbers
 from nseg_lib.evaluation import refiner_tables as comparison
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import iou
-from nseg_lib.files import sha256
+from nseg_lib.files import only_writer, sha256
 from nseg_lib.networks.weights import shipped
 from nseg_lib.prompt import Prompt
 from nseg_lib.strokes import plain
@@ -386,6 +386,15 @@ def test_rows_of_other_data_are_refused(
         )
     with pytest.raises(ConfigError, match=rf"results\.csv: {refused}"):
         judge.evaluate_networks([], data, tmp_path / "paper")
+
+
+def test_a_second_evaluation_into_the_same_folder_is_refused(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    says = r"out: another process is writing it; wait for its end, or choose another folder"
+    with only_writer(tmp_path / "out"), pytest.raises(ValueError, match=says):
+        judge.evaluate_networks([], tiny_data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_strokes_for_data_that_can_only_be_read_go_to_the_results(
