@@ -16,14 +16,11 @@ from typer.testing import CliRunner
 from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.cli import app
 from nseg_lib.config import ConfigError
-from nseg_lib.data import coco
-from nseg_lib.data import frozen as prompts
 from nseg_lib.evaluation import corrections as protocol
 from nseg_lib.evaluation import judge, methods
 from nseg_lib.evaluation import refiner_numbers as numbers
 from nseg_lib.evaluation import refiner_tables as comparison
 from nseg_lib.evaluation.methods import Method
-from nseg_lib.evaluation.metrics import iou
 from nseg_lib.files import only_writer, sha256
 from nseg_lib.networks.weights import shipped
 from nseg_lib.prompt import Prompt
@@ -36,86 +33,6 @@ def ring(height: int = 200, width: int = 260) -> Mask:
     rows, columns = np.mgrid[:height, :width]
     distance = np.hypot(rows - 100, columns - 120)
     return np.asarray((distance < 80) & (distance > 30))
-
-
-def pieces(mask: Mask) -> int:
-    return cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
-
-
-# --- plain strokes --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_plain_strokes_are_thin_lines_on_the_right_sides(seed: int) -> None:
-    mask = ring()
-    drawn = plain.plain_sparse(mask, np.random.default_rng(seed))
-    assert 0.012 < drawn.object.sum() / mask.sum() < 0.03
-    assert (drawn.object & mask).sum() > 0.9 * drawn.object.sum()
-    assert 1 <= pieces(drawn.object) <= 2
-    assert drawn.background.any()
-    assert pieces(drawn.background) <= 4
-    assert not (drawn.background & mask).any()
-
-
-def test_no_room_outside_means_no_strokes_there() -> None:
-    drawn = plain.plain_sparse(np.ones((60, 80), bool), np.random.default_rng(0))
-    assert drawn.object.any()
-    assert not drawn.background.any()
-    with pytest.raises(ValueError, match="mask is empty"):
-        plain.plain_sparse(np.zeros((9, 9), bool), np.random.default_rng(0))
-
-
-def test_a_plain_correction_goes_through_the_deepest_mistake() -> None:
-    mask, columns = ring(), np.indices(ring().shape)[1]
-    for answer, wrong in (
-        (mask & (columns < 120), "object"),
-        (mask | (columns > 190), "background"),
-        (mask, ""),
-    ):
-        drawn = plain.plain_correction(mask, answer, np.random.default_rng(0))
-        assert [kind for kind in ("object", "background") if getattr(drawn, kind).any()] == (
-            [wrong] if wrong else []
-        )
-        assert not ((drawn.object | drawn.background) & (mask == answer)).any()
-
-
-# --- frozen prompts -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def split(tiny_data: Path, tmp_path: Path) -> coco.Split:
-    """The tiny validation split; what is drawn for it goes to a folder of this test."""
-    return replace(coco.load_split(tiny_data, "val"), root=tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["erode", "sparse", "plain_sparse", "plain_object"])
-def test_prompts_are_drawn_once(split: coco.Split, kind: str) -> None:
-    first = prompts.freeze_prompts(split, kind)
-    stored = first.path.read_bytes()
-    assert first.path.parent.name == ("strokes" if kind == "erode" else "prompts")
-    background = first.drawn(next(iter(first.prompts))).background
-    assert not (background.any() and kind in ("erode", "plain_object"))
-    assert prompts.freeze_prompts(split, kind) == first
-    first.path.unlink()
-    prompts.freeze_prompts(split, kind)
-    assert first.path.read_bytes() == stored
-    assert prompts.freeze_prompts(split, kind, seed=1).prompts != first.prompts
-
-
-def test_a_kind_that_nobody_knows_is_refused(split: coco.Split) -> None:
-    with pytest.raises(ValueError, match="unknown kind of prompt 'scrawl'; one of: erode"):
-        prompts.freeze_prompts(split, "scrawl")
-
-
-def test_what_people_drew(real_scribbles: Path) -> None:
-    samples = list(prompts.human_samples(real_scribbles, 4))
-    assert {s.recipe for s in samples} <= set(prompts.HUMAN)
-    with_both = [s for s in samples if s.recipe == "scribbles1"]
-    assert len(with_both) == 4
-    for sample in with_both:
-        assert sample.background.any()
-        assert sample.ignore is not None
-        assert iou(sample.stroke, sample.mask, sample.ignore) > 0.05
 
 
 # --- rounds ---------------------------------------------------------------------------------------
@@ -459,13 +376,6 @@ def test_methods_by_name(first: Path) -> None:
         methods.method(f"mine={first}")
     with pytest.raises(ValueError, match="unknown method 'magic'"):
         methods.method("magic")
-
-
-def test_a_network_of_the_paper_sees_the_object_strokes_alone() -> None:
-    mask, paper = ring(), methods.method("tiny16-32_bce-dice").predictor
-    image = np.zeros((*mask.shape, 3), np.uint8)
-    logits = paper.logits(image, Prompt(mask, ~mask, mask))
-    assert np.array_equal(logits, paper.logits(image, Prompt(mask)))
 
 
 def test_a_plan_refuses_what_is_unknown(tmp_path: Path) -> None:
