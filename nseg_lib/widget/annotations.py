@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from nseg_lib.data.coco import DataError, read_json
-from nseg_lib.data.records import Record, id_problem, mend
+from nseg_lib.data.records import Record, id_problem, is_int, mend
 from nseg_lib.files import write_atomic
 from nseg_lib.widget.results import as_json, category, document
 
@@ -139,7 +139,8 @@ class AnnotationFile:
 
     def drawn_images(self) -> set[int]:
         """Ids of the pictures that have an object with strokes."""
-        return {a["image_id"] for a in self.annotations if "strokes" in a and "image_id" in a}
+        drawn = [a for a in self.annotations if "strokes" in a and is_int(a.get("image_id"))]
+        return {a["image_id"] for a in drawn}
 
     # --- categories ---
 

@@ -171,12 +171,10 @@ class FolderSession:
             drawn = "strokes" in record
             foreign += not drawn
             try:
-                if drawn:
-                    check_strokes(record["strokes"])
-                each = annotation_mask(record, *image.shape[:2])
-            except ValueError as error:
+                each = self._mask(record, image)
+            except DataError:
                 if drawn or record["id"] == self.id:
-                    raise DataError(f"{self.out}: {self.path.name}: {error}") from None
+                    raise
                 unreadable += 1
                 continue
             if record["id"] == self.id:
@@ -198,10 +196,20 @@ class FolderSession:
             image,
             strokes=list(current.get("strokes", [])),
             mask=np.zeros(image.shape[:2], bool) if mask is None else mask,
-            start=None if start is None else annotation_mask(start, *image.shape[:2]),
+            start=None if start is None else self._mask(start, image),
             others=others,
             note=note.removeprefix("; "),
         )
+
+    def _mask(self, record: Any, image: Image) -> Mask:
+        """An annotation's mask; a malformed one raises DataError, which names file and picture."""
+        try:
+            if not isinstance(record, dict):
+                raise ValueError(f"'{STARTED_FROM}' is {record!r:.40}, not an annotation")
+            check_strokes(record.get("strokes", []))
+            return annotation_mask(record, *image.shape[:2])
+        except ValueError as error:
+            raise DataError(f"{self.out}: {self.path.name}: {error}") from None
 
     def _read_image(self) -> Image:
         record, stored = self.file.image_of(self.path) or {}, open_picture(self.path)

@@ -470,3 +470,50 @@ def test_bad_folders_and_files_are_named(folder, tmp_path):
         out.write_text(written)
         with pytest.raises(DataError, match=says):
             FolderSession(folder)
+
+
+VALUES = (
+    None, -1, 0, 1e308, float("nan"), "x", "", [], {}, [[]], [{}], True, 2**70, "\0", [None], "1",
+)  # fmt: skip
+
+
+def places(value, path=()):
+    """The path of every value within a JSON document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inner:
+        yield (*path, key)
+        if isinstance(each, dict | list):
+            yield from places(each, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_the_file_holds_is_opened_or_named(folder, seed):
+    """One value of a good file replaced by another, or gone: no error but a line that names it."""
+    rng = random.Random(seed)
+    read = foreign(folder)
+    canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    browser_draws(canvas, [stroke((60, 40, 8))], 2)
+    press(canvas, type="object", step=-1)
+    browser_draws(canvas, [stroke((15, 15, 4), correction=True)], canvas._drawing["revision"] + 1)
+    content = {key: read(key) for key in ("images", "annotations", "categories")}
+    *way, last = rng.choice(list(places(content)))
+    parent = content
+    for key in way:
+        parent = parent[key]
+    parent[last] = rng.choice(VALUES)
+    out = folder / "annotations.json"
+    out.write_text(json.dumps(content))
+    try:
+        canvas = StrokeCanvas(refiner=Grower(), session=FolderSession(folder))
+    except DataError as error:
+        canvas, said = None, str(error)
+    if canvas is None:
+        assert str(out) in said
+        return
+    for message in ({"type": "go", "step": -1}, {"type": "object", "step": 1}, {"type": "object"}):
+        press(canvas, **message)
+        if canvas.image is not None:
+            browser_draws(canvas, [stroke((20, 40, 4))], canvas._drawing["revision"] + 1)
+        if canvas._note["level"] == "error":
+            assert "a.png" in canvas._note["text"]
+    json.loads(out.read_text())
