@@ -1,8 +1,8 @@
-"""The tests that decide a claim about networks, one class for each kind; pictures are in another.
+"""The tests that decide a claim about networks: one class for each kind of test.
 
 The fields of a class are those of a record in ``reports/claims.yml``. Its docstring defines the
-statistic, and ``judge`` makes one row of the table of claims. :mod:`reproduction.picture_tests` has
-the claims about kinds of picture and about speed.
+statistic, and ``judge`` makes one row of the table of claims. Claims about kinds of picture and
+about speed have their tests in :mod:`reproduction.picture_tests`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -223,11 +223,12 @@ def epochs_difference(
     """Mean difference of two networks over equal epochs of their training logs.
 
     The scatter between trainings is that of :func:`scatter` at these epochs, over all networks that
-    have them: between seeds where the logs hold enough of them, else between epochs. An epoch
-    stands for a training because the learning rate is constant and the residuals of neighbouring
-    epochs are not correlated; but epochs share their training's first weights, so this scatter is
-    a lower bound. It is not divided by the number of epochs, since averaging over epochs does not
-    average over trainings. The choice of pictures is not part of the interval: logs hold means.
+    have them: between seeds where the logs hold enough of them, else between the epochs of the seed
+    that most networks share. An epoch stands for a training because the learning rate is constant
+    and the residuals of neighbouring epochs are not correlated; but epochs share their training's
+    first weights, so this scatter is a lower bound. It is not divided by the number of epochs,
+    since averaging over epochs does not average over trainings. The choice of pictures is not part
+    of the interval: logs hold means.
 
     Args:
         logs: a row per ``model``, ``seed`` and ``epoch``.
@@ -255,7 +256,8 @@ def epochs_difference(
     wide = logs.pivot(index="epoch", columns=["model", "seed"], values=column)
     there = wide.reindex(differences.index).dropna(axis=1)
     of_seeds = scatter(common_seeds(there.mean().unstack("seed")))
-    found = of_seeds or scatter(there.T.groupby("model").first())
+    by_epoch: list[Any] = [there.xs(seed, axis=1, level="seed").T for seed in by_seed]
+    found = of_seeds or scatter(max(by_epoch, key=len))
     if found is None:
         return None
     mean, error = float(differences.mean()), found.sd * (2 / seeds) ** 0.5

@@ -79,9 +79,11 @@ def _claims(evidence: Evidence) -> Table:
     return claims_table(evidence)
 
 
-def _forest(evidence: Evidence) -> Drawing:
+def _forest(evidence: Evidence) -> Drawing | None:
     from reproduction import forest
 
+    if not evidence.evaluated:
+        return None
     numbers = forest.data(evidence)
     return Drawing(numbers, lambda: forest.figure(numbers))
 

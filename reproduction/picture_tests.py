@@ -1,4 +1,7 @@
-"""The tests that decide a claim about kinds of picture, or about speed; as in ``claim_tests``."""
+"""The tests that decide a claim about kinds of picture, or about speed: one class for each kind.
+
+They are used as those of :mod:`reproduction.claim_tests`.
+"""
 
 from __future__ import annotations
 

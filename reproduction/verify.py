@@ -96,7 +96,7 @@ def verify(root: Path, profile: str) -> Verification:
             if made.draw is not None or (evidence.folder / f"{exhibit.stem}.csv").is_file():
                 found.compare_text(f"{exhibit.stem}.csv", figure_text(made.numbers))
         elif not exhibit.needs_pictures:
-            found.left.append(f"{exhibit.stem}: measured/pictures.csv is missing")
+            found.left.append(f"{exhibit.stem}: no rows or measurements to make it from")
         if exhibit.needs_pictures:
             found.left.append(f"{exhibit.stem}: {exhibit.needs_pictures}")
     _compare_drawn(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,23 @@ def test_equal_epochs_are_compared_with_room_for_another_training(half: Evidence
     assert estimates.epochs_difference(half.authors, pair, "no_such_column") is None
     first = half.authors[half.authors["epoch"] < 1]
     assert estimates.epochs_difference(first, pair, "val_iou") is None
+
+
+def test_epochs_of_one_seed_are_compared_though_a_network_has_more(
+    half: Evidence, tmp_path: Path
+) -> None:
+    name = half.evaluated[2]
+    (run,) = half.logs[name]
+    log = run.log()
+    log.assign(val_iou=log["val_iou"][::-1].to_numpy()).to_csv(tmp_path / "log.csv")
+    logs = half.logs | {name: [replace(run, seed=1, folder=tmp_path), run]}
+    again = half.results[half.results["method"] == name].assign(seed=1)
+    more = replace(half, logs=logs, results=pd.concat([half.results, again]))
+    assert len(more.own_logs) == len(half.own_logs) + 25
+    assert more.scatter("iou") == half.scatter("iou")
+    pair = (half.evaluated[0], name)
+    found, before = (estimates.epochs_difference(e.own_logs, pair, "val_iou") for e in (more, half))
+    assert found == before
 
 
 def test_seeds_take_the_place_of_epochs_as_soon_as_three_networks_have_them(
