@@ -615,10 +615,10 @@ if ablation is not None:
 
 # %%
 overview = committed("overview.csv", "nseg evaluate-refiner --data data/coco1000")
-shown = committed("common.csv", "nseg evaluate-refiner --data data/coco1000")
+common = committed("common.csv", "nseg evaluate-refiner --data data/coco1000")
 curves = committed("common_curve.csv", "nseg evaluate-refiner --data data/coco1000")
-if shown is not None:
-    comparison_figure.draw(shown, curves)
+if common is not None:
+    comparison_figure.draw(common, curves)
     plt.show()
 if overview is not None:
     overview["prompt"] = overview["recipe"] + " (" + overview["split"] + ")"
