@@ -153,7 +153,7 @@ def _decode(file: ImageFile.ImageFile) -> tuple[Pillow.Image, int, int | None]:
     orientation = _orientation(file)  # decodes a PNG, whose EXIF may come last
     if picture is None:
         file.load()
-        picture = file
+        picture, white = file, 65535 if sixteen else None  # the upper 8 bits of 16
     if sixteen and mode.startswith("I"):
         values = np.asarray(picture)
         white = white_of(int(values.max()))
