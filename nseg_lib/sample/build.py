@@ -216,11 +216,11 @@ def _composed(
     quality = int(rng.integers(85, 96))
     Image.fromarray(scene.image).save(folder / f"{image_id:012d}.jpg", "JPEG", quality=quality)
     annotations = []
-    for number, (solid, visible) in enumerate(scene.items):
+    for number, (whole, visible) in enumerate(scene.objects):
         # Polygons say what is visible only where nothing hides a part.
-        polygons = solid.polygons if np.array_equal(visible, solid.mask) else None
+        polygons = whole.polygons if np.array_equal(visible, whole.mask) else None
         annotations.append(
-            _annotation(image_id, number, categories[solid.family], visible, polygons)
+            _annotation(image_id, number, categories[whole.family], visible, polygons)
         )
     return image, annotations
 

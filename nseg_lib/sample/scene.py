@@ -27,7 +27,7 @@ SUPERSAMPLING = 4
 
 
 @dataclass(frozen=True)
-class Solid:
+class WholeObject:
     """An object in the picture, before anything hides it."""
 
     family: str
@@ -47,7 +47,7 @@ class Scene:
 
     image: NDArray[np.uint8]
     """uint8 H×W×3 RGB."""
-    items: list[tuple[Solid, Mask]]
+    objects: list[tuple[WholeObject, Mask]]
     """Each object and its visible pixels, bool H×W, the farthest first."""
     sources: list[str]
     """File names of the photographs that it is made of."""
@@ -63,12 +63,12 @@ def compose(rng: Generator, height: int, width: int) -> Scene:
     surfaces = Surfaces(rng, height, width)
     light = _light(rng)
     canvas = to_rgb(surfaces.background())
-    solids = _layout(rng, height, width, surfaces.horizon)
-    for solid in solids:
-        canvas = _shadowed(canvas, solid, light, surfaces)
-        canvas = _covered(canvas, solid, light, surfaces)
-    image = _developed(canvas, surfaces)
-    return Scene(image, list(zip(solids, _visible(solids), strict=True)), sorted(surfaces.sources))
+    wholes = _layout(rng, height, width, surfaces.horizon)
+    for whole in wholes:
+        canvas = _paint_shadow(canvas, whole, light, surfaces)
+        canvas = _paint_object(canvas, whole, light, surfaces)
+    image = _photographed(canvas, surfaces)
+    return Scene(image, list(zip(wholes, _visible(wholes), strict=True)), sorted(surfaces.sources))
 
 
 def _light(rng: Generator) -> NDArray[np.float64]:
@@ -81,29 +81,31 @@ def _light(rng: Generator) -> NDArray[np.float64]:
 # --- which objects, and where ---------------------------------------------------------------------
 
 
-def _layout(rng: Generator, height: int, width: int, horizon: int | None) -> list[Solid]:
+def _layout(rng: Generator, height: int, width: int, horizon: int | None) -> list[WholeObject]:
     """One to five objects, the farthest first; each shows enough of itself and not too much."""
     others = rng.choice(5, p=[0.2, 0.3, 0.25, 0.15, 0.1])
     shares = [rng.uniform(0.12, 0.58), *rng.uniform(0.015, 0.15, others)]
-    solids = [_solid(rng, height, width, share, horizon) for share in shares]
+    wholes = [_random_object(rng, height, width, share, horizon) for share in shares]
     # Lower in the picture is nearer.
-    solids.sort(key=lambda solid: _foot(solid.mask))
-    while solids:
-        areas = [visible.mean() for visible in _visible(solids)]
+    wholes.sort(key=lambda whole: _lowest_row(whole.mask))
+    while wholes:
+        areas = [visible.mean() for visible in _visible(wholes)]
         bad = [i for i, area in enumerate(areas) if not MIN_AREA <= area <= MAX_AREA]
         if not bad:
-            return solids
-        del solids[min(bad, key=lambda i: areas[i])]
+            return wholes
+        del wholes[min(bad, key=lambda i: areas[i])]
     return _layout(rng, height, width, horizon)
 
 
-def _solid(rng: Generator, height: int, width: int, share: float, horizon: int | None) -> Solid:
+def _random_object(
+    rng: Generator, height: int, width: int, share: float, horizon: int | None
+) -> WholeObject:
     """A random object that covers about this share of the picture."""
     family = list(FAMILIES)[rng.integers(len(FAMILIES))]
     shape = FAMILIES[family](rng)
     lying = family in ("smooth", "pierced") and rng.random() < 0.4
     angle = rng.uniform(0, 2 * np.pi) if lying else rng.uniform(-0.25, 0.25)
-    shape = _moved(shape, lambda points: turned(points, angle))
+    shape = _transformed(shape, lambda points: turned(points, angle))
     low, high = _bounds(shape)
     frame = np.array([width, height])
     # Most lie in the picture altogether; some may be cut by its border.
@@ -115,54 +117,54 @@ def _solid(rng: Generator, height: int, width: int, share: float, horizon: int |
         lowest = horizon + 0.08 * height - scale * (high - low)[1]
         corner[1] = max(corner[1], min(lowest, room[1]))
     # Rounded, as the annotation will be, so that the picture shows what the annotation says.
-    placed = _moved(shape, lambda points: np.round((points - low) * scale + corner, 2))
+    placed = _transformed(shape, lambda points: np.round((points - low) * scale + corner, 2))
     return _rasterised(family, placed, height, width)
 
 
-def _rasterised(family: str, shape: Shape, height: int, width: int) -> Solid:
+def _rasterised(family: str, shape: Shape, height: int, width: int) -> WholeObject:
     """Mask, coverage and, where they can say the same, polygons of a shape in pixels."""
     coverage = _coverage(shape, height, width)
     low, high = _bounds(shape)
     if shape.holes or (low < 0).any() or (high > [width, height]).any():
-        return Solid(family, shape, coverage >= 0.5, coverage, None)
+        return WholeObject(family, shape, coverage >= 0.5, coverage, None)
     # What pycocotools makes of the polygons is the truth; it differs in a few pixels of the edge.
     polygons = [outline.ravel().tolist() for outline in shape.outlines]
     mask = annotation_mask({"segmentation": polygons}, height, width)
-    return Solid(family, shape, mask, coverage, polygons)
+    return WholeObject(family, shape, mask, coverage, polygons)
 
 
-def _visible(solids: list[Solid]) -> list[Mask]:
+def _visible(wholes: list[WholeObject]) -> list[Mask]:
     """What each object shows of itself behind those that come after it."""
     visible: list[Mask] = []
     hidden: Mask | None = None
-    for solid in reversed(solids):
-        visible.append(solid.mask if hidden is None else solid.mask & ~hidden)
-        hidden = solid.mask if hidden is None else solid.mask | hidden
+    for whole in reversed(wholes):
+        visible.append(whole.mask if hidden is None else whole.mask & ~hidden)
+        hidden = whole.mask if hidden is None else whole.mask | hidden
     return visible[::-1]
 
 
 # --- how they look --------------------------------------------------------------------------------
 
 
-def _covered(
-    canvas: Floats, solid: Solid, light: NDArray[np.float64], surfaces: Surfaces
+def _paint_object(
+    canvas: Floats, whole: WholeObject, light: NDArray[np.float64], surfaces: Surfaces
 ) -> Floats:
     """The picture with one more object before it."""
     rng = surfaces.rng
     surface = surfaces.material()
-    for face in solid.shape.faces:
+    for face in whole.shape.faces:
         other = surfaces.material() if rng.random() < 0.15 else surface.copy()
         other[..., 0] *= rng.uniform(0.55, 1.3)
-        share = _coverage(Shape([face]), *solid.mask.shape)[..., None]
+        share = _coverage(Shape([face]), *whole.mask.shape)[..., None]
         surface = surface + share * (other - surface)
-    surface = _set_off(surface, canvas, solid.mask, rng)
-    colour = np.clip(to_rgb(surface) * _shading(solid, light, surfaces)[..., None], 0, 1)
-    opacity = cv2.GaussianBlur(solid.coverage, (0, 0), rng.uniform(0.3, 1.1))
-    opacity = np.where(solid.mask, np.maximum(opacity, 0.5), np.minimum(opacity, 0.49))
+    surface = _set_contrast(surface, canvas, whole.mask, rng)
+    colour = np.clip(to_rgb(surface) * _shading(whole, light, surfaces)[..., None], 0, 1)
+    opacity = cv2.GaussianBlur(whole.coverage, (0, 0), rng.uniform(0.3, 1.1))
+    opacity = np.where(whole.mask, np.maximum(opacity, 0.5), np.minimum(opacity, 0.49))
     return canvas + opacity[..., None] * (colour - canvas)
 
 
-def _set_off(surface: Floats, canvas: Floats, mask: Mask, rng: Generator) -> Floats:
+def _set_contrast(surface: Floats, canvas: Floats, mask: Mask, rng: Generator) -> Floats:
     """Shift a surface's colour so that it differs from its surroundings by a chosen amount.
 
     The mean colours inside the mask and in a ring around it come to lie 5 to 50 apart in CIELAB; a
@@ -184,14 +186,14 @@ def _set_off(surface: Floats, canvas: Floats, mask: Mask, rng: Generator) -> Flo
     return surface + (behind + wanted - inside).astype(np.float32)
 
 
-def _shading(solid: Solid, light: NDArray[np.float64], surfaces: Surfaces) -> Floats:
+def _shading(whole: WholeObject, light: NDArray[np.float64], surfaces: Surfaces) -> Floats:
     """How light falls on an object, about 1: it is round at its edge and flat where it is broad."""
     rng = surfaces.rng
-    distance = cv2.distanceTransform(solid.mask.astype(np.uint8), cv2.DIST_L2, 5)
+    distance = cv2.distanceTransform(whole.mask.astype(np.uint8), cv2.DIST_L2, 5)
     radius = distance.max() * rng.uniform(0.3, 1.0) + 1
     relief = radius * np.sqrt(1 - (1 - np.clip(distance / radius, 0, 1)) ** 2)
     relief = cv2.GaussianBlur(relief.astype(np.float32), (0, 0), float(1 + radius / 8))
-    relief *= rng.uniform(0.1, 0.3) if solid.family == "angular" else rng.uniform(0.3, 0.9)
+    relief *= rng.uniform(0.1, 0.3) if whole.family == "angular" else rng.uniform(0.3, 0.9)
     dy, dx = np.gradient(relief)
     facing = (light[2] - dx * light[0] - dy * light[1]) / np.sqrt(1 + dx * dx + dy * dy)
     lambert = np.clip(facing, 0, 1)
@@ -202,12 +204,12 @@ def _shading(solid: Solid, light: NDArray[np.float64], surfaces: Surfaces) -> Fl
     return (shade * (1 + 0.06 * surfaces.noise(80))).astype(np.float32)
 
 
-def _shadowed(
-    canvas: Floats, solid: Solid, light: NDArray[np.float64], surfaces: Surfaces
+def _paint_shadow(
+    canvas: Floats, whole: WholeObject, light: NDArray[np.float64], surfaces: Surfaces
 ) -> Floats:
     """Darken what is behind an object: its shadow on the ground or wall, and where it stands."""
-    rng, (height, width) = surfaces.rng, solid.mask.shape
-    foot = _foot(solid.mask)
+    rng, (height, width) = surfaces.rng, whole.mask.shape
+    foot = _lowest_row(whole.mask)
     lean, drop = -light[0] / light[2], -light[1] / light[2]
     if surfaces.horizon is not None and foot > surfaces.horizon:
         flat = rng.uniform(0.15, 0.4)
@@ -215,14 +217,14 @@ def _shadowed(
     else:
         reach = rng.uniform(0.01, 0.05) * height
         move = np.array([[1, 0, lean * reach], [0, 1, drop * reach]])
-    cast = cv2.warpAffine(solid.coverage, move, (width, height))
+    cast = cv2.warpAffine(whole.coverage, move, (width, height))
     cast = cv2.GaussianBlur(cast, (0, 0), rng.uniform(0.005, 0.02) * height)
-    close = cv2.GaussianBlur(solid.coverage, (0, 0), 0.015 * height)
+    close = cv2.GaussianBlur(whole.coverage, (0, 0), 0.015 * height)
     dark = rng.uniform(0.2, 0.6) * cast + rng.uniform(0.0, 0.35) * close
     return canvas * (1 - np.clip(dark, 0, 0.85))[..., None]
 
 
-def _developed(canvas: Floats, surfaces: Surfaces) -> NDArray[np.uint8]:
+def _photographed(canvas: Floats, surfaces: Surfaces) -> NDArray[np.uint8]:
     """From light to a photograph: colour cast, uneven light, lens blur, sensor noise."""
     rng, (height, width) = surfaces.rng, canvas.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -241,7 +243,7 @@ def _developed(canvas: Floats, surfaces: Surfaces) -> NDArray[np.uint8]:
 # --- geometry -------------------------------------------------------------------------------------
 
 
-def _foot(mask: Mask) -> int:
+def _lowest_row(mask: Mask) -> int:
     """The lowest row of a mask; 0 for an empty one."""
     return int(np.nonzero(mask.any(axis=1))[0].max(initial=0))
 
@@ -252,7 +254,7 @@ def _bounds(shape: Shape) -> tuple[Outline, Outline]:
     return points.min(axis=0), points.max(axis=0)
 
 
-def _moved(shape: Shape, move: Callable[[Outline], Outline]) -> Shape:
+def _transformed(shape: Shape, move: Callable[[Outline], Outline]) -> Shape:
     groups = (shape.outlines, shape.holes, shape.faces)
     return Shape(*([move(points) for points in group] for group in groups))
 
@@ -273,5 +275,5 @@ def _area(shape: Shape) -> float:
     """Area of a shape in its own frame."""
     low, high = _bounds(shape)
     scale = 128 / (high - low).max()
-    pixels = _coverage(_moved(shape, lambda points: (points - low) * scale), 128, 128)
+    pixels = _coverage(_transformed(shape, lambda points: (points - low) * scale), 128, 128)
     return float(pixels.sum()) / scale**2

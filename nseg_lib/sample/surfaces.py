@@ -61,7 +61,7 @@ class Surfaces:
         blur = rng.choice([0.3, rng.uniform(0.5, 1.2), rng.uniform(1.2, 2.5)])
         kind = rng.choice(["stage", "ground", "view"], p=[0.55, 0.25, 0.2])
         if kind == "stage":
-            lab = self.stage()
+            lab = self.wall_and_ground()
         elif kind == "ground":
             flat = [region for region in GROUNDS if region != LAWN]  # the lawn is seen at a slant
             lab = self.swatch(flat, rng.uniform(0.5, 1.5), turn=True)
@@ -100,9 +100,9 @@ class Surfaces:
             x, y = x + bend * self.noise(40), y + bend * self.noise(40)
         u = np.cos(angle) * x - np.sin(angle) * y + self.rng.uniform(0, source.shape[1])
         v = np.sin(angle) * x + np.cos(angle) * y + self.rng.uniform(0, source.shape[0])
-        return self.coloured(_remap(source, u, v), region)
+        return self.tinted(_remap(source, u, v), region)
 
-    def coloured(self, lab: Floats, region: Region) -> Floats:
+    def tinted(self, lab: Floats, region: Region) -> Floats:
         """Colour for what was photographed in grey: its usual one, or any; it varies a little."""
         if np.abs(region.lab()[..., 1:]).max() > GREY:
             return lab
@@ -127,15 +127,15 @@ class Surfaces:
         lab = cv2.resize(source[y : y + h, x : x + w], size, interpolation=kernel)
         if self.rng.random() < 0.5:
             lab = lab[:, ::-1].copy()
-        return self.coloured(lab, region)
+        return self.tinted(lab, region)
 
-    def stage(self) -> Floats:
+    def wall_and_ground(self) -> Floats:
         """A wall, and a ground that recedes to its foot."""
         wall = self.swatch(WALLS, self.rng.uniform(0.8, 2.5), turn=False)
         wall[..., 0] += 8 * self.noise(200)
         self.horizon = int(self.height * self.rng.uniform(0.25, 0.6))
         ground = self.swatch(GROUNDS, self.rng.uniform(0.6, 1.2), turn=True)
-        ground = self.recede(ground, self.horizon)
+        ground = self.in_perspective(ground, self.horizon)
         wall = cv2.GaussianBlur(wall, (0, 0), self.rng.uniform(0.6, 2.5))
         edge = (np.arange(self.height, dtype=np.float32) - self.horizon) / self.rng.uniform(1, 4)
         lab = wall + np.clip(edge + 0.5, 0, 1)[:, None, None] * (ground - wall)
@@ -143,7 +143,7 @@ class Surfaces:
         lab[..., 0] *= 1 - 0.25 * np.exp(-np.abs(edge) / 12)[:, None]
         return lab
 
-    def recede(self, ground: Floats, horizon: int) -> Floats:
+    def in_perspective(self, ground: Floats, horizon: int) -> Floats:
         """A flat swatch seen at a slant: smaller towards the horizon, and flatter."""
         t = np.clip((np.arange(self.height) - horizon) / (self.height - horizon), 0, 1)
         depth = 1 / (0.3 + 0.7 * t)

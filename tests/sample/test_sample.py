@@ -163,20 +163,20 @@ def test_pycocotools_reads_the_same_masks(sample: Path) -> None:
 def test_masks_are_visible_parts(scenes: list[Scene]) -> None:
     for scene in scenes:
         assert scene.image.shape == (213, 285, 3)
-        assert 1 <= len(scene.items) <= 5
-        stacked = np.sum([visible for _, visible in scene.items], axis=0)
+        assert 1 <= len(scene.objects) <= 5
+        stacked = np.sum([visible for _, visible in scene.objects], axis=0)
         assert stacked.max() == 1, "two objects cannot both be seen in a pixel"
-        whole = np.any([solid.mask for solid, _ in scene.items], axis=0)
+        whole = np.any([whole_object.mask for whole_object, _ in scene.objects], axis=0)
         np.testing.assert_array_equal(stacked > 0, whole)
-        nearest, seen = scene.items[-1]
+        nearest, seen = scene.objects[-1]
         np.testing.assert_array_equal(seen, nearest.mask)
-        for solid, visible in scene.items:
+        for whole_object, visible in scene.objects:
             assert MIN_AREA <= visible.mean() <= MAX_AREA
             # Half covered or more, but for what pycocotools rounds otherwise along the edge.
-            assert (solid.mask != (solid.coverage >= 0.5)).mean() < 0.01
-            if solid.polygons is not None:
-                drawn = coco.annotation_mask({"segmentation": solid.polygons}, 213, 285)
-                np.testing.assert_array_equal(drawn, solid.mask)
+            assert (whole_object.mask != (whole_object.coverage >= 0.5)).mean() < 0.01
+            if whole_object.polygons is not None:
+                drawn = coco.annotation_mask({"segmentation": whole_object.polygons}, 213, 285)
+                np.testing.assert_array_equal(drawn, whole_object.mask)
 
 
 def test_pictures_show_the_edges(scenes: list[Scene]) -> None:
@@ -185,7 +185,7 @@ def test_pictures_show_the_edges(scenes: list[Scene]) -> None:
     for scene in scenes:
         grey = scene.image.mean(axis=2)
         change = np.abs(np.diff(grey, axis=1))
-        for _, visible in scene.items:
+        for _, visible in scene.objects:
             edge = visible[:, 1:] != visible[:, :-1]
             beside = (np.roll(edge, 6, axis=1) | np.roll(edge, -6, axis=1)) & ~edge
             ratios.append(change[edge].mean() / change[beside].mean())
@@ -194,22 +194,22 @@ def test_pictures_show_the_edges(scenes: list[Scene]) -> None:
 
 
 def test_what_the_sample_holds(scenes: list[Scene]) -> None:
-    items = [item for scene in scenes for item in scene.items]
-    assert {solid.family for solid, _ in items} == set(FAMILIES)
+    items = [item for scene in scenes for item in scene.objects]
+    assert {whole_object.family for whole_object, _ in items} == set(FAMILIES)
     parts, holes, split_up = 0, 0, 0
-    for solid, visible in items:
-        parts += solid.polygons is not None and len(solid.polygons) > 1
+    for whole_object, visible in items:
+        parts += whole_object.polygons is not None and len(whole_object.polygons) > 1
         holes += connected(np.pad(~visible, 1, constant_values=True)) > 1
         split_up += connected(visible) > 1
     assert min(parts, holes, split_up) >= 5
     areas = [visible.mean() for _, visible in items]
     assert min(areas) < 0.03
     assert max(areas) > 0.35
-    assert np.mean([len(scene.items) > 1 for scene in scenes]) > 0.5
+    assert np.mean([len(scene.objects) > 1 for scene in scenes]) > 0.5
 
 
 def test_most_strokes_survive(scenes: list[Scene]) -> None:
-    largest = [max((visible for _, visible in s.items), key=np.sum) for s in scenes]
+    largest = [max((visible for _, visible in s.objects), key=np.sum) for s in scenes]
     strokes = [make_stroke(mask, "erode", image_id=i) for i, mask in enumerate(largest)]
     assert np.mean([stroke.sum() >= MIN_STROKE_AREA for stroke in strokes]) >= 0.9
 
