@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nseg_lib import limits
 from nseg_lib.config import parse
 from nseg_lib.data import coco
 from nseg_lib.data.images import read_image
@@ -115,3 +116,10 @@ def in_little_memory(case: str, folder: Path) -> None:
 if __name__ == "__main__":
     for each in HOSTILE:
         in_little_memory(each, Path(sys.argv[1]))
+
+
+def test_the_page_on_reliability_lists_every_limit() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    for name, value in vars(limits).items():
+        if name.startswith("MAX_"):
+            assert f"(`{name}`) | {value:,.0f} |" in page
