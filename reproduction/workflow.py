@@ -68,7 +68,8 @@ class Run:
         return [
             *(sys.executable, "-m", "snakemake", *words, "--snakefile", "workflow/Snakefile"),
             *("--configfile", str(CHOSEN), "--keep-going", "--rerun-incomplete"),
-            *("--rerun-triggers", "input", "--nolock"),  # :func:`_alone` keeps the others out
+            *("--rerun-triggers", "input", "--max-checksum-file-size", "1GB"),
+            "--nolock",  # :func:`_alone` keeps the others out
             *(("--forcerun", *(path.as_posix() for path in force)) if force else ()),
             *where,
         ]
