@@ -91,7 +91,8 @@ def test_contour_distances_agree_with_monai(masks: tuple[Mask, Mask]) -> None:
     contour = metrics.hausdorff_contour(predicted, target)
     assert contour == pytest.approx(monai_hausdorff(predicted, target, None), rel=1e-6)
     hd95 = metrics.hd95(predicted, target)
-    assert hd95 == pytest.approx(monai_hausdorff(predicted, target, 95), rel=1e-5, abs=1e-6)
+    # MONAI interpolates between two distances in 32 bits.
+    assert hd95 == pytest.approx(monai_hausdorff(predicted, target, 95), rel=1e-5, abs=1e-5)
 
 
 @given(mask_sets())
