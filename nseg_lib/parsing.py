@@ -1,4 +1,4 @@
-"""YAML and JSON that a stranger may have written: parsed within bounds, refused in one line."""
+"""YAML and JSON that a stranger may have written: parsed within limits, or refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests that decide a claim about kinds of picture, or about speed: one class for each kind.
+"""The tests of claims about kinds of picture and about speed: one class for each kind of test.
 
 They are used as those of :mod:`reproduction.claim_tests`.
 """

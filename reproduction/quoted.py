@@ -1,4 +1,4 @@
-"""Numbers that stand in prose, computed anew: ``reports/quoted.yml`` has the sentences."""
+"""Checks numbers in prose: those in the sentences of ``reports/quoted.yml`` are computed anew."""
 
 from __future__ import annotations
 

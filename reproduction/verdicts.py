@@ -1,4 +1,4 @@
-"""What an interval says about a claim, and what many claims at once leave of it."""
+"""The verdict that an interval gives on a claim, and its correction for testing many claims."""
 
 from __future__ import annotations
 

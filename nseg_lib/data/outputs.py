@@ -1,4 +1,4 @@
-"""What `nseg refine` writes: a mask, and a picture that shows it."""
+"""The files that `nseg refine` writes: a mask, and a picture with the mask drawn on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The COCO file of a folder's masks: what others wrote into it is kept, and read before writing."""
+"""The COCO file of a folder's masks; all that other programs wrote into it is kept."""
 
 from __future__ import annotations
 

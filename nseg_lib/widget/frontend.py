@@ -1,4 +1,4 @@
-"""What browser and kernel tell each other.
+"""The messages between the browser and the kernel.
 
 After each stroke the browser sends the whole drawing, with a rising revision number, in
 ``_drawing``. The kernel answers with the mask of that revision in ``_answer``. All other

@@ -1,4 +1,4 @@
-"""The server of the apps: Voilà, with one door before all of its handlers.
+"""The server of the apps: Voilà, with one check of every request before any handler sees it.
 
 Voilà asks for the token in some of its handlers, and gives pictures beside the notebook, its own
 files and the answers to malformed paths to anybody on this machine. Here every request is asked for

@@ -1,4 +1,4 @@
-"""Each exercise: its solution is right; wrong answers and the untouched stub are told apart."""
+"""Each exercise accepts its solution, and tells a wrong answer from the untouched stub."""
 
 from __future__ import annotations
 

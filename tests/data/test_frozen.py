@@ -1,4 +1,4 @@
-"""Evaluation strokes are drawn once, frozen to a file, and belong to their annotations."""
+"""Evaluation strokes are drawn once and frozen to a file that belongs to its annotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile files: each parser reads them, or refuses them in one line.
+"""Damaged and hostile files: each parser reads the file, or refuses it in one line.
 
 Every parser is asked in a process of its own with a limit on its memory, some hundred mutations of
 a sound file each. NSEG_FUZZ=20000 asks for as many; a failure names the seed that makes it again.

@@ -1,4 +1,4 @@
-"""Reading strokes and masks: what counts as painted, and what is refused and how."""
+"""Reading strokes and masks: which pixels count as painted, which files are refused, and how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading pictures: every mode, depth and orientation, and what is refused and how."""
+"""Reading pictures of every mode, depth and orientation; which files are refused, and how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fault bench: runs a command again and again, each time with another change to files failing.
+"""The fault bench: runs a command again and again, and each time another change to a file fails.
 
 The long form, ``NSEG_FAULTS=long pytest tests/faults``, tries every change; otherwise a few, spread
 evenly, are tried.

@@ -1,4 +1,4 @@
-"""Every writer, with a write of its failing, on a disk that fills up, and ended by kill -9."""
+"""Every command that writes: if one write fails, the disk fills up, or the command is killed."""
 
 from __future__ import annotations
 

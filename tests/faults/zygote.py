@@ -1,4 +1,4 @@
-"""Runs many commands of nseg quickly: everything is imported once, then each runs in a fork.
+"""Runs many commands of nseg quickly: imports everything once, then forks for each command.
 
 Reads a JSON line per command, answers with one. Started with ``inject.so`` preloaded, so that the
 k-th change that a command makes to files can be made to fail; see ``inject.c`` for the plan.

@@ -1,4 +1,4 @@
-"""The edge network: what it starts from, what it is asked, and where it has its say."""
+"""The edge network: its first weights, its input, and the part of a mask that it decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network's input: what is made of a picture and a stroke, and what is refused in one line."""
+"""A network's input: how it is made from a picture and a stroke, and which ones are refused."""
 
 from __future__ import annotations
 

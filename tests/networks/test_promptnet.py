@@ -1,4 +1,4 @@
-"""The interactive refiner's network: where it looks, what it sees, and how it is asked."""
+"""The interactive refiner's network: its crops, its input, and the prompts that it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decides a claim, and what does not; the tables and the figure made from the evidence."""
+"""How claims are decided, and the tables and the figure that are made from the evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of the paper: where they run, and what they ship."""
+"""The commands that regenerate the paper: where they run, and which weights they ship."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an interval has room for, and the verdict that follows from it."""
+"""Estimates with their intervals, and the verdicts that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles and the commands that they stand for; which code a step's record counts."""
+"""Profiles and the commands that they stand for; the code that a step's record depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain strokes, which no training draws: thin straight lines on the right sides."""
+"""Plain strokes, which no training draws: thin straight lines on the object and outside it."""
 
 from __future__ import annotations
 

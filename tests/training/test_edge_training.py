@@ -1,4 +1,4 @@
-"""How the edge network is trained: on what, after the looks, and as a command."""
+"""The training of the edge network: its examples, its place after the looks, its command."""
 
 from __future__ import annotations
 
