@@ -29,17 +29,28 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == data:
         return
-    partial = path.with_name(f"{path.name}.{_HOST}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path.parent)
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError as error:
         raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of a new file beside ``path``, which takes its place when the block has ended well.
+
+    The folder is made where needed, and what killed processes of this machine left half written
+    in it is removed.
+    """
+    partial = path.with_name(f"{path.name}.{_HOST}.{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+    try:
+        yield partial
+        os.replace(partial, path)
     finally:
         with suppress(OSError):
             partial.unlink()

@@ -53,6 +53,9 @@ def test_no_package_that_the_project_avoids() -> None:
     assert not direct & {"torchvision", "timm", "torchmetrics", "opencv-python"}
 
 
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+"""Without what a ``make`` around the tests, as in ``make test``, would tell another one."""
+
 HARD = 'a b; touch x\' "q" $HOME `id` $(shell touch y) #1'
 
 
@@ -69,7 +72,7 @@ def test_what_a_user_gives_to_make_is_no_command(tmp_path: Path, given: str) -> 
     on_line = given == "on the command line"
     done = subprocess.run(
         ["make", "reproduce", *(f"{k}={v}" for k, v in words.items() if on_line)],
-        cwd=tmp_path, env={**os.environ, **({} if on_line else words)},
+        cwd=tmp_path, env=ENVIRONMENT | ({} if on_line else words),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     expected = ["reproduce", "--profile", "smoke", "--coco", HARD, "--models", f"m,{HARD}"]
@@ -85,8 +88,9 @@ def test_a_folder_that_pip_cannot_install_into_is_named(tmp_path: Path, name: st
     for file in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / file, tmp_path / name)
     done = subprocess.run(
-        ["make", "setup"], cwd=tmp_path / name, capture_output=True, text=True, check=False
-    )
+        ["make", "setup"], cwd=tmp_path / name, env=ENVIRONMENT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode != 0
     assert done.stdout == (
         f"{tmp_path / name}: pip cannot install into a folder with : {{ }} or $ in its name; "

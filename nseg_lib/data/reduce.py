@@ -24,7 +24,7 @@ from typing import Any
 from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import Split, load_split, read_json
 from nseg_lib.data.records import DataError
-from nseg_lib.files import write_atomic
+from nseg_lib.files import replacing, write_atomic
 
 VAL_SHARE = 0.1
 """The paper's: 900 pictures to train on and 100 to validate."""
@@ -129,26 +129,22 @@ def _place(source: Path, target: Path, copy: bool) -> None:
     Raises:
         OSError: it cannot be read or written; one line that names the target.
     """
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         source = source.resolve()
         if target.exists() and target.stat().st_size == source.stat().st_size:
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if copy:
-                raise OSError("no link is wanted")
-            os.link(source, part)
-        except OSError:  # another disk, or one without links
-            shutil.copyfile(source, part)
-        os.replace(part, target)
+        with replacing(target) as part:
+            try:
+                if copy:
+                    raise OSError("no link is wanted")
+                os.link(source, part)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(source, part)
     except OSError as error:
         raise OSError(
             f"{target}: cannot be copied from {source}: {error.strerror}; "
             "run the same command again to go on"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 # --- shared with fetch ----------------------------------------------------------------------------
@@ -213,7 +209,10 @@ def is_finished(out: Path, request: Request) -> bool:
                     f"choose a new folder for {asdict(request)}"
                 )
             return path.name == FINISHED
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # A process that was killed at its first write may have left a part of the mark.
+    if out.exists() and (
+        not out.is_dir() or any(not p.name.startswith(f"{UNFINISHED}.") for p in out.iterdir())
+    ):
         raise DataError(f"{out}: neither an empty folder nor a reduction; choose a new folder")
     return False
 

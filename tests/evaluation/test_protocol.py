@@ -120,15 +120,18 @@ def test_strokes_needed_counts_as_the_benchmarks_do() -> None:
 def measured(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("refiner")
     data = shutil.copytree(tiny_data, out / "data")
-    plan = judge.Plan(
-        data, out, "val", kinds=("erode", "plain_sparse"), strokes=("plain",), corrected=2
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NSEG_SCRIBBLES", raising=False)
+        plan = judge.Plan(
+            data, out, "val", kinds=("erode", "plain_sparse"), strokes=("plain",), corrected=2
+        )
     for method in (methods.method("identity"), methods.method("watershed")):
         judge.evaluate_method(method, plan, progress=False)
     return out
 
 
-def test_rows_are_kept_and_completed(measured: Path) -> None:
+def test_rows_are_kept_and_completed(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
     plan = judge.Plan(measured / "data", measured, "val", ("erode", "plain_sparse"), ("plain",))
     files = [measured / folder / "watershed.csv" for folder in ("rows", "corrections")]
     before = [pd.read_csv(file) for file in files]

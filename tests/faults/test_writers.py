@@ -108,7 +108,7 @@ from nseg_lib.widget.session import FolderSession
 try:
     session = FolderSession("data/val", "out/annotations.json")
     while session.state()["done"] < session.state()["total"]:
-        mask = np.zeros(session.read_image().shape[:2], bool)
+        mask = np.zeros(session.open().image.shape[:2], bool)
         mask[20:40, 10:60] = True
         session.record(mask, [{"kind": "object", "points": [[10, 30, 10], [60, 30, 10]]}])
         session.go(1)

@@ -6,6 +6,7 @@ k-th change that a command makes to files can be made to fail; see ``inject.c`` 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import mmap
@@ -13,6 +14,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from typing import Any
 
 
@@ -41,13 +43,7 @@ def run(job: dict[str, Any], plan: Plan) -> dict[str, int]:
         sys.argv = ["nseg", *job["command"]]
         plan.count, plan.at, plan.error = 0, job["at"], job["error"]
         plan.lasting, plan.folder = job["lasting"], job["folder"].encode()
-        if job["code"]:
-            exec(compile(job["code"], "<code>", "exec"), {"__name__": "__main__"})
-        else:
-            from reproduction.commands import main
-
-            main()
-        sys.exit(0)
+        os._exit(_status_of(job))
 
     ended, deadline = 0, time.monotonic() + job["seconds"]
     while not ended:
@@ -63,6 +59,29 @@ def run(job: dict[str, Any], plan: Plan) -> dict[str, int]:
     except ProcessLookupError:
         orphans = 0
     return {"status": os.waitstatus_to_exitcode(status), "changes": changes, "orphans": orphans}
+
+
+def _status_of(job: dict[str, Any]) -> int:
+    """Run the command, and end as the interpreter would, but without freeing all memory."""
+    try:
+        if job["code"]:
+            exec(compile(job["code"], "<code>", "exec"), {"__name__": "__main__"})
+        else:
+            from reproduction.commands import main
+
+            main()
+        status: Any = 0
+    except SystemExit as leaving:
+        status = leaving.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return status if isinstance(status, int) else int(status is not None)
 
 
 def main() -> None:
