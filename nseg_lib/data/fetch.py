@@ -307,6 +307,9 @@ class Client:
                             report(done, total)
                 except requests.RequestException as error:
                     return "the server stalls" if "timed out" in str(error) else "cut off"
+                except OSError as error:
+                    why = error.strerror or error
+                    raise OSError(f"{part}: cannot be written: {why}") from error
         try:
             check(part)
         except DataError as error:

@@ -282,12 +282,13 @@ class EpochEnds(Checkpoint):
         self.best_score = min(loss, self.best_score)
         self.wait_count = 0 if better else self.wait_count + 1
         trainer.should_stop |= self.wait_count >= self.patience
-        # The best first: a kill between the two costs an epoch's time, but not the best epoch.
-        if better:
-            trainer.save_checkpoint(self.run.best)
+        # What a cut leaves out is made again when the epoch is, so the states come last; of these
+        # the best first: a cut between the two costs an epoch's time, but not the best epoch.
         if trainer.is_global_zero:
             assert isinstance(pl_module, RefinementModule)
             self.run.keep_epoch(epoch, pl_module.network, pl_module.config)
+        if better:
+            trainer.save_checkpoint(self.run.best)
         trainer.save_checkpoint(self.run.last)
 
     def state_dict(self) -> dict[str, Any]:

@@ -101,6 +101,15 @@ def test_evaluate(bench: Bench, tmp_path: Path, data: Path) -> None:  # noqa: F8
     survives(bench, tmp_path / "out", command, grows=("results.csv",))
 
 
+def test_evaluate_refiner(bench: Bench, tmp_path: Path, data: Path) -> None:  # noqa: F811
+    command = ["evaluate-refiner", "identity", "watershed", "--data", "data", "--split", "val",
+               "--out", "out", "--kind", "erode", "--strokes", "plain", "--pictures", "2",
+               "--corrections", "1"]  # fmt: skip
+    # Tables and the figure are made anew from the rows that there are.
+    grows = (".csv", ".md", ".json", ".png", ".pdf")
+    survives(bench, tmp_path / "out", command, grows=grows, environment={"NSEG_SCRIBBLES": ""})
+
+
 ANNOTATE = """
 import sys
 import numpy as np
