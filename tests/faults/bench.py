@@ -123,8 +123,8 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def _timeless(value: Any) -> Any:
-    """JSON data without times, and without hashes of files that hold times."""
-    timed = ("seconds", "finished", "began", "inputs", "products")
+    """JSON data without times, hashes of files that hold times, and the state of the checkout."""
+    timed = ("seconds", "finished", "began", "inputs", "products", "commit", "dirty")
     if isinstance(value, dict):
         return {key: _timeless(item) for key, item in value.items() if key not in timed}
     return [_timeless(item) for item in value] if isinstance(value, list) else value
