@@ -135,12 +135,12 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if ".part" in path.name]
 
 
-def places(changes: int, fault: str) -> list[int]:
-    """Which changes are hit: all in the long form, else two where it is killed, and one."""
+def places(changes: int, fault: str, most: int) -> list[int]:
+    """Which changes are hit: at most ``most`` in the long form, else two if killed, and one."""
     if fault == "read-only":
         return [1]
     if LONG:
-        return list(range(1, changes + 1))
+        return list(range(1, changes + 1, -(-changes // most)))
     if fault != "kill -9":
         return [1 + changes * (1 + list(FAULTS).index(fault)) // 3 % changes]
     return [1 + changes // 3, 1 + 4 * changes // 5]
@@ -153,6 +153,7 @@ def survives(
     *,
     grows: tuple[str, ...] = (),
     prepare: Callable[[Path], object] = lambda folder: None,
+    most: int = 10**6,
     **more: Any,
 ) -> None:
     """Run a command undisturbed, then with faults and once more; the end must be the same.
@@ -164,6 +165,7 @@ def survives(
         folder: where the command writes; it is emptied before each trial.
         grows: endings of the files that a part of the work may leave, such as a log.
         prepare: fills the folder, as it was before the command.
+        most: the long form tries each fault at this many changes at most, spread evenly.
         more: see :meth:`Bench.run`.
     """
 
@@ -180,7 +182,7 @@ def survives(
     expected = tree(folder)
 
     for fault, (error, lasting) in FAULTS.items():
-        for at in places(whole.changes, fault):
+        for at in places(whole.changes, fault, most):
             before = fresh()
             hit = bench.run(command, folder, at=at, error=error, lasting=lasting, **more)
             where = f"change {at} of {whole.changes}, {fault}: status {hit.status}\n{hit.said}"

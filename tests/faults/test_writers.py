@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import functools
 import shutil
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +19,8 @@ import numpy as np
 import pytest
 from bench import Bench, bench, survives, tree  # noqa: F401 (a fixture)
 from conftest import write_split
+
+from nseg_lib.provenance import PROJECT
 
 SMALLEST = [
     "--set", "model.widths=[8]", "--set", "training.epochs=2", "--set", "data.scale=0.5",
@@ -131,6 +136,20 @@ def test_annotate(bench: Bench, tmp_path: Path, data: Path) -> None:  # noqa: F8
     survives(bench, tmp_path / "out", [], code=ANNOTATE, grows=("annotations.json",))
 
 
+def test_ship(bench: Bench, tmp_path: Path) -> None:  # noqa: F811
+    """The package's folder gets a network, its provenance and its checksum."""
+    name = "tiny16-32_bce-dice"
+    run = tmp_path / "runs" / "half" / name / "seed42"
+    for folder in (run, tmp_path / "workflow" / "profiles"):
+        folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").touch()
+    for ending, target in ((".safetensors", run / "weights.safetensors"),
+                           (".json", run / "weights.safetensors.json")):  # fmt: skip
+        shutil.copy(PROJECT / "nseg_lib" / "weights" / f"{name}{ending}", target)
+    survives(bench, tmp_path / "nseg_lib" / "weights", ["ship", name],
+             prepare=lambda folder: folder.mkdir(parents=True))  # fmt: skip
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_data_on_a_read_only_disk(
     bench: Bench,  # noqa: F811
@@ -148,3 +167,22 @@ def test_data_on_a_read_only_disk(
     assert bench.run([*words, "--out", "here"], data).status == 0
     (name,) = {"weights.safetensors", "results.csv"} & tree(tmp_path / "here").keys()
     assert tree(tmp_path / "there")[name] == tree(tmp_path / "here")[name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes a right from root as Linux does")
+def test_annotate_read_only_pictures(tmp_path: Path) -> None:
+    """Before anything is drawn, the command says where else the masks can go."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.zeros((40, 60, 3), np.uint8))
+    folder.chmod(0o555)
+    prctl = ctypes.CDLL(None).prctl  # without this capability, root may not write either
+    dac_override, capbset_drop = 1, 24
+    command = [sys.executable, "-m", "nseg_lib.cli", "annotate", str(folder), "--no-browser"]
+    ended = subprocess.run(
+        command, preexec_fn=lambda: prctl(capbset_drop, dac_override),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].endswith("cannot be written; --out takes another place")
+    assert [path.name for path in folder.iterdir()] == ["a.png"]

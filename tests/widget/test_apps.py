@@ -135,6 +135,8 @@ def nobody_is_let_in(address, cookies):
             assert ask(method, path, Authorization="token wrong")[0] in (403, 404)
             assert ask(method, path, Cookie=cookie, Origin="http://evil.example")[0] in (403, 404)
             assert ask(method, path, Cookie=cookie, Origin="null")[0] in (403, 404)
+            valid = f"{path}{'&' if '?' in path else '?'}token={token}"
+            assert ask(method, valid, Origin="http://evil.example")[0] in (403, 404)
     for path in HOSTILE:
         for method in ("GET", "POST"):
             status, _ = ask(method, path, Authorization=f"token {token}")
