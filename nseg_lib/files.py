@@ -88,7 +88,7 @@ def _remove_leftovers(folder: Path) -> None:
 def only_writer(path: Path) -> Iterator[None]:
     """Keep other processes from writing a file or folder meanwhile; makes the folder it is in.
 
-    The lock, a hidden file beside it, ends with the process, however that ends.
+    What killed processes of this machine left half written there is removed. The lock, a hidden file beside it, ends with the process, however that ends.
 
     Raises:
         ValueError: another process writes it.
@@ -102,6 +102,7 @@ def only_writer(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path}: another process is writing it; wait for its end, or choose another folder"
         ) from None
+    _remove_leftovers(path if path.is_dir() else path.parent)
     try:
         yield
     finally:

@@ -27,6 +27,7 @@ def test_what_a_killed_process_left_is_cleaned_up_by_the_next_writer(tmp_path: P
     of_the_living = part.with_name(part.name.replace(part.name.split(".")[-2], str(os.getppid())))
     of_the_living.write_text("in progress")
     with only_writer(path):  # its lock ended with it
+        assert not part.exists()
         write_atomic(path.with_name("b.txt"), "whole")
     assert sorted(path.parent.iterdir()) == sorted([path.with_name("b.txt"), of_the_living])
 
