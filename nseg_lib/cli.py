@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,24 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 
+Data = Annotated[Path, typer.Option(help="A reduced or sample data set.")]
+RunFolder = Annotated[Path | None, typer.Option(help="The run's folder.")]
+Settings = Annotated[
+    list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+Browser = Annotated[bool, typer.Option(help="Open the page in a browser.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        help="Weights of 'nseg train' or 'nseg train-refiner', or a shipped network's name; "
+        "default: lite0.",
+    ),
+]
+
 
 @app.command("models")
 def list_models(
@@ -35,17 +54,9 @@ def list_models(
     sizes = [models.size(name) for name in configuration.names()]
     if as_json:
         rows = [
-            {
-                "name": s.name,
-                "of_the_paper": s.name in configuration.THE_EIGHT,
-                "architecture": s.architecture,
-                "widths": s.widths,
-                "inputs": s.inputs,
-                "parameters": s.parameters,
-                "weight_bytes": s.weight_bytes,
-                "checkpoint_bytes": s.checkpoint_bytes,
-                "gflop_640x480": round(s.gflop, 4),
-            }
+            {"of_the_paper": s.name in configuration.THE_EIGHT, "gflop_640x480": round(s.gflop, 4)}
+            | {key: value for key, value in asdict(s).items() if key != "gflop"}
+            | {"weight_bytes": s.weight_bytes, "checkpoint_bytes": s.checkpoint_bytes}
             for s in sizes
         ]
         print(json.dumps(rows, indent=1))
@@ -77,11 +88,9 @@ def overrides(settings: list[str]) -> dict[str, Any]:
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="A name from 'nseg models', or a .yml file.")],
-    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")],
-    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
-    settings: Annotated[
-        list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
-    ] = [],  # noqa: B006
+    data: Data,
+    out: RunFolder = None,
+    settings: Settings = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare pictures.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
@@ -90,9 +99,17 @@ def train(
 
     Example: nseg train tiny16-32_bce-dice --data data/sample --set training.epochs=10
     """
+    import torch
+
+    from nseg_lib import networks
     from nseg_lib.training import unet as training
 
     config = configuration.load(model, overrides(settings))
+    try:  # only the networks know which architectures there are
+        with torch.device("meta"):
+            networks.build(config.model)
+    except configuration.ConfigError as error:
+        raise configuration.ConfigError(f"{model}: {error}") from None
     folder = out or Path("runs") / config.name / f"seed{config.training.seed}"
     weights = training.train(
         config, data, folder, workers=workers, accelerator=accelerator, devices=devices, say=say
@@ -102,19 +119,17 @@ def train(
 
 @app.command("train-refiner")
 def train_refiner(
-    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")],
+    data: Data,
     recipe: Annotated[
         Path | None, typer.Option(help="A .yml file; default: the package's own network.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    out: RunFolder = None,
     edge_for: Annotated[
         Path | None, typer.Option(help="Weights of a refiner: train only its edge network.")
     ] = None,
-    settings: Annotated[
-        list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
-    ] = [],  # noqa: B006
+    settings: Settings = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw strokes.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     minutes: Annotated[float, typer.Option(help="Stop, resumably, after so long.")] = float("inf"),
 ) -> None:
     """Train the refiner for strokes as people draw them; started again, it goes on.
@@ -148,7 +163,7 @@ def evaluate(
     checkpoints: Annotated[
         list[Path] | None, typer.Argument(help="weights.safetensors, as 'nseg train' made them.")
     ] = None,
-    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")] = Path("data/sample"),
+    data: Data = Path("data/sample"),
     out: Annotated[Path, typer.Option(help="Folder for results and tables.")] = Path("results"),
     splits: Annotated[
         list[str] | None, typer.Option("--split", help="Repeatable; default: val, test.")
@@ -175,9 +190,7 @@ def evaluate_refiner(
         list[str] | None,
         typer.Argument(help="Baselines, shipped networks, NAME=weights.safetensors; default: all."),
     ] = None,
-    data: Annotated[Path, typer.Option(help="A reduced or sample data set.")] = Path(
-        "data/coco1000"
-    ),
+    data: Data = Path("data/coco1000"),
     split: Annotated[str, typer.Option(help="Of the data set.")] = "test",
     out: Annotated[Path, typer.Option(help="Rows, tables, figure.")] = Path("reports/refiner"),
     kinds: Annotated[
@@ -206,17 +219,6 @@ def evaluate_refiner(
         say(f"{path}")
 
 
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint",
-        "-c",
-        help="Weights of 'nseg train' or 'nseg train-refiner', or a shipped network's name; "
-        "default: lite0.",
-    ),
-]
-
-
 @app.command()
 def refine(
     photo: Annotated[Path, typer.Argument(help="The picture.")],
@@ -240,7 +242,7 @@ def refine(
     overlay: Annotated[
         Path | None, typer.Option(help="Where picture, stroke and mask go; OUT's name_overlay.png.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Turn a brush stroke over a picture into a mask.
 
@@ -305,8 +307,8 @@ def annotate(
     out: Annotated[Path | None, typer.Option(help="COCO file; DIR/annotations.json.")] = None,
     category: Annotated[str | None, typer.Option(help="What the objects are; 'object'.")] = None,
     model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    port: Port = 0,
+    browser: Browser = True,
 ) -> None:
     """Draw masks over a folder's pictures, object by object, into a COCO file that grows.
 
@@ -316,9 +318,8 @@ def annotate(
     from nseg_lib.widget import app as widget_app
 
     status = widget_app.annotate(
-        folder, checkpoint, out=out, category=category, model=model, port=port, browser=browser,
-        say=say,
-    )  # fmt: skip
+        folder, checkpoint, out=out, category=category, model=model, port=port, browser=browser
+    )
     if status:
         raise typer.Exit(status)
 
@@ -328,8 +329,8 @@ def draw(
     notebook: Annotated[Path, typer.Argument(help="Shown as a page, without its code.")] = Path(
         "notebooks/09_draw_your_own.ipynb"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    port: Port = 0,
+    browser: Browser = True,
 ) -> None:
     """Brush over pictures in the browser and see the mask follow: chapter 09 as an app.
 
@@ -338,7 +339,7 @@ def draw(
     from nseg_lib.widget import app as widget_app
 
     # The chapter takes its time, so each cell is shown as soon as it has run.
-    status = widget_app.serve(notebook, port=port, browser=browser, say=say, gradual=True)
+    status = widget_app.serve(notebook, port=port, browser=browser, gradual=True)
     if status:
         raise typer.Exit(status)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from urllib.parse import urlparse
 import nbformat
 import numpy as np
 import pytest
+
+from nseg_lib.data.coco import rle_to_mask
 
 TOKEN = "a-token-of-the-tests"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -73,72 +74,51 @@ def write_notebook(path: Path, *cells: str) -> Path:
     return path
 
 
-def environment(folder: Path, theme: str = "Light") -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     """Jupyter with settings of its own under ``folder``, so that nobody's get in the way."""
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True, exist_ok=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
-    (settings / "themes.jupyterlab-settings").write_text(
-        json.dumps({"theme": f"JupyterLab {theme}"})
-    )
     places = {
         "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "IPYTHONDIR": "ipython",
         "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTERLAB_SETTINGS_DIR": "settings",
         "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }  # fmt: skip
     own = {name: str(folder / place) for name, place in places.items()}
-    return {**os.environ, **own, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **own, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager
-def serving(command: list[str], env: dict[str, str], url: str, log: Path) -> Iterator[None]:
-    """Run a server until the block ends; it answers before the block begins."""
+def serving(command: list[str], folder: Path, **more: Any) -> Iterator[tuple[Any, str]]:
+    """Run a server until the block ends; its process, and the address that it prints."""
+    log = folder / "server.log"
     with log.open("w") as file:
-        server = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, **more)
+    try:
+        deadline = time.monotonic() + 150
+        while not (found := re.search(r"http://127\.0\.0\.1:\S+", log.read_text())):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.3)
+        yield server, found[0]
+    finally:
+        server.terminate()
         try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                except urllib.error.HTTPError:
-                    break  # it refuses, so it answers
-                except OSError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        raise RuntimeError(f"no server: {log.read_text()[-2000:]}") from None
-                    time.sleep(0.3)
-            yield
-        finally:
-            server.terminate()
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 @contextlib.contextmanager
-def jupyterlab(folder: Path, theme: str = "Light") -> Iterator[str]:
+def jupyterlab(folder: Path) -> Iterator[str]:
     """JupyterLab over ``folder``; yields its address."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
     command += [f"--port={port}", f"--IdentityProvider.token={TOKEN}", "--allow-root"]
     command += ["--expose-app-in-browser", f"--ServerApp.root_dir={folder}"]
-    ready = f"{url}/api?token={TOKEN}"
-    with serving(command, environment(folder, theme), ready, folder / "lab.log"):
-        yield url
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Any]:
-    """The system's Chromium, headless; one at a time."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        yield started
-        started.close()
+    with serving(command, folder, env=environment(folder)):
+        yield f"http://127.0.0.1:{port}"
 
 
 def new_context(started: Any, **options: Any) -> Any:
@@ -161,6 +141,8 @@ class Lab:
 
     def __init__(self, context: Any, url: str, notebook: str) -> None:
         self.page = context.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.address = f"{url}/doc/tree/{notebook}?token={TOKEN}"
         self.open()
 
@@ -196,6 +178,11 @@ class Lab:
         """Run code in the kernel; the value of an expression after it."""
         self.start(code, value)
         return self.finish()
+
+    def drawn(self, code: str = "") -> tuple[list[Any], Any, list[int]]:
+        """The canvas's strokes and its mask, and the numbers of strokes of all masks so far."""
+        strokes, mask, seen = self.kernel(code, "[canvas.strokes, mask_to_rle(canvas.mask), seen]")
+        return strokes, rle_to_mask(mask), seen
 
 
 class Canvas:
@@ -252,9 +239,9 @@ class Canvas:
     def do(self, name: str) -> None:
         self.root.locator(f"[data-do='{name}']").click()
 
-    def painted(self) -> dict[str, Any]:
-        """What the layer of strokes shows: size, and runs of object (1) and background (2)."""
-        return self.page.evaluate(
+    def painted(self) -> Any:
+        """What the layer of strokes shows, H×W: 1 for object, 2 for background."""
+        painted = self.page.evaluate(
             """() => {
                 const canvas = document.querySelector(".nseg-strokes");
                 const { width, height } = canvas;
@@ -270,12 +257,83 @@ class Canvas:
                 return { width, height, runs };
             }"""
         )
+        values, counts = np.array(painted["runs"]).T
+        return np.repeat(values, counts).reshape(painted["height"], painted["width"])
 
+    def save(self, what: str, folder: Path) -> Path:
+        """Save a result by the menu, into a folder."""
+        self.do("save")
+        with self.page.expect_download() as download:
+            self.root.locator(f"[data-export='{what}']").click()
+        path = folder / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
 
-def labels(painted):
-    values, counts = np.array(painted["runs"]).T
-    return np.repeat(values, counts).reshape(painted["height"], painted["width"])
+    def shows(self, part: str, text: str) -> None:
+        """Wait until a part of the widget, such as its status, has this text."""
+        self.root.locator(f".nseg-{part}", has_text=text).first.wait_for()
 
 
 def iou(a, b):
     return (a & b).sum() / (a | b).sum()
+
+
+# --- fixtures: one browser and one JupyterLab for all tests, and a canvas in it -------------------
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium, headless."""
+    from playwright.sync_api import sync_playwright
+
+    ARTEFACTS.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="session")
+def server(lab_folder: Path) -> Iterator[str]:
+    write_notebook(lab_folder / "draw.ipynb", SET_UP, "canvas")
+    with jupyterlab(lab_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def context(chromium: Any, server: str) -> Iterator[Any]:
+    context = new_context(chromium, has_touch=True)
+    yield context
+    assert context.refused == [], "no other host is asked"
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def lab(context: Any, server: str) -> Lab:
+    lab = Lab(context, server, "draw.ipynb")
+    lab.command("notebook:run-all-cells")
+    lab.page.wait_for_selector(".nseg-stage")
+    return lab
+
+
+@pytest.fixture
+def canvas(lab: Lab) -> Iterator[Canvas]:
+    """The canvas with a fresh picture, and nobody's settings."""
+    lab.kernel(
+        "canvas.session = None; canvas.refiner = Grower()\n"
+        "canvas.brush, canvas.view, canvas.opacity = 'object', 'both', 0.6\n"
+        "canvas.load(PICTURE); canvas.radius = 12; seen.clear()"
+    )
+    drawing = Canvas(lab.page)
+    lab.page.wait_for_function(
+        "() => { const d = document.querySelector('.nseg').dataset;"
+        " return d.strokes === '0' && d.revision === '1' && d.answered === '1' }"
+    )
+    drawing.stage.scroll_into_view_if_needed()
+    yield drawing
+    assert lab.errors == []

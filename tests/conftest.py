@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from browser import canvas, chromium, context, lab, lab_folder, server  # noqa: F401
 
 from nseg_lib.data import coco
 
@@ -80,13 +79,3 @@ def real_coco() -> Path:
 def real_scribbles() -> Path:
     """The root of the human scribbles, from the environment variable NSEG_SCRIBBLES."""
     return _real("NSEG_SCRIBBLES")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A headless Chromium, started once."""
-    import browser
-
-    browser.ARTEFACTS.mkdir(exist_ok=True)
-    with browser.chromium() as started:
-        yield started

@@ -148,6 +148,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     outputs.write_png(tmp_path / "small.png", np.ones((10, 30), bool))
     outputs.write_png(tmp_path / "none.png", np.zeros((20, 30), bool))
     (tmp_path / "text.png").write_text("not a picture")
+    mine = tmp_path / "mine.yml"
+    mine.write_text("name: mine\nmodel: {architecture: vit, widths: [8]}\n")
     before = sorted(tmp_path.iterdir())
     photo, to = tmp_path / "photo.png", ("-o", tmp_path / "mask.png", "-c", trained)
     for arguments, says in (
@@ -157,6 +159,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         (("refine", tmp_path / "text.png", tmp_path / "none.png", *to), "text.png"),
         (("refine", tmp_path / "gone.jpg", tmp_path / "none.png", *to), "gone.jpg"),
         (("train", "resnet", "--data", tiny_data), "no model named 'resnet'"),
+        (("train", mine, "--data", tiny_data), "mine.yml: 'model.architecture': unknown 'vit'; on"),
         (("train", "res16-32_bce-dice", "--data", tmp_path / "x"), "instances_<split>.json"),
         (("train", "res16-32_bce-dice", "--data", tiny_data, "--set", "a"), "expected key=value"),
         (("train", "res16-32_bce-dice", "--data", tiny_data, "--set", "a=[8"), "not valid YAML"),
@@ -352,3 +355,4 @@ def test_annotate_takes_a_shipped_network_by_its_name(
     nseg("annotate", ".", "-c", "tiny16-32_bce-dice", "--no-browser")
     assert str(checkpoint_file("tiny16-32_bce-dice")) in served[0]
     assert "no such checkpoint" in refused("annotate", ".", "-c", "tiny")
+    assert "nowhere: no such folder" in refused("annotate", "nowhere")

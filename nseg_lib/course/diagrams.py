@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Polygon
 from torch import nn
 
-from nseg_lib.config import ModelConfig
+from nseg_lib import config
 from nseg_lib.course.tracing import Layer, Stage, trace
 from nseg_lib.networks import build
 from nseg_lib.palette import LAYERS
@@ -51,26 +51,15 @@ _STRIPE, _GAP, _CIRCLE = 0.035, 0.06, 0.09
 circles of gates and additions."""
 _LINE: dict[str, Any] = {"linewidth": 0.8, "color": "#333333"}
 
-
-PAPERS: dict[str, dict[str, ModelConfig]] = {
-    "figure2": {
-        "U-Net (tiny16-128)": ModelConfig(architecture="tiny", widths=[16, 32, 64, 128]),
-    },
+PAPERS = {
+    "figure2": {"U-Net (tiny16-128)": "tiny16-128_bce-dice"},
     "figure3": {
-        "(a) as trained: the stroke is added to the logits": ModelConfig(
-            architecture="res", widths=[16, 32, 64, 128]
-        ),
-        "(b) as the text says: shortcuts within the blocks": ModelConfig(
-            architecture="blockres", widths=[16, 32, 64, 128]
-        ),
+        "(a) as trained: the stroke is added to the logits": "res16-128_bce-dice",
+        "(b) as the text says: shortcuts within the blocks": "blockres16-128_bce-dice-bound",
     },
-    "figure4": {
-        "U-Net with attention (attn32-256)": ModelConfig(
-            architecture="attn", widths=[32, 64, 128, 256]
-        ),
-    },
+    "figure4": {"U-Net with attention (attn32-256)": "attn32-256_bce-dice-bound"},
 }
-"""The paper's figures: the heading of each panel, and the network in it."""
+"""The paper's figures: the heading of each panel, and the model in it."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +96,11 @@ class _Layout:
         within = {layer.kind for s in self.stages if s.kind == "block" for layer in s.layers}
         return 0.55 if "add" in steps | within else 0.4
 
-    def row_of(self, stage: int) -> int:
-        return self.rows.index(self.stages[stage].shape[1:])
+    def sources(self, concat: int) -> tuple[int, int]:
+        """The two stages of a concatenation: from the skip connection, and from the row below."""
+        sources = self.stages[concat].sources
+        below = next(s for s in sources if self.stages[s].kind == "upsampling")
+        return next(s for s in sources if s != below), below
 
     def top(self, row: int) -> float:
         return -sum(self.height(r) + _ROW_GAP for r in range(row))
@@ -123,7 +115,7 @@ class _Layout:
 def of_the_paper(figure: str) -> dict[str, nn.Module]:
     """The networks of ``figure2``, ``figure3`` or ``figure4`` by heading, on the meta device."""
     with torch.device("meta"):
-        return {heading: build(config) for heading, config in PAPERS[figure].items()}
+        return {h: build(config.load(name).model) for h, name in PAPERS[figure].items()}
 
 
 def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> pd.DataFrame:
@@ -132,17 +124,20 @@ def stages(networks: Mapping[str, nn.Module], height: int = 480, width: int = 64
     Columns: ``network`` (its heading), ``stage``, ``kind``, ``channels``, ``height``, ``width``,
     ``sources`` (indices of the stages whose output goes in, from 0), ``layers``, ``parameters``.
     """
-    rows = []
-    for heading, network in networks.items():
-        for stage in trace(network, height, width):
-            layers = " ".join(f"{layer.kind}:{layer.channels}" for layer in stage.layers)
-            sources = " ".join(map(str, stage.sources))
-            rows.append(
-                (heading, stage.name, stage.kind, *stage.shape, sources, layers, stage.parameters)
-            )
-    shape = ("channels", "height", "width")
-    columns = ["network", "stage", "kind", *shape, "sources", "layers", "parameters"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = [
+        {
+            "network": heading,
+            "stage": stage.name,
+            "kind": stage.kind,
+            **dict(zip(("channels", "height", "width"), stage.shape, strict=True)),
+            "sources": " ".join(map(str, stage.sources)),
+            "layers": " ".join(f"{layer.kind}:{layer.channels}" for layer in stage.layers),
+            "parameters": stage.parameters,
+        }
+        for heading, network in networks.items()
+        for stage in trace(network, height, width)
+    ]
+    return pd.DataFrame(rows)
 
 
 def architecture(networks: Mapping[str, nn.Module], height: int = 480, width: int = 640) -> Figure:
@@ -186,7 +181,7 @@ def _lay_out(stages: list[Stage], stretch: float) -> _Layout:
     layout = _Layout(stages, sorted({s.shape[1:] for s in stages}, reverse=True))
     x = 0.6
     for index, stage in enumerate(stages):
-        row = layout.row_of(index)
+        row = layout.rows.index(stage.shape[1:])
         if stage.kind == "upsampling":  # the skip connection's slab stands to its left
             x = _lay_out_skip(layout, index, row, x + _GAP / 2, stretch)
         if stage.kind == "add":
@@ -213,7 +208,7 @@ def _lay_out_skip(layout: _Layout, upsampling: int, row: int, x: float, stretch:
     """Place a skip connection's slab, after its gate if it has one; return the x where it ends."""
     stages = layout.stages
     concat = next(i for i, s in enumerate(stages) if s.kind == "concat" and upsampling in s.sources)
-    skip = next(s for s in stages[concat].sources if s != upsampling)
+    skip, _ = layout.sources(concat)
     if stages[skip].kind == "gate":
         layout.circles[skip] = x + _CIRCLE
         x += 2 * _CIRCLE + 0.12
@@ -242,22 +237,21 @@ def _draw(axes: Axes, layout: _Layout, heading: str) -> None:
         if stage.kind in {"input", "block", "head"}:
             _number(axes, layout, boxes, stage.shape[0])
         if any(layer.kind == "add" for layer in stage.layers):
-            _shortcut(axes, layout, boxes)
+            # An arc over a residual block, from its input to the addition before its last ReLU.
+            top = layout.top(boxes[0].row) + 0.11 * layout.height(boxes[0].row)
+            _arrow(axes, (boxes[0].x, top), (boxes[-1].x + _STRIPE, top), bend=-0.55)
     for index, copy in layout.copies.items():
-        upsampling = layout.boxes[_upsampling(layout, index)]
+        upsampling = layout.boxes[layout.sources(index)[1]]
         _number(axes, layout, [copy, *upsampling], layout.stages[index].shape[0])
     _between_rows(axes, layout)
-    _sizes(axes, layout)
+    for row, (height, width) in enumerate(layout.rows):  # in pixels, at the left
+        left = min(box.x for boxes in layout.boxes.values() for box in boxes if box.row == row)
+        y = layout.middle(row)
+        axes.text(left - 0.06, y, f"{width}×{height}", size=POINTS, ha="right", va="center")
     _additions(axes, layout)
     size = f"{sum(stage.parameters for stage in layout.stages):,} parameters"
     title = f"{heading}, {size}"
     axes.text(0.05, layout.head - 0.03, title, size=POINTS + 1, weight="bold", va="top")
-
-
-def _upsampling(layout: _Layout, concat: int) -> int:
-    """The index of the source of a concatenation that came from the row below."""
-    sources = layout.stages[concat].sources
-    return next(s for s in sources if layout.stages[s].kind == "upsampling")
 
 
 def _slab(axes: Axes, layout: _Layout, box: _Box) -> None:
@@ -285,18 +279,14 @@ def _number(axes: Axes, layout: _Layout, boxes: Sequence[_Box], channels: int) -
 def _arrow(
     axes: Axes, start: tuple[float, float], end: tuple[float, float], bend: float = 0.0
 ) -> None:
-    axes.add_patch(
-        FancyArrowPatch(
-            start, end, arrowstyle="-|>", mutation_scale=6, shrinkA=0, shrinkB=0, zorder=3,
-            connectionstyle=f"arc3,rad={bend}", **_LINE,
-        )
-    )  # fmt: skip
+    way: dict[str, Any] = {"shrinkA": 0, "shrinkB": 0, "connectionstyle": f"arc3,rad={bend}"}
+    head: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 6}
+    axes.add_patch(FancyArrowPatch(start, end, **way, **head, **_LINE, zorder=3))
 
 
 def _skip(axes: Axes, layout: _Layout, concat: int) -> None:
     """Draw the arrow from the encoder to the decoder, through the gate if there is one."""
-    copy, upsampling = layout.copies[concat], _upsampling(layout, concat)
-    source = next(s for s in layout.stages[concat].sources if s != upsampling)
+    copy, (source, upsampling) = layout.copies[concat], layout.sources(concat)
     y, end = layout.middle(copy.row), copy.x
     if source in layout.circles:
         centre = layout.circles[source]
@@ -320,37 +310,18 @@ def _circle(axes: Axes, x: float, y: float, text: str) -> None:
     axes.text(x, y, text, size=POINTS, ha="center", va="center_baseline", zorder=5)
 
 
-def _shortcut(axes: Axes, layout: _Layout, boxes: list[_Box]) -> None:
-    """Draw an arc over a residual block, from its input to the addition before its last ReLU."""
-    top = layout.top(boxes[0].row) + 0.11 * layout.height(boxes[0].row)
-    _arrow(axes, (boxes[0].x, top), (boxes[-1].x + _STRIPE, top), bend=-0.55)
-
-
 def _between_rows(axes: Axes, layout: _Layout) -> None:
     """Draw arrows down into each pooling and up into each transposed convolution."""
     for index, stage in enumerate(layout.stages):
         if stage.kind not in {"pooling", "upsampling"}:
             continue
         box, before = layout.boxes[index][0], layout.boxes[stage.sources[0]][-1]
-        x = box.x + box.width / 2
-        if stage.kind == "pooling":
-            start = layout.top(before.row) - layout.height(before.row) / 2
-            corner = before.x + before.width
-            axes.plot([corner, x], [start, start], zorder=0, **_LINE)
-            _arrow(axes, (x, start), (x, layout.top(box.row) + 0.03))
-        else:
-            start = layout.middle(before.row)
-            bottom = layout.top(box.row) - layout.height(box.row)
-            axes.plot([before.x, x], [start, start], zorder=0, **_LINE)
-            _arrow(axes, (x, start), (x, bottom - 0.17))
-
-
-def _sizes(axes: Axes, layout: _Layout) -> None:
-    """Write width and height in pixels at the left of each row."""
-    for row, (height, width) in enumerate(layout.rows):
-        left = min(box.x for boxes in layout.boxes.values() for box in boxes if box.row == row)
-        y = layout.middle(row)
-        axes.text(left - 0.06, y, f"{width}×{height}", size=POINTS, ha="right", va="center")
+        x, y, top = box.x + box.width / 2, layout.middle(before.row), layout.top(box.row)
+        down = stage.kind == "pooling"
+        corner = before.x + before.width if down else before.x
+        axes.plot([corner, x], [y, y], zorder=0, **_LINE)
+        end = top + 0.03 if down else top - layout.height(box.row) - 0.17
+        _arrow(axes, (x, y), (x, end))
 
 
 def _additions(axes: Axes, layout: _Layout) -> None:

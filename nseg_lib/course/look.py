@@ -5,9 +5,8 @@ The colours are those of :mod:`nseg_lib.palette`.
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -54,13 +53,7 @@ def use_style() -> None:
     mpl.rcParams.update(STYLE)
 
 
-@contextlib.contextmanager
-def _in_style() -> Iterator[None]:
-    with mpl.rc_context(STYLE):
-        yield
-
-
-styled = _in_style()
+styled = mpl.rc_context(STYLE)
 """Decorates a function that makes or saves figures, so that it works in the project's style;
 Matplotlib's settings outside the function stay as they are."""
 
@@ -81,13 +74,8 @@ def panels(
     rows: int, columns: int, *, size: tuple[float, float] = (2.4, 2.1)
 ) -> tuple[Figure, Any]:
     """A figure of rows×columns panels without axes, for pictures; ``size`` in inches per panel."""
-    fig, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(size[0] * columns, size[1] * rows),
-        squeeze=False,
-        layout="constrained",
-    )
+    inches = (size[0] * columns, size[1] * rows)
+    fig, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
     return fig, axes
@@ -153,14 +141,10 @@ def _outline(ax: Axes, mask: Mask, what: str, width: float) -> None:
     if not mask.any():
         return
     height, columns = mask.shape
-    ax.contour(
-        np.arange(-1, columns + 1).clip(-0.5, columns - 0.5),
-        np.arange(-1, height + 1).clip(-0.5, height - 0.5),
-        np.pad(mask, 1).astype(np.float32),
-        levels=[0.5],
-        colors=[PALETTE[what]],
-        linewidths=width,
-    )
+    x = np.arange(-1, columns + 1).clip(-0.5, columns - 0.5)
+    y = np.arange(-1, height + 1).clip(-0.5, height - 0.5)
+    values = np.pad(mask, 1).astype(np.float32)
+    ax.contour(x, y, values, levels=[0.5], colors=[PALETTE[what]], linewidths=width)
     ax.set(xlim=(-0.5, columns - 0.5), ylim=(height - 0.5, -0.5))
 
 
@@ -178,13 +162,11 @@ def around(*masks: Mask, margin: float = 0.25) -> tuple[slice, slice]:
 
 def legend(fig: Figure, what: Sequence[str]) -> None:
     """Draw a legend below the panels; ``what`` are keys of :data:`NAMES`."""
-    filled = {"stroke", "missed", "extra"}
-    handles = [
-        Patch(color=PALETTE[w], label=NAMES[w], alpha=0.7)
-        if w in filled
-        else Line2D([], [], color=PALETTE[w], label=NAMES[w])
-        for w in what
-    ]
+    handles: list[Patch | Line2D] = []
+    for name in what:
+        style: dict[str, Any] = {"color": PALETTE[name], "label": NAMES[name]}
+        line = name in ("truth", "prediction")
+        handles.append(Line2D([], [], **style) if line else Patch(**style, alpha=0.7))
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from nseg_lib.data.coco import DataError, read_json
-from nseg_lib.data.records import Record, id_problem, is_int, mend
+from nseg_lib.data.records import Record, id_problem, mend
 from nseg_lib.files import write_atomic
 from nseg_lib.widget.results import as_json, category, document
 
@@ -17,7 +17,8 @@ class AnnotationFile:
     """A COCO file that grows while other programs may read and write it too.
 
     Numbers in other forms, as :func:`nseg_lib.data.records.mend` knows them, are put right; all
-    else that is in the file stays.
+    else that is in the file stays. ``images``, ``annotations`` and ``categories`` are its lists of
+    records.
 
     Args:
         path: of the file, which need not exist.
@@ -28,26 +29,23 @@ class AnnotationFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.content: dict[str, Any] = document([], [], categories=[])
         self._stamp: tuple[int, int] | None = None
-        self._by_name: dict[
-            str, list[Record]
-        ] = {}  # a picture's name → the records that may be its
+        self._take(document([], [], []))
         self.refresh()
 
-    @property
-    def images(self) -> list[Record]:
-        """The records of pictures."""
-        return self._records("images")
+    def _take(self, content: dict[str, Any]) -> None:
+        self.content = content
+        self.images: list[Record] = content["images"]
+        self.annotations: list[Record] = content["annotations"]
+        self.categories: list[Record] = content["categories"]
+        self._by_name: dict[str, list[Record]] = {}  # a picture's name → what may be its records
+        for image in self.images:
+            self._enter(image)
 
-    @property
-    def annotations(self) -> list[Record]:
-        """The records of objects."""
-        return self._records("annotations")
-
-    def _records(self, key: str) -> list[Record]:
-        records: list[Record] = self.content[key]
-        return records
+    def _enter(self, image: Record) -> None:
+        """Make a record of a picture known by its name."""
+        name = _plain_name(image.get("file_name")).rpartition("/")[2]
+        self._by_name.setdefault(name, []).append(image)
 
     def refresh(self) -> None:
         """Read the file if another program has changed it; keep the content if it is gone.
@@ -67,14 +65,8 @@ class AnnotationFile:
             for number, record in enumerate(content[key], 1):
                 if problem := id_problem(record):
                     raise DataError(f"{self.path}: '{key}', record {number}: {' ('.join(problem)})")
-        self.content, self._stamp, self._by_name = content, stamp, {}
-        for record in self.images:
-            self._enter(record)
-
-    def _enter(self, image: Record) -> None:
-        """Make a record of a picture known by its name."""
-        name = _plain_name(image.get("file_name")).rpartition("/")[2]
-        self._by_name.setdefault(name, []).append(image)
+        self._stamp = stamp
+        self._take(content)
 
     def _stamp_now(self) -> tuple[int, int] | None:
         """Date and size of the file, which show that another program wrote it; None without it."""
@@ -87,12 +79,6 @@ class AnnotationFile:
         """Write the content, whole or not at all; raises OSError, and the file stays as it was."""
         write_atomic(self.path, as_json(self.content))
         self._stamp = self._stamp_now()
-
-    def next_id(self, key: str) -> int:
-        """An id that no record of ``key`` has."""
-        return 1 + max((record["id"] for record in self.content[key]), default=0)
-
-    # --- pictures ---
 
     def image_of(self, picture: Path) -> Record | None:
         """The record of a picture, or None.
@@ -123,47 +109,36 @@ class AnnotationFile:
         """The id of a picture's record; a missing record is added, and so is a missing size."""
         record = self.image_of(picture)
         if record is None:
-            record = {"id": self.next_id("images"), "file_name": picture.name}
+            record = {"id": next_id(self.images), "file_name": picture.name}
             self.images.append(record)
             self._enter(record)
         if record.get("width") is None or record.get("height") is None:
             record |= {"width": width, "height": height}
         return int(record["id"])
 
-    def annotations_of(self, picture: Path) -> list[Record]:
-        """The objects of a picture, those of other programs too."""
-        image = self.image_of(picture)
-        if image is None:
-            return []
-        return [a for a in self.annotations if a.get("image_id") == image["id"]]
-
-    def drawn_images(self) -> set[int]:
-        """Ids of the pictures that have an object with strokes."""
-        drawn = [a for a in self.annotations if "strokes" in a and is_int(a.get("image_id"))]
-        return {a["image_id"] for a in drawn}
-
-    # --- categories ---
-
     def category_names(self) -> list[str]:
         """The names of the categories that have one."""
-        names = [record.get("name") for record in self.content["categories"]]
+        names = [record.get("name") for record in self.categories]
         return [name for name in names if isinstance(name, str) and name.strip()]
 
     def category_of(self, annotation: Record) -> str:
         """The name of an object's category."""
         number = annotation.get("category_id")
-        found = (r.get("name") for r in self.content["categories"] if r["id"] == number)
-        name = next(found, None)
+        name = next((r.get("name") for r in self.categories if r["id"] == number), None)
         return name if isinstance(name, str) and name.strip() else f"category {number}"
 
     def category_id(self, name: str) -> int:
         """The id of a category; a missing category is added."""
-        for record in self.content["categories"]:
-            if record.get("name") == name:
-                return int(record["id"])
-        record = category(name, self.next_id("categories"))
-        self.content["categories"].append(record)
+        record = next((r for r in self.categories if r.get("name") == name), None)
+        if record is None:
+            record = category(name, next_id(self.categories))
+            self.categories.append(record)
         return int(record["id"])
+
+
+def next_id(records: list[Record]) -> int:
+    """An id that none of the records has."""
+    return 1 + max((record["id"] for record in records), default=0)
 
 
 def _plain_name(name: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -12,7 +10,6 @@ import cv2
 import numpy as np
 
 from nseg_lib.arrays import Image, Mask, check
-from nseg_lib.data.coco import mask_to_rle, rle_to_mask
 from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.widget.pictures import resize, shown_size
 
@@ -99,8 +96,7 @@ def mask_of(
         TypeError: the model returned something else than a mask; one line.
     """
     height, width = image.shape[:2]
-    nothing = np.zeros((height, width), bool)
-    kept = nothing if start is None else start
+    kept = np.zeros((height, width), bool) if start is None else start
     if not strokes:  # before the model is asked anything, which may have to load first
         return kept, ""
     drawn = rasterize(strokes, height, width)
@@ -117,10 +113,8 @@ def mask_of(
         answer = kept | _scaled_answer(refiner, image, strokes, drawn.object)
     # What was drawn as a correction is added, and what was marked as background taken away,
     # whatever the model made of it.
-    added = nothing
-    if any(s["kind"] == "object" and s.get("correction") for s in strokes):
-        corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
-        added = rasterize(corrections, height, width).object
+    corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
+    added = rasterize(corrections, height, width).object
     corrected = bool(added.any() or drawn.background.any())
     note = UNCORRECTED if corrected and not corrects else ""
     return (answer | added) & ~drawn.background, note
@@ -155,40 +149,3 @@ def _scaled_answer(
     answer = _asked(refiner, resize(image, *small), shrunk)
     soft = cv2.resize(answer.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     return soft > 0.5
-
-
-class Answers:
-    """The masks of one picture's drawings, each asked for once.
-
-    So undo brings back the very same mask: a model that corrects may give another the next time.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, tuple[dict[str, Any], str]] = {}  # drawing → its RLE and note
-        self._of: AnyRefiner | None = None  # whose answers these are
-
-    def clear(self) -> None:
-        """Forget all, for another picture."""
-        self._known.clear()
-
-    def find(
-        self, refiner: AnyRefiner | None, strokes: Sequence[Stroke]
-    ) -> tuple[Mask, str] | None:
-        """The mask and note of a drawing that this model has answered; None for a new one."""
-        if refiner is not self._of:
-            self._of = refiner
-            self._known.clear()
-        found = self._known.get(_digest(strokes))
-        return None if found is None else (rle_to_mask(found[0]), found[1])
-
-    def keep(
-        self, refiner: AnyRefiner | None, strokes: Sequence[Stroke], mask: Mask, note: str = ""
-    ) -> None:
-        """Remember a model's mask of a drawing."""
-        self._of = refiner
-        self._known[_digest(strokes)] = mask_to_rle(mask), note
-
-
-def _digest(strokes: Sequence[Stroke]) -> bytes:
-    drawing = json.dumps(strokes, default=float).encode()
-    return hashlib.sha1(drawing, usedforsecurity=False).digest()

@@ -10,14 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from nseg_lib.console import say
 from nseg_lib.data.images import FORMATS
 from nseg_lib.widget.session import FolderSession
 
@@ -39,18 +39,10 @@ StrokeCanvas(refiner=refiner, session=FolderSession({folder!r}, {out!r}, {catego
 """
 
 
-def serve(
-    notebook: str | Path,
-    *,
-    port: int = 0,
-    browser: bool = True,
-    say: Callable[[str], None] = print,
-    gradual: bool = False,
-) -> int:
+def serve(notebook: Path, *, port: int = 0, browser: bool = True, gradual: bool = False) -> int:
     """Serve a notebook's outputs as a page until interrupted; return Voilà's exit status.
 
-    The page can be reached from this machine only, with the token in the address that ``say``
-    prints.
+    The page can be reached from this machine only, with the token in the address that is printed.
 
     Args:
         notebook: it runs in its own folder, once for every visitor.
@@ -61,9 +53,8 @@ def serve(
     Raises:
         OSError: no such notebook, or the port is taken.
     """
-    path = Path(notebook)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such notebook")
+    if not notebook.is_file():
+        raise FileNotFoundError(f"{notebook}: no such notebook")
     # Find a free port, or check that the wanted one is free: on a taken one Voilà would end in a
     # traceback.
     with socket.socket() as probe:
@@ -71,7 +62,7 @@ def serve(
         probe.bind((HOST, port))
         port = probe.getsockname()[1]
     token = secrets.token_urlsafe(24)
-    command = [sys.executable, "-m", "nseg_lib.widget.server", str(path), "--no-browser"]
+    command = [sys.executable, "-m", "nseg_lib.widget.server", str(notebook), "--no-browser"]
     command += ["--Voila.auto_token=True", f"--Voila.ip={HOST}", f"--port={port}"]
     command += ["--Voila.port_retries=0", "--Voila.log_level=ERROR"]
     command += [f"--progressive_rendering={gradual}"]
@@ -108,9 +99,9 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)  # the end itself is not to be disturbed
         raise SystemExit(128 + number)
 
-    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
-    here = threading.current_thread() is threading.main_thread()
-    before = {n: signal.signal(n, leave) for n in numbers if n is not None and here}
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
@@ -136,15 +127,14 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> 
 
 
 def annotate(
-    folder: str | Path,
-    checkpoint: str | Path | None = None,
+    folder: Path,
+    checkpoint: Path | None = None,
     *,
-    out: str | Path | None = None,
+    out: Path | None = None,
     category: str | None = None,
     model: bool = True,
     port: int = 0,
     browser: bool = True,
-    say: Callable[[str], None] = print,
 ) -> int:
     """Open the app in which a user draws the objects of a folder's pictures into one COCO file.
 
@@ -155,7 +145,7 @@ def annotate(
         out: the COCO file; by default ``annotations.json`` in the folder.
         category: the first category of the objects; the canvas has a field to change it.
         model: False leaves out the network; then the mask is what the user brushes.
-        port, browser, say: as for :func:`serve`.
+        port, browser: as for :func:`serve`.
 
     Raises:
         ValueError: a wrong folder, annotation file or checkpoint; raised before the app starts.
@@ -176,7 +166,9 @@ def annotate(
             f"left out, for no picture that is read ({', '.join(FORMATS)}): "
             f"{len(left_out)} files ({', '.join(left_out[:5])}{more})"
         )
-    if not os.access(_existing(session.out), os.W_OK):
+    # The folder that the file is written into, or what there is of the way to it.
+    place = next(parent for parent in session.out.absolute().parents if parent.exists())
+    if not os.access(place, os.W_OK):
         raise PermissionError(f"{session.out}: cannot be written; --out takes another place")
     import nbformat
 
@@ -189,12 +181,7 @@ def annotate(
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    with tempfile.TemporaryDirectory(prefix="nseg-") as place:
-        path = Path(place) / "annotate.ipynb"
+    with tempfile.TemporaryDirectory(prefix="nseg-") as temporary:
+        path = Path(temporary) / "annotate.ipynb"
         nbformat.write(notebook, path)
-        return serve(path, port=port, browser=browser, say=say)
-
-
-def _existing(path: Path) -> Path:
-    """The folder that a file is written into, or what there is of the way to it."""
-    return next(parent for parent in path.absolute().parents if parent.exists())
+        return serve(path, port=port, browser=browser)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -15,12 +17,12 @@ from IPython.display import display
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import DataError
+from nseg_lib.data.coco import DataError, mask_to_rle, rle_to_mask
 from nseg_lib.data.masks import parse_strokes
 from nseg_lib.files import write_atomic
 from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
-from nseg_lib.widget.answers import Answers, AnyRefiner, mask_of
+from nseg_lib.widget.answers import AnyRefiner, mask_of
 from nseg_lib.widget.frontend import Frontend
 from nseg_lib.widget.pictures import jpeg, read, still
 from nseg_lib.widget.results import export
@@ -31,6 +33,10 @@ def _plain(strokes: Any) -> Any:
     """Strokes with their points as lists, as JSON needs them; ValueError for a malformed stroke."""
     check_strokes(strokes)
     return [{**s, "points": np.asarray(s["points"], np.float64).tolist()} for s in strokes]
+
+
+def _digest(strokes: list[Any]) -> bytes:
+    return hashlib.sha256(json.dumps(strokes, default=float).encode()).digest()
 
 
 class StrokeCanvas(Frontend):
@@ -78,7 +84,9 @@ class StrokeCanvas(Frontend):
         self._parts: list[bytes] = []  # of a file that is being uploaded
         self._start: Mask | None = None  # what another program had drawn of the object
         self._masked: list[Any] = []  # the strokes that gave the mask
-        self._answers = Answers()
+        # Drawing → whose answer it had, its mask as RLE, and the note. Each drawing is asked for
+        # once, so that undo brings back the very same mask: a model that corrects may give another.
+        self._answers: dict[bytes, tuple[AnyRefiner | None, dict[str, Any], str]] = {}
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
         self.on_msg(self._message)
@@ -194,38 +202,37 @@ class StrokeCanvas(Frontend):
         if self.image is None:
             self.mask = None
             return
-        started = time.perf_counter()
-        found = self._answers.find(self.refiner, self.strokes)
+        started, refiner, drawing = time.perf_counter(), self.refiner, _digest(self.strokes)
+        by, rle, note = self._answers.get(drawing, (None, None, ""))
+        answered = True
         try:
-            if found is None:
-                if not getattr(self.refiner, "ready", True):
+            if rle is not None and by is refiner:
+                mask = rle_to_mask(rle)
+            else:
+                if not getattr(refiner, "ready", True):
                     self._say("The model is being loaded; the mask will follow.")
-                found = mask_of(
-                    self.refiner, self.image, self.strokes, self._mask_before(), self._start
-                )
-            mask, note = found
+                before = self._mask_before()
+                mask, note = mask_of(refiner, self.image, self.strokes, before, self._start)
             self._say(note)
         except Exception as error:  # of any model; the user sees it and can go on
-            mask, found = self._mask_so_far(), None
+            mask, answered = self._mask_so_far(), False
             self._say(f"The model failed: {error}", "error")
         self._publish(mask, started)
-        if found is not None:
-            self._answers.keep(self.refiner, self.strokes, mask, note)
+        if answered:
+            self._answers[drawing] = refiner, mask_to_rle(mask), note
         if self.session is not None:
             try:
-                if note := self._record(self.session):
-                    self._say(note)
+                self._record(self.session)
             except (ValueError, OSError) as error:
                 self._say(f"Not saved: {error}", "error")
             self._session = self.session.state()
 
-    def _record(self, session: FolderSession) -> str:
+    def _record(self, session: FolderSession) -> None:
         """Write the mask to the session's file. After a failure :meth:`_move` tries once more."""
-        assert self.mask is not None
         self._recorded = False
-        note = session.record(self.mask, self.strokes)
+        if note := session.record(self.mask, self.strokes):
+            self._say(note)
         self._recorded = True
-        return note
 
     def _publish(self, mask: Mask, started: float) -> None:
         """Show a mask: first in the browser, then to observers, then in the still picture."""
@@ -239,12 +246,12 @@ class StrokeCanvas(Frontend):
         """The present mask, which a model may correct; None unless strokes were only added."""
         number = len(self._masked)
         goes_on = 0 < number < len(self.strokes) and self.strokes[:number] == self._masked
-        return self.mask if goes_on and self.mask is not None and self.mask.any() else None
+        return self.mask if goes_on and self.mask.any() else None
 
     def _mask_so_far(self) -> Mask:
         """What there is of the object without the model: the last mask, or what is brushed."""
         assert self.image is not None
-        if self._masked and self.mask is not None:
+        if self._masked:
             return self.mask
         return mask_of(None, self.image, self.strokes, start=self._start)[0]
 
@@ -272,13 +279,10 @@ class StrokeCanvas(Frontend):
         """Draw the strokes of a file that :meth:`save` wrote for a picture of this size.
 
         Raises:
+            OSError: the file cannot be read.
             DataError: another kind of file, or strokes of a picture of another size.
         """
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-        self._draw_file(content, str(path))
+        self._draw_file(Path(path).read_bytes(), str(path))
 
     def _draw_file(self, content: bytes, name: str) -> None:
         if self.image is None:
@@ -287,9 +291,10 @@ class StrokeCanvas(Frontend):
         self.strokes = parse_strokes(content, height, width, name)
 
     def _still(self) -> StillPicture:
-        image = self.image if self.image is not None else np.full((1, 1, 3), 255, np.uint8)
-        drawn = rasterize(self.strokes, image.shape[0], image.shape[1])
-        mask = self.mask if self.mask is not None and self.mask.any() else None
+        image, mask = self.image, self.mask
+        if image is None or mask is None:
+            image, mask = np.full((1, 1, 3), 255, np.uint8), np.zeros((1, 1), bool)
+        drawn = rasterize(self.strokes, *mask.shape)
         return StillPicture(data=jpeg(still(image, drawn, mask), 85), format="jpeg")
 
     def _ipython_display_(self) -> None:
@@ -382,8 +387,7 @@ class StrokeCanvas(Frontend):
             self.mask = None
             self._say(str(error), "error")
             return
-        name, strokes = session.path.name, found.strokes
-        self._show(found.image, name, strokes, found.others, start=found.start)
+        self._show(found.image, session.path.name, found.strokes, found.others, start=found.start)
         self._publish(found.mask, started)
-        self._answers.keep(self.refiner, strokes, found.mask)
+        self._answers[_digest(found.strokes)] = self.refiner, mask_to_rle(found.mask), ""
         self._say(note or found.note)

@@ -40,28 +40,24 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tu
     Raises:
         DataError: ``source`` is no picture, or a broken one.
     """
-    if isinstance(source, bytes):
+    if isinstance(source, np.ndarray):
+        values = source.astype(np.uint8) * 255 if source.dtype == np.bool_ else source
+        shape, channels = values.shape, values.shape[2:]
+        if values.dtype != np.uint8 or len(shape) < 2 or channels not in ((), (3,), (4,)):
+            raise DataError(
+                f"{name}: uint8 H×W, H×W×3 or H×W×4 is needed, got {source.dtype} {shape}"
+            )
+        if not values.size:
+            raise DataError(f"{name}: the array is empty, {shape}")
+        return to_rgb(Pillow.fromarray(values)), 1
+    if isinstance(source, str | Path):
+        path = Path(source)
+    elif isinstance(source, bytes):
         upload = _Upload(source)
         upload.name = Path(name).name
-        return _read_file(cast(Path, upload))
-    if isinstance(source, str | Path):
-        return _read_file(Path(source))
-    if not isinstance(source, np.ndarray):
+        path = cast(Path, upload)  # read in the same way
+    else:
         raise DataError(f"{name}: a path, bytes or an array is needed, not {type(source).__name__}")
-    values = source.astype(np.uint8) * 255 if source.dtype == np.bool_ else source
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[..., 0]
-    channels = values.shape[2:]
-    if values.dtype != np.uint8 or values.ndim not in (2, 3) or channels not in ((), (3,), (4,)):
-        raise DataError(
-            f"{name}: uint8 H×W, H×W×3 or H×W×4 is needed, got {source.dtype} {source.shape}"
-        )
-    if not values.size:
-        raise DataError(f"{name}: the array is empty, {source.shape}")
-    return to_rgb(Pillow.fromarray(values)), 1
-
-
-def _read_file(path: Path) -> tuple[Image, int]:
     stored = open_picture(path)
     return as_rgb(path, stored), stored.orientation
 
@@ -123,32 +119,25 @@ def cover_png(mask: Mask) -> bytes:
     return file.getvalue()
 
 
-def still(image: Image, drawn: tuple[Mask, Mask], mask: Mask | None, most: float = 5e5) -> Image:
-    """The canvas as one still picture: strokes tinted, the mask tinted and outlined.
+def still(image: Image, drawn: tuple[Mask, Mask], mask: Mask) -> Image:
+    """The canvas as one still picture of at most half a megapixel: strokes and mask tinted, and the
+    mask outlined.
 
     Args:
         image: uint8 H×W×3 RGB.
         drawn: bool H×W each, the pixels brushed as object and as background.
-        mask: bool H×W or None.
-        most: the most pixels; a larger picture is scaled down.
+        mask: bool H×W.
 
     Returns:
         uint8 h×w×3 RGB.
     """
-    height, width = shown_size(image.shape[0], image.shape[1], most)
+    height, width = shown_size(mask.shape[0], mask.shape[1], 500_000)
     canvas = resize(image, height, width).astype(np.float32)
-
-    def small(area: Mask) -> Mask:
-        return cv2.resize(area.astype(np.uint8), (width, height)) > 0
-
-    layers = (("object", drawn[0], 0.4), ("background", drawn[1], 0.4), ("mask", mask, 0.3))
-    for name, area, opacity in layers:
-        if area is not None:
-            inside = small(area)
-            canvas[inside] += opacity * (np.array(rgb(CANVAS[name]), np.float32) - canvas[inside])
-    if mask is not None:
-        outline, _ = cv2.findContours(
-            small(mask).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-        )
-        cv2.drawContours(canvas, outline, -1, rgb(CANVAS["mask"]), 1)
+    areas = [cv2.resize(area.astype(np.uint8), (width, height)) for area in (*drawn, mask)]
+    names, opacities = ("object", "background", "mask"), (0.4, 0.4, 0.3)
+    for name, area, opacity in zip(names, areas, opacities, strict=True):
+        colour = np.array(rgb(CANVAS[name]), np.float32)
+        canvas[area > 0] += opacity * (colour - canvas[area > 0])
+    outline, _ = cv2.findContours(areas[2], cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, outline, -1, rgb(CANVAS["mask"]), 1)
     return canvas.round().astype(np.uint8)

@@ -41,16 +41,10 @@ def export(
     Raises:
         DataError: an empty mask, or an unknown ``what``.
     """
-    height, width = mask.shape
-    stem = Path(name).stem
+    stem, size = Path(name).stem, {"width": mask.shape[1], "height": mask.shape[0]}
     if what == "strokes":
-        drawing = {
-            "format": STROKES_FORMAT,
-            "width": width,
-            "height": height,
-            "strokes": list(strokes),
-        }
-        return f"{stem}_strokes.json", json.dumps(drawing).encode()
+        drawing = {"format": STROKES_FORMAT, **size, "strokes": list(strokes)}
+        return f"{stem}_strokes.json", as_json(drawing)
     if not mask.any():
         raise DataError("the mask is empty: brush over the object first")
     if what == "mask":
@@ -60,9 +54,8 @@ def export(
         pixels = np.concatenate([image * alpha, alpha * 255], axis=2)
         return f"{stem}_cutout.png", _png(pixels)
     if what in ("rle", "polygon"):
-        record = {"id": 1, "file_name": name, "width": width, "height": height}
-        turned = as_readers_turn(mask, orientation)
-        drawn = annotation(turned, polygons=what == "polygon")
+        record = {"id": 1, "file_name": name, **size}
+        drawn = annotation(as_readers_turn(mask, orientation), polygons=what == "polygon")
         return f"{stem}_coco.json", as_json(document([record], [drawn]))
     raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
 
@@ -124,16 +117,13 @@ def document(
     categories: Sequence[Mapping[str, Any]] = (category("object"),),
 ) -> dict[str, Any]:
     """The content of a COCO annotation file."""
-    return {
-        "info": {"description": "drawn with nseg"},
-        "images": list(images),
-        "annotations": list(annotations),
-        "categories": list(categories),
-    }
+    lists = {"images": images, "annotations": annotations, "categories": categories}
+    about = {"info": {"description": "drawn with nseg"}}
+    return about | {key: list(records) for key, records in lists.items()}
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
-    """A COCO document as the bytes of its file."""
+    """A document as the bytes of its file."""
     return json.dumps(content).encode()
 
 

@@ -6,9 +6,8 @@ import os
 import re
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -18,7 +17,7 @@ from nseg_lib.data.coco import DataError, annotation_mask
 from nseg_lib.data.images import FORMATS, as_rgb, open_picture
 from nseg_lib.data.records import Record, is_int
 from nseg_lib.strokes.drawing import check_strokes
-from nseg_lib.widget.annotations import AnnotationFile
+from nseg_lib.widget.annotations import AnnotationFile, next_id
 from nseg_lib.widget.results import annotation
 
 STARTED_FROM = "started_from"
@@ -30,8 +29,7 @@ OTHER_WINDOW = (
 )
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """What the canvas shows of a picture and its current object."""
 
     image: Image
@@ -76,8 +74,8 @@ class FolderSession:
     ) -> None:
         self.folder = Path(folder)
         self.pictures, self.left_out = list_pictures(self.folder)
-        self.file = AnnotationFile(Path(out) if out is not None else self.folder / OUT_NAME)
-        self.out = self.file.path
+        self.out = Path(out) if out is not None else self.folder / "annotations.json"
+        self.file = AnnotationFile(self.out)
         self.id: int | None = None  # of the current annotation; None for a new object
         self._known: Record | None = None  # the current annotation as it was read or written here
         self._alone: bool | None = None  # whether no other window holds the folder; None: not asked
@@ -88,6 +86,27 @@ class FolderSession:
         left = [i for i, path in enumerate(self.pictures) if path not in done]
         last = max((i for i, path in enumerate(self.pictures) if path in done), default=-1)
         self._go_to(next((i for i in left if i > last), left[0] if left else 0))
+
+    def state(self) -> dict[str, Any]:
+        """The progress that the canvas shows.
+
+        Returns:
+            ``index`` and ``name`` of the current picture; ``total`` and ``done``, the numbers of
+            all and of finished pictures; ``object``, the index of the current object among those
+            of the picture (a new one comes last); ``objects``, their number; ``category`` of the
+            current object, or that a new one will get; and ``categories``, the names of all.
+        """
+        ids, current = [a["id"] for a in self.objects()], self._current()
+        return {
+            "index": self.index,
+            "total": len(self.pictures),
+            "done": len(self._done()),
+            "name": self.path.name,
+            "object": ids.index(self.id) if self.id in ids else len(ids),
+            "objects": len(ids),
+            "category": self.category if current is None else self.file.category_of(current),
+            "categories": self.file.category_names(),
+        }
 
     # --- pictures ---
 
@@ -107,45 +126,19 @@ class FolderSession:
     def _go_to(self, index: int) -> None:
         """Make a picture the current one, and of its objects the first that was drawn here."""
         self.index = index
-        drawn = (a["id"] for a in self._objects_or_none() if "strokes" in a)
-        self._choose(next(drawn, None))
-
-    def _choose(self, number: int | None) -> None:
-        """Make an object of the picture the current one; None for a new one."""
-        self.id = number
-        self._known = self._current()
+        self._choose(next((a["id"] for a in self.objects() if "strokes" in a), None))
 
     def _done(self) -> set[Path]:
         """The pictures that have an annotation with strokes."""
-        drawn = self.file.drawn_images()
-        return {p for p in self.pictures if (self._image_of(p) or {"id": None})["id"] in drawn}
+        drawn = [a.get("image_id") for a in self.file.annotations if "strokes" in a]
+        ids = {number for number in drawn if is_int(number)}
+        return {p for p in self.pictures if (self._image_of(p) or {"id": None})["id"] in ids}
 
     def _image_of(self, path: Path) -> Record | None:
         try:
             return self.file.image_of(path)
-        except DataError:  # told when the picture is opened
+        except DataError:  # several may be meant; told when the picture is opened
             return None
-
-    def state(self) -> dict[str, Any]:
-        """The progress that the canvas shows.
-
-        Returns:
-            ``index`` and ``name`` of the current picture; ``total`` and ``done``, the numbers of
-            all and of finished pictures; ``object``, the index of the current object among those
-            of the picture (a new one comes last); ``objects``, their number; ``category`` of the
-            current object; and ``categories``, the names of all.
-        """
-        ids = [a["id"] for a in self._objects_or_none()]
-        return {
-            "index": self.index,
-            "total": len(self.pictures),
-            "done": len(self._done()),
-            "name": self.path.name,
-            "object": ids.index(self.id) if self.id in ids else len(ids),
-            "objects": len(ids),
-            "category": self.name_of_category(),
-            "categories": self.file.category_names(),
-        }
 
     def open(self, image: Image | None = None) -> Opened:
         """Read the current picture and the masks of its objects.
@@ -160,8 +153,9 @@ class FolderSession:
             image: the picture, if it has been read already.
 
         Raises:
-            DataError: no picture, a broken one, one whose size is not that of its record, or
-                strokes or a mask of this program that are malformed.
+            DataError: no picture, a broken one, one whose size is not that of its record, one that
+                may be meant by several records, or strokes or a mask of this program that are
+                malformed.
         """
         image = self._read_image() if image is None else image
         mask: Mask | None = None
@@ -184,21 +178,21 @@ class FolderSession:
         self._choose(self.id)
         current = self._known or {}
         start = current if current and "strokes" not in current else current.get(STARTED_FROM)
-        note = ""
+        notes = []
         if foreign and self.id is None:
-            note = (
+            notes.append(
                 f"{foreign} object{'s' * (foreign > 1)} of another program, in violet; the arrow "
                 "before “new” (Shift+O) takes one up"
             )
         if unreadable:
-            note += f"; {unreadable} without a mask that can be shown"
+            notes.append(f"{unreadable} without a mask that can be shown")
         return Opened(
             image,
             strokes=list(current.get("strokes", [])),
             mask=np.zeros(image.shape[:2], bool) if mask is None else mask,
             start=None if start is None else self._mask(start, image),
             others=others,
-            note=note.removeprefix("; "),
+            note="; ".join(notes),
         )
 
     def _mask(self, record: Any, image: Image) -> Mask:
@@ -246,19 +240,20 @@ class FolderSession:
     # --- objects ---
 
     def objects(self) -> list[Record]:
-        """The annotations of the current picture that have strokes or a segmentation.
-
-        Raises:
-            DataError: several records may be of this picture.
-        """
-        every = self.file.annotations_of(self.path)
+        """The annotations of the current picture that have strokes or a segmentation."""
+        image = self._image_of(self.path)
+        if image is None:
+            return []
+        every = [a for a in self.file.annotations if a.get("image_id") == image["id"]]
         return [a for a in every if "strokes" in a or a.get("segmentation")]
 
-    def _objects_or_none(self) -> list[Record]:
-        try:
-            return self.objects()
-        except DataError:  # told when the picture is opened
-            return []
+    def _current(self) -> Record | None:
+        return next((a for a in self.objects() if a["id"] == self.id), None)
+
+    def _choose(self, number: int | None) -> None:
+        """Make an object of the picture the current one; None for a new one."""
+        self.id = number
+        self._known = self._current()
 
     def go_object(self, step: int) -> bool:
         """Move by ``step`` objects of the picture; return False if there is none there."""
@@ -274,9 +269,6 @@ class FolderSession:
         was = self.id
         self._choose(None)
         return was is not None
-
-    def _current(self) -> Record | None:
-        return next((a for a in self._objects_or_none() if a["id"] == self.id), None)
 
     def record(self, mask: Mask, strokes: Sequence[Any]) -> str:
         """Make ``mask`` the annotation of the current object and write the file.
@@ -321,23 +313,15 @@ class FolderSession:
             return kept | start
         if not mask.any():
             return None
+        image_id = self.file.record_image(self.path, *mask.shape)
         if old is None:
             category = self.file.category_id(self.category)
-            old = {"id": self.file.next_id("annotations"), "category_id": category}
-            old["image_id"] = self.file.record_image(self.path, *mask.shape)
-        self.file.record_image(self.path, *mask.shape)
-        place = {
-            key: old[key] for key in ("id", "image_id", "category_id", "iscrowd") if key in old
-        }
-        new = old | annotation(mask, strokes=strokes) | place
+            number = next_id(self.file.annotations)
+            old = {"id": number, "category_id": category, "image_id": image_id}
+        keys = ("id", "image_id", "category_id", "iscrowd")
+        kept = {key: old[key] for key in keys if key in old}
+        new = old | annotation(mask, strokes=strokes) | kept
         return new | {STARTED_FROM: start} if start else new
-
-    # --- categories ---
-
-    def name_of_category(self) -> str:
-        """The category of the current object, or the one that a new object will get."""
-        record = self._current()
-        return self.category if record is None else self.file.category_of(record)
 
     def set_category(self, name: str) -> None:
         """Set the category of the current object and of those drawn after it.
@@ -355,9 +339,6 @@ class FolderSession:
             record["category_id"] = self.file.category_id(self.category)
             self._known = record if unchanged else self._known
             self.file.write()
-
-
-OUT_NAME = "annotations.json"
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
