@@ -94,7 +94,7 @@ def clutter(image: Image, mask: Mask, width: int = 15) -> float:
 
 
 def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[int]) -> int:
-    """The picture of Figures 6 and 7, chosen by a fixed rule.
+    """The id of the picture of Figures 6 and 7, chosen by a fixed rule.
 
     The rule was written before any prediction was drawn. The candidates are the validation pictures
     that a report may show and whose object covers 5 to 50 % of the picture; a condition that no
@@ -105,9 +105,6 @@ def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[i
         results: rows of :mod:`nseg_lib.evaluation.rows`.
         models: the models whose IoU is averaged.
         showable: ids of the pictures that a report may show.
-
-    Returns:
-        The id of the picture.
     """
     known = results[results["method"].isin(models) & (results["split"] == "val")]
     share = known["object_area"] / (known["width"] * known["height"])
@@ -118,16 +115,13 @@ def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[i
     return int(mean_iou.index[(len(mean_iou) - 1) // 2])
 
 
-def binned(
-    frame: pd.DataFrame, by: str, values: list[str], bins: int = 3, picture: str = "image_id"
-) -> pd.DataFrame:
+def binned(frame: pd.DataFrame, by: str, values: list[str], bins: int = 3) -> pd.DataFrame:
     """Means with 95 % intervals of some columns, in bins of equal count along another column.
 
     Args:
-        frame: one row per picture.
+        frame: one row per picture; the bootstrap resamples its column ``image_id``.
         by: the column that is cut at its quantiles.
         values: the columns that are averaged.
-        picture: column of picture ids, which the bootstrap resamples.
 
     Returns:
         A row per bin: ``bin`` (from 1), ``low`` and ``high`` (range of ``by`` in it), ``n``,
@@ -140,7 +134,7 @@ def binned(
         part = frame[place == number]
         row = {"bin": number + 1, "low": part[by].min(), "high": part[by].max(), "n": len(part)}
         table = part[values].to_numpy(np.float64)
-        low, high = bootstrap_interval(table, part[picture].to_numpy(), replicates=2000)
+        low, high = bootstrap_interval(table, part["image_id"].to_numpy(), replicates=2000)
         for i, value in enumerate(values):
             row |= {value: table[:, i].mean(), f"{value}_low": low[i], f"{value}_high": high[i]}
         rows.append(row)

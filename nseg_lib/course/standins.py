@@ -67,8 +67,7 @@ def photograph(samples: EvaluationSamples, name: str) -> Sample:
 def trained(found: str | Path, data: str | Path, epochs: int = 3) -> Path:
     """Return a folder of runs with at least one trained network: ``found``, or a stand-in.
 
-    If ``found`` has no trained network, :data:`STAND_IN` is trained for ``epochs`` into a folder
-    beside it, with a line printed per epoch.
+    The stand-in is :data:`STAND_IN`, trained for ``epochs`` into a folder beside ``found``.
     """
     found = Path(found)
     if find_runs(found):
@@ -99,8 +98,8 @@ def refiner(
         model: a name of :func:`nseg_lib.config.names`.
         data: a data set with splits ``train`` and ``val``.
         widths: of the stand-in, where the model's own widths would take too long to train.
-        pictures: at half size and with repeats, on which the stand-in is trained, about; the
-            smallest network takes half a minute for 240.
+        pictures: about so many, at half size and with repeats, train the stand-in; the smallest
+            network takes half a minute for 240.
     """
     ready = find_runs(found).get(model)
     if ready:
@@ -114,16 +113,12 @@ def refiner(
     data = Path(data)
     per_epoch = len(coco.load_split(data, "train").images)
     epochs = max(1, round(pictures / per_epoch))
-    changes: dict[str, object] = {
-        "training.epochs": epochs,
-        "training.patience": epochs,
-        "data.scale": 0.5,
-    }
-    settings = config.load(model, changes)
+    changes: dict[str, object] = {"training.epochs": epochs, "training.patience": epochs}
+    changes["data.scale"] = 0.5
     if widths is not None:  # a network of another size gets a name of its own
-        name = f"{settings.model.architecture}{widths[0]}-{widths[-1]}"
-        changes |= {"name": name, "model.widths": list(widths)}
-        settings = config.load(model, changes)
+        family = config.load(model).model.architecture
+        changes |= {"name": f"{family}{widths[0]}-{widths[-1]}", "model.widths": list(widths)}
+    settings = config.load(model, changes)
     folder = Path(found).parent / "stand-in" / _folder_name(data, settings=settings)
     print(f"{model}: not trained here; training {settings.name} on {epochs * per_epoch} pictures")
     return Refiner.load(training.train(settings, data, folder, say=print))
@@ -132,8 +127,7 @@ def refiner(
 def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     """Return a folder of results that has the baselines: ``rows``, or a stand-in.
 
-    If ``rows`` has none, the baselines and every trained network in ``found`` are evaluated into a
-    folder named ``stand-in``, and a printed line says so.
+    If ``rows`` has none, the baselines and every trained network in ``found`` are evaluated.
     """
     rows = Path(rows)
     if (rows / "baselines.csv").is_file():

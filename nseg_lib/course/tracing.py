@@ -79,7 +79,7 @@ def trace(network: nn.Module, height: int = 480, width: int = 640) -> list[Stage
         nodes = list(group)
         used = [made_by[i] for n in nodes for i in n.all_input_nodes if i in made_by]
         sources = tuple(dict.fromkeys(used))  # once each, in order
-        result = nodes[-1]
+        result, operation = nodes[-1], _operation(nodes[-1])
         if path:
             layers = tuple(_layer(n) for n in nodes if _operation(n) in LAYERS)
             module = network.get_submodule(path)
@@ -88,16 +88,14 @@ def trace(network: nn.Module, height: int = 480, width: int = 640) -> list[Stage
             if len(layers) == 1:  # a single layer; a single convolution is the head
                 kind = "head" if layers[0].kind == "convolution" else layers[0].kind
             stages.append(Stage(path, kind, _shape(result), sources, layers, size))
-        elif _operation(result) in {"cat", "add"}:
-            kind = "concat" if _operation(result) == "cat" else "add"
+            made_by[result] = len(stages) - 1
+        elif operation in {"cat", "add"}:
+            kind = "concat" if operation == "cat" else "add"
             stages.append(Stage(kind, kind, _shape(result), sources))
-        elif _operation(result) in {"slice", "upsample_nearest2d"}:
+            made_by[result] = len(stages) - 1
+        elif operation in {"slice", "upsample_nearest2d"}:
             # Cropped or resized features are still those of the stage that made them.
             made_by[result] = sources[0]
-            continue
-        else:
-            continue
-        made_by[result] = len(stages) - 1
     return stages
 
 
