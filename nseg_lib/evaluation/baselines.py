@@ -22,44 +22,31 @@ from skimage.segmentation import watershed as flood
 from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.prompt import Prompt
 
-DILATION_RADIUS = 4
-"""Pixels that :func:`dilation` adds on every side."""
-
 RING = 15
 """Width in pixels of the ring round the stroke in which the object's edge is looked for."""
 
 CORE_DEPTH = 3
 """Pixels that the stroke is eroded by before it is taken as surely inside the object."""
 
-GRABCUT_ITERATIONS = 5
-
 SURE = 10.0
 """A baseline knows no probability: its logits are this on its mask and the negative elsewhere, so
 that every threshold in use gives the same mask."""
 
 Segment = Callable[[Image, Prompt, float], Mask]
-"""What every function of this module is: picture, prompt and the picture's size relative to its
-native size → bool H×W, a new array. Picture and prompt are checked by :class:`Baseline`."""
+"""Picture, prompt (both checked by :class:`Baseline`) and scale → bool H×W, a new array."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A classical method as a :class:`nseg_lib.prompt.Predictor`.
-
-    Args:
-        segment: a value of :data:`BASELINES` or :data:`SEEDED`.
-        scale: size of the pictures relative to their native size.
-    """
+    """A classical method as a :class:`nseg_lib.prompt.Predictor`."""
 
     segment: Segment
+    """A value of :data:`BASELINES` or :data:`SEEDED`."""
     scale: float = 1.0
+    """Size of the pictures relative to their native size."""
 
     def logits(self, image: Image, prompt: Prompt) -> Logits:
-        """Plus or minus :data:`SURE`, float32 H×W.
-
-        Raises:
-            TypeError, ValueError: as :meth:`nseg_lib.prompt.Prompt.check`.
-        """
+        """Plus or minus :data:`SURE`, float32 H×W; raises as :meth:`Prompt.check`."""
         prompt.check(image)
         mask = self.segment(image, prompt, self.scale)
         return np.where(mask, SURE, -SURE).astype(np.float32)
@@ -72,7 +59,7 @@ def identity(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
 
 def dilation(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """The stroke grown by a disc of 4 px: what is gained by knowing that strokes fall short."""
-    return _grown(prompt.object, DILATION_RADIUS * scale)
+    return _grown(prompt.object, 4 * scale)
 
 
 def grabcut(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
@@ -91,8 +78,7 @@ def grabcut(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     trimap[_grown(stroke, RING * scale)] = cv2.GC_PR_BGD
     trimap[stroke] = cv2.GC_PR_FGD
     trimap[_core(stroke, scale)] = cv2.GC_FGD
-    cut = _cut(image, trimap)
-    return stroke.copy() if cut is None else cut
+    return _cut(image, stroke, trimap)
 
 
 def watershed(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
@@ -106,9 +92,7 @@ def watershed(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """
     stroke = prompt.object
     outside = ~_grown(stroke, RING * scale)
-    if not outside.any():
-        return stroke.copy()
-    return _flooded(image, _core(stroke, scale), outside)
+    return _flooded(image, _core(stroke, scale), outside) if outside.any() else stroke.copy()
 
 
 BASELINES: dict[str, Segment] = {
@@ -136,15 +120,15 @@ def _disc(radius: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
 
 
-def _cut(image: Image, trimap: NDArray[np.uint8]) -> Mask | None:
-    """OpenCV's GrabCut from a trimap; None where it has fewer pixels to fit than Gaussians."""
+def _cut(image: Image, stroke: Mask, trimap: NDArray[np.uint8]) -> Mask:
+    """OpenCV's GrabCut; the stroke where the trimap has fewer pixels to fit than Gaussians."""
     cv2.setRNGSeed(0)  # its k-means draws from OpenCV's global generator
     models = np.zeros((1, 65)), np.zeros((1, 65))
     trimap = np.ascontiguousarray(trimap)  # a mask decoded from RLE is stored column by column
     try:
-        cv2.grabCut(image, trimap, None, *models, GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(image, trimap, None, *models, 5, cv2.GC_INIT_WITH_MASK)
     except cv2.error:
-        return None
+        return stroke.copy()
     return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
 
 
@@ -167,11 +151,7 @@ disc has a depth of .56, a square .5, a line six times as long as it is wide .2.
 COARSE_FILL = 0.2
 
 WALKER_SIDE = 256
-"""Longest side of the picture that the random walker walks on; its cost grows faster than the
-number of pixels."""
-
-WALKER_BETA = 130.0
-"""Penalty of the random walker on steps between different colours: scikit-image's default."""
+"""The random walker's cost grows faster than the number of pixels."""
 
 
 def is_coarse_mask(stroke: Mask) -> bool:
@@ -193,12 +173,22 @@ def seeded_grabcut(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     stroke, background, _ = prompt.planes
     if prompt.mask is None and not background.any() and is_coarse_mask(stroke):
         return grabcut(image, prompt, scale)
-    probable = _near(stroke, background) if prompt.mask is None else prompt.mask
+    probable = prompt.mask
+    if probable is None:
+        x, y, width, height = cv2.boundingRect(stroke.astype(np.uint8))
+        probable = np.zeros_like(stroke)
+        rows = slice(max(0, y - height // 2), y + height + height // 2)
+        probable[rows, max(0, x - width // 2) : x + width + width // 2] = True
+        if background.any():
+            to_object, to_background = (
+                cv2.distanceTransform((~strokes).astype(np.uint8), cv2.DIST_L2, 3)
+                for strokes in (stroke, background)
+            )
+            probable &= to_object < to_background
     trimap = np.where(probable, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[background] = cv2.GC_BGD
     trimap[stroke] = cv2.GC_FGD
-    cut = _cut(image, trimap)
-    return stroke.copy() if cut is None else cut
+    return _cut(image, stroke, trimap)
 
 
 def seeded_watershed(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
@@ -217,10 +207,10 @@ def seeded_watershed(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
 def seeded_random_walker(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """The label whose strokes a random walker, shy of edges in colour, reaches first.
 
-    On the picture shrunk to :data:`WALKER_SIDE`; the probability is enlarged again and cut at .5.
-    Without strokes on the background it is the picture's border, and for a coarse mask its core
-    and all beyond its ring are the seeds. The last answer has no part in it. In a picture of one
-    colour the stroke comes back unchanged.
+    On the picture shrunk to a longest side of :data:`WALKER_SIDE`; the probability is enlarged
+    again and cut at .5. Without strokes on the background it is the picture's border, and for a
+    coarse mask its core and all beyond its ring are the seeds. The last answer has no part in it.
+    In a picture of one colour the stroke comes back unchanged.
 
     Source: Grady, "Random walks for image segmentation", PAMI 2006, as in scikit-image.
     """
@@ -235,32 +225,15 @@ def seeded_random_walker(image: Image, prompt: Prompt, scale: float = 1.0) -> Ma
     size = max(1, round(width * shrinking)), max(1, round(height * shrinking))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     seeds, around, _ = Prompt(inside, outside).shrunk(size).planes
-    labels = np.where(seeds, 1, np.where(around, 2, 0)).astype(np.int32)
+    labels = np.where(seeds, 1, 2 * around.astype(np.int32))
     if not (labels == 2).any() or not small.std():
         return stroke.copy()
+    # The solver's rounding errors below 0 and above 1 do no harm: prob_tol.
     reached = walk(
-        *(small, labels, WALKER_BETA),
-        mode="cg_j",
-        return_full_prob=True,
-        channel_axis=-1,
-        prob_tol=np.inf,  # the solver's rounding errors below 0 and above 1 do no harm
+        small, labels, mode="cg_j", return_full_prob=True, channel_axis=-1, prob_tol=np.inf
     )
     object_first = cv2.resize(reached[0].astype(np.float32), (width, height))
     return (object_first > 0.5) & ~background | stroke
-
-
-def _near(stroke: Mask, background: Mask) -> Mask:
-    """What may be object: nearer to it than to background, within the strokes' grown box."""
-    x, y, width, height = cv2.boundingRect(stroke.astype(np.uint8))
-    near = np.zeros_like(stroke)
-    rows = slice(max(0, y - height // 2), y + height + height // 2)
-    near[rows, max(0, x - width // 2) : x + width + width // 2] = True
-    if not background.any():
-        return near
-    to_object, to_background = (
-        cv2.distanceTransform((~m).astype(np.uint8), cv2.DIST_L2, 3) for m in (stroke, background)
-    )
-    return near & (to_object < to_background)
 
 
 def _border(stroke: Mask) -> Mask:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,7 @@ CORRECTION_COLUMNS = (*_KEY, "kind", "object_area", "stroke_area", "iou", "bound
 Correction = Callable[[Mask, Mask, Generator], Drawn]
 """(truth, answer, generator) → a stroke where the answer is wrong."""
 
-CORRECTIONS: dict[str, Correction] = {
-    "plain": plain.plain_correction,
-    "simulated": draw_correction,
-}
+CORRECTIONS: dict[str, Correction] = {"plain": plain.plain_correction, "simulated": draw_correction}
 """The ways to draw a correction: straight lines that no training uses, or the trainer's own."""
 
 
@@ -128,67 +126,47 @@ def corrections(
         ids = [i for i in sorted(split.annotations) if split.annotations[i]][:pictures]
         wanted = [(i, way) for i in ids for way in strokes if (way, i) not in done]
         for image_id, way in track(wanted, "correcting", disable=not progress):
-            rows += _rows(method, split, image_id, way)
+            mask = frozen.object_mask(split, image_id)
+            generator = partial(frozen.generator, f"correction {way}", EVALUATION_SEED, image_id)
+            image = split.read_image(image_id)
+            game = correct(method.predictor, image, mask, CORRECTIONS[way], generator)
+            annotation = coco.largest_annotation(split.annotations[image_id])["id"]
+            key = (method.name, method.seed, split.name, way, image_id, annotation)
+            for number, (drawn, answer, seconds) in enumerate(game, 1):
+                kind = "object" if drawn.object.any() else "background"
+                areas = int(mask.sum()), int(drawn.object.sum() + drawn.background.sum())
+                judged = iou(answer, mask), boundary_iou(answer, mask), round(seconds, 6)
+                row = *key, number, kind, *areas, *judged
+                rows.append(dict(zip(CORRECTION_COLUMNS, row, strict=True)))
             table = pd.DataFrame(rows, columns=list(CORRECTION_COLUMNS)).sort_values(_KEY)
             write_atomic(rows_csv, table.to_csv(index=False, lineterminator="\n"))
 
 
-def _rows(method: Method, split: coco.Split, image_id: int, way: str) -> list[dict[str, Any]]:
-    """One picture corrected stroke by stroke: a row for each stroke; none for an empty object."""
-    mask = frozen.object_mask(split, image_id)
-    if not mask.any():
-        return []
-
-    def generator(number: int) -> Generator:
-        return frozen.generator(f"correction {way}", EVALUATION_SEED, image_id, number)
-
-    image = split.read_image(image_id)
-    game = correct(method.predictor, image, mask, CORRECTIONS[way], generator)
-    return [
-        {
-            "method": method.name,
-            "seed": method.seed,
-            "split": split.name,
-            "strokes": way,
-            "image_id": image_id,
-            "annotation_id": coco.largest_annotation(split.annotations[image_id])["id"],
-            "round": number,
-            "kind": "object" if drawn.object.any() else "background",
-            "object_area": int(mask.sum()),
-            "stroke_area": int(drawn.object.sum() + drawn.background.sum()),
-            "iou": iou(answer, mask),
-            "boundary_iou": boundary_iou(answer, mask),
-            "seconds": round(seconds, 6),
-        }
-        for number, (drawn, answer, seconds) in enumerate(game, 1)
-    ]
-
-
-def read_corrections(rows_csv: str | Path) -> pd.DataFrame:
+def read_corrections(rows_csv: Path) -> pd.DataFrame:
     """A file that :func:`corrections` wrote.
 
     Raises:
-        ValueError: no such file, other columns, or no IoU in [0, 1] in some row.
+        ValueError: other columns, or no IoU in [0, 1] in some row.
     """
-    path = Path(rows_csv)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file of corrections")
     try:
-        frame = pd.read_csv(path).astype({"seed": "Int64"})
+        frame = pd.read_csv(rows_csv).astype({"seed": "Int64"})
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{path}: not a file of corrections ({error})") from None
+        raise ValueError(f"{rows_csv}: not a file of corrections ({error})") from None
     if tuple(frame.columns) != CORRECTION_COLUMNS:
-        raise ValueError(f"{path}: not a file of corrections, or of another version")
+        raise ValueError(f"{rows_csv}: not a file of corrections, or of another version")
     if not frame["iou"].between(0, 1).all():
-        raise ValueError(f"{path}: iou must be a number from 0 to 1 in every row")
+        raise ValueError(f"{rows_csv}: iou must be a number from 0 to 1 in every row")
     return frame
 
 
-def strokes_needed(ious: NDArray[np.float64], target: float, most: int = MAX_STROKES) -> int:
-    """NoC of one picture: strokes until the IoU first is at least ``target``, else ``most``.
+def strokes_needed(ious: NDArray[np.float64], target: float) -> NDArray[np.float64]:
+    """NoC of each picture: strokes until its IoU first is at least ``target``, else 20.
 
     Args:
-        ious: float64, IoU after stroke 1, 2, …
+        ious: float64 N×K, a row per picture: its IoU after stroke 1, 2, … up to 20.
+
+    Returns:
+        float64 N.
     """
-    reached = np.flatnonzero(ious[:most] >= target)
-    return int(reached[0]) + 1 if len(reached) else most
+    reached = ious >= target
+    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, MAX_STROKES)

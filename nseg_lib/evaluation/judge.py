@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def evaluate_networks(
         checkpoints: files of ``nseg train``, or shipped networks' names; each goes by its
             configuration's name and seed.
         data: a reduced or sample data set.
-        out: made if missing; ``results.csv`` in it is added to, never recomputed.
+        out: made if missing; ``results.csv`` in it is added to.
         splits: by default those of val and test that there are.
         scale: of the pictures; by default the one that the checkpoints were trained at, else 1.
 
@@ -114,13 +114,10 @@ def evaluate_networks(
 # --- any strokes ----------------------------------------------------------------------------------
 
 
-def _people() -> Path | None:
-    return Path(os.environ[SCRIBBLES]) if os.environ.get(SCRIBBLES) else None
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, on which data.
+    """What is measured, on which data. Strokes that people drew count too where the environment
+    variable NSEG_SCRIBBLES names their folder.
 
     Raises:
         ValueError: an unknown kind of prompt or way to draw corrections.
@@ -141,17 +138,13 @@ class Plan:
     """Only so many of the split, the first by id; for rehearsals."""
     corrected: int = 60
     """Pictures that are corrected; 0 for none."""
-    scribbles: Path | None = field(default_factory=_people)
-    """Folder of the strokes that people drew, by default what NSEG_SCRIBBLES names; none: they are
-    left out."""
 
     def __post_init__(self) -> None:
         for what, given, allowed in (
             ("kind of prompt", self.kinds, frozen.KINDS),
             ("way to draw corrections", self.strokes, CORRECTIONS),
         ):
-            unknown = [name for name in given if name not in allowed]
-            if unknown:
+            if unknown := [name for name in given if name not in allowed]:
                 raise ValueError(f"unknown {what} '{unknown[0]}'; one of: {', '.join(allowed)}")
 
 
@@ -182,6 +175,7 @@ def evaluate_method(method: Method, plan: Plan, *, progress: bool = True) -> Non
         ValueError, coco.DataError: data, a kind or a file of rows cannot be used.
     """
     split = replace(coco.load_split(plan.data, plan.split), spare=plan.out)
+    people = os.environ.get(SCRIBBLES)
     for file, rows_of in _claims(method, plan).items():
         corrects, start = file.parent.name == "corrections", time.monotonic()
         if corrects and not plan.corrected:
@@ -196,23 +190,24 @@ def evaluate_method(method: Method, plan: Plan, *, progress: bool = True) -> Non
             count = min(plan.corrected, plan.pictures or plan.corrected)
             corrections(method, split, file, plan.strokes, pictures=count, progress=progress)
         else:
-            of_kinds = [frozen.freeze_prompts(split, kind).prompts for kind in plan.kinds]
-            total = sum(len(list(of_kind)[: plan.pictures]) for of_kind in of_kinds)
-            drawn = frozen.prompt_samples(split, plan.kinds, pictures=plan.pictures)
-            people = plan.scribbles and frozen.human_samples(plan.scribbles, plan.pictures)
-            samples = chain(drawn, people or ())
+            prompts = [frozen.freeze_prompts(split, kind).prompts for kind in plan.kinds]
+            total = sum(len(list(of_kind)[: plan.pictures]) for of_kind in prompts)
+            samples = chain(
+                frozen.prompt_samples(split, plan.kinds, pictures=plan.pictures),
+                frozen.human_samples(Path(people), plan.pictures) if people else (),
+            )
             evaluate([method], samples, file, released_rule=False, total=total, progress=progress)
         # What the file holds by now, whatever this call added.
         frame = pd.read_csv(file)
         kind = "strokes" if corrects else "recipe"
-        once = frame.drop_duplicates(["split", kind, "image_id"])
-        objects = sorted(Counter(zip(once["split"], once[kind], strict=True)).items())
+        seen = frame[["split", kind, "image_id"]].drop_duplicates()
+        objects = sorted(Counter(zip(seen["split"], seen[kind], strict=True)).items())
         held = [k for (s, k), _ in objects if s == split.name and k in frozen.KINDS]
-        prompts = [frozen.freeze_prompts(split, k) for k in held]
+        of_rows = [frozen.freeze_prompts(split, k) for k in held]
         note(
-            file, settings, [*inputs, *(p.path for p in prompts)], time.monotonic() - start,
+            file, settings, [*inputs, *(p.path for p in of_rows)], time.monotonic() - start,
             objects={f"{s}, {k}": n for (s, k), n in objects},
-            dropped={p.kind: len(p.dropped) for p in prompts if p.dropped},
+            dropped={p.kind: len(p.dropped) for p in of_rows if p.dropped},
         )  # fmt: skip
 
 

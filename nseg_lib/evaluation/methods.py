@@ -44,14 +44,11 @@ def names() -> tuple[str, ...]:
 def method(wanted: str) -> Method:
     """A method for any strokes, on pictures at native size, by what the command line calls it.
 
-    A network of the paper is asked at the scale that it was trained at.
-
     Args:
-        wanted: a baseline of :data:`nseg_lib.evaluation.baselines.SEEDED`, a network that the
-            package ships, or ``NAME=FILE``, a checkpoint and the name that it goes by.
+        wanted: one of :func:`names`, or ``NAME=FILE``, a checkpoint and the name that it goes by.
 
     Raises:
-        ValueError: none of these, or the file is no checkpoint.
+        ValueError: neither, or the file is no checkpoint.
     """
     from nseg_lib.refine import Refiner
 

@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,12 +91,6 @@ class _Pair:
         return np.minimum(nearest, self.diagonal)
 
 
-class Metric(Protocol):
-    """What every metric of this module is: a function of two masks."""
-
-    def __call__(self, predicted: Mask, target: Mask, ignore: Mask | None = None) -> float: ...
-
-
 _DEFINITIONS: dict[str, Callable[[_Pair], float]] = {}
 """Metric name → its definition, in the order in which they stand below."""
 
@@ -104,17 +98,14 @@ LABELS: dict[str, str] = {}
 """Metric name → what tables and figures call it."""
 
 
-def _metric(label: str) -> Callable[[Callable[[_Pair], float]], Metric]:
-    """Make a definition into a public function of two masks, which are checked and cut first.
+def _metric(label: str) -> Callable[[Callable[[_Pair], float]], Callable[..., float]]:
+    """Make a definition into a public function (predicted, target, ignore=None) → float.
 
     So each metric can be asked for alone, and :func:`evaluate_mask` asks all of one pair, whose
-    contours are found once.
-
-    Args:
-        label: what tables and figures call it; that of a distance ends in ``(px)``.
+    contours are found once. The label of a distance ends in ``(px)``.
     """
 
-    def register(definition: Callable[[_Pair], float]) -> Metric:
+    def register(definition: Callable[[_Pair], float]) -> Callable[..., float]:
         def metric(predicted: Mask, target: Mask, ignore: Mask | None = None) -> float:
             return definition(_prepare(predicted, target, ignore))
 
@@ -201,8 +192,7 @@ def hausdorff_contour(pair: _Pair) -> float:
     mask are its pixels with a 4-neighbour outside it, or on the picture's border; MONAI takes the
     same. This is what the paper's text says; its code computes :func:`hausdorff_region`.
     """
-    there, back = pair.contour_distances
-    return float(max(there.max(initial=0), back.max(initial=0)))
+    return _largest(pair.contour_distances)
 
 
 @_metric("Hausdorff, region (px)")
@@ -212,8 +202,7 @@ def hausdorff_region(pair: _Pair) -> float:
     max(max over p in P of d(p, T), max over t in T of d(t, P)), in pixels. Pixels in both masks
     are at distance 0. It equals ``scipy.spatial.distance.directed_hausdorff`` taken both ways.
     """
-    there, back = pair.region_distances
-    return float(max(there.max(initial=0), back.max(initial=0)))
+    return _largest(pair.region_distances)
 
 
 @_metric("HD95 (px)")
@@ -238,7 +227,7 @@ def _prepare(predicted: Mask, target: Mask, ignore: Mask | None) -> _Pair:
     """Check the masks, take the ignored pixels out, and cut to the joint bounding box."""
     _check("target", target, target)
     _check("predicted", predicted, target)
-    decided = target.size
+    diagonal, decided = math.hypot(*target.shape), target.size
     if ignore is not None:
         _check("ignore", ignore, target)
         decided -= int(np.count_nonzero(ignore))
@@ -247,12 +236,8 @@ def _prepare(predicted: Mask, target: Mask, ignore: Mask | None) -> _Pair:
         predicted, target = predicted & ~ignore, target & ~ignore
     union = predicted | target
     crop = _span(np.flatnonzero(union.any(axis=1))), _span(np.flatnonzero(union.any(axis=0)))
-    return _Pair(
-        predicted[crop].astype(np.uint8),
-        target[crop].astype(np.uint8),
-        math.hypot(*target.shape),
-        decided,
-    )
+    predicted, target = predicted[crop], target[crop]
+    return _Pair(predicted.astype(np.uint8), target.astype(np.uint8), diagonal, decided)
 
 
 def _check(name: str, mask: Mask, target: Mask) -> None:
@@ -267,21 +252,20 @@ def _check(name: str, mask: Mask, target: Mask) -> None:
 
 def _span(indices: NDArray[np.intp]) -> slice:
     """From one before the first index to one after the last; index 0 alone where there is none."""
-    if len(indices) == 0:
-        return slice(0, 1)
-    return slice(max(0, int(indices[0]) - 1), int(indices[-1]) + 2)
+    first, last = (indices[0], indices[-1]) if len(indices) else (0, -1)
+    return slice(max(0, int(first) - 1), int(last) + 2)
 
 
 def _rim(mask: _Bytes, neighbours: _Bytes, outside: int, depth: int = 1) -> _Bytes:
     """Mask minus ``depth`` erosions; ``outside`` is the value taken to lie beyond the picture."""
     eroded = cv2.erode(
-        mask,
-        neighbours,
-        iterations=depth,
-        borderType=cv2.BORDER_CONSTANT,
-        borderValue=outside,
+        mask, neighbours, iterations=depth, borderType=cv2.BORDER_CONSTANT, borderValue=outside
     )
     return (mask - eroded).astype(np.uint8, copy=False)
+
+
+def _largest(both_ways: tuple[_Distances, _Distances]) -> float:
+    return float(max(distances.max(initial=0) for distances in both_ways))
 
 
 def _overlap(predicted: _Bytes, target: _Bytes) -> float:

@@ -1,8 +1,4 @@
-"""The figure of the comparison: IoU by kind of prompt, and against the number of strokes.
-
-Each panel shows its methods on the pictures that all of them saw
-(:func:`nseg_lib.evaluation.refiner_numbers.common`).
-"""
+"""The figure of the comparison: IoU by kind of prompt, and against the number of strokes."""
 
 from __future__ import annotations
 
@@ -58,66 +54,55 @@ def draw(overview: pd.DataFrame, curves: pd.DataFrame | None = None) -> Figure:
         overview, curves: ``common.csv`` and ``common_curve.csv`` of
             :mod:`nseg_lib.evaluation.refiner_tables`.
     """
-    curves = pd.DataFrame() if curves is None else curves
-    ways = list(curves["strokes"].unique()) if len(curves) else []
-    looks = _looks(list(overview["method"].unique()))
-    fig = plt.figure(figsize=(9.5, 3.6 + 3.4 * bool(ways)), layout="constrained")
-    grid = fig.add_gridspec(
-        1 + bool(ways), max(1, len(ways)), height_ratios=[1.1, 1][: 1 + bool(ways)]
-    )
+    ways = [] if curves is None else list(curves["strokes"].unique())
+    methods = list(overview["method"].unique())
+    learned = [method for method in methods if method not in SEEDED]
+    looks = {m: (COLOURS[i % len(COLOURS)], "o") for i, m in enumerate(reversed(learned))}
+    looks = {method: CLASSICAL.get(method) or looks[method] for method in methods}
+    rows = 2 if ways else 1
+    fig = plt.figure(figsize=(9.5, 7 if ways else 3.6), layout="constrained")
+    grid = fig.add_gridspec(rows, max(1, len(ways)), height_ratios=[1.1, 1][:rows])
     above = fig.add_subplot(grid[0, :])
     _kinds(above, overview, looks)
     for i, way in enumerate(ways):
+        assert curves is not None
         _curve(fig.add_subplot(grid[1, i]), curves[curves["strokes"] == way], looks, str(way))
     handles, labels = above.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8)
     return fig
 
 
-def _looks(methods: list[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each method."""
-    learned = [m for m in methods if m not in SEEDED]
-    looks = {m: (COLOURS[i % len(COLOURS)], "o") for i, m in enumerate(reversed(learned))}
-    return {m: CLASSICAL.get(m) or looks[m] for m in methods}
-
-
 def _kinds(ax: Axes, overview: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
     kinds = list(dict.fromkeys(zip(overview["split"], overview["recipe"], strict=True)))
     place = {kind: i for i, kind in enumerate(kinds)}
+    most = overview.groupby(["split", "recipe"])["n"].max()
     for i, (method, (colour, marker)) in enumerate(looks.items()):
         rows = overview[overview["method"] == method]
-        x = [place[k] for k in zip(rows["split"], rows["recipe"], strict=True)]
-        offset = 0.7 * ((i + 0.5) / len(looks) - 0.5)
+        x = np.array([place[kind] for kind in zip(rows["split"], rows["recipe"], strict=True)])
         ax.errorbar(
-            np.array(x) + offset,
-            rows["iou"],
+            x + 0.7 * ((i + 0.5) / len(looks) - 0.5), rows["iou"],
             yerr=[rows["iou"] - rows["low"], rows["high"] - rows["iou"]],
             fmt=marker, color=colour, ms=4, lw=1, label=method,
         )  # fmt: skip
-    for i in range(1, len(kinds)):
+    for i in range(1, len(place)):
         ax.axvline(i - 0.5, color="#dddddd", lw=0.6)
-    n = overview.groupby(["split", "recipe"])["n"].max()
-    people = ["\n(people)" if kind in HUMAN else "" for _, kind in kinds]
     shown = [
-        f"{kind[1].replace('_', chr(10))}{who}\nn {n[kind]}"
-        for kind, who in zip(kinds, people, strict=True)
+        kind[1].replace("_", "\n")
+        + ("\n(people)" if kind[1] in HUMAN else "")
+        + f"\nn {most[kind]}"
+        for kind in kinds
     ]
-    ax.set_xticks(range(len(kinds)), shown, fontsize=8)
-    ax.set(ylabel="mean IoU", ylim=(0, 1), xlim=(-0.5, len(kinds) - 0.5))
+    ax.set_xticks(range(len(place)), shown, fontsize=8)
+    ax.set(ylabel="mean IoU", ylim=(0, 1), xlim=(-0.5, len(place) - 0.5))
 
 
 def _curve(ax: Axes, curves: pd.DataFrame, looks: dict[str, tuple[str, str]], way: str) -> None:
     for method, (colour, _) in looks.items():
         rows = curves[curves["method"] == method]
         if len(rows):
-            ax.plot(rows["round"], rows["iou"], color=colour, lw=1.4)
-            ax.fill_between(
-                rows["round"], rows["low"], rows["high"], color=colour, alpha=0.15, lw=0
-            )
-    ax.set(
-        xlabel=f"strokes ({way}), n {curves['n'].max()}",
-        ylabel="mean IoU",
-        ylim=(0, 1),
-        xlim=(1, 20),
-    )
+            x = rows["round"]
+            ax.plot(x, rows["iou"], color=colour, lw=1.4)
+            ax.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.15, lw=0)
+    ax.set(xlabel=f"strokes ({way}), n {curves['n'].max()}", ylabel="mean IoU")
+    ax.set(ylim=(0, 1), xlim=(1, 20))
     ax.set_xticks([1, 5, 10, 15, 20])

@@ -14,19 +14,8 @@ import numpy as np
 import pandas as pd
 
 from nseg_lib.data.frozen import HUMAN, HUMAN_SPLIT, KINDS
-from nseg_lib.evaluation.corrections import (
-    MAX_STROKES,
-    TARGETS,
-    read_corrections,
-    strokes_needed,
-)
-from nseg_lib.evaluation.summary import (
-    IOU_MARGIN,
-    bootstrap_interval,
-    in_table_order,
-    read_results,
-    summarise,
-)
+from nseg_lib.evaluation import summary
+from nseg_lib.evaluation.corrections import MAX_STROKES, TARGETS, read_corrections, strokes_needed
 from nseg_lib.networks.weights import PRETRAINED
 
 REFINER = PRETRAINED[0]
@@ -39,52 +28,55 @@ SIZES = ("all", "small", "middle", "large")
 MIN_COMMON = 20
 """The fewest objects of which the figure shows a method."""
 
+OVERVIEW = (
+    "split", "recipe", "method", "n", "iou", "low", "high",
+    "difference", "difference_low", "difference_high", "made_worse",
+    "gap", "refiner", "gap_low", "gap_high",
+)  # fmt: skip
+"""Columns of :func:`overview`. ``n`` objects; each mean has its 95 % bootstrap interval over
+pictures; ``difference`` is to the stroke unchanged, on the same objects; ``made_worse`` is the
+share of objects more than .005 below the stroke; ``gap`` is to :data:`REFINER`, whose IoU on the
+same objects is ``refiner`` (NaN where it has no row of one)."""
+
 _PROMPT = ["split", "recipe"]
 _OBJECT = ["image_id", "annotation_id"]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of a measurement."""
+    """All rows of a measurement, methods in the order of the tables."""
 
     answers: pd.DataFrame
-    """As ``read_results`` returns them, methods in the order of the tables."""
     corrections: pd.DataFrame
-    """As :func:`nseg_lib.evaluation.corrections.read_corrections`; perhaps empty."""
+    """Perhaps empty."""
     files: tuple[Path, ...]
 
 
-def read(folder: str | Path) -> Rows:
+def read(folder: Path) -> Rows:
     """Read ``rows/*.csv`` and ``corrections/*.csv`` of a folder.
 
     Raises:
-        ValueError: no rows of identity, which every table needs; a broken file; corrections of
-            more than one split.
+        ValueError: no rows of identity; a broken file; corrections of more than one split.
     """
-    folder = Path(folder)
     check_identity(folder)
     files = sorted((folder / "rows").glob("*.csv"))
     corrected = sorted((folder / "corrections").glob("*.csv"))
-    answers = pd.concat([read_results(file) for file in files], ignore_index=True)
+    answers = pd.concat([summary.read_results(file) for file in files], ignore_index=True)
     corrections = pd.DataFrame()
     if corrected:
         frames = [read_corrections(file) for file in corrected]
-        corrections = in_table_order(pd.concat(frames, ignore_index=True))
+        corrections = summary.in_table_order(pd.concat(frames, ignore_index=True))
         splits = corrections["split"].unique()
         if len(splits) > 1:
             raise ValueError(
                 f"{folder / 'corrections'}: holds {' and '.join(splits)}; measure each split into "
                 "a folder of its own (--out)"
             )
-    return Rows(in_table_order(answers), corrections, (*files, *corrected))
+    return Rows(summary.in_table_order(answers), corrections, (*files, *corrected))
 
 
 def check_identity(folder: Path) -> None:
-    """Refuse a folder without the rows of identity, with which every table compares.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """Raise ValueError unless the folder has the rows with which every table compares."""
     if not (folder / "rows" / "identity.csv").is_file():
         raise ValueError(f"{folder}: no rows/identity.csv; measure identity into this folder")
 
@@ -111,12 +103,7 @@ def overview(answers: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU of each method with each kind of prompt.
 
     Returns:
-        Columns ``split``, ``recipe`` (the kind), ``method``, ``n`` (objects that it was measured
-        on), ``iou``, ``low`` and ``high`` (its 95 % bootstrap interval over pictures),
-        ``difference``, ``difference_low`` and ``difference_high`` (to the stroke unchanged, on the
-        same objects), ``made_worse`` (share of objects more than .005 below the stroke), ``gap``,
-        ``refiner``, ``gap_low`` and ``gap_high`` (to :data:`REFINER`, whose IoU on the same objects
-        is ``refiner``; NaN where it has no row of one).
+        Columns :data:`OVERVIEW`, kinds in their order.
 
     Raises:
         ValueError: an object without a row of identity.
@@ -129,22 +116,22 @@ def overview(answers: pd.DataFrame) -> pd.DataFrame:
         ious = ious.join(theirs.rename(column), on=[*_PROMPT, *_OBJECT])
     ious["difference"], ious["gap"] = ious["iou"] - ious["stroke"], ious["iou"] - ious["refiner"]
     rows = []
-    for (split, kind, method), part in ious.groupby([*_PROMPT, "method"], sort=False):
+    for key, part in ious.groupby([*_PROMPT, "method"], sort=False):
         missing = int(part["stroke"].isna().sum())
         if missing:
+            split, kind, method = key
             raise ValueError(f"{split}, {kind}: {method} has {missing} objects that identity lacks")
         columns = part[["iou", "difference", "gap"]]
-        (low, d_low, g_low), (high, d_high, g_high) = bootstrap_interval(
-            columns.to_numpy(), part["image_id"].to_numpy()
-        )
-        iou, difference, gap = columns.mean(skipna=False)
-        row = {"split": split, "recipe": kind, "method": method, "n": len(part)}
-        row |= {"iou": iou, "low": low, "high": high}
-        row |= {"difference": difference, "difference_low": d_low, "difference_high": d_high}
-        row |= {"made_worse": (-part["difference"] > IOU_MARGIN).mean()}
-        row |= {"gap": gap, "refiner": iou - gap, "gap_low": g_low, "gap_high": g_high}
+        means = columns.mean(skipna=False)
+        ends = summary.bootstrap_interval(columns.to_numpy(), part["image_id"].to_numpy())
+        row = dict(zip(OVERVIEW, (*key, len(part)), strict=False))
+        for name, mean, low, high in zip(columns, means, *ends, strict=True):
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        row["refiner"] = row["iou"] - row["gap"]
+        row["made_worse"] = (-part["difference"] > summary.IOU_MARGIN).mean()
         rows.append(row)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).rename(columns={"iou_low": "low", "iou_high": "high"})
+    frame = frame[list(OVERVIEW)]
     order = frame["recipe"].map(_kind_order).argsort(kind="stable")
     return frame.iloc[order].reset_index(drop=True)
 
@@ -169,8 +156,8 @@ def by_size(answers: pd.DataFrame) -> pd.DataFrame:
                     same = strokes.merge(part[_OBJECT].drop_duplicates(), on=_OBJECT)
                     both = same if method == "identity" else pd.concat([same, part])
                     where = {"split": split, "recipe": kind, "size": size}
-                    summary = summarise(both).iloc[[-1]]
-                    found.append(pd.DataFrame(where, index=summary.index).join(summary))
+                    numbers = summary.summarise(both).iloc[[-1]]
+                    found.append(pd.DataFrame(where, index=numbers.index).join(numbers))
     return pd.concat(found, ignore_index=True)
 
 
@@ -182,11 +169,10 @@ def curve(corrections: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for way, method, ious in by_stroke(corrections):
-        low, high = bootstrap_interval(ious.to_numpy(), ious.index.to_numpy())
+        low, high = summary.bootstrap_interval(ious.to_numpy(), ious.index.to_numpy())
         row = {"strokes": way, "method": method, "round": ious.columns, "n": len(ious)}
-        found.append(
-            pd.DataFrame({**row, "iou": ious.to_numpy().mean(0), "low": low, "high": high})
-        )
+        row |= {"iou": ious.to_numpy().mean(0), "low": low, "high": high}
+        found.append(pd.DataFrame(row))
     return pd.concat(found, ignore_index=True)
 
 
@@ -202,8 +188,8 @@ def strokes_table(corrections: pd.DataFrame) -> pd.DataFrame:
     for way, method, ious in by_stroke(corrections):
         row = {"strokes": way, "method": method, "n": len(ious)}
         for target in TARGETS:
-            at, counts = f"{100 * target:.0f}", needed(ious, target)
-            low, high = bootstrap_interval(counts[:, None], ious.index.to_numpy())
+            at, counts = f"{100 * target:.0f}", strokes_needed(ious.to_numpy(), target)
+            low, high = summary.bootstrap_interval(counts[:, None], ious.index.to_numpy())
             row |= {f"noc{at}": counts.mean(), f"noc{at}_low": low[0], f"noc{at}_high": high[0]}
             row[f"failed{at}"] = int((ious.max(axis=1) < target).sum())
         rows.append(row)
@@ -217,11 +203,6 @@ def by_stroke(corrections: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFram
             mean = rows.groupby(["image_id", "round"])["iou"].mean().unstack("round")
             every = mean.reindex(columns=range(1, MAX_STROKES + 1)).ffill(axis=1)
             yield str(way), str(method), every.astype(np.float64)
-
-
-def needed(ious: pd.DataFrame, target: float) -> np.ndarray:
-    """NoC of each picture, float64: its row of :func:`by_stroke` to its number of strokes."""
-    return np.array([strokes_needed(row, target) for row in ious.to_numpy()], np.float64)
 
 
 def _kind_order(kind: str) -> int:

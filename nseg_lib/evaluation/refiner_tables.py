@@ -10,21 +10,10 @@ import pandas as pd
 
 from nseg_lib import provenance
 from nseg_lib.data.frozen import HUMAN
+from nseg_lib.evaluation import refiner_numbers as numbers
 from nseg_lib.evaluation import tables
-from nseg_lib.evaluation.corrections import CURVE, MAX_STROKES, TARGETS
-from nseg_lib.evaluation.refiner_numbers import (
-    REFINER,
-    SIZES,
-    Rows,
-    by_size,
-    by_stroke,
-    common,
-    curve,
-    needed,
-    overview,
-    read,
-    strokes_table,
-)
+from nseg_lib.evaluation.corrections import CURVE, MAX_STROKES, TARGETS, strokes_needed
+from nseg_lib.evaluation.refiner_numbers import REFINER, SIZES
 from nseg_lib.files import write_atomic
 
 NEAR = 0.01
@@ -48,27 +37,21 @@ SEEN_BEFORE = (
 _PROMPT = ["split", "recipe"]
 
 
-def tables_of(folder: str | Path) -> dict[str, str]:
-    """Every table as text, by file name.
-
-    ``prompts.csv`` has :func:`by_size`, ``prompts.md`` its rows for all sizes, ``sizes.md`` its IoU
-    by size; ``overview.csv`` and ``.md`` have :func:`overview`, ``corrections.csv`` and ``.md``
-    :func:`strokes_table`, and ``curve.csv`` has :func:`curve`. ``common.csv`` and
-    ``common_curve.csv`` are what the figure shows: ``overview.csv`` and ``curve.csv`` of the
-    pictures that all of its methods saw.
+def tables_of(folder: Path) -> dict[str, str]:
+    """Every table as text, by file name; made of the rows that a folder holds.
 
     Raises:
-        ValueError: as :func:`read`; an object without a row of identity.
+        ValueError: as :func:`numbers.read`; an object without a row of identity.
     """
-    return _texts(read(folder))
+    return _texts(numbers.read(folder))
 
 
-def write(folder: str | Path) -> list[Path]:
+def write(folder: Path) -> list[Path]:
     """Write :func:`tables_of` and the figure into the folder, with sidecars; returns the paths."""
     from nseg_lib.evaluation import refiner_figure as figure
 
-    began, folder = time.perf_counter(), Path(folder)
-    rows = read(folder)
+    began = time.perf_counter()
+    rows = numbers.read(folder)
     texts = _texts(rows)
     for name, text in texts.items():
         write_atomic(folder / name, text)
@@ -77,20 +60,23 @@ def write(folder: str | Path) -> list[Path]:
     return [*(folder / name for name in texts), figure.write(folder)]
 
 
-def _texts(rows: Rows) -> dict[str, str]:
-    ious, prompts = overview(rows.answers), by_size(rows.answers)
+def _texts(rows: numbers.Rows) -> dict[str, str]:
+    ious, prompts = numbers.overview(rows.answers), numbers.by_size(rows.answers)
+    # What the figure shows is of the pictures that all of its methods saw: the common ones.
+    common = numbers.overview(numbers.common(rows.answers, _PROMPT))
     texts = {
         "prompts.csv": _prompts_csv(prompts),
         "prompts.md": _prompts_md(prompts),
         "sizes.md": _sizes_md(prompts),
         "overview.csv": _csv(ious),
         "overview.md": _overview_md(ious),
-        "common.csv": _csv(overview(common(rows.answers, _PROMPT))),
+        "common.csv": _csv(common),
     }
     if len(rows.corrections):
-        curves, strokes = curve(rows.corrections), strokes_table(rows.corrections)
+        common = numbers.curve(numbers.common(rows.corrections, ["strokes"]))
+        curves, strokes = numbers.curve(rows.corrections), numbers.strokes_table(rows.corrections)
         texts["curve.csv"] = _csv(curves)
-        texts["common_curve.csv"] = _csv(curve(common(rows.corrections, ["strokes"])))
+        texts["common_curve.csv"] = _csv(common)
         texts["corrections.csv"] = _csv(strokes)
         texts["corrections.md"] = _strokes_md(strokes, curves, rows.corrections)
     return texts
@@ -102,7 +88,7 @@ def _csv(frame: pd.DataFrame) -> str:
 
 def _prompts_csv(prompts: pd.DataFrame) -> str:
     where = [*_PROMPT, "size"]
-    lines = tables.to_csv(prompts.drop(columns=where), reference=None).splitlines()
+    lines = tables.to_csv(prompts.drop(columns=where)).splitlines()
     before = [",".join(where), *prompts[where].agg(",".join, axis=1)]
     return "".join(f"{start},{line}\n" for start, line in zip(before, lines, strict=True))
 
@@ -199,12 +185,13 @@ def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame, corrections: pd.Dat
             cells += [f"{row[f'noc{at}']:.2f} [{low:.2f}, {high:.2f}]", str(row[f"failed{at}"])]
         lines.append([*cells, *(f"{ious[row['strokes'], row['method'], n]:.3f}" for n in after)])
     # What the package's refiner needs on the fewer objects that some methods saw.
-    every = {(way, method): found for way, method, found in by_stroke(corrections)}
+    every = {(way, method): found for way, method, found in numbers.by_stroke(corrections)}
     most, there = strokes["n"].max(), dict[str, None]()
     for (way, _), found in every.items():
         ours = every.get((way, REFINER), pd.DataFrame()).reindex(found.index)
         if len(found) < most and ours.size and not ours.isna().any(axis=None):
-            counts = " and ".join(f"{needed(ours, target).mean():.2f}" for target in TARGETS)
+            needed = (strokes_needed(ours.to_numpy(), target).mean() for target in TARGETS)
+            counts = " and ".join(f"{strokes:.2f}" for strokes in needed)
             there[f"{counts} on the first {len(found)} ({way})"] = None
     note = (
         "NoC@85: mean number of strokes until an IoU of .85 is reached, 20 where it never is; "

@@ -24,7 +24,7 @@ from nseg_lib.data.frozen import Sample
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
 from nseg_lib.files import append_row, only_writer, sha256, write_atomic
-from nseg_lib.parsing import read_json
+from nseg_lib.parsing import read_json, short
 from nseg_lib.prompt import Prompt
 
 RULES = {"probability": "", "logit": "_logit05"}
@@ -38,17 +38,10 @@ _KEY = ("method", "seed", "split", "recipe", "image_id", "annotation_id")
 """The columns by which a row is known."""
 
 COLUMNS = (
-    *_KEY,
-    "category",
-    "supercategory",
-    "width",
-    "height",
-    "object_area",
-    "stroke_area",
+    *_KEY, "category", "supercategory", "width", "height", "object_area", "stroke_area",
     *(name + suffix for suffix in RULES.values() for name in METRICS),
-    *("empty_prediction" + suffix for suffix in RULES.values()),
-    "seconds",
-)
+    *("empty_prediction" + suffix for suffix in RULES.values()), "seconds",
+)  # fmt: skip
 """Columns of ``results.csv``. ``seed`` is empty for a method without one; areas are in pixels,
 ``empty_prediction`` is 1 where the predicted mask is empty, ``seconds`` is the wall time of the
 prediction, reading and metrics not included."""
@@ -67,14 +60,11 @@ def evaluate(
 
     Rows are written as they are made. After a kill the same call repairs a line cut short and
     goes on from there; at the end the file is sorted, so that its order tells nothing about the
-    way it was made. A row is known by method, seed, split, recipe, picture and annotation: after
-    retraining a network under the same name and seed, delete the file.
+    way it was made. A row is known by method, seed, split, recipe, picture and annotation.
 
     Args:
         methods: each with its own pair of name and seed.
-        samples: read once, lazily; each is judged by all methods before the next is read. One may
-            also have ``background``, bool H×W, strokes on the background; and ``ignore``, bool
-            H×W, undecided pixels that no metric counts.
+        samples: read once, lazily; each is judged by all methods before the next is read.
         results_csv: created where missing, its folder too.
         released_rule: judge the mask of ``logit`` in :data:`RULES` as well; without it those
             columns repeat the others.
@@ -96,9 +86,8 @@ def evaluate(
             append_row(path, COLUMNS)
         for sample in track(samples, "evaluating", total, disable=not progress):
             for method in methods:
-                names = method.name, method.seed, sample.split, sample.recipe
-                ids = sample.image_id, sample.annotation_id
-                row = dict(zip(_KEY, (*names, *ids), strict=True))
+                whose = {"method": method.name, "seed": method.seed}
+                row = whose | {name: getattr(sample, name) for name in _KEY[2:]}
                 key = tuple(map(_text, row.values()))
                 if key in judged:
                     raise ValueError(f"samples: annotation {sample.annotation_id} occurs twice")
@@ -117,14 +106,9 @@ def evaluate(
 def _judge(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any]:
     """Ask the method and judge its answer: the other columns of a row."""
     target, ignore = sample.mask, sample.ignore
-    row: dict[str, Any] = {
-        "category": sample.category,
-        "supercategory": sample.supercategory,
-        "width": target.shape[1],
-        "height": target.shape[0],
-        "object_area": np.count_nonzero(target),
-        "stroke_area": np.count_nonzero(sample.stroke),
-    }
+    row: dict[str, Any] = {"category": sample.category, "supercategory": sample.supercategory}
+    row |= {"width": target.shape[1], "height": target.shape[0]}
+    row |= {"object_area": target.sum(), "stroke_area": sample.stroke.sum()}
     try:
         prompt = Prompt(sample.stroke, sample.background)
         start = time.perf_counter()
@@ -138,7 +122,7 @@ def _judge(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any
         masks = {"probability": logits > 0, "logit": logits > (0.5 if released_rule else 0)}
         for rule, suffix in RULES.items():
             mask = masks[rule]
-            if rule == "probability" or (mask != masks["probability"]).any():
+            if rule == "probability" or (mask != masks["probability"]).any():  # not twice the same
                 values = evaluate_mask(mask, target, ignore)
             row |= {name + suffix: value for name, value in values.items()}
             decided = mask if ignore is None else mask & ~ignore
@@ -189,10 +173,10 @@ def _parse(path: Path, data: bytes) -> list[list[str]]:
     except csv.Error as error:
         raise ValueError(f"{path}: not a results file ({error})") from None
     if tuple(header) != COLUMNS:
+        missing, unknown = set(COLUMNS).difference(header), set(header).difference(COLUMNS)
         raise ValueError(
-            f"{path}: not a results file, or of another version; "
-            f"columns missing: {_few(set(COLUMNS).difference(header))}; "
-            f"unknown: {_few(set(header).difference(COLUMNS))}"
+            f"{path}: not a results file, or of another version; columns missing: "
+            f"{short(sorted(missing))}; unknown: {short(sorted(unknown))}"
         )
     lines: dict[tuple[Any, ...], int] = {}
     for number, row in enumerate(rows, start=2):
@@ -206,12 +190,6 @@ def _parse(path: Path, data: bytes) -> list[list[str]]:
             raise ValueError(f"{path}: line {number} repeats line {lines[key]}")
         lines[key] = number
     return rows
-
-
-def _few(names: set[str]) -> str:
-    """At most five names, each on one line and short, for a message."""
-    shown = [" ".join(name.split())[:30] for name in sorted(names)[:5]]
-    return ", ".join(shown) + (", …" if len(names) > 5 else "") or "none"
 
 
 def _order(row: Sequence[str]) -> tuple[Any, ...]:
@@ -232,7 +210,7 @@ def claim(rows: Path, rows_of: Mapping[str, str | None], scale: float | None = N
         scale: of the pictures, where rows of two scales could meet.
 
     Returns:
-        The same of all rows, those that are there already included. Empty for rows that are there
+        ``rows_of`` of all rows, those that are there included. Empty for rows that are there
         without such a note: they are taken as they are, and no note is made up.
 
     Raises:

@@ -8,10 +8,8 @@ from it.
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +27,19 @@ SCRIBBLES = "NSEG_SCRIBBLES"
 SIMULATED = ("dense", "hatch", "sparse", "erode")
 """Kinds of the simulator that are set beside people's strokes; ``erode`` is the paper's."""
 
-
 COLUMNS = [
     "strokes", "picture", "object_width", "object_length", "object_depth", "cover", "over",
     "background_width", "background_length", "background_depth",
 ]  # fmt: skip
 
 
-def measure(folder: Path, seed: int = EVALUATION_SEED) -> pd.DataFrame:
+def measure(folder: Path) -> pd.DataFrame:
     """Statistics of every drawing in the folder, and of one simulated of each kind beside it.
 
     Returns:
         A row per drawing, people's first: ``strokes`` (a set of people's, or a kind of the
         simulator), ``picture`` (from 1), and those of
-        :func:`nseg_lib.data.scribbles.stroke_statistics`; one seed gives the same table always.
+        :func:`nseg_lib.data.scribbles.stroke_statistics`; the same table always.
 
     Raises:
         DataError: as :func:`nseg_lib.data.scribbles.load_scribbles`.
@@ -50,7 +47,8 @@ def measure(folder: Path, seed: int = EVALUATION_SEED) -> pd.DataFrame:
     people, simulated = list[dict[str, object]](), list[dict[str, object]]()
     for number, found in enumerate(load_scribbles(folder), 1):
         drawn = {
-            kind: draw_prompt(found.mask, kind, generator(kind, seed, number)) for kind in SIMULATED
+            kind: draw_prompt(found.mask, kind, generator(kind, EVALUATION_SEED, number))
+            for kind in SIMULATED
         }
         for rows, drawings in ((people, found.strokes), (simulated, drawn)):
             for name, strokes in drawings.items():
@@ -60,24 +58,17 @@ def measure(folder: Path, seed: int = EVALUATION_SEED) -> pd.DataFrame:
     return pd.DataFrame([*people, *simulated], columns=COLUMNS)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    began = time.perf_counter()
-    parser = argparse.ArgumentParser(description=__doc__)
-    folder = os.environ.get(SCRIBBLES)
-    parser.add_argument("--scribbles", type=Path, default=folder and Path(folder))
-    parser.add_argument("--out", type=Path, default=Path("reports/refiner/strokes.csv"))
-    args = parser.parse_args(arguments)
-    if args.scribbles is None:
-        parser.error(f"no strokes of people: set {SCRIBBLES}, or give --scribbles DIR")
-    table = measure(args.scribbles)
-    text = (
-        table.replace([np.inf, -np.inf], np.nan).round(4).to_csv(index=False, lineterminator="\n")
-    )
-    files.write_atomic(args.out, text)
+def main() -> None:
+    """Write the table into ``reports/refiner``, with a sidecar of provenance."""
+    began, folder = time.perf_counter(), os.environ.get(SCRIBBLES)
+    if not folder:
+        raise SystemExit(f"no strokes of people: set {SCRIBBLES} to their folder")
+    table = measure(Path(folder)).replace([np.inf, -np.inf], np.nan).round(4)
+    out = Path("reports/refiner/strokes.csv")
+    files.write_atomic(out, table.to_csv(index=False, lineterminator="\n"))
     settings = {"simulated": list(SIMULATED), "seed": EVALUATION_SEED}
-    note(args.out, settings, [], time.perf_counter() - began)
-    print(args.out)
+    note(out, settings, [], time.perf_counter() - began)
+    print(out)
 
 
 if __name__ == "__main__":

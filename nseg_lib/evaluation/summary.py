@@ -38,8 +38,8 @@ def read_results(results_csv: str | Path) -> pd.DataFrame:
     """Read and check a file that :func:`nseg_lib.evaluation.rows.evaluate` wrote.
 
     Returns:
-        One row per method, seed and picture. ``seed`` is ``Int64`` and ``<NA>`` for a method
-        without one, ``empty_prediction*`` are bool, metrics and ``seconds`` float64.
+        One row per method, seed and picture, with the file's columns. ``seed`` is ``Int64`` and
+        ``<NA>`` for a method without one, ``empty_prediction*`` are bool, metrics float64.
 
     Raises:
         ValueError: no such file, other columns, a broken or repeated line, no row at all, or a
@@ -130,26 +130,19 @@ def summarise(
 
 
 def bootstrap_interval(
-    values: Array,
-    pictures: Sequence[int] | NDArray[np.int64],
-    *,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    values: Array, pictures: Sequence[int] | NDArray[np.int64], *, replicates: int = REPLICATES
 ) -> tuple[Array, Array]:
     """95 % percentile bootstrap intervals of the means of several columns.
 
     Pictures are resampled, not rows: two objects in one picture are not independent. Own code in
     place of ``scipy.stats.bootstrap``, which resamples rows, and each column anew: here one draw
     of pictures serves all columns, as counts of how often each was drawn, so that the resampled
-    means of every method and metric are a single matrix product.
-
-    The interval covers the choice of pictures. It does not cover the choice of training seeds,
-    which ``<metric>_std`` in :func:`summarise` shows.
+    means of every method and metric are a single matrix product. The interval covers the choice of
+    pictures, not that of training seeds.
 
     Args:
         values: float64 n×k, k columns to average.
         pictures: n ids; rows with the same id are drawn together.
-        seed: the same seed gives the same interval.
 
     Returns:
         Lower and upper ends, float64 k each.
@@ -161,7 +154,7 @@ def bootstrap_interval(
     """
     if not len(values):
         raise ValueError("no rows to average")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)  # the same values have the same interval
     ids, owner = np.unique(np.asarray(pictures), return_inverse=True)
     sums = np.zeros((len(ids), values.shape[1] + 1))
     np.add.at(sums, owner, np.column_stack((values, np.ones(len(values)))))
@@ -211,8 +204,7 @@ def _by_method(
                 f"({odd} objects differ); evaluate again to fill the gaps"
             )
         found.setdefault(str(method), []).append(table.to_numpy(np.float64))
-    if objects is None:
-        raise ValueError("there are no results to summarise")
+    assert objects is not None
     pictures = objects.get_level_values("image_id").to_numpy(np.int64)
     return pictures, {method: np.stack(of_seeds) for method, of_seeds in found.items()}
 

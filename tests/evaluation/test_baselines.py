@@ -16,15 +16,13 @@ from nseg_lib.evaluation.baselines import BASELINES, SEEDED, Baseline, Segment
 from nseg_lib.evaluation.metrics import iou
 from nseg_lib.prompt import Prompt
 
-NAMES = list(BASELINES)
-
 
 def refined(name: str, image: Image, stroke: Mask, scale: float = 1.0) -> Mask:
     return Baseline(BASELINES[name], scale).logits(image, Prompt(stroke)) > 0
 
 
 def seeded(name: str, image: Image, *prompt: Mask | None) -> Mask:
-    return Baseline(SEEDED[name]).logits(image, Prompt(*prompt)) > 0  # type: ignore[arg-type]
+    return Baseline(SEEDED[name]).logits(image, Prompt(*prompt)) > 0
 
 
 def disc(height: int, width: int, radius: float) -> Mask:
@@ -59,17 +57,11 @@ def pictures(draw: st.DrawFn) -> tuple[Image, Mask]:
 
 
 @pytest.mark.parametrize("name", ["grabcut", "watershed"])
-def test_an_easy_object_is_found_from_a_stroke_within_it(name: str) -> None:
-    target = disc(160, 200, 50)
-    stroke = disc(160, 200, 40)
-    predicted = refined(name, noisy_picture(target), stroke)
-    assert iou(stroke, target) < 0.7
-    assert iou(predicted, target) > 0.98
-
-
-@pytest.mark.parametrize("name", ["grabcut", "watershed"])
-def test_the_ring_is_as_far_as_a_baseline_looks(name: str) -> None:
+def test_an_object_is_found_from_a_stroke_within_it_and_its_ring(name: str) -> None:
     """An object's edge is found up to 15 px beyond the stroke, and 8 px at half scale."""
+    target, stroke = disc(160, 200, 50), disc(160, 200, 40)
+    assert iou(stroke, target) < 0.7
+    assert iou(refined(name, noisy_picture(target), stroke), target) > 0.98
     target, stroke = disc(160, 200, 45), disc(160, 200, 30)
     image = np.where(target[..., None], (190, 70, 60), (60, 80, 170)).astype(np.uint8)
     predicted = refined(name, image, stroke)
@@ -78,35 +70,28 @@ def test_the_ring_is_as_far_as_a_baseline_looks(name: str) -> None:
     assert not (refined(name, image, stroke, 0.5) & ~dilated(stroke, 8)).any()
 
 
-def test_identity_is_a_copy() -> None:
-    stroke = disc(20, 30, 5)
-    predicted = baselines.identity(noisy_picture(stroke), Prompt(stroke))
-    assert (predicted == stroke).all()
-    assert not np.shares_memory(predicted, stroke)
-
-
-def test_dilation_grows_by_4_px_at_native_scale() -> None:
+def test_identity_changes_nothing_and_dilation_grows_by_4_px_at_native_scale() -> None:
     stroke = np.zeros((40, 40), bool)
     stroke[20, 20] = True
     image = noisy_picture(stroke)
+    assert np.array_equal(refined("identity", image, stroke), stroke)
     assert np.array_equal(refined("dilation", image, stroke), dilated(stroke, 4))
     assert np.array_equal(refined("dilation", image, stroke, 0.5), dilated(stroke, 2))
     assert refined("dilation", image, stroke, 0.01).sum() == 5  # never less than 1 px
 
 
-@pytest.mark.parametrize(("known", "name"), [*((BASELINES, n) for n in NAMES),
-                                             *((SEEDED, n) for n in SEEDED)])  # fmt: skip
-def test_the_same_input_gives_the_same_bits(known: dict[str, Segment], name: str) -> None:
+@pytest.mark.parametrize("segment", [*BASELINES.values(), *SEEDED.values()])
+def test_the_same_input_gives_the_same_bits(segment: Segment) -> None:
     """Wherever it lies in memory, and whatever was computed before: GrabCut draws from OpenCV's
     global generator."""
     image = cv2.resize(data.coffee(), (128, 96), interpolation=cv2.INTER_AREA)
     stroke, background = disc(96, 128, 25), ~disc(96, 128, 60)
-    expected = Baseline(known[name]).logits(image, Prompt(stroke, background))
+    expected = Baseline(segment).logits(image, Prompt(stroke, background))
     for offset in range(1, 34, 4):
         cv2.setRNGSeed(offset)
         planes = [lying_at(plane, offset) for plane in (image, stroke, background)]
-        prompt = Prompt(*planes[1:])
-        assert np.array_equal(Baseline(known[name]).logits(planes[0], prompt), expected)
+        found = Baseline(segment).logits(planes[0], Prompt(*planes[1:]))
+        assert np.array_equal(found, expected)
         assert np.array_equal(planes[0], image)
         assert np.array_equal(planes[1], stroke)
 
@@ -118,7 +103,7 @@ def lying_at(array: NDArray[Any], offset: int) -> NDArray[Any]:
     return copy
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BASELINES)
 @given(pictures(), st.sampled_from([1.0, 0.5]))
 @settings(deadline=None, max_examples=40)
 def test_any_picture_and_stroke_will_do(
@@ -135,8 +120,8 @@ def test_any_picture_and_stroke_will_do(
     assert not (core & ~predicted).any()
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("spared", [0, 1, 3])
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("spared", [0, 3])
 def test_a_stroke_over_almost_everything_comes_back(name: str, spared: int) -> None:
     stroke = np.ones((20, 30), bool)
     stroke[0, :spared] = False
@@ -145,18 +130,11 @@ def test_a_stroke_over_almost_everything_comes_back(name: str, spared: int) -> N
 
 
 def test_bad_input_is_refused() -> None:
-    name, image, stroke = "dilation", noisy_picture(disc(20, 30, 5)), disc(20, 30, 5)
     with pytest.raises(ValueError, match="stroke is empty"):
-        refined(name, image, np.zeros_like(stroke))
-    with pytest.raises(TypeError, match="stroke must be bool"):
-        refined(name, image, stroke.astype(np.uint8))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="stroke must have the picture's height and width"):
-        refined(name, image, stroke.T)
+        refined("dilation", np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30), bool))
 
 
 # --- seeded ---------------------------------------------------------------------------------------
-
-SEEDED_NAMES = list(SEEDED)
 
 
 def bar(height: int, width: int, row: int, columns: slice) -> Mask:
@@ -166,7 +144,7 @@ def bar(height: int, width: int, row: int, columns: slice) -> Mask:
     return line
 
 
-@pytest.mark.parametrize("name", SEEDED_NAMES[1:])
+@pytest.mark.parametrize("name", [*SEEDED][1:])
 def test_an_easy_object_is_found_from_lines_on_both(name: str) -> None:
     target = disc(160, 200, 50)
     stroke = bar(160, 200, 80, slice(70, 130))
@@ -211,7 +189,7 @@ def test_grabcut_goes_on_from_the_last_answer() -> None:
     assert iou(predicted, target) > 0.97
 
 
-@pytest.mark.parametrize("name", SEEDED_NAMES)
+@pytest.mark.parametrize("name", SEEDED)
 @given(pictures(), st.booleans(), st.integers(0, 2**32))
 @settings(deadline=None, max_examples=25)
 def test_any_strokes_will_do(

@@ -22,17 +22,14 @@ def make_sample(image_id: int, **changes: object) -> Sample:
     rows, columns = np.mgrid[:30, :40]
     distance = np.hypot(rows - 12, columns - 10 - image_id)
     sample = Sample(
-        split="val",
-        recipe="erode",
-        image_id=image_id,
-        annotation_id=100 + image_id,
-        category="cell phone",
-        supercategory="electronic",
-        image=np.full((30, 40, 3), 128, np.uint8),
-        mask=distance <= 9,
-        stroke=distance <= 6,
-    )
-    return replace(sample, **changes)  # type: ignore[arg-type]
+        split="val", recipe="erode", image_id=image_id, annotation_id=100 + image_id,
+        category="cell phone", supercategory="electronic",
+        image=np.full((30, 40, 3), 128, np.uint8), mask=distance <= 9, stroke=distance <= 6,
+    )  # fmt: skip
+    return replace(sample, **changes)
+
+
+ONE = make_sample(1)
 
 
 @dataclass
@@ -42,31 +39,19 @@ class Recorder:
     name: str = "recorder"
     seed: int | None = 3
     fail_on: int | None = None
-    calls: list[int] = field(default_factory=list)
+    answer: np.ndarray | None = None
+    asked: list[Prompt] = field(default_factory=list)
 
     @property
     def predictor(self) -> Recorder:
         return self
 
     def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
-        if len(self.calls) == self.fail_on:
+        if len(self.asked) == self.fail_on:
             raise KeyboardInterrupt
-        self.calls.append(int(prompt.object.sum()))
-        return np.where(prompt.object, 9, -9).astype(np.float32)
-
-
-class Stub:
-    """Logits of .3 on the stroke's left part, 1 on its right part, -1 elsewhere."""
-
-    def __init__(self, fill: float = -1.0) -> None:
-        self.fill = fill
-
-    def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
-        stroke = prompt.object
-        logits = np.full(stroke.shape, self.fill, np.float32)
-        logits[stroke] = 1
-        logits[stroke & (np.arange(stroke.shape[1]) < 15)] = 0.3
-        return logits
+        self.asked.append(prompt)
+        answer = self.answer
+        return np.where(prompt.object, 9, -9).astype(np.float32) if answer is None else answer
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -74,60 +59,51 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def row_of(path: Path, sample: Sample, answer: np.ndarray | None = None, **options: bool):
+    """The row of one sample, for which a method answers so."""
+    path.unlink(missing_ok=True)
+    evaluate([Recorder(answer=answer)], [sample], path, progress=False, **options)
+    (row,) = rows_of(path)
+    return row
+
+
 def test_one_row_per_method_and_picture_with_every_column(tmp_path: Path) -> None:
-    samples = [make_sample(1), make_sample(2)]
-    methods = [baselines()[0], Method("stub", Stub(), 7)]
-    path = evaluate(methods, samples, tmp_path / "new" / "results.csv", progress=False)
+    methods = [baselines()[0], Recorder("stub", 7)]
+    path = evaluate(methods, [ONE, make_sample(2)], tmp_path / "new" / "results.csv")
     rows = rows_of(path)
     assert [(r["method"], r["seed"], r["image_id"]) for r in rows] == [
-        ("identity", "", "1"),
-        ("identity", "", "2"),
-        ("stub", "7", "1"),
-        ("stub", "7", "2"),
-    ]
+        ("identity", "", "1"), ("identity", "", "2"), ("stub", "7", "1"), ("stub", "7", "2"),
+    ]  # fmt: skip
     first = rows[0]
     assert tuple(first) == COLUMNS
-    assert (first["width"], first["height"]) == ("40", "30")
-    assert first["object_area"] == str(samples[0].mask.sum())
-    assert first["stroke_area"] == str(samples[0].stroke.sum())
-    assert first["category"] == "cell phone"
-    assert first["empty_prediction"] == first["empty_prediction_logit05"] == "0"
+    expected = {"width": 40, "height": 30, "object_area": ONE.mask.sum(), "category": "cell phone"}
+    expected |= {"stroke_area": ONE.stroke.sum(), "empty_prediction": 0}
+    assert {name: first[name] for name in expected} == {k: str(v) for k, v in expected.items()}
     assert 0 <= float(first["seconds"]) < 5
-    expected = evaluate_mask(samples[0].stroke, samples[0].mask)
+    values = evaluate_mask(ONE.stroke, ONE.mask)
     for suffix in ("", "_logit05"):  # floats read back to the last bit
-        assert {name: float(first[name + suffix]) for name in METRICS} == expected
+        assert {name: float(first[name + suffix]) for name in METRICS} == values
 
 
 def test_a_models_two_thresholds_give_two_masks(tmp_path: Path) -> None:
-    sample = make_sample(1)
-    path = evaluate([Method("stub", Stub(), 0)], [sample], tmp_path / "r.csv")
-    (row,) = rows_of(path)
-    right = sample.stroke & (np.arange(40) >= 15)
-    whole = evaluate_mask(sample.stroke, sample.mask)["iou"]
+    right = ONE.stroke & (np.arange(40) >= 15)
+    answer = np.where(right, 1, np.where(ONE.stroke, 0.3, -1)).astype(np.float32)
+    row = row_of(tmp_path / "r.csv", ONE, answer)
+    whole = evaluate_mask(ONE.stroke, ONE.mask)["iou"]
     assert float(row["iou"]) == whole
-    assert float(row["iou_logit05"]) == evaluate_mask(right, sample.mask)["iou"]
-    path = tmp_path / "one_rule.csv"
-    evaluate([Method("stub", Stub())], [sample], path, released_rule=False)
-    (row,) = rows_of(path)
+    assert float(row["iou_logit05"]) == evaluate_mask(right, ONE.mask)["iou"]
+    row = row_of(tmp_path / "r.csv", ONE, answer, released_rule=False)
     assert float(row["iou"]) == float(row["iou_logit05"]) == whole
-
-
-def test_an_empty_prediction_is_counted_per_threshold(tmp_path: Path) -> None:
-    sample = make_sample(1, stroke=np.arange(40)[None] * np.ones((30, 1)) < 8)  # logits .3 only
-    path = evaluate([Method("stub", Stub(), 0)], [sample], tmp_path / "r.csv")
-    (row,) = rows_of(path)
+    row = row_of(tmp_path / "r.csv", ONE, np.minimum(answer, np.float32(0.3)))
     assert (row["empty_prediction"], row["empty_prediction_logit05"]) == ("0", "1")
     assert float(row["hd95_logit05"]) == 50.0  # the diagonal
     assert float(row["iou_logit05"]) == 0
 
 
 def test_undecided_pixels_are_not_counted(tmp_path: Path) -> None:
-    plain = make_sample(1)
-    sample = replace(plain, ignore=plain.mask & ~plain.stroke)
-    (row,) = rows_of(evaluate([baselines()[0]], [sample], tmp_path / "r.csv"))
+    row = row_of(tmp_path / "r.csv", replace(ONE, ignore=ONE.mask & ~ONE.stroke))
     assert float(row["iou"]) == 1
-    sample = replace(plain, ignore=plain.stroke)
-    (row,) = rows_of(evaluate([baselines()[0]], [sample], tmp_path / "s.csv"))
+    row = row_of(tmp_path / "r.csv", replace(ONE, ignore=ONE.stroke))
     assert row["empty_prediction"] == "1"  # all of it lies on undecided pixels
 
 
@@ -138,24 +114,22 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         evaluate([Recorder(fail_on=2)], samples, path, progress=False)
     assert len(rows_of(path)) == 2
-    second = Recorder()
-    evaluate([second], samples, path, progress=False)
-    assert len(second.calls) == 2, "rows already there are not computed again"
-    third = Recorder()
-    evaluate([third], samples, path, progress=False)
-    assert third.calls == []
-    drop = [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(path)]
-    assert drop == [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(whole)]
+    for asked in (2, 0):  # rows already there are not computed again
+        again = Recorder()
+        evaluate([again], samples, path, progress=False)
+        assert len(again.asked) == asked
+    seconds = {"seconds": ""}
+    assert [r | seconds for r in rows_of(path)] == [r | seconds for r in rows_of(whole)]
 
 
 def test_a_second_evaluation_into_the_same_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
 
     def meanwhile() -> Iterator[Sample]:
-        yield make_sample(1)
+        yield ONE
         assert len(rows_of(path)) == 1, "a row is on the disk before the next is begun"
         with pytest.raises(ValueError, match=r"results\.csv: another process is writing it; wait"):
-            evaluate([Recorder("other")], [make_sample(1)], path)
+            evaluate([Recorder("other")], [ONE], path)
         yield make_sample(2)
 
     evaluate([Recorder()], meanwhile(), path, progress=True)
@@ -175,7 +149,7 @@ def test_a_file_cut_anywhere_is_repaired(tmp_path: Path) -> None:
         method = Recorder()
         evaluate([method], samples, path, progress=False)
         assert [row["image_id"] for row in rows_of(path)] == ["0", "1"]
-        assert len(method.calls) == 2 - max(0, data[:length].count(b"\n") - 1)
+        assert len(method.asked) == 2 - max(0, data[:length].count(b"\n") - 1)
 
 
 def test_the_order_of_work_does_not_show_in_the_file(tmp_path: Path) -> None:
@@ -192,12 +166,22 @@ def test_the_order_of_work_does_not_show_in_the_file(tmp_path: Path) -> None:
 
 
 def test_names_with_commas_and_line_breaks_stay_in_their_cell(tmp_path: Path) -> None:
-    sample = make_sample(1, category='a "b",\nc')
-    path = evaluate([Recorder()], [sample], tmp_path / "r.csv", progress=False)
+    sample, path = make_sample(1, category='a "b",\nc'), tmp_path / "r.csv"
+    assert row_of(path, sample)["category"] == 'a "b", c'
+    again = Recorder()
+    evaluate([again], [sample], path, progress=False)
+    assert not again.asked
+
+
+def test_background_strokes_and_a_baselines_scale_reach_the_method(tmp_path: Path) -> None:
     method = Recorder()
-    evaluate([method], [sample], path, progress=False)
-    assert method.calls == []
-    assert rows_of(path)[0]["category"] == 'a "b", c'
+    evaluate([method], [replace(ONE, background=~ONE.mask)], tmp_path / "r.csv", progress=False)
+    assert np.array_equal(method.asked[0].background, ~ONE.mask)
+    native, half = (
+        (baselines(scale)[1].predictor.logits(ONE.image, Prompt(ONE.stroke)) > 0).sum()
+        for scale in (1, 0.5)
+    )
+    assert ONE.stroke.sum() < half < native
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -207,7 +191,7 @@ def test_names_with_commas_and_line_breaks_stay_in_their_cell(tmp_path: Path) ->
 def test_another_file_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "results.csv"
     path.write_bytes(content)
-    for call in (lambda: evaluate([Recorder()], [make_sample(1)], path), lambda: read_rows(path)):
+    for call in (lambda: evaluate([Recorder()], [ONE], path), lambda: read_rows(path)):
         with pytest.raises(ValueError, match=r"results\.csv: ") as error:
             call()
         assert len(str(error.value).splitlines()) == 1
@@ -215,21 +199,18 @@ def test_another_file_is_named_and_left_alone(tmp_path: Path, content: bytes) ->
 
 
 def test_broken_lines_are_named_by_number(tmp_path: Path) -> None:
-    path = evaluate([Recorder()], [make_sample(1)], tmp_path / "r.csv", progress=False)
+    path = evaluate([Recorder()], [ONE], tmp_path / "r.csv", progress=False)
     header, line = path.read_text().splitlines()
+    columns = r"columns missing: \['hd95'\]; unknown: \['hd99'\]"
     for lines, message in [
-        ([header.replace(",hd95,", ",hd99,"), line], "columns missing: hd95; unknown: hd99"),
+        ([header.replace(",hd95,", ",hd99,"), line], columns),
         ([header, line, line + ",1"], r"line 3 has \d+ fields, not \d+"),
         ([header, line, line], "line 3 repeats line 2"),
         ([header, line.replace(",1,101,", ",x,101,")], "line 2: seed or an id is no whole number"),
     ]:
         path.write_text("\n".join([*lines, ""]))
         with pytest.raises(ValueError, match=message):
-            evaluate([Recorder()], [make_sample(1)], path)
-
-
-def test_reading_an_unfinished_or_missing_file_says_so(tmp_path: Path) -> None:
-    path = evaluate([Recorder()], [make_sample(1)], tmp_path / "r.csv", progress=False)
+            evaluate([Recorder()], [ONE], path)
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ValueError, match="last line is cut short"):
         read_rows(path)
@@ -239,44 +220,23 @@ def test_reading_an_unfinished_or_missing_file_says_so(tmp_path: Path) -> None:
 
 def test_two_methods_or_samples_that_cannot_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="two are named recorder with seed 3"):
-        evaluate([Recorder(), Recorder()], [make_sample(1)], tmp_path / "r.csv")
+        evaluate([Recorder(), Recorder()], [ONE], tmp_path / "r.csv")
     with pytest.raises(ValueError, match="annotation 101 occurs twice"):
-        evaluate([Recorder()], [make_sample(1), make_sample(1)], tmp_path / "r.csv")
+        evaluate([Recorder()], [ONE, ONE], tmp_path / "r.csv")
 
 
-def test_a_prediction_that_cannot_be_judged_names_method_and_picture(tmp_path: Path) -> None:
-    class Wrong(Recorder):
-        answer: object = np.zeros((40, 30), np.float32)
-
-        def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
-            return self.answer  # type: ignore[return-value]
-
-    with pytest.raises(ValueError, match=r"recorder, picture 1, annotation 101: predicted must"):
-        evaluate([Wrong()], [make_sample(1)], tmp_path / "r.csv", progress=False)
-    Wrong.answer = np.ones((30, 40), bool)
-    with pytest.raises(ValueError, match=r"picture 1.*logits must be a float32 array, got bool"):
-        evaluate([Wrong()], [make_sample(1)], tmp_path / "r.csv", progress=False)
-    broken = Method("stub", Stub(fill=float("nan")), 0)
-    with pytest.raises(ValueError, match=r"stub, picture 1.*logits are not all finite"):
-        evaluate([broken], [make_sample(1)], tmp_path / "r.csv", progress=False)
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (np.zeros((40, 30), np.float32), "predicted must"),
+        (np.ones((30, 40), bool), "logits must be a float32 array, got bool"),
+        (np.full((30, 40), np.nan, np.float32), "logits are not all finite"),
+    ],
+)
+def test_a_prediction_that_cannot_be_judged_names_method_and_picture(
+    tmp_path: Path, answer: np.ndarray, says: str
+) -> None:
+    method = Method("mine", Recorder(answer=answer), 0)
+    with pytest.raises(ValueError, match=f"^mine, picture 1, annotation 101: {says}"):
+        evaluate([method], [ONE], tmp_path / "r.csv", progress=False)
     assert rows_of(tmp_path / "r.csv") == []
-
-
-def test_background_strokes_reach_the_method(tmp_path: Path) -> None:
-    class Asked(Recorder):
-        def logits(self, image: np.ndarray, prompt: Prompt) -> np.ndarray:
-            assert prompt.background is not None
-            return np.where(prompt.background, 1, -1).astype(np.float32)
-
-    plain = make_sample(1)
-    sample = replace(plain, background=plain.mask)
-    (row,) = rows_of(evaluate([Asked()], [sample], tmp_path / "r.csv"))
-    assert float(row["iou"]) == 1
-
-
-def test_a_baselines_scale_reaches_it() -> None:
-    sample, prompt = make_sample(1), Prompt(make_sample(1).stroke)
-    native, half = (
-        (baselines(scale)[1].predictor.logits(sample.image, prompt) > 0).sum() for scale in (1, 0.5)
-    )
-    assert sample.stroke.sum() < half < native

@@ -60,9 +60,7 @@ def disc(height: int, width: int, y: int, x: int, radius: float) -> Mask:
 
 def monai_hausdorff(predicted: Mask, target: Mask, percentile: float | None) -> float:
     tensors = (torch.from_numpy(mask)[None, None] for mask in (predicted, target))
-    return float(
-        compute_hausdorff_distance(*tensors, include_background=True, percentile=percentile)
-    )
+    return float(compute_hausdorff_distance(*tensors, True, percentile=percentile))
 
 
 def coco_band(mask: Mask, backend: str) -> Mask:
@@ -85,7 +83,7 @@ def plain_iou(first: Mask, second: Mask) -> float:
 
 @given(mask_sets())
 @settings(deadline=None)
-def test_contour_distances_agree_with_monai(masks: tuple[Mask, Mask]) -> None:
+def test_distances_agree_with_monai_and_scipy(masks: tuple[Mask, Mask]) -> None:
     predicted, target = masks
     assume(predicted.any() and target.any())
     contour = metrics.hausdorff_contour(predicted, target)
@@ -93,13 +91,6 @@ def test_contour_distances_agree_with_monai(masks: tuple[Mask, Mask]) -> None:
     hd95 = metrics.hd95(predicted, target)
     # MONAI interpolates between two distances in 32 bits.
     assert hd95 == pytest.approx(monai_hausdorff(predicted, target, 95), rel=1e-5, abs=1e-5)
-
-
-@given(mask_sets())
-@settings(deadline=None)
-def test_region_hausdorff_agrees_with_scipy(masks: tuple[Mask, Mask]) -> None:
-    predicted, target = masks
-    assume(predicted.any() and target.any())
     p, t = np.argwhere(predicted), np.argwhere(target)
     expected = max(directed_hausdorff(p, t)[0], directed_hausdorff(t, p)[0])
     assert metrics.hausdorff_region(predicted, target) == pytest.approx(expected, rel=1e-6)
@@ -133,12 +124,6 @@ def test_boundary_iou_agrees_to_the_pixel_at_native_sizes(shape: tuple[int, int]
 # --- the cases that go wrong -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [False, True], ids=["both empty", "both full"])
-def test_two_empty_or_two_full_masks_are_perfect(value: bool) -> None:
-    mask = np.full((9, 14), value)
-    assert evaluate_mask(mask, mask) == {n: 0.0 if n in DISTANCES else 1.0 for n in METRICS}
-
-
 @pytest.mark.parametrize("radius", [0, 5, 99], ids=["a pixel", "a disc", "full"])
 def test_an_empty_mask_is_the_diagonal_away_from_any_other(radius: int) -> None:
     empty, target = np.zeros((30, 40), bool), disc(30, 40, 9, 9, radius)
@@ -146,16 +131,6 @@ def test_an_empty_mask_is_the_diagonal_away_from_any_other(radius: int) -> None:
         assert [values[name] for name in DISTANCES] == [50.0, 50.0, 50.0]
         assert values["iou"] == values["boundary_iou"] == values["boundary_iou_1px"] == 0
         assert values["pixel_accuracy"] == pytest.approx(1 - target.mean())
-
-
-def test_one_pixel_masks() -> None:
-    first, second = np.zeros((2, 20, 30), bool)
-    first[2, 3] = second[5, 7] = True
-    values = evaluate_mask(first, second)
-    assert [values[name] for name in DISTANCES] == [5.0, 5.0, 5.0]
-    assert values["iou"] == values["boundary_iou"] == values["boundary_iou_1px"] == 0
-    assert values["pixel_accuracy"] == pytest.approx(1 - 2 / 600)
-    assert evaluate_mask(np.ones((1, 1), bool), np.ones((1, 1), bool))["iou"] == 1
 
 
 def test_the_border_is_a_contour_except_for_the_1px_boundary() -> None:
@@ -172,23 +147,6 @@ def test_the_border_is_a_contour_except_for_the_1px_boundary() -> None:
     assert values["hd95"] == 10
 
 
-def test_contour_and_region_distances_differ_on_a_hole() -> None:
-    """A hole is far from the outer contour, but each of its pixels is near the object."""
-    solid = disc(60, 60, 30, 30, 20)
-    pierced = solid & ~disc(60, 60, 30, 30, 2)
-    assert metrics.hausdorff_contour(pierced, solid) > 16
-    assert metrics.hausdorff_region(pierced, solid) < 3
-
-
-def test_hd95_forgives_a_twentieth_of_the_contour() -> None:
-    target = disc(200, 200, 100, 100, 60)
-    predicted = target.copy()
-    predicted[40:43, 98:103] = False  # a small bite
-    predicted[5, 5] = True  # and one stray pixel
-    assert metrics.hausdorff_contour(predicted, target) > 70
-    assert metrics.hd95(predicted, target) <= 1
-
-
 # --- laws --------------------------------------------------------------------------------------
 
 
@@ -203,14 +161,15 @@ def test_bounds_symmetry_and_perfection(masks: tuple[Mask, Mask]) -> None:
     assert all(0 <= values[name] <= math.hypot(*target.shape) for name in DISTANCES)
     assert values["hd95"] <= values["hausdorff_contour"]
     assert values == pytest.approx(evaluate_mask(target, predicted))
-    perfect = evaluate_mask(target, target)
-    assert perfect == {name: 0.0 if name in DISTANCES else 1.0 for name in METRICS}
+    for mask in (target, target & False, target | True):
+        perfect = {name: 0.0 if name in DISTANCES else 1.0 for name in METRICS}
+        assert evaluate_mask(mask, mask) == perfect
     assert (values["iou"] == 1) == (values["hausdorff_region"] == 0) == (predicted == target).all()
 
 
 @given(mask_sets(), st.integers(0, 9), st.sampled_from([np.fliplr, np.flipud, np.transpose]))
 @settings(deadline=None)
-def test_moving_or_mirroring_both_masks_changes_nothing(masks, y, mirror) -> None:  # type: ignore[no-untyped-def]
+def test_moving_or_mirroring_both_masks_changes_nothing(masks, y, mirror) -> None:
     """Also that the crop to their joint box is exact."""
     height, width = masks[0].shape
     canvas, moved = np.zeros((2, 2, height + 11, width + 11), bool)
@@ -224,7 +183,7 @@ def test_moving_or_mirroring_both_masks_changes_nothing(masks, y, mirror) -> Non
 def test_the_same_masks_give_the_same_bits() -> None:
     """Wherever their copies lie in memory, on which OpenCV's distance transform depends."""
     rng = np.random.default_rng(0)
-    for _ in range(40):
+    for _ in range(20):
         predicted = np.zeros(rng.integers(60, 200, 2), bool)
         predicted[::7] = True
         target = rng.random(predicted.shape) < 0.001
@@ -234,20 +193,6 @@ def test_the_same_masks_give_the_same_bits() -> None:
             found.add(tuple(evaluate_mask(predicted, target).values()))
             del moves_the_next
         assert len(found) == 1
-
-
-@given(mask_sets(count=3))
-@settings(deadline=None)
-def test_predicting_more_of_the_truth_never_hurts(masks: tuple[Mask, Mask, Mask]) -> None:
-    predicted, target, extra = masks
-    assume(predicted.any())
-    before, after = (evaluate_mask(p, target) for p in (predicted, predicted | (target & extra)))
-    assert after["iou"] >= before["iou"]
-    assert after["pixel_accuracy"] >= before["pixel_accuracy"]
-    assert after["hausdorff_region"] <= before["hausdorff_region"]
-    worse = evaluate_mask(predicted | (extra & ~target), target)
-    assert worse["iou"] <= before["iou"]
-    assert worse["pixel_accuracy"] <= before["pixel_accuracy"]
 
 
 @given(mask_sets(count=3))
@@ -267,13 +212,10 @@ def test_each_function_returns_what_evaluate_mask_does(masks: tuple[Mask, Mask, 
 def test_no_metric_sees_what_is_predicted_on_undecided_pixels(masks: tuple[Mask, ...]) -> None:
     predicted, target, ignore, scribble = masks
     assume(not ignore.all())
-    expected = evaluate_mask(predicted, target, ignore)
-    scribbled = np.where(ignore, scribble, predicted)
-    assert evaluate_mask(scribbled, target, ignore) == pytest.approx(expected)
-    assert evaluate_mask(predicted, np.where(ignore, scribble, target), ignore) == pytest.approx(
-        expected
-    )
+    expected = pytest.approx(evaluate_mask(predicted, target, ignore))
+    assert evaluate_mask(np.where(ignore, scribble, predicted), target, ignore) == expected
     right = np.where(ignore, scribble, target)
+    assert evaluate_mask(predicted, right, ignore) == expected
     assert evaluate_mask(right, target, ignore) == pytest.approx(evaluate_mask(target, target))
 
 
@@ -284,8 +226,6 @@ def test_accuracy_and_iou_count_decided_pixels_only() -> None:
     assert metrics.pixel_accuracy(predicted, target, ignore) == pytest.approx(2 / 3)
     assert metrics.iou(predicted, target, ignore) == 0.5
     assert metrics.hausdorff_region(predicted, target, ignore) == 4
-    nothing = np.zeros_like(ignore)
-    assert evaluate_mask(predicted, target, nothing) == evaluate_mask(predicted, target)
 
 
 # --- bad input ---------------------------------------------------------------------------------
@@ -306,7 +246,7 @@ GOOD = np.ones((4, 5), bool)
         (GOOD[:0], GOOD[:0], None, r"target must have pixels, got bool of shape \(0, 5\)"),
     ],
 )
-def test_bad_masks_are_named_in_one_line(predicted, target, ignore, message) -> None:  # type: ignore[no-untyped-def]
+def test_bad_masks_are_named_in_one_line(predicted, target, ignore, message) -> None:
     for function in (evaluate_mask, metrics.hd95):
         with pytest.raises(ValueError, match=message) as error:
             function(predicted, target, ignore)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,19 +25,27 @@ from nseg_lib.evaluation import refiner_tables as comparison
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.files import only_writer, sha256
 from nseg_lib.networks.weights import shipped
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import Predictor, Prompt
 from nseg_lib.strokes import plain
 from nseg_lib.strokes.drawing import Drawn
 
-
-def ring(height: int = 200, width: int = 260) -> Mask:
-    """A thick ring: the straight way between two of its points may leave it."""
-    rows, columns = np.mgrid[:height, :width]
-    distance = np.hypot(rows - 100, columns - 120)
-    return np.asarray((distance < 80) & (distance > 30))
-
-
 # --- rounds ---------------------------------------------------------------------------------------
+
+ROWS, COLUMNS = np.mgrid[:200, :260]
+RING = (np.hypot(ROWS - 100, COLUMNS - 120) < 80) & (np.hypot(ROWS - 100, COLUMNS - 120) > 30)
+"""A thick ring: the straight way between two of its points may leave it."""
+
+Round = tuple[Drawn, Mask, float]
+
+
+def corrected(
+    predictor: Predictor,
+    rounds: int = 20,
+    correction: protocol.Correction = plain.plain_correction,
+) -> list[Round]:
+    image = np.zeros((*RING.shape, 3), np.uint8)
+    rng = np.random.default_rng
+    return list(protocol.correct(predictor, image, RING, correction, rng, rounds))
 
 
 class Growing:
@@ -58,11 +68,8 @@ class Growing:
 
 
 def test_each_round_sees_all_strokes_and_the_last_answer() -> None:
-    mask, asked = ring(), Growing()
-    image = np.zeros((*mask.shape, 3), np.uint8)
-    rounds = list(
-        protocol.correct(asked, image, mask, plain.plain_correction, np.random.default_rng, 5)
-    )
+    asked = Growing()
+    rounds = corrected(asked, 5)
     assert len(rounds) == 5
     assert asked.given[0].mask is None
     for number in range(1, 5):
@@ -76,104 +83,106 @@ def test_each_round_sees_all_strokes_and_the_last_answer() -> None:
 
 
 def test_a_later_stroke_covers_an_earlier_one() -> None:
-    mask, asked = ring(), Growing()
-    turns = iter([Drawn(mask, ~mask & False), Drawn(mask & False, mask)])
-    list(protocol.correct(
-        asked, np.zeros((*mask.shape, 3), np.uint8), mask,
-        lambda *_: next(turns), np.random.default_rng, 2,
-    ))  # fmt: skip
+    asked = Growing()
+    turns = iter([Drawn(RING, ~RING & False), Drawn(RING & False, RING)])
+    corrected(asked, 2, lambda *_: next(turns))
     assert not asked.given[1].object.any()
-    assert np.array_equal(asked.given[1].background, mask)
+    assert np.array_equal(asked.given[1].background, RING)
 
 
 @pytest.mark.parametrize(("errors", "rounds"), [(0.0, 1), (0.05, protocol.CURVE), (0.5, 20)])
 def test_it_ends_where_the_field_says(errors: float, rounds: int) -> None:
     """Perfect: nothing to correct. Above .90: after the curve's strokes. Below: after 20."""
-    mask = ring()
-    answer = mask.copy()
+    answer = RING.copy()
     answer[: int(200 * errors) + 20 * (errors > 0)] = False
 
     class Stubborn:
         def logits(self, image: Image, prompt: Prompt) -> Logits:
             return np.where(answer, 1, -1).astype(np.float32)
 
-    image = np.zeros((*mask.shape, 3), np.uint8)
-    ended = list(
-        protocol.correct(Stubborn(), image, mask, plain.plain_correction, np.random.default_rng)
-    )
-    assert len(ended) == rounds
+    assert len(corrected(Stubborn())) == rounds
 
 
-def test_strokes_needed_counts_as_the_benchmarks_do() -> None:
-    ious = np.array([0.2, 0.86, 0.84, 0.91])
-    assert protocol.strokes_needed(ious, 0.2) == 1
-    assert protocol.strokes_needed(ious, 0.85) == 2
-    assert protocol.strokes_needed(ious, 0.90) == 4
-    assert protocol.strokes_needed(ious, 0.95) == 20
-    assert protocol.strokes_needed(np.full(30, 0.1).cumsum(), 2.5) == 20
+@pytest.mark.parametrize(("target", "needed"), [(0.2, 1), (0.85, 2), (0.90, 4), (0.95, 20)])
+def test_strokes_needed_counts_as_the_benchmarks_do(target: float, needed: int) -> None:
+    ious = np.array([[0.2, 0.86, 0.84, 0.91], [0.99, 0.1, 0.1, 0.1]])
+    assert protocol.strokes_needed(ious, target).tolist() == [needed, 1]
 
 
 # --- the whole measurement ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def measured(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("refiner")
-    data = shutil.copytree(tiny_data, out / "data")
+@pytest.fixture(autouse=True, scope="module")
+def no_people() -> Iterator[None]:
+    """No strokes that people drew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("NSEG_SCRIBBLES", raising=False)
-        plan = judge.Plan(
-            data, out, "val", kinds=("erode", "plain_sparse"), strokes=("plain",), corrected=2
-        )
-    for method in (methods.method("identity"), methods.method("watershed")):
-        judge.evaluate_method(method, plan, progress=False)
-    return out
+        yield
 
 
-def test_rows_are_kept_and_completed(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
-    plan = judge.Plan(measured / "data", measured, "val", ("erode", "plain_sparse"), ("plain",))
-    files = [measured / folder / "watershed.csv" for folder in ("rows", "corrections")]
+def measure(name: str, plan: judge.Plan) -> None:
+    judge.evaluate_method(methods.method(name), plan, progress=False)
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> judge.Plan:
+    """Two kinds of prompt and two pictures corrected, measured with two methods; do not write."""
+    out = tmp_path_factory.mktemp("refiner")
+    data = shutil.copytree(tiny_data, out / "data")
+    plan = judge.Plan(data, out, "val", ("erode", "plain_sparse"), ("plain",), corrected=2)
+    measure("identity", plan)
+    measure("watershed", plan)
+    return plan
+
+
+@pytest.fixture
+def copied(plan: judge.Plan, tmp_path: Path) -> judge.Plan:
+    """The same in a folder that may be written to."""
+    without = shutil.ignore_patterns("data")
+    return replace(plan, out=shutil.copytree(plan.out, tmp_path / "refiner", ignore=without))
+
+
+def sidecar(file: Path) -> dict[str, Any]:
+    return json.loads(file.with_name(f"{file.name}.json").read_text())
+
+
+def test_rows_are_kept_and_completed(copied: judge.Plan) -> None:
+    files = [copied.out / folder / "watershed.csv" for folder in ("rows", "corrections")]
     before = [pd.read_csv(file) for file in files]
     text = files[0].read_text()
     files[0].write_text(text[: len(text) // 2])
-    judge.evaluate_method(methods.method("watershed"), replace(plan, corrected=2), progress=False)
+    measure("watershed", copied)
     after = [pd.read_csv(file) for file in files]
     for old, new in zip(before, after, strict=True):
         pd.testing.assert_frame_equal(old.drop(columns="seconds"), new.drop(columns="seconds"))
     assert after[1]["seconds"].equals(before[1]["seconds"])  # nothing was computed again
-    sidecar = json.loads((measured / "rows" / "watershed.csv.json").read_text())
-    assert sidecar["objects"] == {"val, erode": 3, "val, plain_sparse": 3}
-    assert len(sidecar["inputs"]) == 3
+    assert sidecar(files[0])["objects"] == {"val, erode": 3, "val, plain_sparse": 3}
+    assert len(sidecar(files[0])["inputs"]) == 3
 
 
-def test_tables_come_from_the_rows_alone(measured: Path) -> None:
-    first = comparison.tables_of(measured)
-    assert comparison.tables_of(measured) == first
-    overview = numbers.overview(numbers.read(measured).answers)
-    rows = pd.read_csv(measured / "rows" / "watershed.csv")
+def test_tables_come_from_the_rows_alone(plan: judge.Plan) -> None:
+    overview = numbers.overview(numbers.read(plan.out).answers)
+    rows = pd.read_csv(plan.out / "rows" / "watershed.csv")
     for kind in ("erode", "plain_sparse"):
         found = overview[(overview["method"] == "watershed") & (overview["recipe"] == kind)]
         assert found["iou"].item() == pytest.approx(rows.loc[rows["recipe"] == kind, "iou"].mean())
     assert list(overview["method"])[:2] == ["identity", "watershed"]
     assert (overview["low"] <= overview["iou"]).all()
-    assert first["corrections.md"].count("| plain |") == 2
+    assert comparison.tables_of(plan.out)["corrections.md"].count("| plain |") == 2
 
 
-def test_corrections_of_two_splits_are_not_averaged(measured: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(measured, tmp_path / "refiner")
-    file = folder / "corrections" / "watershed.csv"
+def test_corrections_of_two_splits_are_not_averaged(copied: judge.Plan) -> None:
+    file = copied.out / "corrections" / "watershed.csv"
     rows = pd.read_csv(file)
-    both = pd.concat([rows, rows.assign(split="val" if "test" in set(rows["split"]) else "test")])
+    both = pd.concat([rows, rows.assign(split="test")])
     both.to_csv(file, index=False, lineterminator="\n")
     with pytest.raises(ValueError, match="each split into a folder of its own"):
-        numbers.read(folder)
+        numbers.read(copied.out)
 
 
-def test_failures_count_as_twenty(measured: Path) -> None:
-    corrections = numbers.read(measured).corrections
-    failing = corrections.assign(iou=corrections["iou"].where(corrections["image_id"] > 0, 0) * 0)
-    table = numbers.strokes_table(failing)
+def test_failures_count_as_twenty(plan: judge.Plan) -> None:
+    corrections = numbers.read(plan.out).corrections
+    table = numbers.strokes_table(corrections.assign(iou=0.0))
     assert (table["noc85"] == 20).all()
     assert (table["failed85"] == table["n"]).all()
     curve = numbers.curve(corrections)
@@ -182,29 +191,26 @@ def test_failures_count_as_twenty(measured: Path) -> None:
     assert last["watershed"] == pytest.approx(ends["watershed"].mean())
 
 
-def test_a_method_on_fewer_pictures_is_compared_on_those(measured: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(measured, tmp_path / "refiner")
-    file = folder / "rows" / "watershed.csv"
+def test_a_method_on_fewer_pictures_is_compared_on_those(copied: judge.Plan) -> None:
+    folder = copied.out
+    file, base = folder / "rows" / "watershed.csv", folder / "rows" / "identity.csv"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:-1]))
-    overview = numbers.overview(numbers.read(folder).answers)
-    found = overview[overview["recipe"] == "plain_sparse"].set_index("method")
-    assert found["n"].to_dict() == {"identity": 3, "watershed": 2}
-    identity = pd.read_csv(folder / "rows" / "identity.csv")
-    same = identity[identity["recipe"] == "plain_sparse"]["iou"][:2].mean()
-    row = found.loc["watershed"]
-    assert row["iou"] - row["difference"] == pytest.approx(same)
+    identity = pd.read_csv(base)
     refiner = identity.assign(method="lite0", iou=identity["iou"] / 2)
     refiner.to_csv(folder / "rows" / "lite0.csv", index=False)
     overview = numbers.overview(numbers.read(folder).answers)
     found = overview[overview["recipe"] == "plain_sparse"].set_index("method")
-    assert found.loc["watershed", "refiner"] == pytest.approx(same / 2)
+    assert found["n"].to_dict() == {"identity": 3, "watershed": 2, "lite0": 3}
+    same = identity[identity["recipe"] == "plain_sparse"]["iou"][:2].mean()
+    row = found.loc["watershed"]
+    assert row["iou"] - row["difference"] == pytest.approx(same)
+    assert row["refiner"] == pytest.approx(same / 2)
     gap = f"{row['iou'] - same / 2:+.3f}"
     line = f"| watershed | plain_sparse (val) | 2 | {row['iou']:.3f} | {same / 2:.3f} | {gap} ["
     assert line in comparison.tables_of(folder)["overview.md"]
     (folder / "rows" / "lite0.csv").unlink()
     file.write_text("".join(lines))
-    base = folder / "rows" / "identity.csv"
     base.write_text("".join(base.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(ValueError, match="watershed has 1 objects that identity lacks"):
         comparison.tables_of(folder)
@@ -216,33 +222,22 @@ def test_a_method_on_fewer_pictures_is_compared_on_those(measured: Path, tmp_pat
 # --- rows and the weights they are of -------------------------------------------------------------
 
 
-def mine(weights: Path | None, answers: int = 99) -> Method:
-    """A method with a file of weights."""
-    return Method("mine", Growing(answers), weights=weights)
-
-
 @pytest.fixture
-def first(tmp_path: Path) -> Path:
-    """A file that stands for a network's weights."""
-    (tmp_path / "first.safetensors").write_text("first")
-    return tmp_path / "first.safetensors"
-
-
-@pytest.fixture
-def second(tmp_path: Path) -> Path:
-    """Another one."""
-    (tmp_path / "second.safetensors").write_text("second")
-    return tmp_path / "second.safetensors"
-
-
-@pytest.fixture
-def short(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> judge.Plan:
+def short(copied: judge.Plan) -> judge.Plan:
     """One prompt and one correction, into a folder with the rows of identity."""
-    monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
-    out = shutil.copytree(measured, tmp_path / "refiner", ignore=shutil.ignore_patterns("data"))
-    return judge.Plan(
-        measured / "data", out, "val", kinds=["erode"], strokes=["plain"], pictures=1, corrected=1
-    )
+    return replace(copied, kinds=["erode"], pictures=1, corrected=1)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Callable[..., Method]:
+    """A method with a file of weights, by its name."""
+
+    def method(weights: str | None, answers: int = 99) -> Method:
+        path = tmp_path / f"{weights}.safetensors"
+        path.write_text(path.name)
+        return Method("mine", Growing(answers), weights=path if weights else None)
+
+    return method
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -254,38 +249,38 @@ def contents(folder: Path) -> dict[str, bytes]:
 REFUSED = r"mine\.csv: holds rows of another mine; delete it or choose another folder \(--out\)$"
 
 
-def test_rows_of_other_weights_are_refused(short: judge.Plan, first: Path, second: Path) -> None:
-    judge.evaluate_methods([mine(first)], short, progress=False)
+def test_rows_of_other_weights_are_refused(short: judge.Plan, mine: Callable[..., Method]) -> None:
+    first, second = mine("first"), mine("second")
+    files = [short.out / folder / "mine.csv" for folder in ("rows", "corrections")]
+    judge.evaluate_method(first, short, progress=False)
     before = contents(short.out)
     assert len(before) == 4
-    for name in ("rows/mine.csv", "corrections/mine.csv"):
-        sidecar = json.loads(before[f"{name}.json"])
-        assert sha256(first) in [noted["sha256"] for noted in sidecar["inputs"]]
-        assert [*sidecar["products"].values()] == [sha256(short.out / name)]
-    random_walker = methods.method("random_walker")
-    for other in (second, None):
+    for file in files:
+        noted = sidecar(file)
+        assert sha256(first.weights) in [made["sha256"] for made in noted["inputs"]]
+        assert [*noted["products"].values()] == [sha256(file)]
+    for other in (second, mine(None)):
         with pytest.raises(ConfigError, match=f"rows/{REFUSED}"):
-            judge.evaluate_methods([random_walker, mine(other)], short, progress=False)
-    assert not (short.out / "rows" / "random_walker.csv").exists(), "refused before any is measured"
+            judge.evaluate_methods([methods.method("grabcut"), other], short, progress=False)
+    assert not (short.out / "rows" / "grabcut.csv").exists(), "refused before any is measured"
     assert contents(short.out) == before
-    (short.out / "rows" / "mine.csv").unlink()
+    files[0].unlink()
     with pytest.raises(ConfigError, match=f"corrections/{REFUSED}"):
-        judge.evaluate_method(mine(second), replace(short, corrected=0), progress=False)
-    (short.out / "corrections" / "mine.csv").unlink()
-    judge.evaluate_method(mine(second), short, progress=False)
-    sidecar = json.loads(contents(short.out)["rows/mine.csv.json"])
-    assert sidecar["config"]["rows_of"]["mine"] == sha256(second)
+        judge.evaluate_method(second, replace(short, corrected=0), progress=False)
+    files[1].unlink()
+    judge.evaluate_method(second, short, progress=False)
+    assert sidecar(files[0])["config"]["rows_of"]["mine"] == sha256(second.weights)
 
 
 def test_rows_of_a_call_that_was_cut_off_are_of_its_weights(
-    short: judge.Plan, first: Path, second: Path
+    short: judge.Plan, mine: Callable[..., Method]
 ) -> None:
     plan = replace(short, pictures=3)
     with pytest.raises(KeyboardInterrupt):
-        judge.evaluate_method(mine(first, answers=1), plan, progress=False)
+        judge.evaluate_method(mine("first", answers=1), plan, progress=False)
     with pytest.raises(ConfigError, match=REFUSED):
-        judge.evaluate_method(mine(second), plan, progress=False)
-    judge.evaluate_method(mine(first), plan, progress=False)
+        judge.evaluate_method(mine("second"), plan, progress=False)
+    judge.evaluate_method(mine("first"), plan, progress=False)
     assert len(pd.read_csv(plan.out / "rows" / "mine.csv")) == 3
 
 
@@ -301,9 +296,7 @@ def test_rows_of_other_data_are_refused(
     (file,) = data.glob(changed)
     file.write_bytes(file.read_bytes() + b"\n")
     with pytest.raises(ConfigError, match=rf"watershed\.csv: {refused}"):
-        judge.evaluate_method(
-            methods.method("watershed"), replace(short, data=data), progress=False
-        )
+        measure("watershed", replace(short, data=data))
     with pytest.raises(ConfigError, match=rf"results\.csv: {refused}"):
         judge.evaluate_networks([], data, tmp_path / "paper")
 
@@ -325,74 +318,65 @@ def test_strokes_for_data_that_can_only_be_read_go_to_the_results(
     for folder in ("strokes", "prompts"):
         (data / folder).write_text("")  # no folder can be made here
     judge.evaluate_networks([], data, out)
-    plan = judge.Plan(data, out, "val", kinds=["plain_object"], corrected=0)
-    judge.evaluate_method(methods.method("identity"), plan, progress=False)
+    measure("identity", judge.Plan(data, out, "val", kinds=["plain_object"], corrected=0))
     strokes = {path.relative_to(out).as_posix() for path in out.glob("*/val_*_seed0.json")}
     assert strokes == {"strokes/val_erode_seed0.json", "prompts/val_plain_object_seed0.json"}
 
 
-def test_a_call_that_adds_nothing_leaves_the_sidecar(short: judge.Plan, first: Path) -> None:
-    judge.evaluate_method(mine(first), short, progress=False)
-    sidecars = [short.out / folder / "mine.csv.json" for folder in ("rows", "corrections")]
-    for sidecar in sidecars:
-        noted = json.loads(sidecar.read_text()) | {"commit": "of then", "seconds": 1234}
-        sidecar.write_text(json.dumps(noted))
-    judge.evaluate_method(mine(first), short, progress=False)
-    assert {json.loads(s.read_text())["commit"] for s in sidecars} == {"of then"}
-    judge.evaluate_method(mine(first), replace(short, pictures=2), progress=False)
-    rows, corrections = (json.loads(s.read_text())["commit"] for s in sidecars)
-    assert rows != "of then"
-    assert corrections == "of then"
+def test_a_call_that_adds_nothing_leaves_the_sidecar(
+    short: judge.Plan, mine: Callable[..., Method]
+) -> None:
+    judge.evaluate_method(mine("first"), short, progress=False)
+    files = [short.out / folder / "mine.csv" for folder in ("rows", "corrections")]
+    for file in files:
+        noted = sidecar(file) | {"commit": "of then"}
+        file.with_name("mine.csv.json").write_text(json.dumps(noted))
+    judge.evaluate_method(mine("first"), short, progress=False)
+    assert [sidecar(file)["commit"] for file in files] == ["of then", "of then"]
+    judge.evaluate_method(mine("first"), replace(short, pictures=2), progress=False)
+    assert [sidecar(file)["commit"] == "of then" for file in files] == [False, True]
 
 
 def test_rows_that_nobody_noted_the_weights_of_are_kept_and_get_no_note(
-    short: judge.Plan, first: Path, second: Path
+    short: judge.Plan, mine: Callable[..., Method]
 ) -> None:
-    judge.evaluate_method(mine(first), short, progress=False)
-    sidecar = short.out / "rows" / "mine.csv.json"
-    noted = json.loads(sidecar.read_text())
-    del noted["config"]["rows_of"], noted["products"]
-    noted["inputs"] = []
-    sidecar.write_text(json.dumps(noted))
+    judge.evaluate_method(mine("first"), short, progress=False)
+    file = short.out / "rows" / "mine.csv"
+    noted = sidecar(file) | {"inputs": [], "config": {}, "products": {}}
+    file.with_name("mine.csv.json").write_text(json.dumps(noted))
     (short.out / "corrections" / "mine.csv").unlink()
-    judge.evaluate_method(mine(second), replace(short, pictures=2), progress=False)
-    after = json.loads(sidecar.read_text())
+    second = mine("second")
+    judge.evaluate_method(second, replace(short, pictures=2), progress=False)
+    after = sidecar(file)
     assert after["objects"] == {"val, erode": 2}
     assert after["config"]["rows_of"] == {}
-    assert sha256(second) not in [noted["sha256"] for noted in after["inputs"]]
+    assert sha256(second.weights) not in [made["sha256"] for made in after["inputs"]]
 
 
-def test_without_identity_nothing_is_measured(short: judge.Plan) -> None:
+def test_without_identity_nothing_is_measured(
+    short: judge.Plan, mine: Callable[..., Method]
+) -> None:
     shutil.rmtree(short.out / "rows")
     with pytest.raises(ValueError, match=r"no rows/identity\.csv; measure identity into this"):
         judge.evaluate_methods([mine(None)], short, progress=False)
     assert not contents(short.out)
-    judge.evaluate_methods([mine(None), methods.method("identity")], short, progress=False)
 
 
-def test_methods_by_name(first: Path) -> None:
+def test_methods_and_plans_by_name(tmp_path: Path) -> None:
     assert methods.method("grabcut").name == "grabcut"
     for wanted in ("tiny16-32_bce-dice", f"mine={shipped('tiny16-32_bce-dice')}"):
-        found = methods.method(wanted)
-        assert found.weights == shipped("tiny16-32_bce-dice")
-    with pytest.raises(ValueError, match=r"first\.safetensors: not a safetensors file"):
-        methods.method(f"mine={first}")
+        assert methods.method(wanted).weights == shipped("tiny16-32_bce-dice")
+    with pytest.raises(ValueError, match=r"none\.safetensors: no such checkpoint"):
+        methods.method(f"mine={tmp_path}/none.safetensors")
     with pytest.raises(ValueError, match="unknown method 'magic'"):
         methods.method("magic")
-
-
-def test_a_plan_refuses_what_is_unknown(tmp_path: Path) -> None:
     for unknown in ({"kinds": ["scrawl"]}, {"strokes": ["clicks"]}):
         with pytest.raises(ValueError, match=r"unknown (kind of|way to) .*; one of: "):
-            judge.Plan(tmp_path, tmp_path, **unknown)  # type: ignore[arg-type]
+            judge.Plan(tmp_path, tmp_path, **unknown)
 
 
-def test_the_command_measures_and_writes_tables(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("NSEG_SCRIBBLES", raising=False)
-    data = shutil.copytree(tiny_data, tmp_path / "data")
-    arguments = ["evaluate-refiner", "identity", "--data", data, "--split", "val"]
+def test_the_command_measures_and_writes_tables(plan: judge.Plan, tmp_path: Path) -> None:
+    arguments = ["evaluate-refiner", "identity", "--data", plan.data, "--split", "val"]
     arguments += ["--kind", "plain_object", "--out", tmp_path, "--pictures", "1"]
     result = CliRunner().invoke(app, [str(a) for a in [*arguments, "--corrections", "1"]])
     assert result.exit_code == 0, result.output

@@ -9,41 +9,27 @@ from scipy import stats
 
 from nseg_lib.evaluation.metrics import METRICS
 from nseg_lib.evaluation.rows import COLUMNS
-from nseg_lib.evaluation.summary import (
-    bootstrap_interval,
-    read_results,
-    summarise,
-)
-
-Values = list[float]
-
-
-def results_of(methods: dict[tuple[str, int | None], Values], **columns: object) -> pd.DataFrame:
-    """Results in which each method's metrics all take the given value, picture by picture."""
-    frames = []
-    for (method, seed), values in methods.items():
-        frame = pd.DataFrame({"image_id": range(len(values))})
-        frame = frame.assign(method=method, annotation_id=frame["image_id"] + 100, split="val")
-        frame = frame.assign(recipe="erode", category="cat", supercategory="animal")
-        frame = frame.assign(width=4, height=3, object_area=5, stroke_area=4, seconds=0.25)
-        for suffix in ("", "_logit05"):
-            frame = frame.assign(**{name + suffix: values for name in METRICS})
-            frame["empty_prediction" + suffix] = False
-        frame["seed"] = pd.array([seed] * len(values), dtype="Int64")
-        frames.append(frame.assign(**columns))
-    return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
+from nseg_lib.evaluation.summary import bootstrap_interval, read_results, summarise
 
 
 @pytest.fixture
 def results() -> pd.DataFrame:
-    """Two seeds of a net that helps twice, harms once a lot and once a little."""
-    return results_of(
-        {
-            ("identity", None): [0.80, 0.60, 0.70, 0.50],
-            ("net", 1): [0.90, 0.80, 0.50, 0.496],
-            ("net", 2): [0.86, 0.80, 0.50, 0.498],
-        }
-    )
+    """Two seeds of a net that helps twice, harms once a lot and once a little, in all metrics."""
+    frames = []
+    for method, seed, values in (
+        ("identity", None, [0.80, 0.60, 0.70, 0.50]),
+        ("net", 1, [0.90, 0.80, 0.50, 0.496]),
+        ("net", 2, [0.86, 0.80, 0.50, 0.498]),
+    ):
+        frame = pd.DataFrame({"image_id": range(4), "annotation_id": range(100, 104)})
+        frame = frame.assign(method=method, split="val", recipe="erode", category="cat")
+        frame = frame.assign(supercategory="animal", width=4, height=3, object_area=5)
+        frame = frame.assign(stroke_area=4, seconds=0.25)
+        for suffix in ("", "_logit05"):
+            frame = frame.assign(**{name + suffix: values for name in METRICS})
+            frame["empty_prediction" + suffix] = False
+        frames.append(frame.assign(seed=pd.array([seed] * 4, dtype="Int64")))
+    return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
 
 
 def test_means_spread_and_differences_by_hand(results: pd.DataFrame) -> None:
@@ -107,23 +93,17 @@ def test_objects_of_one_picture_are_drawn_together() -> None:
     assert np.allclose(once, tenfold)
 
 
-def test_no_rows_have_no_interval() -> None:
-    with pytest.raises(ValueError, match="no rows to average"):
-        bootstrap_interval(np.empty((0, 1)), np.empty(0))
-
-
 def test_many_pictures_are_drawn_in_blocks() -> None:
     """More pictures than fit one block of counts: every replicate is filled."""
     values = np.random.default_rng(0).normal(3, 1, (3000, 1))
     low, high = bootstrap_interval(values, np.arange(3000), replicates=1500)
-    assert (low[0], high[0]) == bootstrap_interval(values, np.arange(3000), replicates=1500)
     assert values.mean() - 0.05 < low[0] < values.mean() < high[0] < values.mean() + 0.05
 
 
 # --- what is refused ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("method", ["identity", "net"])
 def test_no_value_vanishes_from_a_mean(results: pd.DataFrame, value: float, method: str) -> None:
     results.loc[results.index[results["method"] == method][1], "iou"] = value
@@ -154,18 +134,13 @@ def test_one_split_and_recipe_at_a_time(results: pd.DataFrame) -> None:
         summarise(recipes)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"reference": "none"}, "'none' is not in the results; there are identity, net"),
-        ({"rule": "argmax"}, "rule must be one of probability, logit, got 'argmax'"),
-    ],
-)
-def test_unknown_names_say_what_there_is(
-    results: pd.DataFrame, arguments: dict[str, str], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        summarise(results, **arguments)  # type: ignore[arg-type]
+def test_unknown_names_say_what_there_is(results: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="'none' is not in the results; there are identity, net"):
+        summarise(results, reference="none")
+    with pytest.raises(ValueError, match="rule must be one of probability, logit, got 'argmax'"):
+        summarise(results, rule="argmax")
+    with pytest.raises(ValueError, match="no rows to average"):
+        bootstrap_interval(np.empty((0, 1)), np.empty(0))
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -187,17 +162,12 @@ def test_a_file_reads_back_as_it_was(results: pd.DataFrame, tmp_path: Path) -> N
     assert summarise(back)["iou"].tolist() == summarise(results)["iou"].tolist()
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "", "much"])
-def test_a_cell_that_is_no_number_is_named(
-    results: pd.DataFrame, tmp_path: Path, text: str
-) -> None:
+def test_a_cell_that_is_no_number_is_named(results: pd.DataFrame, tmp_path: Path) -> None:
     cells = results.astype({"hd95": object})
-    cells.loc[2, "hd95"] = text
-    path = write(tmp_path / "r.csv", cells)
-    with pytest.raises(ValueError, match=f"line 4: hd95 must be a finite number, got '{text}'"):
-        read_results(path)
-
-
-def test_a_file_without_rows_is_no_result(results: pd.DataFrame, tmp_path: Path) -> None:
+    for text in ("nan", "inf", "", "much"):
+        cells.loc[2, "hd95"] = text
+        path = write(tmp_path / "r.csv", cells)
+        with pytest.raises(ValueError, match=f"line 4: hd95 must be a finite number, got '{text}'"):
+            read_results(path)
     with pytest.raises(ValueError, match="has no results yet"):
         read_results(write(tmp_path / "r.csv", results[:0]))
