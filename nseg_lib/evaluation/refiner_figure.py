@@ -86,11 +86,10 @@ def _kinds(ax: Axes, overview: pd.DataFrame, looks: dict[str, tuple[str, str]]) 
         )  # fmt: skip
     for i in range(1, len(place)):
         ax.axvline(i - 0.5, color="#dddddd", lw=0.6)
+    people = ["\n(people)" if kind in HUMAN else "" for _, kind in kinds]
     shown = [
-        kind[1].replace("_", "\n")
-        + ("\n(people)" if kind[1] in HUMAN else "")
-        + f"\nn {most[kind]}"
-        for kind in kinds
+        f"{kind[1].replace('_', chr(10))}{who}\nn {most[kind]}"
+        for kind, who in zip(kinds, people, strict=True)
     ]
     ax.set_xticks(range(len(place)), shown, fontsize=8)
     ax.set(ylabel="mean IoU", ylim=(0, 1), xlim=(-0.5, len(place) - 0.5))

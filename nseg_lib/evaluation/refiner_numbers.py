@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,7 @@ def overview(answers: pd.DataFrame) -> pd.DataFrame:
         columns = part[["iou", "difference", "gap"]]
         means = columns.mean(skipna=False)
         ends = summary.bootstrap_interval(columns.to_numpy(), part["image_id"].to_numpy())
-        row = dict(zip(OVERVIEW, (*key, len(part)), strict=False))
+        row: dict[Any, Any] = dict(zip(OVERVIEW, (*key, len(part)), strict=False))
         for name, mean, low, high in zip(columns, means, *ends, strict=True):
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         row["refiner"] = row["iou"] - row["gap"]
