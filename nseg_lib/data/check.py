@@ -17,25 +17,16 @@ from urllib.parse import unquote
 from pycocotools import mask as coco_mask
 
 from nseg_lib.console import progress_bar
-from nseg_lib.data.coco import (
-    Split,
-    choose_split,
-    find_splits,
-    largest_annotation,
-    packed_rle,
-    parse_split,
-    read_json,
-)
+from nseg_lib.data import coco
+from nseg_lib.data.coco import Split, find_splits
 from nseg_lib.data.images import Note, notes, open_picture, to_rgb, turn
 from nseg_lib.data.records import REFUSED, DataError, Finding, Problem, Record
-from nseg_lib.data.reduce import FINISHED, UNFINISHED
+from nseg_lib.data.reduce import FINISHED, UNFINISHED, changed_files
 from nseg_lib.files import sha256
 from nseg_lib.strokes.recipes import MIN_STROKE_AREA, make_stroke
 
 AREA_RATIO = 1.5
 """An annotation's "area" may differ from its mask's by this factor: COCO's are of the polygons."""
-
-NO_PICTURE = "training and evaluation stop there; a reduction passes it over"
 
 TRIED = 1000
 """Objects of a split for which a stroke is tried before it is said that none keeps one."""
@@ -59,9 +50,8 @@ class Report:
 
     def counts(self) -> dict[tuple[str, str], int]:
         """(severity, problem) → number of findings, errors first, the most frequent first."""
-        order = ("error", "left out", "note")
         counted = Counter((f.severity, f.problem) for f in self.findings)
-        return dict(sorted(counted.items(), key=lambda c: (order.index(c[0][0]), -c[1], c[0])))
+        return dict(sorted(counted.items(), key=lambda c: (c[0][0], -c[1], c[0])))
 
     def lines(self, most: int | None = None) -> list[str]:
         """The report as text: a line per finding (at most `most` of a kind), numbers and uses."""
@@ -74,9 +64,7 @@ class Report:
                 lines.append(f"{finding.severity}: {finding}")
             elif shown[kind] == most + 1:
                 lines.append(f"{finding.severity}: {finding.problem}: and more of the same …")
-        lines += [
-            f"{n:6} {severity}: {problem}" for (severity, problem), n in self.counts().items()
-        ]
+        lines += [f"{n:6} {severity}: {what}" for (severity, what), n in self.counts().items()]
         for name, numbers in self.splits.items():
             lines.append(f"{name}: " + ", ".join(f"{n} {what}" for what, n in numbers.items()))
         return [*lines, *self.uses]
@@ -87,13 +75,12 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
 
     Every picture is decoded and every mask's area counted: 1 to 2 ms a picture on one core.
 
+    A folder that is no data set is an error in the report, not an exception.
+
     Args:
         root: the data set's folder.
         split: check this one only.
         progress: show bars on the error stream.
-
-    Returns:
-        A report; a folder that is no data set is an error in it, not an exception.
     """
     root = Path(root)
     findings = _reduction_findings(root)
@@ -102,20 +89,20 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
     strokes: dict[str, int] = {}  # the same, but 0 if no object keeps a stroke
     owners: dict[str, str] = {}  # SHA-256 of a picture → the first file that has it
     try:
-        names = [choose_split(root, split)] if split else list(find_splits(root))
+        names = [coco.choose_split(root, split)] if split else list(find_splits(root))
     except DataError as error:
         return Report(root, (Finding("error", "", "", "no data set", str(error)), *findings), {})
     for name in names:
         path = find_splits(root)[name]
         file = path.relative_to(root).as_posix()
         try:
-            document = read_json(path, progress=progress)
+            document = coco.read_json(path, progress=progress)
         except DataError as error:
             detail = str(error).removeprefix(f"{path}: ")
             findings.append(Finding("error", file, "", "unreadable annotations", detail, REFUSED))
             readable[name] = strokes[name] = 0
             continue
-        loaded, found = parse_split(document, root, name, file, progress=progress)
+        loaded, found = coco.parse_split(document, root, name, file, progress=progress)
         found += _mask_findings(loaded, file, progress)
         unread, in_pictures = _picture_findings(loaded, owners, progress)
         found += in_pictures
@@ -150,16 +137,12 @@ def _uses(readable: dict[str, int], strokes: dict[str, int]) -> tuple[str, ...]:
         train = f"{lacking(*missing)}; 'nseg data reduce' makes train and val of one split"
     else:
         train = f"{strokes['train']} pictures, {strokes['val']} to validate"
-    judged = [
-        f"{strokes[name]} pictures of {name}" for name in ("val", "test") if strokes.get(name)
-    ]
+    judged = [f"{strokes[n]} pictures of {n}" for n in ("val", "test") if strokes.get(n)]
     evaluate = ", ".join(judged) or lacking("val", "test")
-    if others := [name for name in strokes if strokes[name] and name not in ("val", "test")]:
+    if others := [n for n in strokes if strokes[n] and n not in ("val", "test")]:
         evaluate += f"; with --split, {' or '.join(others)}"
-    sources = [f"{number} of {name}" for name, number in readable.items() if number > 1]
-    reduce = (
-        f"--images up to {', '.join(sources)}" if sources else "cannot: two pictures are needed"
-    )
+    sources = ", ".join(f"{number} of {n}" for n, number in readable.items() if number > 1)
+    reduce = f"--images up to {sources}" if sources else "cannot: two pictures are needed"
     return f"nseg train: {train}", f"nseg evaluate: {evaluate}", f"nseg data reduce: {reduce}"
 
 
@@ -169,16 +152,13 @@ def _reduction_findings(root: Path) -> list[Finding]:
     if (root / UNFINISHED).exists():
         outcome = "run the same command again to finish it"
         findings.append(Finding("error", UNFINISHED, "", "unfinished reduction", "", outcome))
-    if not (root / FINISHED).exists():
-        return findings
-    try:
-        for name, digest in read_json(root / FINISHED)["sha256"].items():
-            file = Path("annotations", f"instances_{name}.json")
-            if sha256(root / file) != digest:
-                what = "changed since it was reduced"
-                findings.append(Finding("error", file.as_posix(), "", what))
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        findings.append(Finding("error", FINISHED, "", "unreadable reduction", str(error)))
+    if (root / FINISHED).exists():
+        try:
+            for path in changed_files(root):
+                file = path.relative_to(root).as_posix()
+                findings.append(Finding("error", file, "", "missing or changed since it was made"))
+        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+            findings.append(Finding("error", FINISHED, "", "unreadable reduction", str(error)))
     return findings
 
 
@@ -197,7 +177,7 @@ def _mask_findings(split: Split, file: str, progress: bool) -> list[Finding]:
             findings.append(Finding("left out", file, label, "no usable annotation"))
         seen: dict[tuple[int, str | bytes], int] = {}
         for annotation in usable:
-            packed = packed_rle(annotation["segmentation"], height, width)
+            packed = coco.packed_rle(annotation["segmentation"], height, width)
             found = _mask_notes(annotation, int(coco_mask.area(packed)), height, width)
             same = annotation["category_id"], packed["counts"]
             if (first := seen.setdefault(same, annotation["id"])) != annotation["id"]:
@@ -233,7 +213,7 @@ def _keeps_a_stroke(split: Split) -> bool:
     """Whether one of the largest objects keeps a stroke of the paper's recipe."""
     annotated = [(i, found) for i, found in split.annotations.items() if found]
     for image_id, found in annotated[:TRIED]:
-        target = largest_annotation(found)
+        target = coco.largest_annotation(found)
         key = {"image_id": image_id, "annotation_id": target["id"]}
         if make_stroke(split.mask(image_id, target), "erode", **key).sum() >= MIN_STROKE_AREA:
             return True
@@ -241,16 +221,6 @@ def _keeps_a_stroke(split: Split) -> bool:
 
 
 # --- pictures -------------------------------------------------------------------------------------
-
-
-def _files_without_record(split: Split) -> list[str]:
-    """Paths from the folder of pictures."""
-    known = {split.image_path(image_id) for image_id in split.images}
-    return sorted(
-        path.relative_to(split.image_dir).as_posix()
-        for path in split.image_dir.rglob("*")
-        if path not in known and path.suffix != ".json" and path.is_file()
-    )
 
 
 def _picture_findings(
@@ -262,7 +232,12 @@ def _picture_findings(
         finding = Finding("error", f"{split.name}/", "", "no folder of pictures", "", REFUSED)
         return set(split.images), [finding]
     findings = []
-    extra = _files_without_record(split)
+    known = {split.image_path(image_id) for image_id in split.images}
+    extra = sorted(
+        path.relative_to(split.image_dir).as_posix()
+        for path in split.image_dir.rglob("*")
+        if path not in known and path.suffix != ".json" and path.is_file()
+    )
     if extra:
         detail = f"{len(extra)}, first {extra[0]!r:.60}"
         findings.append(Finding("left out", f"{split.name}/", "", "files without a record", detail))
@@ -281,8 +256,8 @@ def _picture_findings(
                 if problem[0] == "missing picture" and (there := similar.get(_bare(file))):
                     remedy = f"file_name must be a path from {split.image_dir.name}/"
                     problem = problem[0], f"{there!r:.60} is there: {remedy}"
-                error = Finding("error", file, f"image {image_id}", *problem, NO_PICTURE)
-                findings.append(error)
+                outcome = "training and evaluation stop there; a reduction passes it over"
+                findings.append(Finding("error", file, f"image {image_id}", *problem, outcome))
             elif (same := owners.setdefault(digest, file)) != file:
                 outcome = "it counts twice; between splits, it leaks"
                 found.append(("repeated picture", f"the same bytes as {same}", outcome))

@@ -20,41 +20,17 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from rich.console import Console
 from rich.markup import escape
 
 from nseg_lib import limits
+from nseg_lib.arrays import Image, Mask
 from nseg_lib.console import progress_bar
+from nseg_lib.data import records
 from nseg_lib.data.images import read_image
-from nseg_lib.data.records import (
-    REFUSED,
-    DataError,
-    Finding,
-    Problem,
-    Record,
-    Severity,
-    annotation_problem,
-    id_problem,
-    image_problem,
-    is_int,
-    mend,
-    rle_problem,
-    segmentation_problem,
-)
-
-__all__ = [
-    "DataError",
-    "Split",
-    "annotation_mask",
-    "find_splits",
-    "largest_annotation",
-    "load_split",
-    "mask_to_rle",
-    "read_image",
-    "rle_to_mask",
-]
+from nseg_lib.data.records import REFUSED, Finding, Problem, Record, Severity
+from nseg_lib.data.records import DataError as DataError
 
 
 @dataclass(frozen=True)
@@ -86,26 +62,19 @@ class Split:
         return usual
 
     def image_path(self, image_id: int) -> Path:
-        """Path of a picture.
-
-        Raises:
-            DataError: the split holds no picture of this id.
-        """
+        """Path of a picture; raises DataError if the split holds none of this id."""
         if image_id not in self.images:
             raise DataError(f"{self.root}: split {self.name} has no picture {image_id}")
         return _picture_file(self.image_dir, self.images[image_id]["file_name"])
 
-    def read_image(self, image_id: int) -> NDArray[np.uint8]:
-        """The picture as uint8 H×W×3 RGB, where H and W are its record's height and width.
-
-        Raises:
-            DataError: the file is missing, damaged, or of another size.
-        """
+    def read_image(self, image_id: int) -> Image:
+        """The picture, of its record's height and width; raises DataError if its file is missing,
+        damaged, or of another size."""
         path, record = self.image_path(image_id), self.images[image_id]
         return read_image(path, (record["height"], record["width"]))
 
-    def mask(self, image_id: int, annotation: Record) -> NDArray[np.bool_]:
-        """An annotation's mask, bool H×W, where H and W are its picture's record's."""
+    def mask(self, image_id: int, annotation: Record) -> Mask:
+        """An annotation's mask, of its picture's height and width."""
         record = self.images[image_id]
         return annotation_mask(annotation, record["height"], record["width"])
 
@@ -130,13 +99,9 @@ class Split:
 def _picture_file(folder: Path, name: str) -> Path:
     """The file that a record's `file_name` means: the one of this name, or of the same name as
     another system spells it, with backslashes or with accents in one piece or two."""
-    path, slashes = folder / name, PureWindowsPath(name).as_posix()
-    if not path.exists():
-        for form in ("NFC", "NFD"):
-            other = folder / unicodedata.normalize(form, slashes)
-            if other.exists():
-                return other
-    return path
+    slashes = PureWindowsPath(name).as_posix()
+    spelled = [name, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))]
+    return next((path for other in spelled if (path := folder / other).exists()), folder / name)
 
 
 # --- splits ---------------------------------------------------------------------------------------
@@ -198,8 +163,8 @@ def load_split(root: Path, split: str | None = None, *, progress: bool = False) 
     root = Path(root)
     name = choose_split(root, split)
     path = find_splits(root)[name]
-    file = path.relative_to(root).as_posix()
     document = read_json(path, progress=progress)
+    file = path.relative_to(root).as_posix()
     loaded, findings = parse_split(document, root, name, file, progress=progress)
     refuse(findings, root)
     if not loaded.image_dir.is_dir():
@@ -222,24 +187,21 @@ def read_json(path: Path, *, progress: bool = False) -> Any:
         DataError: it cannot be read or parsed.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is not a file")  # reading a pipe might never end
     try:
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path}: is not a file")  # reading a pipe might never end
         if path.stat().st_size > limits.MAX_JSON_BYTES:
             raise DataError(f"{path}: too large: at most {limits.MAX_JSON_BYTES:,} bytes")
-        waiting = Console(stderr=True).status(f"reading {escape(path.name)}")
-        with waiting if progress else nullcontext():
-            return parse_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except DataError:
-        raise
-    except RecursionError as error:
-        raise DataError(f"{path}: not valid JSON: it is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not valid JSON: it is not UTF-8") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from error
+    waiting = Console(stderr=True).status(f"reading {escape(path.name)}")
+    try:
+        with waiting if progress else nullcontext():
+            return parse_json(content)
+    except (ValueError, RecursionError) as error:
+        reasons = {RecursionError: "it is nested too deeply", UnicodeDecodeError: "it is not UTF-8"}
+        raise DataError(f"{path}: not valid JSON: {reasons.get(type(error), error)}") from error
 
 
 def parse_json(content: bytes) -> Any:
@@ -263,19 +225,21 @@ def parse_split(
     document = document if isinstance(document, Mapping) else {}
     findings: list[Finding] = []
 
-    def usable(kind: str, key: str, problem_of: Callable[[Any], Problem | None]) -> list[Record]:
-        """The usable records under a key, by ascending id; the others become findings."""
+    def usable(
+        kind: str, key: str, problem_of: Callable[[Record], Problem | None]
+    ) -> dict[int, Record]:
+        """Id → usable record under a key, by ascending id; the others become findings."""
         values = document.get(key)
         if not isinstance(values, list):
-            found = f"key {key!r} must hold a list of records"
-            findings.append(Finding("error", file, "", "missing list", found, REFUSED))
-            return []
-        records: dict[int, Record] = {}
+            what = f"key {key!r} must hold a list of records"
+            findings.append(Finding("error", file, "", "missing list", what, REFUSED))
+            return {}
+        found: dict[int, Record] = {}
         for position, value in enumerate(progress_bar(values, f"{file}: {key}", progress)):
-            record, mended = mend(value)
-            problem = id_problem(record)
+            record, mended = records.mend(value)
+            problem = records.id_problem(record)
             label = f"{kind} at position {position}" if problem else f"{kind} {record['id']}"
-            if problem is None and record["id"] in records:
+            if problem is None and record["id"] in found:
                 findings.append(Finding("error", file, label, f"duplicate {kind} id", "", REFUSED))
             elif problem := problem or problem_of(record):
                 # A split without one of its pictures or categories is not what its maker meant.
@@ -284,17 +248,18 @@ def parse_split(
                 outcome = "it is not used" if left_out else REFUSED
                 findings.append(Finding(severity, file, label, *problem, outcome))
             else:
-                records[record["id"]] = record
-                for what in mended:
-                    findings.append(Finding("note", file, label, *what, "read as meant"))
-        return [records[number] for number in sorted(records)]
+                found[record["id"]] = record
+                findings.extend(Finding("note", file, label, *m, "read as meant") for m in mended)
+        return dict(sorted(found.items()))
 
-    images = {record["id"]: record for record in usable("image", "images", image_problem)}
-    categories = {record["id"]: record for record in usable("category", "categories", id_problem)}
+    images = usable("image", "images", records.image_problem)
+    categories = usable("category", "categories", records.id_problem)
+
+    def annotation_problem(record: Record) -> Problem | None:
+        return records.annotation_problem(record, images, categories)
+
     annotations: dict[int, list[Record]] = {image_id: [] for image_id in images}
-    for record in usable(
-        "annotation", "annotations", lambda a: annotation_problem(a, images, categories)
-    ):
+    for record in usable("annotation", "annotations", annotation_problem).values():
         image = images[record["image_id"]]
         if record.get("area") is None:
             packed = packed_rle(record["segmentation"], image["height"], image["width"])
@@ -310,8 +275,8 @@ def parse_split(
         owner = owners.setdefault(one, image_id)
         if owner != image_id:
             detail = f"{record['file_name']!r:.80} is image {owner} too"
-            what = f"image {image_id}", "file of two images", detail, REFUSED
-            findings.append(Finding("error", file, *what))
+            label, problem = f"image {image_id}", "file of two images"
+            findings.append(Finding("error", file, label, problem, detail, REFUSED))
     header = {k: v for k, v in document.items() if k not in ("images", "annotations", "categories")}
     left_out = tuple(finding for finding in findings if finding.severity == "left out")
     return Split(root, name, images, annotations, categories, left_out, header), findings
@@ -320,7 +285,7 @@ def parse_split(
 # --- masks ----------------------------------------------------------------------------------------
 
 
-def annotation_mask(annotation: Record, height: int, width: int) -> NDArray[np.bool_]:
+def annotation_mask(annotation: Record, height: int, width: int) -> Mask:
     """An annotation's mask, bool height×width, rasterised by pycocotools.
 
     Args:
@@ -332,7 +297,7 @@ def annotation_mask(annotation: Record, height: int, width: int) -> NDArray[np.b
         DataError: the segmentation makes no mask of this size.
     """
     segmentation = annotation.get("segmentation")
-    if problem := segmentation_problem(segmentation, height, width):
+    if problem := records.segmentation_problem(segmentation, height, width):
         raise DataError(f"annotation {annotation.get('id')}: {Finding('error', '', '', *problem)}")
     return np.asarray(coco_mask.decode(packed_rle(segmentation, height, width)), dtype=bool)
 
@@ -346,7 +311,7 @@ def packed_rle(segmentation: Any, height: int, width: int) -> Record:
     return coco_mask.frPyObjects(dict(segmentation), height, width)
 
 
-def mask_to_rle(mask: NDArray[np.bool_]) -> Record:
+def mask_to_rle(mask: Mask) -> Record:
     """COCO's compressed RLE of a bool H×W mask: {"size": [H, W], "counts": str}, fit for JSON.
 
     Raises:
@@ -358,18 +323,18 @@ def mask_to_rle(mask: NDArray[np.bool_]) -> Record:
     return {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
 
 
-def rle_to_mask(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
+def rle_to_mask(rle: Mapping[str, Any]) -> Mask:
     """The bool H×W mask of {"size": [H, W], "counts": COCO's string or a list of run lengths}.
 
     Raises:
         DataError: the object is malformed.
     """
     size = rle.get("size")
-    if not isinstance(size, list) or len(size) != 2 or not all(is_int(n) and n > 0 for n in size):
+    if not isinstance(size, list) or [type(n) for n in size] != [int, int] or min(size) < 1:
         raise DataError(f"RLE: size is {size!r:.40}, [height, width] is needed")
     if size[0] * size[1] > limits.MAX_PICTURE_PIXELS:
         raise DataError(f"RLE: {size!r:.60} pixels, at most {limits.MAX_PICTURE_PIXELS:,}")
-    if problem := rle_problem(rle, *size):
+    if problem := records.rle_problem(rle, *size):
         raise DataError(f"RLE: {Finding('error', '', '', *problem)}")
     return np.asarray(coco_mask.decode(packed_rle(rle, *size)), dtype=bool)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import Split, find_splits, load_split, parse_json, parse_split, refuse
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import DataError
-from nseg_lib.data.reduce import Plan, Request, begin, choose, is_finished
+from nseg_lib.data.reduce import Request, begin, choose, is_finished, plan
 
 COCO_URL = "http://images.cocodataset.org"
 SPLITS = ("train2014", "val2014", "train2017", "val2017")
@@ -36,9 +37,6 @@ GIVE_UP = 4
 
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 """HTTP statuses that are worth another try."""
-
-CHUNK = 1 << 16
-"""Bytes that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,7 @@ def fetch(
         client: time-outs and retries; by default those of `Client()`.
         progress: show bars on the error stream.
 
-    Returns:
-        How many pictures were fetched, were there, and failed and why. After failures the pictures
-        that arrived stay, and the same call goes on from there.
+    After failures the pictures that arrived stay, and the same call goes on from there.
 
     Raises:
         DataError: the archive cannot be fetched or read, it has too few pictures, or `out` holds
@@ -111,8 +107,8 @@ def fetch(
     if not archive.exists():
         _fetch_archive(client, f"{base_url}/annotations/{archive.name}", archive, progress)
     source = read_archive(archive, split, progress=progress)
-    plan = Plan.make(source, request, choose(source, request), [])
-    plan.check_against(out)
+    made = plan(source, request, choose(source, request), [])
+    made.check_against(out)
 
     def fetch_one(name: str, image_id: int) -> bool:
         """Fetch one picture of the new split `name`; false if it was there."""
@@ -124,19 +120,19 @@ def fetch(
 
         try:
             check(path)
-            return False
         except DataError:
             client.download(picture_url(record, base_url, split), path, check)
             return True
+        return False
 
-    number = {True: 0, False: 0}
+    arrived: Counter[bool] = Counter()
     failed: dict[str, str] = {}
     in_a_row = 0
     pool = ThreadPoolExecutor(workers)
     try:
         jobs = {
             pool.submit(fetch_one, name, image_id): source.images[image_id]["file_name"]
-            for name, ids in plan.reduction["chosen"].items()
+            for name, ids in made.reduction["chosen"].items()
             for image_id in ids
         }
         finished = progress_bar(as_completed(jobs), "pictures", progress, total=len(jobs))
@@ -145,7 +141,7 @@ def fetch(
                 failed[jobs[job]] = "not tried, for too many failed in a row"
                 continue
             try:
-                number[job.result()] += 1
+                arrived[job.result()] += 1
                 in_a_row = 0
             except (DownloadError, OSError) as error:
                 failed[jobs[job]] = str(error)
@@ -155,9 +151,9 @@ def fetch(
                     waiting.cancel()
     finally:  # an interrupt waits for the pictures under way, no more
         pool.shutdown(cancel_futures=True)
-    result = Fetched(out, number[True], number[False], failed)
+    result = Fetched(out, arrived[True], arrived[False], failed)
     if result.ok:
-        plan.finish(out)
+        made.finish(out)
     return result
 
 
@@ -204,8 +200,14 @@ class Client:
     """Seconds between two tries at most, even where the server asks for more (Retry-After)."""
 
     @cached_property
-    def retry(self) -> Retry:
-        """When to try again, and after which pause."""
+    def session(self) -> requests.Session:
+        """Connections that try again by themselves until a response begins."""
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=self._retry()))
+        return session
+
+    def _retry(self) -> Retry:
         return Retry(
             self.retries,
             status_forcelist=TRANSIENT,
@@ -214,14 +216,6 @@ class Client:
             retry_after_max=self.longest_pause,
             raise_on_status=False,  # the last response comes back, with its status to report
         )
-
-    @cached_property
-    def session(self) -> requests.Session:
-        """Connections that try again by themselves until a response begins."""
-        session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=self.retry))
-        return session
 
     def download(
         self,
@@ -236,7 +230,7 @@ class Client:
 
         Args:
             url: http or https.
-            path: the file; until it is complete, its bytes are in `path` + ".part".
+            path: until the file is complete, its bytes are in `path` + ".part".
             check: raises DataError if the complete file is not what it should be.
             resume: begin with the bytes that are in the ".part" file, and leave them there on
                 failure. Otherwise only the tries of this call build on one another.
@@ -250,7 +244,7 @@ class Client:
         part = path.with_name(path.name + ".part")
         if not resume:
             part.unlink(missing_ok=True)
-        left = self.retry
+        left = self._retry()
         try:
             while problem := self._transfer(url, part, check, report):
                 if not left.total:
@@ -269,12 +263,7 @@ class Client:
         check: Callable[[Path], None],
         report: Callable[[int, int | None], None],
     ) -> str:
-        """Get what `part` lacks of the file; say what went wrong if another try may mend it.
-
-        Raises:
-            DownloadError: no response, though the session tried often, or a refusal.
-            OSError: the file cannot be written.
-        """
+        """Get what `part` lacks of the file; say what went wrong if another try may mend it."""
         done = part.stat().st_size if part.exists() else 0
         # Unasked, a server could compress, and no size would tell whether the file is complete.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
@@ -287,10 +276,13 @@ class Client:
             raise DownloadError(f"{problem} (tries: {self.retries + 1})") from error
         with response:
             status, ranged = response.status_code, response.headers.get("Content-Range", "")
-            if status in TRANSIENT:
-                raise DownloadError(f"HTTP {status} (tries: {self.retries + 1})")
             if status not in (200, 206, 416):
-                raise DownloadError(f"HTTP {status} from {response.url}")
+                how = (
+                    f"(tries: {self.retries + 1})"
+                    if status in TRANSIENT
+                    else f"from {response.url}"
+                )
+                raise DownloadError(f"HTTP {status} {how}")
             if status == 206 and not ranged.startswith(f"bytes {done}-"):
                 part.unlink(missing_ok=True)
                 return f"the server does not go on from byte {done}"
@@ -302,7 +294,7 @@ class Client:
                 try:
                     with part.open("ab" if done else "wb") as file:
                         # Raises if fewer bytes come than were announced.
-                        for chunk in response.iter_content(CHUNK):
+                        for chunk in response.iter_content(1 << 16):
                             done += file.write(chunk)
                             report(done, total)
                 except requests.RequestException as error:
@@ -355,10 +347,10 @@ def read_archive(path: Path, split: str, *, progress: bool = False) -> Split:
             if size > limits.MAX_JSON_BYTES:
                 raise DataError(f"{path}: {name}: {size:,} bytes, too large to be COCO's")
             document = parse_json(archive.read(name))
-    except KeyError as error:
-        raise DataError(f"{path}: no {name} in this archive") from error
     except DataError:
         raise
+    except KeyError as error:
+        raise DataError(f"{path}: no {name} in this archive") from error
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: cannot be read: {reason}; delete it to fetch it anew") from error

@@ -76,9 +76,9 @@ class FrozenPrompts:
     """The prompts of one kind for a split, and the pictures that got none."""
 
     kind: str
-    prompts: dict[int, tuple[int, dict[str, Any], dict[str, Any] | None]]
-    """Picture id → (annotation id, RLE of the object strokes, of the background strokes or None),
-    at native size."""
+    prompts: dict[int, tuple[dict[str, Any], dict[str, Any] | None]]
+    """Picture id → RLE of the object strokes, and of the background strokes or None, at native
+    size, by ascending id."""
     dropped: tuple[int, ...]
     """Ids of pictures whose object stroke came out too small (a recipe's: fewer than
     :data:`MIN_STROKE_AREA` pixels) or empty."""
@@ -87,11 +87,10 @@ class FrozenPrompts:
 
     def drawn(self, image_id: int) -> Drawn:
         """A picture's prompt as masks, at native size."""
-        _, stroke, background = self.prompts[image_id]
+        stroke, background = self.prompts[image_id]
         brushed = coco.rle_to_mask(stroke)
-        if background is None:
-            return Drawn(brushed, np.zeros_like(brushed))
-        return Drawn(brushed, coco.rle_to_mask(background))
+        nothing = np.zeros_like(brushed)
+        return Drawn(brushed, nothing if background is None else coco.rle_to_mask(background))
 
 
 def freeze_prompts(
@@ -126,7 +125,9 @@ def freeze_prompts(
     outlines = json.dumps([[i, a["id"], a["segmentation"]] for i, a in largest.items()])
     digest = hashlib.sha256(outlines.encode()).hexdigest()
     if not path.exists():
-        drawn = json.dumps({**_draw_all(split, kind, seed), "outlines": digest})
+        kept, dropped = _draw_all(split, kind, seed)
+        about = {"recipe" if kind in RECIPES else "kind": kind, "seed": seed}
+        drawn = json.dumps({**about, key: kept, "dropped": dropped, "outlines": digest})
         try:
             write_atomic(path, drawn)
         except OSError:  # the data set can only be read
@@ -134,52 +135,44 @@ def freeze_prompts(
             write_atomic(path, drawn)
     try:
         stored = json.loads(path.read_bytes())
-        prompts = {
-            r["image_id"]: (r["annotation_id"], r[brushed], r.get("background"))
-            for r in stored[key]
-        }
-        dropped = {r["image_id"]: r["annotation_id"] for r in stored["dropped"]}
+        prompts = {r["image_id"]: (r[brushed], r.get("background")) for r in stored[key]}
+        ids = {r["image_id"]: r["annotation_id"] for r in (*stored[key], *stored["dropped"])}
         drawn_for = stored.get("outlines", digest)  # files of early versions have none
+        small = tuple(r["image_id"] for r in stored["dropped"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise coco.DataError(
             f"{path}: not a file of frozen {key}; delete it to draw them anew"
         ) from None
-    ids = {i: annotation_id for i, (annotation_id, *_) in prompts.items()} | dropped
     if drawn_for != digest or ids != {i: a["id"] for i, a in largest.items()}:
         raise coco.DataError(
             f"{path}: drawn for other annotations than {split.name} has now; "
             "delete it to draw them anew"
         )
-    return FrozenPrompts(kind, prompts, tuple(dropped), path)
+    return FrozenPrompts(kind, dict(sorted(prompts.items())), small, path)
 
 
-def _draw_all(split: coco.Split, kind: str, seed: int) -> dict[str, Any]:
-    """The content of a new file, but for the hash of the outlines."""
-    kept: list[dict[str, Any]] = []
-    dropped: list[dict[str, Any]] = []
+def _draw_all(
+    split: coco.Split, kind: str, seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of a new file: the prompts, and what was dropped."""
+    kept, dropped = list[dict[str, Any]](), list[dict[str, Any]]()
     for image_id, found in sorted(split.annotations.items()):
         if not found:
             continue
         target = coco.largest_annotation(found)
-        annotation_id, mask = target["id"], split.mask(image_id, target)
-        row: dict[str, Any] = {"image_id": image_id, "annotation_id": annotation_id}
+        mask = split.mask(image_id, target)
+        row: dict[str, Any] = {"image_id": image_id, "annotation_id": target["id"]}
         if kind in RECIPES:
-            key = {"seed": seed, "image_id": image_id, "annotation_id": annotation_id}
-            stroke = make_stroke(mask, kind, **key)
-            if stroke.sum() < MIN_STROKE_AREA:
-                dropped.append(row | {"area": int(stroke.sum())})
-            else:
-                kept.append(row | {"rle": coco.mask_to_rle(stroke)})
-            continue
-        if mask.any():
-            drawn = draw(mask, kind, generator(kind, seed, image_id, annotation_id))
-            if drawn.object.any():
-                kept.append(row | {k: coco.mask_to_rle(m) for k, m in drawn._asdict().items()})
-                continue
-        dropped.append(row)
-    if kind in RECIPES:
-        return {"recipe": kind, "seed": seed, "strokes": kept, "dropped": dropped}
-    return {"kind": kind, "seed": seed, "prompts": kept, "dropped": dropped}
+            stroke = make_stroke(mask, kind, seed=seed, **row)
+            usable = stroke.sum() >= MIN_STROKE_AREA
+            row |= {"rle": coco.mask_to_rle(stroke)} if usable else {"area": int(stroke.sum())}
+        else:
+            rng = generator(kind, seed, image_id, target["id"])
+            drawn = draw(mask, kind, rng) if mask.any() else Drawn(mask, mask)
+            usable = drawn.object.any()
+            row |= {k: coco.mask_to_rle(m) for k, m in drawn._asdict().items() if usable}
+        (kept if usable else dropped).append(row)
+    return kept, dropped
 
 
 def object_mask(split: coco.Split, image_id: int) -> Mask:
@@ -221,9 +214,8 @@ class EvaluationSamples(Sequence[Sample]):
     ) -> None:
         scaled_size(1, 1, scale)  # refuses a bad scale before anything is drawn or written
         self.split, self.recipe, self.scale = split, recipe, scale
-        frozen = freeze_prompts(split, recipe, seed)
-        self.dropped = frozen.dropped
-        self._prompts = sorted(frozen.prompts.items())
+        self._frozen = freeze_prompts(split, recipe, seed)
+        self.dropped = self._frozen.dropped
 
     def check(self) -> None:
         """Refuse to go on without a sample.
@@ -238,33 +230,24 @@ class EvaluationSamples(Sequence[Sample]):
             raise coco.DataError(f"{self.split.root}: split '{self.split.name}': {why}")
 
     def __len__(self) -> int:
-        return len(self._prompts)
+        return len(self._frozen.prompts)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        image_id, (annotation_id, rle, _) = self._prompts[index]
-        annotation = next(a for a in self.split.annotations[image_id] if a["id"] == annotation_id)
-        image, mask, stroke = rescale(
-            self.split.read_image(image_id),
-            self.split.mask(image_id, annotation),
-            coco.rle_to_mask(rle),
-            self.scale,
-        )
-        about = _about(self.split, annotation)
-        return Sample(recipe=self.recipe, image=image, mask=mask, stroke=stroke, **about)
+        image_id = list(self._frozen.prompts)[index]
+        image, mask = self.split.read_image(image_id), object_mask(self.split, image_id)
+        stroke = self._frozen.drawn(image_id).object
+        shrunk = rescale(image, mask, stroke, self.scale)
+        return Sample(*_about(self.split, self.recipe, image_id), *shrunk)
 
 
-def _about(split: coco.Split, annotation: dict[str, Any]) -> dict[str, Any]:
-    """Which object of which picture a sample is of, and of what kind."""
-    category = split.categories[annotation["category_id"]]
-    return {
-        "split": split.name,
-        "image_id": annotation["image_id"],
-        "annotation_id": annotation["id"],
-        "category": category.get("name", ""),
-        "supercategory": category.get("supercategory", ""),
-    }
+def _about(split: coco.Split, kind: str, image_id: int) -> tuple[str, str, int, int, str, str]:
+    """The first fields of a sample: which object of which picture it is of."""
+    target = coco.largest_annotation(split.annotations[image_id])
+    category = split.categories[target["category_id"]]
+    names = category.get("name", ""), category.get("supercategory", "")
+    return split.name, kind, image_id, target["id"], *names
 
 
 def prompt_samples(
@@ -284,12 +267,10 @@ def prompt_samples(
     of_kinds = [freeze_prompts(split, kind, seed) for kind in kinds]
     ids = sorted({i for prompts in of_kinds for i in prompts.prompts})[:pictures]
     for image_id in ids:
-        target = coco.largest_annotation(split.annotations[image_id])
-        image, mask = split.read_image(image_id), split.mask(image_id, target)
+        image, mask = split.read_image(image_id), object_mask(split, image_id)
         for prompts in (prompts for prompts in of_kinds if image_id in prompts.prompts):
-            stroke, background = prompts.drawn(image_id)
-            about = _about(split, target) | {"recipe": prompts.kind}
-            yield Sample(image=image, mask=mask, stroke=stroke, background=background, **about)
+            about = _about(split, prompts.kind, image_id)
+            yield Sample(*about, image, mask, *prompts.drawn(image_id))
 
 
 def human_samples(folder: Path, pictures: int | None = None) -> Iterator[Sample]:
@@ -308,17 +289,6 @@ def human_samples(folder: Path, pictures: int | None = None) -> Iterator[Sample]
         for name, strokes in picture.strokes.items():
             drawn += [(name, strokes), (f"{name}_object", Drawn(strokes.object, nothing))]
         drawn += [("boxes", Drawn(box, nothing)) for box in picture.boxes.values()]
-        for kind, (stroke, background) in drawn:
-            yield Sample(
-                split=HUMAN_SPLIT,
-                recipe=kind,
-                image_id=number,
-                annotation_id=number,
-                category="object",
-                supercategory="object",
-                image=picture.image,
-                mask=picture.mask,
-                stroke=stroke,
-                background=background,
-                ignore=picture.ignore,
-            )
+        for kind, prompt in drawn:
+            about = HUMAN_SPLIT, kind, number, number, "object", "object"
+            yield Sample(*about, picture.image, picture.mask, *prompt, picture.ignore)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -150,7 +151,10 @@ def _decode(file: ImageFile.ImageFile) -> tuple[Pillow.Image, int, int | None]:
     picture, white = None, None
     if sixteen and colours and file.tell() == 0:
         picture, white = _deep_colours(file)
-    orientation = _orientation(file)  # decodes a PNG, whose EXIF may come last
+    orientation = 1
+    with suppress(Exception):  # as in `open_picture`; this decodes a PNG, whose EXIF may come last
+        value = file.getexif().get(ORIENTATION, 1)
+        orientation = value if value in UPRIGHT else 1
     if picture is None:
         file.load()
         picture, white = file, 65535 if sixteen else None  # the upper 8 bits of 16
@@ -238,15 +242,6 @@ def _first_page(picture: Pillow.Image) -> int:
         picture.seek(0)
 
 
-def _orientation(picture: Pillow.Image) -> int:
-    """The EXIF orientation; 1, as for viewers, where there is none or it cannot be read."""
-    try:
-        value = picture.getexif().get(ORIENTATION, 1)
-    except Exception:  # as in open_picture
-        return 1
-    return value if value in UPRIGHT else 1
-
-
 def turn(stored: Stored, size: tuple[int, int] | None) -> Pillow.Image:
     """Turn a picture as its EXIF orientation says, if its record's (height, width) asks for it.
 
@@ -299,13 +294,17 @@ def to_rgb(picture: Pillow.Image) -> Image:
         return np.repeat(_in_8_bits(values, white_of(high))[..., None], 3, axis=2)
     try:
         if picture.has_transparency_data:
-            # From alpha that is multiplied in there is no direct way.
-            mode = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)
-            picture = picture.convert(mode).convert("RGBA")
+            picture = to_rgba(picture)
             picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
         return np.array(picture.convert("RGB"))
     except ValueError as error:
         raise DataError(f"pixels of mode {picture.mode} are not read: {error}") from error
+
+
+def to_rgba(picture: Pillow.Image) -> Pillow.Image:
+    """A picture in colours and alpha; from alpha that is multiplied in there is no direct way."""
+    mode = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)
+    return picture.convert(mode).convert("RGBA")
 
 
 def white_of(highest: int) -> int:
@@ -321,12 +320,7 @@ def _in_8_bits(values: NDArray[np.integer[Any]], white: int) -> NDArray[np.uint8
 
 
 def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
-    """What in a picture is converted or left out when it is read, for people to know.
-
-    Args:
-        stored: as `open_picture` gives it.
-        size: as for :func:`read_image`.
-    """
+    """What in a picture is converted or left out when :func:`read_image` reads it."""
     picture, found = stored.picture, []
     if picture.mode == "CMYK" and size is not None:
         found.append(("CMYK picture", "", "converted to RGB, without its colour profile"))
@@ -357,16 +351,13 @@ def rescale(image: Image, mask: Mask, stroke: Mask, scale: float) -> tuple[Image
     def shrink(array: NDArray[Any]) -> NDArray[Any]:
         return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
 
-    masks = [shrink(m.astype(np.float32)) >= 0.5 for m in (mask, stroke)]
-    return shrink(image), masks[0], masks[1]
+    mask, stroke = (shrink(m.astype(np.float32)) >= 0.5 for m in (mask, stroke))
+    return shrink(image), mask, stroke
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width in pixels after :func:`rescale`, at least 1.
-
-    Raises:
-        ValueError: a scale that is not above 0 and at most 1.
-    """
+    """Height and width in pixels after :func:`rescale`, at least 1; ValueError for a scale that is
+    not above 0 and at most 1."""
     if not 0 < scale <= 1:
         raise ValueError(f"scale must be above 0 and at most 1, got {scale}")
     return max(1, round(height * scale)), max(1, round(width * scale))

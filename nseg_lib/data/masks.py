@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import Split, parse_split, read_json, refuse
-from nseg_lib.data.images import UPRIGHT, Stored, open_picture, to_rgb, turn
+from nseg_lib.data.coco import parse_split, read_json, refuse
+from nseg_lib.data.images import UPRIGHT, Stored, open_picture, to_rgb, to_rgba, turn
 from nseg_lib.data.records import DataError
 from nseg_lib.strokes.drawing import Drawn, check_strokes, rasterize
 
@@ -64,7 +64,7 @@ def read_stroke(path: Path, photo: Photo) -> Drawn:
 def read_mask(
     path: Path, photo: Photo | None = None, name: str = "mask", label: int | None = None
 ) -> Mask:
-    """Read what was painted; the module's docstring says what counts.
+    """What was painted, bool H×W, perhaps all False; the module's docstring says what counts.
 
     Args:
         path: a picture file, turned as its EXIF says, as the photograph is; or a JSON file.
@@ -72,9 +72,6 @@ def read_mask(
         name: what messages call it.
         label: the object's, where the file holds more than two values: a grey level (of 16 bits
             too), the number of a palette's entry, or the id of a COCO annotation.
-
-    Returns:
-        bool H×W, perhaps all False.
 
     Raises:
         DataError: not a picture, of another size, the photograph itself with something painted on
@@ -84,17 +81,16 @@ def read_mask(
 
 
 def _read(path: Path, photo: Photo | None, name: str, label: int | None) -> Drawn:
-    if path.suffix.lower() == ".json":
-        if photo is None:
-            raise DataError(f"{path}: the picture that it was drawn on is needed")
+    if path.suffix.lower() != ".json":
+        painted = _painted(path, photo, name, label)
+    elif photo is None:
+        raise DataError(f"{path}: the picture that it was drawn on is needed")
+    else:
         content = read_json(path)
-        if isinstance(content, Mapping) and "annotations" in content:
-            painted = _annotated(path, content, photo, label)
-        else:
+        if not (isinstance(content, Mapping) and "annotations" in content):
             height, width = photo.image.shape[:2]
             return rasterize(_strokes(content, height, width, str(path)), height, width)
-    else:
-        painted = _painted(path, photo, name, label)
+        painted = _annotated(path, content, photo, label)
     return Drawn(painted, np.zeros_like(painted))
 
 
@@ -105,6 +101,7 @@ def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strok
     """Read the strokes in a file that the canvas saved.
 
     Args:
+        text: what the file holds.
         height, width: of the picture on which the strokes will be drawn.
         name: the file's name in messages.
 
@@ -138,7 +135,14 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None) -> Mas
     """The mask of a photograph's annotation in a COCO file, upright."""
     split, findings = parse_split(content, path.parent, path.stem, path.name)
     refuse(findings, path.parent)
-    image_id = _record_of(split, photo.path.name, path)
+    # The picture of this name, or the only one.
+    named = [i for i, r in split.images.items() if Path(r["file_name"]).name == photo.path.name]
+    found = named or list(split.images)
+    if len(found) != 1:
+        raise DataError(
+            f"{path}: holds {len(found)} pictures, none of them named {photo.path.name}"
+        )
+    (image_id,) = found
     objects = {annotation["id"]: annotation for annotation in split.annotations[image_id]}
     if label is None and len(objects) == 1:
         label = next(iter(objects))
@@ -155,15 +159,6 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None) -> Mas
     return mask
 
 
-def _record_of(split: Split, name: str, path: Path) -> int:
-    """The id of the picture of this name, or of the only one."""
-    named = [i for i, r in split.images.items() if Path(r["file_name"]).name == name]
-    found = named or list(split.images)
-    if len(found) != 1:
-        raise DataError(f"{path}: holds {len(found)} pictures, none of them named {name}")
-    return found[0]
-
-
 # --- pictures -------------------------------------------------------------------------------------
 
 
@@ -177,12 +172,9 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> M
         raise DataError(f"{path}: {error}") from None
     if photo is not None and rgb.shape[:2] != photo.image.shape[:2]:
         sizes = []
-        for shown, orientation in (
-            (rgb, stored.orientation),
-            (photo.image, photo.stored.orientation),
-        ):
-            turned = " (turned as its EXIF says)" if orientation >= 5 else ""
-            sizes.append(f"{shown.shape[1]}x{shown.shape[0]} pixels{turned}")
+        for (height, width, _), file in ((rgb.shape, stored), (photo.image.shape, photo.stored)):
+            turned = " (turned as its EXIF says)" if file.orientation >= 5 else ""
+            sizes.append(f"{width}x{height} pixels{turned}")
         raise DataError(
             f"{path}: the {name} is {sizes[0]}, but {photo.path} is {sizes[1]}; they must agree"
         )
@@ -225,8 +217,7 @@ def seems_inverted(mask: Mask) -> bool:
 
 def _on_clear_layer(path: Path, picture: Pillow.Image, rgb: Image, name: str) -> Mask | None:
     """What is opaque; None where hardly anything is clear, so that the colours have to tell."""
-    mode = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)
-    alpha = np.asarray(picture.convert(mode).convert("RGBA").getchannel("A"))
+    alpha = np.asarray(to_rgba(picture).getchannel("A"))
     peak = int(alpha.max())
     if 0 < peak < 26:
         raise DataError(f"{path}: the {name} is too transparent, {peak / 255:.0%} at most")

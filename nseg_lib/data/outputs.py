@@ -30,11 +30,7 @@ MADE_FROM = "nseg made from"
 def overlay(image: Image, stroke: Mask, mask: Mask) -> Image:
     """A picture with its stroke outlined in orange and its mask tinted and outlined in blue.
 
-    Args:
-        image: uint8 H×W×3 RGB. stroke, mask: bool H×W.
-
-    Returns:
-        uint8 H×W×3 RGB.
+    All are of one height and width; the result is uint8 H×W×3 RGB as the picture is.
     """
     shown = image.copy()
     for channel, value in enumerate(MASK_COLOUR):  # by a table: pixels as floats take memory

@@ -18,13 +18,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import Split, load_split, read_json
 from nseg_lib.data.records import DataError
-from nseg_lib.files import replacing, write_atomic
+from nseg_lib.files import replacing, sha256, write_atomic
 
 VAL_SHARE = 0.1
 """The paper's: 900 pictures to train on and 100 to validate."""
@@ -112,23 +113,19 @@ def reduce(
         return True
 
     chosen = choose(source, request, usable, progress=progress)
-    plan = Plan.make(source, request, chosen, unreadable)
-    plan.check_against(out)
+    made = plan(source, request, chosen, unreadable)
+    made.check_against(out)
     begin(out, request)
     places = [(name, image_id) for name, ids in chosen.items() for image_id in ids]
     for name, image_id in progress_bar(places, "copying pictures", progress):
         target = out / name / source.images[image_id]["file_name"]
         _place(source.image_path(image_id), target, copy)
-    plan.finish(out)
-    return plan.reduction
+    made.finish(out)
+    return made.reduction
 
 
 def _place(source: Path, target: Path, copy: bool) -> None:
-    """Link or copy one picture, where it is not there yet.
-
-    Raises:
-        OSError: it cannot be read or written; one line that names the target.
-    """
+    """Link or copy one picture, where it is not there yet; an OSError names the target."""
     try:
         source = source.resolve()
         if target.exists() and target.stat().st_size == source.stat().st_size:
@@ -164,11 +161,8 @@ def choose(
 ) -> dict[str, list[int]]:
     """Split name → ids of the chosen pictures, ascending; a test split only if pictures are left.
 
-    Args:
-        source: the split to choose from; pictures without usable annotations are no candidates.
-        request: how many, and the seed.
-        usable: asked in rank order, until there are enough.
-        progress: show a bar on the error stream.
+    Pictures without usable annotations are no candidates. `usable` is asked in rank order, until
+    there are enough.
 
     Raises:
         DataError: there are too few for train and val.
@@ -223,9 +217,17 @@ def begin(out: Path, request: Request) -> None:
         write_atomic(out / UNFINISHED, as_json({"request": asdict(request)}))
 
 
+def changed_files(root: Path) -> list[Path]:
+    """The annotation files that are missing or changed since the finished set in `root` was made;
+    its record, if damaged, raises any of ValueError, KeyError, TypeError and AttributeError."""
+    digests = read_json(root / FINISHED)["sha256"]
+    files = {root / "annotations" / f"instances_{n}.json": d for n, d in digests.items()}
+    return [path for path, d in files.items() if not path.is_file() or sha256(path) != d]
+
+
 @dataclass(frozen=True)
 class Plan:
-    """All that a reduction writes beside the pictures."""
+    """All that a reduction, or the sample, writes beside the pictures."""
 
     documents: dict[str, bytes]
     """Split name → its annotation file."""
@@ -234,38 +236,17 @@ class Plan:
 
     @classmethod
     def make(
-        cls, source: Split, request: Request, chosen: dict[str, list[int]], unreadable: list[str]
+        cls, documents: Mapping[str, Mapping[str, Any]], request: Mapping[str, Any], **more: Any
     ) -> Plan:
-        """Work the files out. `unreadable`: why candidates were passed over, one line each."""
-        documents = {}
-        for name, ids in chosen.items():
-            annotations = [annotation for i in ids for annotation in source.annotations[i]]
-            documents[name] = as_json(
-                source.header
-                | {
-                    "categories": list(source.categories.values()),
-                    "images": [source.images[i] for i in ids],
-                    "annotations": sorted(annotations, key=lambda record: record["id"]),
-                }
-            )
-        annotated = sum(1 for found in source.annotations.values() if found)
-        pictures = {name: len(ids) for name, ids in chosen.items()}
+        """Work the files out: the request, numbers and hashes, and `more`."""
+        texts = {name: as_json(document) for name, document in documents.items()}
         reduction = {
-            "request": asdict(request),
-            "pictures": pictures,
-            "annotations": {
-                name: sum(len(source.annotations[i]) for i in ids) for name, ids in chosen.items()
-            },
-            "left_out": {
-                "pictures_without_usable_annotation": len(source.images) - annotated,
-                "pictures_not_chosen": annotated - sum(pictures.values()) - len(unreadable),
-                "unreadable_pictures": sorted(unreadable),
-                "unusable_annotations": dict(Counter(f.problem for f in source.left_out)),
-            },
-            "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in documents.items()},
-            "chosen": chosen,
+            "request": request,
+            "pictures": {name: len(document["images"]) for name, document in documents.items()},
+            "annotations": {name: len(d["annotations"]) for name, d in documents.items()},
+            "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()},
         }
-        return cls(documents, reduction)
+        return cls(texts, reduction | more)
 
     def check_against(self, out: Path) -> None:
         """Raise DataError if `out` holds a reduction that was made from other annotations."""
@@ -279,6 +260,31 @@ class Plan:
             write_atomic(out / "annotations" / f"instances_{name}.json", text)
         write_atomic(out / FINISHED, as_json(self.reduction))
         (out / UNFINISHED).unlink(missing_ok=True)
+
+
+def plan(
+    source: Split, request: Request, chosen: dict[str, list[int]], unreadable: list[str]
+) -> Plan:
+    """What is written for the chosen pictures. `unreadable`: why candidates were passed over."""
+    documents = {
+        name: source.header
+        | {
+            "categories": list(source.categories.values()),
+            "images": [source.images[i] for i in ids],
+            "annotations": sorted(
+                (a for i in ids for a in source.annotations[i]), key=itemgetter("id")
+            ),
+        }
+        for name, ids in chosen.items()
+    }
+    annotated = sum(map(bool, source.annotations.values()))
+    left_out = {
+        "pictures_without_usable_annotation": len(source.images) - annotated,
+        "pictures_not_chosen": annotated - sum(map(len, chosen.values())) - len(unreadable),
+        "unreadable_pictures": sorted(unreadable),
+        "unusable_annotations": dict(Counter(f.problem for f in source.left_out)),
+    }
+    return Plan.make(documents, asdict(request), left_out=left_out, chosen=chosen)
 
 
 def as_json(value: Any) -> bytes:

@@ -15,7 +15,6 @@ training works, not how well a network does on photographs of other things.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -25,23 +24,19 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from nseg_lib.arrays import Mask
 from nseg_lib.console import progress_bar
-from nseg_lib.data.coco import annotation_mask, mask_to_rle, read_json
+from nseg_lib.data.coco import annotation_mask, find_splits, mask_to_rle, read_json
 from nseg_lib.data.records import DataError, Record
-from nseg_lib.data.reduce import FINISHED, as_json
-from nseg_lib.files import write_atomic
+from nseg_lib.data.reduce import FINISHED, Plan, changed_files
 from nseg_lib.sample.scene import compose
 from nseg_lib.sample.shapes import FAMILIES
 from nseg_lib.sample.sources import load_data, photograph
 
 VERSION = 1
 """Raised when the same request would give other pictures."""
-
-MIN_PICTURES = 8
-"""Six to train on, one to validate, one to test."""
 
 MAX_SIDES = range(128, 1281)
 """Below, no stroke of the `erode` recipe survives; above, the photographs have nothing to show."""
@@ -66,7 +61,8 @@ class Request:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        for name, least in (("pictures", MIN_PICTURES), ("seed", 0), ("max_side", MAX_SIDES[0])):
+        # Of eight pictures six are to train on, one to validate, one to test.
+        for name, least in (("pictures", 8), ("seed", 0), ("max_side", MAX_SIDES[0])):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise DataError(f"{name} is {value!r}; an integer of {least} or more is needed")
@@ -138,10 +134,9 @@ def _is_finished(out: Path, request: Request) -> bool:
             f"{out}: holds another sample, {found['sample']}; "
             f"choose a new folder for {asdict(request)}"
         )
-    for name, digest in held["sha256"].items():
-        path = out / "annotations" / f"instances_{name}.json"
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise DataError(f"{path}: missing or changed since it was made; choose a new folder")
+    for path in changed_files(out):
+        raise DataError(f"{path}: missing or changed since it was made; choose a new folder")
+    for name, path in find_splits(out).items():
         for image in read_json(path)["images"]:
             if not (out / name / image["file_name"]).is_file():
                 raise DataError(f"{out / name / image['file_name']}: missing; choose a new folder")
@@ -178,22 +173,14 @@ def _write(root: Path, request: Request, progress: bool) -> None:
         "categories": list(categories.values()),
     }
     documents = {
-        name: {
+        name: header
+        | {
             "images": [image for image, _ in found],
             "annotations": [annotation for _, objects in found for annotation in objects],
         }
         for name, found in records.items()
     }
-    texts = {name: as_json(header | document) for name, document in documents.items()}
-    for name, text in texts.items():
-        write_atomic(root / "annotations" / f"instances_{name}.json", text)
-    marker = {
-        "request": {"sample": asdict(request)},
-        "pictures": {name: len(d["images"]) for name, d in documents.items()},
-        "annotations": {name: len(d["annotations"]) for name, d in documents.items()},
-        "sha256": {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()},
-    }
-    write_atomic(root / FINISHED, as_json(marker))
+    Plan.make(documents, {"sample": asdict(request)}).finish(root)
 
 
 def _composed(
@@ -219,9 +206,8 @@ def _composed(
     for number, (whole, visible) in enumerate(scene.objects):
         # Polygons say what is visible only where nothing hides a part.
         polygons = whole.polygons if np.array_equal(visible, whole.mask) else None
-        annotations.append(
-            _annotation(image_id, number, categories[whole.family], visible, polygons)
-        )
+        category = categories[whole.family]
+        annotations.append(_annotation(image_id, number, category, visible, polygons))
     return image, annotations
 
 
@@ -234,13 +220,9 @@ def _photographed(
     categories: dict[str, Record],
 ) -> tuple[Record, list[Record]]:
     """Save one photograph; its image record and the annotations of its outlined objects."""
-    image = {
-        "id": image_id,
-        "file_name": f"{Path(file).stem}.jpg",
-        "sources": [file],
-        **known[file],
-    }
-    Image.fromarray(photograph(file)).save(folder / image["file_name"], "JPEG", quality=95)
+    name = f"{Path(file).stem}.jpg"
+    image = {"id": image_id, "file_name": name, "sources": [file], **known[file]}
+    Image.fromarray(photograph(file)).save(folder / name, "JPEG", quality=95)
     size = image["height"], image["width"]
     drawn = [annotation_mask({"segmentation": thing["polygons"]}, *size) for thing in things]
     named = {thing["category"]: mask for thing, mask in zip(things, drawn, strict=True)}
@@ -255,9 +237,7 @@ def _photographed(
     return image, annotations
 
 
-def _annotation(
-    image_id: int, number: int, category: Record, mask: NDArray[np.bool_], polygons: Any
-) -> Record:
+def _annotation(image_id: int, number: int, category: Record, mask: Mask, polygons: Any) -> Record:
     """COCO's record of an object; without polygons, its mask is compressed RLE."""
     return {
         "id": 100 * image_id + number,

@@ -108,7 +108,7 @@ def test_a_reduction_is_checked_against_its_record(data: Path, tmp_path: Path) -
     reduce(data, out, 4, test_images=1)
     path = out / "annotations" / "instances_val.json"
     path.write_text(path.read_text().replace("10000.0", "10001.0"))
-    assert only(check(out)).problem == "changed since it was reduced"
+    assert only(check(out)).problem == "missing or changed since it was made"
     (out / "reduction.json").rename(out / "reduction.unfinished.json")
     assert only(check(out)).problem == "unfinished reduction"
     (out / "reduction.unfinished.json").rename(out / "reduction.json")
