@@ -1,5 +1,7 @@
 """Strokes that people drew."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -10,51 +12,38 @@ from nseg_lib.data.coco import DataError
 from nseg_lib.data.scribbles import load_scribbles
 
 
-def write(folder: Path, kind: str, name: str, pixels: np.ndarray) -> None:
-    (folder / kind).mkdir(exist_ok=True)
-    Image.fromarray(pixels).save(folder / kind / name)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     levels = np.zeros((6, 8), np.uint8)
     levels[2:5, 2:6], levels[1, 2:6] = 255, 128
-    strokes = np.zeros((6, 8, 4), np.uint8)
+    strokes, box = np.zeros((2, 6, 8, 4), np.uint8)
     strokes[3, 2:5] = (0, 255, 0, 255)
     strokes[0, :] = (255, 0, 0, 255)
     strokes[5, 0] = (0, 255, 0, 60)  # nearly transparent
-    box = np.zeros((6, 8, 4), np.uint8)
     box[1, 1:7, 3] = 255
-    write(tmp_path, "images", "a.png", np.full((6, 8, 3), 90, np.uint8))
-    write(tmp_path, "masks", "a.png", levels)
-    write(tmp_path, "scribbles1", "a.png", strokes)
-    write(tmp_path, "scribbles2", "a.png", box)
+    photo = np.full((6, 8, 3), 90, np.uint8)
+    parts = {"images": photo, "masks": levels, "scribbles1": strokes, "scribbles2": box}
+    for kind, pixels in parts.items():
+        (tmp_path / kind).mkdir()
+        Image.fromarray(pixels).save(tmp_path / kind / "a.png")
     return tmp_path
 
 
 def test_strokes_by_colour_and_undecided_pixels(folder: Path) -> None:
     (item,) = load_scribbles(folder)
-    assert item.name == "a"
-    assert item.image.shape == (6, 8, 3)
-    assert item.mask.sum() == 12
-    assert item.ignore.sum() == 4
+    assert (item.name, item.image.shape) == ("a", (6, 8, 3))
+    assert (item.mask.sum(), item.ignore.sum()) == (12, 4)
     assert not (item.mask & item.ignore).any()
+    assert list(item.strokes) == ["scribbles1"], "a box is no stroke"
     drawn = item.strokes["scribbles1"]
-    assert drawn.object.sum() == 3
-    assert drawn.object[3, 2:5].all()
-    assert drawn.background.sum() == 8
-    assert drawn.background[0].all()
-
-
-def test_a_box_is_no_stroke(folder: Path) -> None:
-    (item,) = load_scribbles(folder)
-    assert list(item.strokes) == ["scribbles1"]
+    assert np.argwhere(drawn.object).tolist() == [[3, 2], [3, 3], [3, 4]]
+    assert np.argwhere(drawn.background).tolist() == [[0, x] for x in range(8)]
 
 
 def test_bad_folders_are_named(folder: Path) -> None:
     with pytest.raises(DataError, match=r"masks: no pictures in images/"):
         list(load_scribbles(folder / "masks"))
-    write(folder, "masks", "a.png", np.zeros((5, 8), np.uint8))
+    Image.new("L", (8, 5)).save(folder / "masks" / "a.png")
     with pytest.raises(DataError, match=r"masks/a.png: \(5, 8\) pixels, its picture has \(6, 8\)"):
         list(load_scribbles(folder))
     (folder / "masks" / "a.png").unlink()
