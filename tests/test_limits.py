@@ -78,6 +78,13 @@ HOSTILE = {
 }
 
 
+SAYS = {
+    "size": "pixels, at most 250,000,000",
+    "picture of 250 megapixels": "a.png: not a readable picture: 68 bytes cannot hold the 15800x15800",
+    "picture of 4 gigapixels": "a.png: too large: 65000x65000 pixels, at most 250,000,000",
+}
+
+
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Case → the lines that it was refused with."""
@@ -96,6 +103,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 def test_a_hostile_file_is_refused_within_300_mb(said: dict[str, list[str]], case: str) -> None:
     (message,) = said[case]
     assert len(message) < 400
+    assert SAYS.get(case, "") in message
 
 
 def in_little_memory(case: str, folder: Path) -> None:

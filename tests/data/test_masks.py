@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from coco_builder import document, square
+from drawing import stroke
 from PIL import Image
 
 from nseg_lib.data import masks
@@ -20,71 +22,56 @@ STROKE = np.zeros((20, 30), bool)
 STROKE[5:12, 3:19] = True
 
 
+WHITE = STROKE.astype(np.uint8) * 255
+
+
 def saved(path: Path, pixels: np.ndarray, **more: object) -> Path:
     Image.fromarray(pixels).save(path, **more)
     return path
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_strokes_on_black_and_on_clear_layers_read_alike(tmp_path: Path, mode: str) -> None:
-    stroke = STROKE
-    if mode == "RGBA":
-        pixels = np.zeros((20, 30, 4), np.uint8)
-        pixels[stroke] = (10, 200, 30, 255)
-        Image.fromarray(pixels).save(tmp_path / "s.png")
-    else:
-        Image.fromarray(stroke.astype(np.uint8) * 255).convert(mode).save(tmp_path / "s.png")
-    assert np.array_equal(masks.read_mask(tmp_path / "s.png"), stroke)
+def layer(colour: tuple[int, ...], stroke: np.ndarray = STROKE) -> np.ndarray:
+    """A clear layer with the stroke on it, of these red, green, blue and opacity."""
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[stroke] = colour
+    return pixels
 
 
-def test_a_stroke_is_read_as_its_photograph_is(tmp_path: Path) -> None:
-    stroke = STROKE
-    turned = Image.fromarray(stroke.astype(np.uint8) * 255)
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        *((STROKE * value).astype(kind) for value in (1, 7, 128, 255) for kind in ("u1", "u2")),
+        np.where(STROKE, 65535, 300).astype("u2"),
+        np.where(STROKE[..., None], (0, 0, 9), 0).astype("u1"),
+        *(layer((*colour, 255)) for colour in ((255, 0, 0), (0, 0, 0), (255, 255, 255))),
+        layer((255, 255, 0, 102)),  # 40 % of opacity
+        # A few clear pixels do not make all that is opaque brushed.
+        np.dstack([WHITE] * 3 + [np.where(np.arange(600).reshape(20, 30), 255, 0)]).astype("u1"),
+    ],
+)
+def test_one_value_on_black_or_on_a_clear_layer_is_the_object(
+    tmp_path: Path, pixels: np.ndarray
+) -> None:
+    assert np.array_equal(masks.read_mask(saved(tmp_path / "m.png", pixels)), STROKE)
+
+
+def test_a_clear_layer_may_be_painted_over_most(tmp_path: Path) -> None:
+    most = np.arange(20)[:, None] + np.zeros(30) < 14
+    path = saved(tmp_path / "m.png", layer((0, 0, 0, 255), most))
+    assert np.array_equal(masks.read_mask(path), most)
+
+
+def test_a_stroke_is_turned_as_its_photograph_is(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
-    turned.save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(masks.read_mask(tmp_path / "turned.png"), np.rot90(stroke, -1))
-    deep = np.where(stroke, 65535, 300).astype(np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert np.array_equal(masks.read_mask(tmp_path / "deep.png"), stroke)
-
-
-def test_a_few_clear_pixels_do_not_make_all_that_is_opaque_brushed(tmp_path: Path) -> None:
-    stroke = STROKE
-    pixels = np.zeros((20, 30, 4), np.uint8)
-    pixels[..., 3] = 255
-    pixels[0, 0, 3] = 0  # one clear pixel in a corner
-    pixels[stroke, :3] = 255
-    Image.fromarray(pixels).save(tmp_path / "s.png")
-    assert np.array_equal(masks.read_mask(tmp_path / "s.png"), stroke)
-
-
-@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 0), (255, 255, 255)])
-@pytest.mark.parametrize("share", [0.2, 0.7])
-def test_a_clear_layer_is_painted_in_any_colour(
-    tmp_path: Path, colour: tuple[int, int, int], share: float
-) -> None:
-    stroke = np.zeros((20, 30), bool)
-    stroke[: round(20 * share)] = True
-    pixels = np.zeros((20, 30, 4), np.uint8)
-    pixels[stroke] = (*colour, 255)
-    Image.fromarray(pixels).save(tmp_path / "s.png")
-    assert np.array_equal(masks.read_mask(tmp_path / "s.png"), stroke)
-
-
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-@pytest.mark.parametrize("value", [1, 7, 128, 255])
-def test_one_value_on_black_is_the_object(tmp_path: Path, kind: type, value: int) -> None:
-    path = saved(tmp_path / "m.png", (STROKE * value).astype(kind))
-    assert np.array_equal(masks.read_mask(path), STROKE)
-    colour = saved(tmp_path / "c.png", np.where(STROKE[..., None], (0, 0, value), 0).astype("u1"))
-    assert np.array_equal(masks.read_mask(colour), STROKE)
+    path = saved(tmp_path / "turned.png", WHITE, exif=exif)
+    assert np.array_equal(masks.read_mask(path), np.rot90(STROKE, -1))
 
 
 def test_soft_edges_and_jpeg_count_from_one_half_on(tmp_path: Path) -> None:
-    soft = cv2.GaussianBlur(STROKE.astype(np.uint8) * 255, (3, 3), 0)
+    soft = cv2.GaussianBlur(WHITE, (3, 3), 0)
     assert np.array_equal(masks.read_mask(saved(tmp_path / "m.png", soft)), soft > 127)
-    path = saved(tmp_path / "m.jpg", STROKE.astype(np.uint8) * 255, quality=90)
+    path = saved(tmp_path / "m.jpg", WHITE, quality=90)
     assert np.array_equal(masks.read_mask(path), STROKE)
 
 
@@ -103,25 +90,25 @@ def palette(values: np.ndarray) -> Image.Image:
 
 
 def test_values_that_do_not_say_what_is_painted_are_named(tmp_path: Path) -> None:
-    grey = saved(tmp_path / "grey.png", other(128).astype(np.uint8))
-    with pytest.raises(DataError, match=r"grey.png: holds the values 0, 255, 128 \(--label"):
-        masks.read_mask(grey)
-    assert masks.read_mask(grey, label=128).sum() == 40
-    with pytest.raises(DataError, match="no pixel has the value 3; it holds the values 0, 255"):
-        masks.read_mask(grey, label=3)
-    numbers = saved(tmp_path / "numbers.png", np.arange(600, dtype=np.uint16).reshape(20, 30))
-    with pytest.raises(DataError, match=r"the values 0, 1, 2, 3, 4 and 595 more"):
-        masks.read_mask(numbers)
-    assert masks.read_mask(numbers, label=480).sum() == 1
-    classes = np.where(other(9) == 255, 1, np.where(other(9) == 9, 2, 0))
-    palette(classes).save(tmp_path / "classes.png")
-    with pytest.raises(DataError, match=r"holds the values 0, 1, 2 \(--label"):
-        masks.read_mask(tmp_path / "classes.png")
-    assert np.array_equal(masks.read_mask(tmp_path / "classes.png", label=1), STROKE)
     colours = np.zeros((20, 30, 3), np.uint8)
     colours[STROKE], colours[15:] = (255, 0, 0), (0, 255, 0)
-    with pytest.raises(DataError, match="the colours 0/0/0, 0/255/0, 255/0/0; a mask is white"):
-        masks.read_mask(saved(tmp_path / "colours.png", colours))
+    grey = Image.fromarray(other(128).astype(np.uint8))
+    numbers = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30))
+    classes = palette(np.where(other(9) == 255, 1, np.where(other(9) == 9, 2, 0)))
+    path = tmp_path / "a.png"
+    for picture, values, label, count in (
+        (grey, r"the values 0, 255, 128 \(--label", 128, 40),
+        (numbers, "the values 0, 1, 2, 3, 4 and 595 more", 480, 1),
+        (classes, r"the values 0, 1, 2 \(--label", 1, STROKE.sum()),
+        (Image.fromarray(colours), "the colours 0/0/0, 0/255/0, 255/0/0; a mask is white", 0, None),
+    ):
+        picture.save(path)
+        with pytest.raises(DataError, match=rf"a\.png: holds {values}"):
+            masks.read_mask(path)
+        if count is not None:
+            assert masks.read_mask(path, label=label).sum() == count
+            with pytest.raises(DataError, match="no pixel has the value 999; it holds the values"):
+                masks.read_mask(path, label=999)
 
 
 def test_a_palette_of_two_entries_is_read_by_its_colours(tmp_path: Path) -> None:
@@ -129,11 +116,8 @@ def test_a_palette_of_two_entries_is_read_by_its_colours(tmp_path: Path) -> None
     assert np.array_equal(masks.read_mask(tmp_path / "p.png"), STROKE)
 
 
-def test_clear_layers_with_holes_and_translucent_brushes(tmp_path: Path) -> None:
-    pixels = np.zeros((20, 30, 4), np.uint8)
-    pixels[STROKE] = (255, 255, 0, 102)  # 40 % of opacity
-    assert np.array_equal(masks.read_mask(saved(tmp_path / "a.png", pixels)), STROKE)
-    pixels[STROKE] = (255, 255, 255, 255)
+def test_clear_layers_with_holes_and_faint_brushes(tmp_path: Path) -> None:
+    pixels = layer((255, 255, 255, 255))
     pixels[7:9, 6:9] = (0, 0, 0, 255)  # a hole, painted black
     holed = STROKE.copy()
     holed[7:9, 6:9] = False
@@ -181,10 +165,7 @@ def photo(folder: Path, orientation: int = 1) -> masks.Photo:
 
 
 def test_a_file_of_strokes_is_read_with_its_background(tmp_path: Path) -> None:
-    strokes = [
-        {"kind": "object", "points": [[5, 5, 3], [20, 5, 3]]},
-        {"kind": "background", "points": [[15, 17, 2]]},
-    ]
+    strokes = [stroke((5, 5, 3), (20, 5, 3)), stroke((15, 17, 2), kind="background")]
     content = {"format": masks.STROKES_FORMAT, "width": 30, "height": 20, "strokes": strokes}
     path = tmp_path / "photo_strokes.json"
     path.write_text(json.dumps(content))
@@ -194,7 +175,7 @@ def test_a_file_of_strokes_is_read_with_its_background(tmp_path: Path) -> None:
     for wrong, reason in (
         ({"width": 31}, "drawn on 31x20 pixels, the picture has 30x20"),
         ({"format": "mine"}, "not a file of strokes"),
-        ({"strokes": [{"kind": "object", "points": [[0, 0, 1e9]]}]}, "stroke 1: "),
+        ({"strokes": [stroke((0, 0, 1e9))]}, "stroke 1: "),
         ({"strokes": []}, "nothing is brushed"),
     ):
         path.write_text(json.dumps(content | wrong))
@@ -213,21 +194,20 @@ def test_a_coco_file_of_the_canvas_is_read_upright(tmp_path: Path, orientation: 
 
 
 def test_of_several_objects_one_is_chosen_by_its_id(tmp_path: Path) -> None:
-    squares = [[[2, 2, 8, 2, 8, 8, 2, 8]], [[12, 2, 18, 2, 18, 8, 12, 8]]]
     objects = [
-        {"id": i, "image_id": 1, "category_id": 1, "segmentation": s}
-        for i, s in enumerate(squares, 7)
+        {"id": i, "image_id": 1, "category_id": 1, "segmentation": [square(left, 2, 6)]}
+        for i, left in ((7, 2), (8, 12))
     ]
-    images = [{"id": i, "file_name": f, "width": 30, "height": 20} for i, f in
-              enumerate(("photo.jpg", "other.jpg"), 1)]  # fmt: skip
+    content = document([1, 2]) | {"annotations": objects}
+    for record, name in zip(content["images"], ("photo.jpg", "other.jpg"), strict=True):
+        record.update(file_name=name, width=30, height=20)
     path = tmp_path / "annotations.json"
-    content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "a"}]}
     path.write_text(json.dumps(content))
     taken = photo(tmp_path)
     with pytest.raises(DataError, match=r"--label must be the id of an annotation of it; .*7, 8"):
         masks.read_mask(path, taken)
     assert masks.read_mask(path, taken, label=8)[5].tolist() == [12 <= x < 18 for x in range(30)]
-    images[0]["file_name"] = "another.jpg"
+    content["images"][0]["file_name"] = "another.jpg"
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"holds 2 pictures, none of them named photo\.jpg"):
         masks.read_mask(path, taken, label=8)

