@@ -88,7 +88,8 @@ def _remove_leftovers(folder: Path) -> None:
 def only_writer(path: Path) -> Iterator[None]:
     """Keep other processes from writing a file or folder meanwhile; makes the folder it is in.
 
-    What killed processes of this machine left half written there is removed. The lock, a hidden file beside it, ends with the process, however that ends.
+    What killed processes of this machine left half written there is removed. The lock, a hidden
+    file beside it, ends with the process, however that ends.
 
     Raises:
         ValueError: another process writes it.

@@ -80,7 +80,7 @@ HOSTILE = {
 
 SAYS = {
     "size": "pixels, at most 250,000,000",
-    "picture of 250 megapixels": "a.png: not a readable picture: 68 bytes cannot hold the 15800x15800",
+    "picture of 250 megapixels": "a.png: not a readable picture: 68 bytes cannot hold the 15800x",
     "picture of 4 gigapixels": "a.png: too large: 65000x65000 pixels, at most 250,000,000",
 }
 
