@@ -236,7 +236,6 @@ class EdgeFitConfig(FitConfig):
     """Sides of the windows."""
     learning_rate: Rate = 7e-4
     boundary: Weight = 1.0
-    """Weight of the paper's boundary loss (:class:`nseg_lib.training.losses.SobelLoss`)."""
     encoder_rate: Literal[1] = 1
     pretrained: Literal[False] = False
 
@@ -282,6 +281,32 @@ class RefinerConfig(Strict):
 
 # --- reading and checking -------------------------------------------------------------------------
 
+THE_EIGHT = (
+    "tiny16-32_bce-dice",
+    "res16-32_bce-dice",
+    "tiny16-128_bce-dice",
+    "res16-128_bce-dice",
+    "tiny16-128_bce-dice-bound",
+    "res16-128_bce-dice-bound",
+    "res32-256_bce-dice-bound",
+    "attn32-256_bce-dice-bound",
+)
+"""The paper's models, in the order of its tables."""
+
+_PACKAGE = resources.files("nseg_lib")
+_FOLDERS: dict[type[Strict], Any] = {
+    Config: _PACKAGE / "configs",
+    RefinerConfig: _PACKAGE / "configs" / "refiner",
+}
+
+
+def names(kind: type[Strict] = Config) -> tuple[str, ...]:
+    """Names of the shipped configurations: the paper's eight in table order, then the others."""
+    files = (file.name for file in _FOLDERS[kind].iterdir()) if kind in _FOLDERS else ()
+    shipped = {name.removesuffix(".yml") for name in files if name.endswith(".yml")}
+    eight = THE_EIGHT if kind is Config else ()
+    return eight + tuple(sorted(shipped - set(eight)))
+
 
 def load(
     source: str | Path,
@@ -314,9 +339,7 @@ def load(
         )
     with file.open("rb") as stream:  # one byte more than is allowed, which is refused then
         values = read_yaml(stream.read(limits.MAX_CONFIG_BYTES + 1), origin)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{origin}: expected a mapping of settings")
-    for key, value in (overrides or {}).items():
+    for key, value in (overrides or {}).items() if isinstance(values, dict) else ():
         section, (*parents, last) = values, key.split(".")
         for parent in parents:
             section = section.setdefault(parent, {})
@@ -347,31 +370,3 @@ def parse(values: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type:
     asks = problem["type"] in {"missing", "value_error"}
     got = "" if asks else f" (got {short(problem['input'])})"
     raise ConfigError(f"{source}: {where}: {problem['msg'].removeprefix('Value error, ')}{got}")
-
-
-THE_EIGHT = (
-    "tiny16-32_bce-dice",
-    "res16-32_bce-dice",
-    "tiny16-128_bce-dice",
-    "res16-128_bce-dice",
-    "tiny16-128_bce-dice-bound",
-    "res16-128_bce-dice-bound",
-    "res32-256_bce-dice-bound",
-    "attn32-256_bce-dice-bound",
-)
-"""The paper's models, in the order of its tables."""
-
-
-_PACKAGE = resources.files("nseg_lib")
-_FOLDERS: dict[type[Strict], Any] = {
-    Config: _PACKAGE / "configs",
-    RefinerConfig: _PACKAGE / "configs" / "refiner",
-}
-
-
-def names(kind: type[Strict] = Config) -> tuple[str, ...]:
-    """Names of the shipped configurations: the paper's eight in table order, then the others."""
-    files = (file.name for file in _FOLDERS[kind].iterdir()) if kind in _FOLDERS else ()
-    shipped = {name.removesuffix(".yml") for name in files if name.endswith(".yml")}
-    eight = THE_EIGHT if kind is Config else ()
-    return eight + tuple(sorted(shipped - set(eight)))

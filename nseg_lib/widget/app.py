@@ -11,8 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +69,7 @@ def serve(notebook: Path, *, port: int = 0, browser: bool = True, gradual: bool 
     with _ended_by_signals():
         server = subprocess.Popen(command, env=env)
         try:
-            _wait_for(f"http://{HOST}:{port}/", server)
+            _wait_for(port, server)
             address = f"http://{HOST}:{port}/?token={token}"
             say(f"draw at {address} (stop with Ctrl+C)")
             if browser:
@@ -109,16 +107,12 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _wait_for(url: str, server: subprocess.Popen[bytes], limit: float = 120) -> None:
-    """Wait until the server answers; a refusal is an answer too."""
-    deadline = time.monotonic() + limit
-    # Never through the user's proxy, which cannot reach this machine.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Wait until the server listens, two minutes at most."""
+    deadline = time.monotonic() + 120
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            direct.open(url, timeout=5).close()
-        except urllib.error.HTTPError:
-            return
+            socket.create_connection((HOST, port), timeout=5).close()
         except OSError:
             time.sleep(0.2)
         else:

@@ -109,7 +109,7 @@ class StrokeCanvas(Frontend):
         with self._busy:
             self._folder, self._session = session, {}
             if session is not None:
-                self._open_session(note="" if session.claim() else OTHER_WINDOW)
+                self._open_session(note="" if session.alone else OTHER_WINDOW)
 
     def load(
         self,

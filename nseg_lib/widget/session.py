@@ -6,6 +6,7 @@ import os
 import re
 import weakref
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +79,6 @@ class FolderSession:
         self.file = AnnotationFile(self.out)
         self.id: int | None = None  # of the current annotation; None for a new object
         self._known: Record | None = None  # the current annotation as it was read or written here
-        self._alone: bool | None = None  # whether no other window holds the folder; None: not asked
         drawn = [a for a in self.file.annotations if "strokes" in a]
         self.category = category or (self.file.category_of(drawn[-1]) if drawn else "object")
         # Start with the first undone picture after the last that is done.
@@ -144,18 +144,15 @@ class FolderSession:
         """Read the current picture and the masks of its objects.
 
         The picture is turned as every reader of the COCO file turns it: to the size in its record
-        or, without a size, upright (:func:`nseg_lib.data.images.turn`). So a photograph stored on
-        its side is turned upright. One that is stored upside down or mirrored, or a square one,
-        stays as it is: its size does not change when it is turned, and a COCO record has no field
-        for the orientation.
+        or, without a size, upright. One whose size does not change when it is turned stays as it is
+        stored (:func:`nseg_lib.widget.pictures.as_readers_turn` says why).
 
         Args:
             image: the picture, if it has been read already.
 
         Raises:
-            DataError: no picture, a broken one, one whose size is not that of its record, one that
-                may be meant by several records, or strokes or a mask of this program that are
-                malformed.
+            DataError: no picture, a broken one, one of another size than its record's, one that
+                several records may mean, or malformed strokes or masks of this program.
         """
         image = self._read_image() if image is None else image
         mask: Mask | None = None
@@ -216,13 +213,9 @@ class FolderSession:
                 raise DataError(f"{self.out}: {self.path.name}: its record has {said}")
         return as_rgb(self.path, stored, (height, width))
 
-    def claim(self) -> bool:
-        """Hold the folder for as long as this session lives; False if another window holds it."""
-        if self._alone is None:
-            self._alone = self._lock()
-        return self._alone
-
-    def _lock(self) -> bool:
+    @cached_property
+    def alone(self) -> bool:
+        """Whether no other window holds the folder; then this session does, as long as it lives."""
         try:
             import fcntl
         except ImportError:  # Windows has none

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
@@ -20,21 +20,19 @@ from nseg_lib.course.exercises.checking import Case, check_cases
 
 PROJECT = Path(__file__).parents[2]
 SOLUTIONS = sorted((PROJECT / "notebooks" / "solutions").glob("[0-9]*.py"))
-CHECK = re.compile(r"\bexercises\.check\((\w+)\)")
 
 
 def solutions_in(path: Path) -> dict[str, Callable[..., Any]]:
-    spec = importlib.util.spec_from_file_location(f"solutions_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = vars(module).items()
+    found = runpy.run_path(str(path), run_name=path.stem)
     return {
         name: function
-        for name, function in found
-        if isinstance(function, FunctionType) and function.__module__ == module.__name__
+        for name, function in found.items()
+        if isinstance(function, FunctionType) and function.__module__ == path.stem
     }
+
+
+def chapter_of(path: Path) -> str:
+    return (PROJECT / "notebooks" / "scripts" / path.name).read_text(encoding="utf-8")
 
 
 def functions_in(source: str) -> dict[str, ast.FunctionDef]:
@@ -42,27 +40,19 @@ def functions_in(source: str) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-ALL = [(path, name) for path in SOLUTIONS for name in solutions_in(path)]
-IDS = [f"{path.stem}:{name}" for path, name in ALL]
-
-
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 def test_a_chapter_poses_what_its_solutions_solve(path: Path) -> None:
-    chapter = (PROJECT / "notebooks" / "scripts" / path.name).read_text(encoding="utf-8")
-    assert set(CHECK.findall(chapter)) == set(solutions_in(path))
+    posed = re.findall(r"\bexercises\.check\((\w+)\)", chapter_of(path))
+    assert set(posed) == set(solutions_in(path))
 
 
-@pytest.mark.parametrize(("path", "name"), ALL, ids=IDS)
-def test_a_solution_is_right(path: Path, name: str) -> None:
+ALL = [(path, name) for path in SOLUTIONS for name in solutions_in(path)]
+
+
+@pytest.mark.parametrize(("path", "name"), ALL, ids=[name for _, name in ALL])
+def test_a_solution_is_right_and_the_stub_of_its_arguments_not_done(path: Path, name: str) -> None:
     assert exercises.check(solutions_in(path)[name]) == exercises.RIGHT
-
-
-@pytest.mark.parametrize(("path", "name"), ALL, ids=IDS)
-def test_the_stub_is_not_done_and_takes_the_arguments_of_the_solution(
-    path: Path, name: str
-) -> None:
-    chapter = (PROJECT / "notebooks" / "scripts" / path.name).read_text(encoding="utf-8")
-    stub = functions_in(chapter)[name]
+    stub = functions_in(chapter_of(path))[name]
     solution = functions_in(path.read_text(encoding="utf-8"))[name]
     assert [a.arg for a in stub.args.args] == [a.arg for a in solution.args.args]
     namespace: dict[str, Any] = {"np": np}
