@@ -21,28 +21,13 @@ def document(ids: list[int], split: str = "train") -> dict[str, Any]:
     """An annotation file: a picture per id, each with a large and a small square."""
     images, annotations = [], []
     for i in ids:
-        images.append(
-            {
-                "id": i,
-                "file_name": f"{i:012d}.jpg",
-                "width": WIDTH,
-                "height": HEIGHT,
-                "license": 4,
-                "coco_url": f"http://images.cocodataset.org/{split}/{i:012d}.jpg",
-            }
-        )
+        name, size = f"{i:012d}.jpg", {"width": WIDTH, "height": HEIGHT}
+        source = {"license": 4, "coco_url": f"http://images.cocodataset.org/{split}/{name}"}
+        images.append({"id": i, "file_name": name} | size | source)
         for number, side in ((1, 20), (2, 100)):
-            annotations.append(
-                {
-                    "id": 10 * i + number,
-                    "image_id": i,
-                    "category_id": 1,
-                    "iscrowd": 0,
-                    "area": float(side * side),
-                    "bbox": [2, 3, side, side],
-                    "segmentation": [square(2, 3, side)],
-                }
-            )
+            keys = {"id": 10 * i + number, "image_id": i, "category_id": 1, "iscrowd": 0}
+            shape = {"bbox": [2, 3, side, side], "segmentation": [square(2, 3, side)]}
+            annotations.append(keys | shape | {"area": float(side * side)})
     return {
         "info": {"description": "squares"},
         "licenses": [{"id": 4, "name": "Attribution License", "url": "http://example.org/by"}],

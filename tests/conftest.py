@@ -34,22 +34,12 @@ def write_split(root: Path, name: str, sizes: list[tuple[int, int]], first_id: i
         file_name = f"{image_id:012d}.png"
         cv2.imwrite(str(root / name / file_name), picture.astype(np.uint8))
         images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        annotations.append(
-            {
-                "id": 10 * image_id,
-                "image_id": image_id,
-                "category_id": 1,
-                "iscrowd": 0,
-                "area": int(blob.sum()),
-                "bbox": list(cv2.boundingRect(blob)),
-                "segmentation": coco.mask_to_rle(blob.astype(bool)),
-            }
-        )
-    document = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": 1, "name": "blob", "supercategory": "shape"}],
-    }
+        keys = {"id": 10 * image_id, "image_id": image_id, "category_id": 1, "iscrowd": 0}
+        shape = {"area": int(blob.sum()), "bbox": list(cv2.boundingRect(blob))}
+        rle = coco.mask_to_rle(blob.astype(bool))
+        annotations.append(keys | shape | {"segmentation": rle})
+    categories = [{"id": 1, "name": "blob", "supercategory": "shape"}]
+    document = {"images": images, "annotations": annotations, "categories": categories}
     (root / "annotations" / f"instances_{name}.json").write_text(json.dumps(document))
 
 

@@ -15,7 +15,7 @@ from nseg_lib import config
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.data.frozen import EvaluationSamples, Sample
-from nseg_lib.evaluation.methods import Method, baselines
+from nseg_lib.evaluation import methods
 from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.files import sha256
 from nseg_lib.networks.weights import PRETRAINED
@@ -134,17 +134,15 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
         return rows
     every = [run for of_model in find_runs(found).values() for run in of_model]
     name = _folder_name(data, *(run.weights for run in every))
-    folder = rows.parent.parent / "stand-in" / name / "rows"
+    folder = rows.parent.parent / "stand-in" / name / "results"
     print(f"no results in {portable_path(rows)}: evaluating the baselines and the trained networks")
-    refiners = {run: Refiner.load(run.weights) for run in every}
-    scale = next((refiner.scale for refiner in refiners.values()), 1.0)
+    refiners = [Refiner.load(run.weights) for run in every]
+    scale = refiners[0].scale if refiners else 1.0
+    judged = methods.baselines(scale)
+    judged += [methods.trained(r, run.weights) for r, run in zip(refiners, every, strict=True)]
     for split in (s for s in coco.find_splits(Path(data)) if s in {"val", "test"}):
         samples = EvaluationSamples(coco.load_split(Path(data), split), scale=scale)
-        evaluate(baselines(scale), samples, folder / "baselines.csv", progress=False)
-        for run, refiner in refiners.items():
-            method = Method(run.model, refiner.predictor, run.seed)
-            path = folder / f"{run.model}_seed{run.seed}.csv"
-            evaluate([method], samples, path, progress=False)
+        evaluate(judged, samples, folder / "baselines.csv", progress=False)
     return folder
 
 

@@ -90,25 +90,21 @@ def test_undo_redo_and_clear_have_no_end(lab, canvas):
     assert len(lab.drawn()[0]) == 6
 
 
-def pixels(canvas, script):
-    """What a script finds in the layer of masks, whose drawing context is ``layer``."""
-    layer = 'const layer = document.querySelector(".nseg-mask").getContext("2d");'
-    return canvas.page.evaluate(f"() => {{ {layer} {script} }}")
-
-
 def test_the_mask_follows_and_strokes_correct_it(lab, canvas):
     canvas.draw((150, 150), (300, 200))
     canvas.wait(2)
     strokes, mask, _ = lab.drawn()
     drawn = rasterize(strokes, 480, 512).object
     assert (mask & drawn).sum() == drawn.sum() < mask.sum()
-    # Green is the mask; what is black is its outline's shade, and lies outside.
-    green = pixels(
-        canvas,
-        "const { data } = layer.getImageData(0, 0, 512, 480);"
-        "return [...data].filter((v, i) => i % 4 === 1 && v > 100).length",
+    cover = canvas.page.evaluate(
+        """() => {
+            const context = document.querySelector(".nseg-mask").getContext("2d");
+            const { data } = context.getImageData(0, 0, 512, 480);
+            // Green is the mask; what is black is its outline's shade, and lies outside.
+            return [...data].filter((v, i) => i % 4 === 1 && v > 100).length;
+        }"""
     )
-    assert green == mask.sum()
+    assert cover == mask.sum()
     canvas.press("2")
     canvas.draw((220, 130), (220, 220))
     canvas.press("1")
