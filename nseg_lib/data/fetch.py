@@ -12,7 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -100,12 +100,17 @@ def fetch(
         raise DataError(f"split is {split!r}; one of: {', '.join(SPLITS)}")
     out, client, base_url = Path(out), client or Client(), base_url.rstrip("/")
     request = Request(split, images, test_images, seed)
-    if is_finished(out, request) and (present := _count_readable(out)):
+    if is_finished(out, asdict(request)) and (present := _count_readable(out)):
         return Fetched(out, 0, present)
     begin(out, request)
     archive = out / "archive" / f"annotations_trainval{split[-4:]}.zip"
     if not archive.exists():
-        _fetch_archive(client, f"{base_url}/annotations/{archive.name}", archive, progress)
+        url = f"{base_url}/annotations/{archive.name}"
+        try:
+            client.download(url, archive, check_archive, resume=True, progress=progress)
+        except DownloadError as error:
+            again = "run the same command again to go on"
+            raise DataError(f"{archive.name}: {error}; {again}") from error
     source = read_archive(archive, split, progress=progress)
     made = plan(source, request, choose(source, request), [])
     made.check_against(out)
@@ -224,7 +229,7 @@ class Client:
         check: Callable[[Path], None],
         *,
         resume: bool = False,
-        report: Callable[[int, int | None], None] = lambda done, total: None,
+        progress: bool = False,
     ) -> None:
         """Fetch `url` to `path`, which appears once the file is complete and checked.
 
@@ -234,7 +239,7 @@ class Client:
             check: raises DataError if the complete file is not what it should be.
             resume: begin with the bytes that are in the ".part" file, and leave them there on
                 failure. Otherwise only the tries of this call build on one another.
-            report: called with the bytes so far and, if known, the bytes in all.
+            progress: show a bar on the error stream.
 
         Raises:
             DownloadError: the server refuses, or the last try failed too.
@@ -246,7 +251,7 @@ class Client:
             part.unlink(missing_ok=True)
         left = self._retry()
         try:
-            while problem := self._transfer(url, part, check, report):
+            while problem := self._transfer(url, part, check, progress):
                 if not left.total:
                     raise DownloadError(f"{problem} (tries: {self.retries + 1})")
                 left = left.increment("GET", url)
@@ -256,13 +261,7 @@ class Client:
             if not resume:
                 part.unlink(missing_ok=True)
 
-    def _transfer(
-        self,
-        url: str,
-        part: Path,
-        check: Callable[[Path], None],
-        report: Callable[[int, int | None], None],
-    ) -> str:
+    def _transfer(self, url: str, part: Path, check: Callable[[Path], None], progress: bool) -> str:
         """Get what `part` lacks of the file; say what went wrong if another try may mend it."""
         done = part.stat().st_size if part.exists() else 0
         # Unasked, a server could compress, and no size would tell whether the file is complete.
@@ -291,12 +290,14 @@ class Client:
             if status != 416:  # then `part` is the file already, or the check fails
                 length = response.headers.get("Content-Length", "")
                 total = done + int(length) if length.isdecimal() else None
+                columns = (*Progress.get_default_columns(), DownloadColumn())
+                bars = Progress(*columns, console=Console(stderr=True), disable=not progress)
+                bar = bars.add_task(part.stem, total=total, completed=done)
                 try:
-                    with part.open("ab" if done else "wb") as file:
+                    with bars, part.open("ab" if done else "wb") as file:
                         # Raises if fewer bytes come than were announced.
                         for chunk in response.iter_content(1 << 16):
-                            done += file.write(chunk)
-                            report(done, total)
+                            bars.advance(bar, file.write(chunk))
                 except requests.RequestException as error:
                     return "the server stalls" if "timed out" in str(error) else "cut off"
                 except OSError as error:
@@ -313,24 +314,10 @@ class Client:
 # --- the annotations ------------------------------------------------------------------------------
 
 
-def _fetch_archive(client: Client, url: str, path: Path, progress: bool) -> None:
-    """Fetch COCO's annotations archive, from where an earlier call stopped."""
-
-    def check(file: Path) -> None:
-        if not zipfile.is_zipfile(file):
-            raise DataError(f"{file}: not a zip archive")
-
-    columns = (*Progress.get_default_columns(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bars:
-        bar = bars.add_task(path.name, total=None)
-
-        def report(done: int, total: int | None) -> None:
-            bars.update(bar, completed=done, total=total)
-
-        try:
-            client.download(url, path, check, resume=True, report=report)
-        except DownloadError as error:
-            raise DataError(f"{path.name}: {error}; run the same command again to go on") from error
+def check_archive(path: Path) -> None:
+    """Raise DataError if a file is no zip archive."""
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: not a zip archive")
 
 
 def read_archive(path: Path, split: str, *, progress: bool = False) -> Split:

@@ -99,7 +99,7 @@ def reduce(
     source = load_split(Path(coco), split, progress=progress)
     out = Path(out)
     request = Request(source.name, images, test_images, seed)
-    is_finished(out, request)  # refuses a folder of something else
+    is_finished(out, asdict(request))  # refuses a folder of something else
     unreadable: list[str] = []
 
     def usable(image_id: int) -> bool:
@@ -187,27 +187,27 @@ def choose(
     return {name: ids for name, ids in chosen.items() if ids}
 
 
-def is_finished(out: Path, request: Request) -> bool:
-    """Whether this reduction is finished in `out`; false if it is begun there, or can be.
+def is_finished(out: Path, request: Mapping[str, Any]) -> bool:
+    """Whether a data set of this request is finished in `out`; false if it is begun, or can be.
 
     Raises:
-        DataError: the folder holds another reduction, or anything else.
+        DataError: the folder holds another data set, or anything else.
     """
     for path in (out / FINISHED, out / UNFINISHED):
         if path.exists():
             held = read_json(path)
             found = held.get("request") if isinstance(held, Mapping) else held
-            if found != asdict(request):
+            if found != request:
                 raise DataError(
-                    f"{out}: holds another reduction, {found!r:.200}; "
-                    f"choose a new folder for {asdict(request)}"
+                    f"{out}: holds another data set, {found!r:.200}; "
+                    f"choose a new folder for {request}"
                 )
             return path.name == FINISHED
     # A process that was killed at its first write may have left a part of the mark.
     if out.exists() and (
         not out.is_dir() or any(not p.name.startswith(f"{UNFINISHED}.") for p in out.iterdir())
     ):
-        raise DataError(f"{out}: neither an empty folder nor a reduction; choose a new folder")
+        raise DataError(f"{out}: neither an empty folder nor a data set; choose a new folder")
     return False
 
 

@@ -30,7 +30,7 @@ from nseg_lib.arrays import Mask
 from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import annotation_mask, find_splits, mask_to_rle, read_json
 from nseg_lib.data.records import DataError, Record
-from nseg_lib.data.reduce import FINISHED, Plan, changed_files
+from nseg_lib.data.reduce import Plan, changed_files, is_finished
 from nseg_lib.sample.scene import compose
 from nseg_lib.sample.shapes import FAMILIES
 from nseg_lib.sample.sources import load_data, photograph
@@ -105,7 +105,14 @@ def make_sample(
             without its photographs.
     """
     out, request = Path(out), Request(pictures, seed, max_side)
-    if _is_finished(out, request):
+    if is_finished(out, {"sample": asdict(request)}):
+        for path in changed_files(out):
+            raise DataError(f"{path}: missing or changed since it was made; choose a new folder")
+        for name, path in find_splits(out).items():
+            for image in read_json(path)["images"]:
+                file = out / name / image["file_name"]
+                if not file.is_file():
+                    raise DataError(f"{file}: missing; choose a new folder")
         return out
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -113,34 +120,11 @@ def make_sample(
     try:
         _write(part, request, progress)
         if out.exists():
-            out.rmdir()  # empty, as _is_finished saw
+            out.rmdir()  # empty
         os.replace(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return out
-
-
-def _is_finished(out: Path, request: Request) -> bool:
-    """Whether `out` holds this very sample; DataError if it holds anything else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    marker = out / FINISHED
-    held = read_json(marker) if marker.is_file() else {}
-    found = held.get("request") if isinstance(held, dict) else None
-    if not isinstance(found, dict) or set(found) != {"sample"}:
-        raise DataError(f"{out}: neither an empty folder nor a sample; choose a new folder")
-    if found["sample"] != asdict(request):
-        raise DataError(
-            f"{out}: holds another sample, {found['sample']}; "
-            f"choose a new folder for {asdict(request)}"
-        )
-    for path in changed_files(out):
-        raise DataError(f"{path}: missing or changed since it was made; choose a new folder")
-    for name, path in find_splits(out).items():
-        for image in read_json(path)["images"]:
-            if not (out / name / image["file_name"]).is_file():
-                raise DataError(f"{out / name / image['file_name']}: missing; choose a new folder")
-    return True
 
 
 def _write(root: Path, request: Request, progress: bool) -> None:

@@ -166,7 +166,7 @@ def test_running_again_fetches_only_what_is_lost_or_damaged(server: Server, tmp_
     assert (result.fetched, result.present) == (2, 12)
     assert server.pictures_asked() == 2
     assert ARCHIVE not in server.asked
-    with pytest.raises(DataError, match="holds another reduction"):
+    with pytest.raises(DataError, match="holds another data set"):
         run(server, tmp_path, seed=43)
     with pytest.raises(DataError, match="one of: train2014, val2014, train2017, val2017"):
         run(server, tmp_path / "new", split="train2015")

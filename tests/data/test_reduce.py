@@ -131,7 +131,7 @@ def test_an_interrupted_run_is_finished_by_the_same_request_alone(
         reduce.reduce(source, out, 20, test_images=7)
     monkeypatch.undo()
     assert not (out / "reduction.json").exists()
-    with pytest.raises(DataError, match="holds another reduction"):
+    with pytest.raises(DataError, match="holds another data set"):
         reduce.reduce(source, out, 20, test_images=7, seed=5)
     reduce.reduce(source, out, 20, test_images=7)
     assert files(out) == files(tmp_path / "whole")
@@ -161,7 +161,7 @@ def test_another_reduction_is_refused(source: Path, tmp_path: Path) -> None:
     reduce.reduce(source, out, 20)
     before = files(out)
     for numbers in ({"images": 21}, {"seed": 1}, {"test_images": 3}):
-        with pytest.raises(DataError, match=r"holds another reduction, .*choose a new folder"):
+        with pytest.raises(DataError, match=r"holds another data set, .*choose a new folder"):
             reduce.reduce(source, out, **({"images": 20} | numbers))
     content = document(list(range(1, 41)))
     for annotation in content["annotations"]:
@@ -175,7 +175,7 @@ def test_another_reduction_is_refused(source: Path, tmp_path: Path) -> None:
 def test_a_folder_with_other_things_is_left_alone(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for taken in (source, tmp_path / "file"):
-        with pytest.raises(DataError, match="neither an empty folder nor a reduction"):
+        with pytest.raises(DataError, match="neither an empty folder nor a data set"):
             reduce.reduce(source, taken, 20)
     (tmp_path / "empty").mkdir()
     assert reduce.reduce(source, tmp_path / "empty", 20)["pictures"]["train"] == 18

@@ -61,7 +61,7 @@ def test_a_finished_sample_is_left_alone(sample: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in sample.rglob("*")}
     assert make_sample(sample, PICTURES, seed=7) == sample
     for changes in ({"seed": 8}, {"pictures": 25}, {"max_side": 256}):
-        with pytest.raises(DataError, match="holds another sample"):
+        with pytest.raises(DataError, match="holds another data set"):
             make_sample(sample, **({"pictures": PICTURES, "seed": 7} | changes))
     assert {path: path.stat().st_mtime_ns for path in sample.rglob("*")} == before
 
@@ -69,7 +69,7 @@ def test_a_finished_sample_is_left_alone(sample: Path) -> None:
 def test_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
     for content in ("mine", '{"request": {"split": "train"}}'):
         (tmp_path / "reduction.json").write_text(content)
-        with pytest.raises(DataError, match=r"not valid JSON|neither an empty folder nor a sample"):
+        with pytest.raises(DataError, match=r"not valid JSON|holds another data set"):
             make_sample(tmp_path, 8)
         assert [path.read_text() for path in tmp_path.iterdir()] == [content]
 
