@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from nseg_lib.arrays import Image, Mask
 from nseg_lib.config import DataConfig, InputKind
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
@@ -56,9 +56,7 @@ def picture_hashes(root: Path, splits: Sequence[str]) -> dict[str, str]:
     for name in splits:
         split = coco.load_split(root, name)
         whole = hashlib.sha256()
-        for image_id, objects in sorted(split.annotations.items()):
-            if not objects:
-                continue  # never looked at
+        for image_id in (i for i, objects in split.annotations.items() if objects):
             path = split.image_path(image_id)
             if not path.is_file():
                 raise coco.DataError(f"{path}: no such picture; 'nseg data check' lists them all")
@@ -80,9 +78,7 @@ class TrainingPairs(Dataset[Pair | None]):
 
     def __init__(self, split: coco.Split, data: DataConfig, inputs: InputKind, seed: int) -> None:
         self.split, self.data, self.inputs, self.seed = split, data, inputs, seed
-        self.targets = [
-            (i, coco.largest_annotation(a)) for i, a in sorted(split.annotations.items()) if a
-        ]
+        self.targets = [(i, coco.largest_annotation(a)) for i, a in split.annotations.items() if a]
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -97,19 +93,12 @@ class TrainingPairs(Dataset[Pair | None]):
         image_id, annotation = self.targets[index]
         # The stroke is drawn at the picture's own size, as the paper's; only then all is shrunk.
         mask = self.split.mask(image_id, annotation)
-        stroke = make_stroke(
-            mask,
-            self.data.recipe,
-            seed=self.seed,
-            image_id=image_id,
-            annotation_id=annotation["id"],
-            draw=draw if self.data.redraw else 0,
-        )
+        of = {"seed": self.seed, "image_id": image_id, "annotation_id": annotation["id"]}
+        stroke = make_stroke(mask, self.data.recipe, **of, draw=draw if self.data.redraw else 0)
         if stroke.sum() < MIN_STROKE_AREA:
             return None
-        return _pair(
-            *rescale(self.split.read_image(image_id), mask, stroke, self.data.scale), self.inputs
-        )
+        image = self.split.read_image(image_id)
+        return _pair(*rescale(image, mask, stroke, self.data.scale), self.inputs)
 
 
 class FrozenPairs(Dataset[Pair]):
@@ -127,9 +116,7 @@ class FrozenPairs(Dataset[Pair]):
         return _pair(sample.image, sample.mask, sample.stroke, self.inputs)
 
 
-def _pair(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: NDArray[np.bool_], kind: InputKind
-) -> Pair:
+def _pair(image: Image, mask: Mask, stroke: Mask, kind: InputKind) -> Pair:
     target = torch.from_numpy(mask.astype(np.float32))[None]
     return torch.from_numpy(network_input(image, stroke, kind)), target
 
@@ -159,8 +146,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         replicas: int = 1,
     ) -> None:
         self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
-        self.rank, self.replicas = rank, replicas
-        self.epoch = 0
+        self.rank, self.replicas, self.epoch = rank, replicas, 0
         # Lightning looks for `set_epoch` on a batch sampler's `sampler`, not on itself.
         self.sampler = self
 

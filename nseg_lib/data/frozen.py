@@ -22,6 +22,7 @@ from numpy.random import Generator
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import coco
 from nseg_lib.data.images import rescale, scaled_size
+from nseg_lib.data.records import Record
 from nseg_lib.data.scribbles import SETS, load_scribbles
 from nseg_lib.files import write_atomic
 from nseg_lib.strokes import plain
@@ -76,7 +77,7 @@ class FrozenPrompts:
     """The prompts of one kind for a split, and the pictures that got none."""
 
     kind: str
-    prompts: dict[int, tuple[dict[str, Any], dict[str, Any] | None]]
+    prompts: dict[int, tuple[Record, Record | None]]
     """Picture id → RLE of the object strokes, and of the background strokes or None, at native
     size, by ascending id."""
     dropped: tuple[int, ...]
@@ -121,11 +122,11 @@ def freeze_prompts(
     file = Path(key, f"{split.name}_{kind}_seed{seed}.json")
     paths = [root / file for root in (split.root, split.spare) if root is not None]
     path = next((path for path in paths if path.exists()), paths[0])
-    largest = {i: coco.largest_annotation(a) for i, a in sorted(split.annotations.items()) if a}
+    largest = {i: coco.largest_annotation(a) for i, a in split.annotations.items() if a}
     outlines = json.dumps([[i, a["id"], a["segmentation"]] for i, a in largest.items()])
     digest = hashlib.sha256(outlines.encode()).hexdigest()
     if not path.exists():
-        kept, dropped = _draw_all(split, kind, seed)
+        kept, dropped = _draw_all(split, largest, kind, seed)
         about = {"recipe" if kind in RECIPES else "kind": kind, "seed": seed}
         drawn = json.dumps({**about, key: kept, "dropped": dropped, "outlines": digest})
         try:
@@ -152,16 +153,13 @@ def freeze_prompts(
 
 
 def _draw_all(
-    split: coco.Split, kind: str, seed: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of a new file: the prompts, and what was dropped."""
-    kept, dropped = list[dict[str, Any]](), list[dict[str, Any]]()
-    for image_id, found in sorted(split.annotations.items()):
-        if not found:
-            continue
-        target = coco.largest_annotation(found)
+    split: coco.Split, largest: dict[int, Record], kind: str, seed: int
+) -> tuple[list[Record], list[Record]]:
+    """Rows of a new file: the prompts of these annotations, and what was dropped."""
+    kept, dropped = list[Record](), list[Record]()
+    for image_id, target in largest.items():
         mask = split.mask(image_id, target)
-        row: dict[str, Any] = {"image_id": image_id, "annotation_id": target["id"]}
+        row: Record = {"image_id": image_id, "annotation_id": target["id"]}
         if kind in RECIPES:
             stroke = make_stroke(mask, kind, seed=seed, **row)
             usable = stroke.sum() >= MIN_STROKE_AREA

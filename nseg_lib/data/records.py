@@ -20,7 +20,6 @@ Severity = Literal["error", "left out", "note"]
 Problem = tuple[str, str]
 """A fixed phrase to count by, and the particulars."""
 
-
 REFUSED = "the split is refused"
 """What becomes of an annotation file with an error."""
 
@@ -148,23 +147,16 @@ def image_problem(record: Record) -> Problem | None:
 def annotation_problem(
     annotation: Record, images: Mapping[int, Record], categories: Mapping[int, Record]
 ) -> Problem | None:
-    """Why an annotation that has an id cannot be used, or None.
-
-    Args:
-        annotation: the record, as parsed.
-        images: image id → usable image record.
-        categories: category id → record.
-    """
+    """Why an annotation that has an id cannot be used, or None; `images` and `categories`: id →
+    usable record."""
     image_id: Any = annotation.get("image_id")
     if not is_int(image_id) or image_id not in images:
         return "unknown picture", f"image_id {image_id!r:.40}"
     category_id = annotation.get("category_id")
     if not is_int(category_id) or category_id not in categories:
         return "unknown category", f"category_id {category_id!r:.40}"
-    area = annotation.get("area")
-    if area is None:  # it is counted from the mask
-        area = 0
-    if type(area) not in (int, float) or not 0 <= area < MAX_ID:
+    area = annotation.get("area")  # null is counted from the mask
+    if area is not None and (type(area) not in (int, float) or not 0 <= area < MAX_ID):
         return "no area", f"area is {area!r:.40}"
     image = images[image_id]
     return segmentation_problem(annotation.get("segmentation"), image["height"], image["width"])
@@ -225,12 +217,11 @@ def rle_problem(
     counts = rle.get("counts")
     if isinstance(counts, str) and counts.startswith(("b'", 'b"')):
         return "malformed RLE", "its counts are Python's b'…' as text; decode them as ASCII"
-    # A run has a pixel at least, but for the first, and 7 characters at most.
-    most = (height * width + 1) * (7 if isinstance(counts, str) else 1)
-    if isinstance(counts, str | list) and len(counts) > most:
-        return "malformed RLE", "it has more runs than the picture has pixels"
     if not isinstance(counts, str | list):
         return "malformed RLE", "counts must be COCO's string or a list of run lengths"
+    # A run has a pixel at least, but for the first, and 7 characters at most.
+    if len(counts) > (height * width + 1) * (7 if isinstance(counts, str) else 1):
+        return "malformed RLE", "it has more runs than the picture has pixels"
     runs = rle_runs(rle)
     if not runs or set(map(type, runs)) != {int} or min(runs) < 0:
         return "malformed RLE", "its run lengths are not integers of 0 or more"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nseg_lib.arrays import Mask
+from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import open_picture, read_image
 from nseg_lib.strokes.drawing import Drawn
@@ -33,16 +33,15 @@ class Scribbled(NamedTuple):
 
     name: str
     """The picture's file name without its ending."""
-    image: NDArray[np.uint8]
-    """uint8 H×W×3 RGB."""
+    image: Image
     mask: Mask
-    """bool H×W, the object without undecided pixels."""
+    """The object without undecided pixels."""
     ignore: Mask
-    """bool H×W, undecided pixels."""
+    """Undecided pixels."""
     strokes: dict[str, Drawn]
     """Set → its strokes, only where it has any on the object."""
     boxes: dict[str, Mask]
-    """Set → bool H×W, the box drawn in their place, filled, only where there is one."""
+    """Set → the box drawn in their place, filled, only where there is one."""
 
 
 def load_scribbles(folder: Path) -> Iterator[Scribbled]:
@@ -105,10 +104,8 @@ def stroke_statistics(drawn: Drawn, mask: Mask) -> dict[str, float]:
     """
     scene = Scene(np.ascontiguousarray(mask))
     found: dict[str, float] = {}
-    for name, strokes, distance in (
-        ("object", drawn.object, scene.inside),
-        ("background", drawn.background, scene.outside),
-    ):
+    distances = scene.inside, scene.outside
+    for name, strokes, distance in zip(Drawn._fields, drawn, distances, strict=True):
         width = _mean_width(strokes)
         found[f"{name}_width"] = width / scene.size
         found[f"{name}_length"] = float(strokes.sum()) / width / scene.size

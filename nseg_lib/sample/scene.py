@@ -54,12 +54,7 @@ class Scene:
 
 
 def compose(rng: Generator, height: int, width: int) -> Scene:
-    """A random picture; the same state of the generator gives the same picture.
-
-    Args:
-        rng: used for everything.
-        height, width: in pixels.
-    """
+    """A random picture of this size in pixels; the generator decides all of it."""
     surfaces = Surfaces(rng, height, width)
     light = _light(rng)
     canvas = to_rgb(surfaces.background())
@@ -136,10 +131,10 @@ def _rasterised(family: str, shape: Shape, height: int, width: int) -> WholeObje
 def _visible(wholes: list[WholeObject]) -> list[Mask]:
     """What each object shows of itself behind those that come after it."""
     visible: list[Mask] = []
-    hidden: Mask | None = None
+    hidden = np.zeros_like(wholes[0].mask)
     for whole in reversed(wholes):
-        visible.append(whole.mask if hidden is None else whole.mask & ~hidden)
-        hidden = whole.mask if hidden is None else whole.mask | hidden
+        visible.append(whole.mask & ~hidden)
+        hidden = hidden | whole.mask
     return visible[::-1]
 
 

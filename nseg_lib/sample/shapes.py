@@ -52,12 +52,8 @@ def _limb(start: Outline, end: Outline, r0: float, r1: float) -> Outline:
     """A capsule from disc (start, r0) to disc (end, r1), as the hull of two half circles."""
     along = np.arctan2(end[1] - start[1], end[0] - start[0])
     half = np.linspace(-np.pi / 2, np.pi / 2, 8)
-    return np.vstack(
-        [
-            end + _polar(np.full(8, r1), along + half),
-            start + _polar(np.full(8, r0), along - half[::-1] + np.pi),
-        ]
-    )
+    far = end + _polar(np.full(8, r1), along + half)
+    return np.vstack([far, start + _polar(np.full(8, r0), along - half[::-1] + np.pi)])
 
 
 def _rounded(corners: Outline, roundness: float, steps: int = 4) -> Outline:
@@ -139,11 +135,8 @@ def _leg(rng: Generator, hip: Outline, angle: float, length: float, r: float) ->
     knee = hip + length / 2 * _xy(np.cos(angle), np.sin(angle))
     heel = knee + length / 2 * _xy(np.cos(bend), np.sin(bend))
     toe = heel + 1.2 * r * _xy(rng.choice([-1.0, 1.0]), 0.1)
-    return [
-        _limb(hip, knee, r, 0.8 * r),
-        _limb(knee, heel, 0.8 * r, 0.6 * r),
-        _limb(heel, toe, 0.6 * r, 0.5 * r),
-    ]
+    thigh, shin = _limb(hip, knee, r, 0.8 * r), _limb(knee, heel, 0.8 * r, 0.6 * r)
+    return [thigh, shin, _limb(heel, toe, 0.6 * r, 0.5 * r)]
 
 
 def _biped(rng: Generator) -> Shape:
@@ -279,10 +272,6 @@ def _spoon(rng: Generator) -> Shape:
 
 
 FAMILIES: dict[str, Callable[[Generator], Shape]] = {
-    "smooth": smooth,
-    "angular": angular,
-    "articulated": articulated,
-    "pierced": pierced,
-    "thin": thin,
+    family.__name__: family for family in (smooth, angular, articulated, pierced, thin)
 }
 """Name of a family, which is the category in the annotations → a random shape of it."""

@@ -27,10 +27,7 @@ def load_data(name: str) -> Any:
 
 
 def photograph(file: str) -> NDArray[np.uint8]:
-    """One of the photographs, uint8 H×W×3 RGB.
-
-    Args:
-        file: a file name of data/sources.json.
+    """One of the photographs that data/sources.json names, uint8 H×W×3 RGB.
 
     Raises:
         DataError: no such photograph, or scikit-image as installed has none of this name and size.

@@ -70,8 +70,6 @@ class Surfaces:
             blur += 1  # sharp, it would look like the picture, and the objects like stickers
         return cv2.GaussianBlur(lab, (0, 0), float(blur))
 
-    # --- what they are made from ------------------------------------------------------------------
-
     def choose(self, regions: list[Region]) -> Region:
         """One of the regions; its photograph counts as used."""
         region = regions[self.rng.integers(len(regions))]
@@ -155,10 +153,5 @@ class Surfaces:
 
 
 def _remap(source: Floats, x: NDArray[np.floating], y: NDArray[np.floating]) -> Floats:
-    return cv2.remap(
-        source,
-        x.astype(np.float32),
-        y.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    return cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from nseg_lib.arrays import Mask
 from nseg_lib.limits import MAX_STROKE_POINTS, MAX_STROKE_RADIUS, MAX_STROKE_ROWS
 
-_Bytes = NDArray[np.uint8]
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int_]
 
@@ -94,7 +93,7 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
     return Drawn(labels == KINDS["object"], labels == KINDS["background"])
 
 
-def _paint(labels: _Bytes, points: _Floats, label: int) -> None:
+def _paint(labels: NDArray[np.uint8], points: _Floats, label: int) -> None:
     """Set the pixels of one stroke."""
     height, width = labels.shape
     rows, first, last = _spans(points, height)

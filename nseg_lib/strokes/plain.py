@@ -106,7 +106,7 @@ def _depth(region: Mask) -> _Floats:
 
 
 def _stroke(kind: str, points: _Point, radius: float) -> dict[str, object]:
-    """Rows and columns of pixels as a stroke for :func:`nseg_lib.strokes.drawing.rasterize`."""
+    """Rows and columns of pixels as a stroke for :func:`rasterize`."""
     return {"kind": kind, "points": [[x + 0.5, y + 0.5, radius] for y, x in points.tolist()]}
 
 
