@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import os
 import re
@@ -19,6 +21,7 @@ from urllib.parse import urlparse
 import nbformat
 import numpy as np
 import pytest
+from PIL import Image
 
 from nseg_lib.data.coco import rle_to_mask
 
@@ -32,7 +35,6 @@ SET_UP = """
 import time
 import cv2
 import numpy as np
-import pytest
 from skimage import data
 from nseg_lib.data.coco import mask_to_rle
 from nseg_lib.widget import FolderSession, StrokeCanvas
@@ -59,12 +61,6 @@ NEEDED = pytest.mark.skipif(
     reason="no Chromium on this machine; install the system's package 'chromium'",
 )
 """Marks what needs a browser: skipped without one, but never in CI."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_notebook(path: Path, *cells: str) -> Path:
@@ -113,7 +109,9 @@ def serving(command: list[str], folder: Path, **more: Any) -> Iterator[tuple[Any
 @contextlib.contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
     """JupyterLab over ``folder``; yields its address."""
-    port = free_port()
+    with socket.socket() as probe:  # a free port
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
     command += [f"--port={port}", f"--IdentityProvider.token={TOKEN}", "--allow-root"]
     command += ["--expose-app-in-browser", f"--ServerApp.root_dir={folder}"]
@@ -197,7 +195,7 @@ class Canvas:
         found = self.root.evaluate("root => ({ ...root.dataset })")
         return {key: int(v) if v.lstrip("-").isdigit() else v for key, v in found.items()}
 
-    def wait(self, revision: int | None = None, timeout: float = 60_000) -> dict[str, Any]:
+    def wait(self, revision: int | None = None) -> dict[str, Any]:
         """Wait until the newest drawing (or this revision) is answered."""
         self.page.wait_for_function(
             """wanted => {
@@ -206,7 +204,6 @@ class Canvas:
                     && (wanted === null || Number(found.revision) >= wanted);
             }""",
             arg=revision,
-            timeout=timeout,
         )
         return self.state()
 
@@ -239,26 +236,16 @@ class Canvas:
     def do(self, name: str) -> None:
         self.root.locator(f"[data-do='{name}']").click()
 
+    def pixels(self, layer: str) -> Any:
+        """What a layer (picture, mask or strokes) shows: H×W×4, RGBA."""
+        url = self.page.evaluate(f"document.querySelector('.nseg-{layer}').toDataURL()")
+        png = base64.b64decode(url.partition(",")[2])
+        return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).astype(int)
+
     def painted(self) -> Any:
         """What the layer of strokes shows, H×W: 1 for object, 2 for background."""
-        painted = self.page.evaluate(
-            """() => {
-                const canvas = document.querySelector(".nseg-strokes");
-                const { width, height } = canvas;
-                const rgba = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-                const runs = [];
-                let last = -1;
-                for (let i = 0; i < rgba.length; i += 4) {
-                    const label = rgba[i + 3] < 128 ? 0 : rgba[i + 2] > rgba[i] ? 1 : 2;
-                    if (label === last) runs[runs.length - 1][1]++;
-                    else runs.push([label, 1]);
-                    last = label;
-                }
-                return { width, height, runs };
-            }"""
-        )
-        values, counts = np.array(painted["runs"]).T
-        return np.repeat(values, counts).reshape(painted["height"], painted["width"])
+        red, _, blue, alpha = np.moveaxis(self.pixels("strokes"), 2, 0)
+        return np.where(alpha < 128, 0, np.where(blue > red, 1, 2))
 
     def save(self, what: str, folder: Path) -> Path:
         """Save a result by the menu, into a folder."""

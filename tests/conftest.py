@@ -69,12 +69,3 @@ def real_coco() -> Path:
 def real_scribbles() -> Path:
     """The root of the human scribbles, from the environment variable NSEG_SCRIBBLES."""
     return _real("NSEG_SCRIBBLES")
-
-
-@pytest.fixture
-def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture of noise, a stroke, and the mask of the object, of 60×80 pixels."""
-    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    mask, stroke = np.zeros((2, 60, 80), bool)
-    mask[10:50, 20:60], stroke[15:45, 20:50] = True, True
-    return image, stroke, mask

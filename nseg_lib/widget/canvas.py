@@ -144,12 +144,10 @@ class StrokeCanvas(Frontend):
         orientation: int = 1,
         start: Mask | None = None,
     ) -> None:
-        """Send the browser a picture (or none), strokes and other objects in one message.
+        """Show a picture (or none), strokes and other objects (bool H×W).
 
-        Args:
-            others: bool H×W, the picture's other objects.
-            orientation: the EXIF orientation that the picture had before it was turned upright.
-            start: bool H×W, what there is of the object before anything is drawn.
+        ``orientation`` is what EXIF said before the picture was turned upright; ``start``, bool
+        H×W, what there is of the object before anything is drawn.
         """
         self._send_picture(image, strokes, others, same=image is self.image)
         self.image, self.name, self._masked = image, name, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib as mpl
 import numpy as np
+import pytest
 
 from nseg_lib import config
 from nseg_lib.course import look
@@ -12,6 +13,15 @@ mpl.use("Agg")
 
 
 Scene = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """A picture of noise, a stroke, and the mask of the object, of 60×80 pixels."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    mask, stroke = np.zeros((2, 60, 80), bool)
+    mask[10:50, 20:60], stroke[15:45, 20:50] = True, True
+    return image, stroke, mask
 
 
 def test_around_holds_the_masks_and_stays_in_the_picture(scene: Scene) -> None:

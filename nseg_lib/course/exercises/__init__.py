@@ -8,12 +8,12 @@ The cases that the function must pass stand under its name in :data:`CASES`. The
 from collections.abc import Callable
 from typing import Any
 
-from nseg_lib.course.exercises import data, drawing, judging, networks
+from nseg_lib.course.exercises import data, judging, networks
 from nseg_lib.course.exercises.checking import NOT_DONE, RIGHT, check_cases
 
 __all__ = ["CASES", "NOT_DONE", "RIGHT", "check"]
 
-CASES = data.CASES | networks.CASES | judging.CASES | drawing.CASES
+CASES = data.CASES | networks.CASES | judging.CASES
 """Exercise → its cases."""
 
 
