@@ -6,11 +6,5 @@ from nseg_lib.networks.residual import BlockResidualUNet, MaskResidualUNet
 from nseg_lib.networks.unet import UNet
 
 __all__ = [
-    "AttentionUNet",
-    "BlockResidualUNet",
-    "MaskResidualUNet",
-    "ModelSize",
-    "UNet",
-    "build",
-    "size",
-]
+    "AttentionUNet", "BlockResidualUNet", "MaskResidualUNet", "ModelSize", "UNet", "build", "size",
+]  # fmt: skip

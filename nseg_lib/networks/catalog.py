@@ -66,11 +66,6 @@ def size(name: str) -> ModelSize:
         picture = torch.empty(1, CHANNELS[model.inputs], 480, 640)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(picture)
-    return ModelSize(
-        name=name,
-        architecture=model.architecture,
-        widths=tuple(model.widths),
-        inputs=model.inputs,
-        parameters=sum(p.numel() for p in network.parameters()),
-        gflop=counter.get_total_flops() / 1e9,
-    )
+    described = name, model.architecture, tuple(model.widths), model.inputs
+    parameters = sum(p.numel() for p in network.parameters())
+    return ModelSize(*described, parameters, counter.get_total_flops() / 1e9)

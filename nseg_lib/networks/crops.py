@@ -74,12 +74,9 @@ def bounding_box(mask: Mask) -> Crop:
 def around(box: Crop, half: tuple[float, float], shape: tuple[int, ...]) -> Crop:
     """The crop that reaches ``half`` (rows, columns) from a box's middle, cut at the picture."""
     y, x = (box.top + box.bottom) / 2, (box.left + box.right) / 2
-    return Crop(
-        max(0, round(y - half[0])),
-        min(shape[0], max(round(y + half[0]), round(y - half[0]) + 1)),
-        max(0, round(x - half[1])),
-        min(shape[1], max(round(x + half[1]), round(x - half[1]) + 1)),
-    )
+    top, left = round(y - half[0]), round(x - half[1])
+    bottom, right = max(round(y + half[0]), top + 1), max(round(x + half[1]), left + 1)
+    return Crop(max(0, top), min(shape[0], bottom), max(0, left), min(shape[1], right))
 
 
 def look(strokes: Mask, background: Mask, scale: float = 1.0, beside: float = BESIDE) -> Crop:
@@ -100,11 +97,9 @@ def look(strokes: Mask, background: Mask, scale: float = 1.0, beside: float = BE
         return crop
     marked = bounding_box(background[far.window])
     return Crop(
-        min(crop.top, far.top + marked.top),
-        max(crop.bottom, far.top + marked.bottom),
-        min(crop.left, far.left + marked.left),
-        max(crop.right, far.left + marked.right),
-    )
+        min(crop.top, far.top + marked.top), max(crop.bottom, far.top + marked.bottom),
+        min(crop.left, far.left + marked.left), max(crop.right, far.left + marked.right),
+    )  # fmt: skip
 
 
 def zoom(found: Mask, margin: float = ZOOM_MARGIN, min_margin: float = MIN_MARGIN) -> Crop:

@@ -1,7 +1,6 @@
 """From a file of weights to a network, and from a network to what can be asked.
 
-Apart from :mod:`nseg_lib.networks.weights`, because it knows every kind of network: training one
-kind depends on no code of another.
+It knows every kind of network; training one kind depends on no code of another.
 """
 
 from __future__ import annotations

@@ -42,10 +42,13 @@ _MEAN, _STD = (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)
 
 
 def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> Any:
-    conv = nn.Conv2d(
-        inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-    )
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
+
+
+def _two_convs(inputs: int, outputs: int) -> nn.Sequential:
+    first, second = _conv_norm(inputs, outputs, 3), _conv_norm(outputs, outputs, 3)
+    return nn.Sequential(*first, nn.ReLU(inplace=True), *second, nn.ReLU(inplace=True))
 
 
 class InvertedResidual(nn.Sequential):
@@ -80,15 +83,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(*_conv_norm(3, 32, 3, stride=2))
         self.prompts = nn.Conv2d(PROMPTS, 32, 3, stride=2, padding=1)
-        inputs, stages = 32, []
+        self.stages = nn.ModuleList()
+        inputs = 32
         for repeats, kernel, stride, expand, outputs in STAGES:
-            blocks = []
-            for index in range(repeats):
-                step = stride if index == 0 else 1
-                blocks.append(InvertedResidual(inputs, outputs, kernel, step, expand))
-                inputs = outputs
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
+            stage = nn.Sequential(InvertedResidual(inputs, outputs, kernel, stride, expand))
+            for _ in range(repeats - 1):
+                stage.append(InvertedResidual(outputs, outputs, kernel, 1, expand))
+            self.stages.append(stage)
+            inputs = outputs
 
     def forward(self, colours: Tensor, prompts: Tensor) -> list[Tensor]:
         """float N×3×H×W and N×3×H×W → five feature maps, the finest first."""
@@ -143,18 +145,12 @@ class _Level(nn.Module):
         super().__init__()
         self.skip = nn.Sequential(*_conv_norm(skip, outputs, 1))
         self.coarser = nn.Sequential(*_conv_norm(coarser, outputs, 1))
-        self.join = nn.Sequential(
-            *_conv_norm(outputs + extra, outputs, 3),
-            nn.ReLU(inplace=True),
-            *_conv_norm(outputs, outputs, 3),
-            nn.ReLU(inplace=True),
-        )
+        self.join = _two_convs(outputs + extra, outputs)
 
     def forward(self, coarser: Tensor, skip: Tensor, extra: Tensor) -> Tensor:
         up = F.interpolate(self.coarser(coarser), size=skip.shape[2:], mode="bilinear")
         x = F.relu(up + self.skip(skip))
-        y: Tensor = self.join(torch.cat((x, extra), 1))
-        return y
+        return self.join(torch.cat((x, extra), 1))
 
 
 class PromptNet(nn.Module):
@@ -183,20 +179,14 @@ class PromptNet(nn.Module):
         self.edge = None
         self.encoder = Encoder()
         *skips, deepest = Encoder.channels
-        levels, coarser = [], deepest
+        self.levels, coarser = nn.ModuleList(), deepest
         for index, (skip, outputs) in enumerate(zip(reversed(skips), widths, strict=True)):
             extra = PROMPTS + (2 if similarity and index < 2 else 0)
-            levels.append(_Level(coarser, skip, outputs, extra))
+            self.levels.append(_Level(coarser, skip, outputs, extra))
             coarser = outputs
-        self.levels = nn.ModuleList(levels)
         self.narrow = nn.Conv2d(coarser, detail, 1)
-        self.detail = nn.Sequential(
-            *_conv_norm(detail + 3 + PROMPTS, detail, 3),
-            nn.ReLU(inplace=True),
-            *_conv_norm(detail, detail, 3),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(detail, 1, 1),
-        )
+        self.detail = _two_convs(detail + 3 + PROMPTS, detail)
+        self.detail.append(nn.Conv2d(detail, 1, 1))
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 
@@ -224,8 +214,7 @@ class PromptNet(nn.Module):
             y = level(y, skip, torch.cat(extra, 1))
         # At full size the colours say where the edge is.
         up = F.interpolate(self.narrow(y), size=x.shape[2:], mode="bilinear")
-        logits: Tensor = self.detail(torch.cat((up, colours, prompts), 1))
-        return logits
+        return self.detail(torch.cat((up, colours, prompts), 1))
 
 
 def build(config: RefinerConfig) -> PromptNet:

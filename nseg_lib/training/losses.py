@@ -73,20 +73,11 @@ class SobelLoss(nn.Module):
 def signed_distance(mask: np.ndarray) -> np.ndarray:
     """Distance in pixels to the mask's edge, negative inside; zeros for an empty or full mask.
 
-    Args:
-        mask: H×W of any dtype; a pixel above ½ is inside.
-
-    Returns:
-        float32 H×W.
-
-    Raises:
-        ValueError: a mask that is no plane.
+    H×W of any dtype, of which a pixel above ½ is inside → float32 H×W.
     """
-    if mask.ndim != 2:
-        raise ValueError(f"mask must be H×W, got shape {mask.shape}")
     inside = mask > 0.5
     if inside.all() or not inside.any():
-        return np.zeros(mask.shape, np.float32)
+        return np.zeros(inside.shape, np.float32)
     # SciPy's distances are exact. OpenCV's differ in the sixth digit between two runs.
     outer, inner = distance_transform_edt(~inside), distance_transform_edt(inside)
     # The edge is the outermost pixels inside: they are at 0, and their neighbours outside at 1.
@@ -103,8 +94,8 @@ def kervadec_loss(logits: Tensor, target: Tensor) -> Tensor:
     """
     _check(logits, target)
     height, width = target.shape[-2:]
-    masks = target.detach().cpu().numpy()[:, 0]
-    distances = np.stack([signed_distance(mask) for mask in masks])[:, None]
+    masks = target.detach().cpu().numpy()
+    distances = np.stack([signed_distance(mask) for mask in masks[:, 0]])[:, None]
     phi = torch.from_numpy(distances).to(logits) / float(np.hypot(height, width))
     return (phi * torch.sigmoid(logits)).mean()
 

