@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_split(root, "train", sizes, 1)
     write_split(root, "val", sizes[1:4], 101)
     return root
+
+
+@pytest.fixture
+def own_data(tiny_data: Path, tmp_path: Path) -> Path:
+    """A copy of it, without frozen strokes, that a test may change."""
+    return shutil.copytree(tiny_data, tmp_path / "data", ignore=lambda *_: {"strokes"})
 
 
 def _real(variable: str) -> Path:

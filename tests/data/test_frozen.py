@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from coco_builder import outline_anew
 
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import HUMAN, EvaluationSamples, freeze_prompts, human_samples
 from nseg_lib.evaluation.metrics import iou
-
-
-@pytest.fixture
-def root(tiny_data: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny data set without strokes."""
-    return shutil.copytree(tiny_data, tmp_path / "data", ignore=lambda *_: {"strokes"})
 
 
 @pytest.mark.parametrize("kind", ["erode", "sparse", "plain_sparse", "plain_object"])
@@ -40,25 +33,14 @@ def test_prompts_are_drawn_once(tiny_data: Path, tmp_path: Path, kind: str) -> N
         freeze_prompts(split, "scrawl")
 
 
-def outlined_anew(root: Path, segmentation: Any, area: int) -> coco.Split:
-    """The split val once the object of its first picture was outlined anew."""
-    path = root / "annotations" / "instances_val.json"
-    document = json.loads(path.read_text())
-    document["annotations"][0] |= {"segmentation": segmentation, "area": area}
-    path.write_text(json.dumps(document))
-    return coco.load_split(root, "val")
-
-
-def test_a_small_stroke_is_dropped_and_named(root: Path) -> None:
-    dot = np.zeros((128, 144), bool)
-    dot[40:44, 50:54] = True
-    samples = EvaluationSamples(outlined_anew(root, coco.mask_to_rle(dot), 16))
+def test_a_small_stroke_is_dropped_and_named(own_data: Path) -> None:
+    samples = EvaluationSamples(outline_anew(own_data, "val"))
     assert samples.dropped == (101,)
     assert [sample.image_id for sample in samples] == [102, 103]
 
 
-def test_strokes_of_other_annotations_are_refused(root: Path) -> None:
-    split = coco.load_split(root, "val")
+def test_strokes_of_other_annotations_are_refused(own_data: Path) -> None:
+    split = coco.load_split(own_data, "val")
     path = freeze_prompts(split).path
     stored = json.loads(path.read_text())
     stored["strokes"][0]["annotation_id"] += 1
@@ -71,13 +53,13 @@ def test_strokes_of_other_annotations_are_refused(root: Path) -> None:
             freeze_prompts(split)
 
 
-def test_strokes_of_an_object_that_was_outlined_anew_are_refused(root: Path) -> None:
-    split = coco.load_split(root, "val")
+def test_strokes_of_an_object_that_was_outlined_anew_are_refused(own_data: Path) -> None:
+    split = coco.load_split(own_data, "val")
     freeze_prompts(split)
     (target,) = split.annotations[101]
     moved = coco.mask_to_rle(np.roll(split.mask(101, target), 3, axis=1))
     with pytest.raises(coco.DataError, match="drawn for other annotations than val has now"):
-        freeze_prompts(outlined_anew(root, moved, target["area"]))
+        freeze_prompts(outline_anew(own_data, "val", moved, target["area"]))
 
 
 def test_what_people_drew(real_scribbles: Path) -> None:

@@ -9,65 +9,31 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_cli import nseg
+from trainings import SHORT, lite0
 
-from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError, EdgeConfig, EdgeFitConfig
 from nseg_lib.data import coco
 from nseg_lib.networks import edge
 from nseg_lib.networks.edge import EdgeNet, is_careful
-from nseg_lib.networks.promptnet import PromptNet, build
+from nseg_lib.networks.promptnet import build
 from nseg_lib.networks.weights import save_weights
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
-from nseg_lib.training.losses import SobelLoss, refiner_loss
 from nseg_lib.training.refiner_data import EdgeWindows
 
 WIDTHS = (8, 16)
-SMALL = {
-    "network.look": 64,
-    "network.zoom": 64,
-    "training.pretrained": False,
-    "training.steps": 1,
-    "training.cycles": 1,
-    "training.size": [64],
-    "training.batch_size": 2,
-    "edge.widths": WIDTHS,
-    "edge.start": None,
-    "edge.objects": 4,
-    "edge.mix": {"erode": 1.0},
-    "edge.training.steps": 3,
-    "edge.training.size": [64],
-    "edge.training.batch_size": 2,
-}
-
-
-def lite0(overrides=None):
-    """The shipped refiner's recipe, with other settings."""
-    return configuration.load("lite0", overrides, kind=configuration.RefinerConfig)
-
-
-def test_the_paper_s_boundary_loss_can_be_added():
-    torch.manual_seed(0)
-    logits = torch.randn(2, 1, 16, 16)
-    target, counts = (torch.rand(2, 1, 16, 16) > 0.5).float(), torch.ones(2, 1, 16, 16)
-    fit, plain = EdgeFitConfig(boundary=2.0), EdgeFitConfig(boundary=0.0)
-    without = refiner_loss(logits, target, counts, plain)
-    added = refiner_loss(logits, target, counts, fit)
-    assert torch.allclose(added, without + 2 * SobelLoss()(logits, target))
-    counts[..., 8:] = 0
-    some = refiner_loss(logits, target, counts, fit)
-    logits[..., 11:] = 9
-    assert refiner_loss(logits, target, counts, fit) == some
+LOOKS = SHORT | {"training.steps": 1, "training.cycles": 1}
+EDGE = {
+    "edge": lite0().edge.model_dump(mode="json"), "edge.widths": WIDTHS, "edge.start": None,
+    "edge.objects": 4, "edge.mix": {"erode": 1.0}, "edge.training.steps": 3,
+    "edge.training.size": [64], "edge.training.batch_size": 2,
+}  # fmt: skip
 
 
 def windows(folder, mix=None, looks=None, items=0, **settings):
     """The first items, and the paint that the looks were asked about."""
-    config = EdgeConfig(
-        widths=WIDTHS,
-        objects=4,
-        mix=mix or {"erode": 1.0},
-        training=EdgeFitConfig(size=(64,), **settings),
-    )
+    fit = EdgeFitConfig(size=(64,), **settings)
+    config = EdgeConfig(widths=WIDTHS, objects=4, mix=mix or {"erode": 1.0}, training=fit)
     asked = []
 
     def sure(image, paint):
@@ -109,7 +75,7 @@ def test_a_window_s_planes_belong_together(tiny_data):
         assert ((bright == (target[0] > 0)) | ~inside).float().mean() > 0.95
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def sure_looks(monkeypatch):
     """Looks that find what was painted, for a network of random weights finds anything."""
     monkeypatch.setattr(
@@ -117,16 +83,18 @@ def sure_looks(monkeypatch):
     )
 
 
-def train(folder, out, workers=0, **settings):
-    config = lite0(SMALL | settings)
-    return training.train(config, folder, out, workers=workers)
+def train(folder, out, **options):
+    return training.train(lite0(LOOKS | EDGE), folder, out, **{"workers": 0} | options)
 
 
-@pytest.mark.usefixtures("sure_looks")
 def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
-    weights = train(tiny_data, tmp_path)
-    assert weights == tmp_path / "edge" / "weights.safetensors"
-    looks, whole = load_file(tmp_path / "weights.safetensors"), load_file(weights)
+    """Time that is up stops it resumably, and how many workers there are changes nothing."""
+    assert train(tiny_data, tmp_path / "run", minutes=-1) is None
+    weights = train(tiny_data, tmp_path / "run")
+    assert weights == tmp_path / "run" / "edge" / "weights.safetensors"
+    assert train(tiny_data, tmp_path / "helped", workers=1).read_bytes() == weights.read_bytes()
+    trained = tmp_path / "run" / "weights.safetensors"
+    looks, whole = load_file(trained), load_file(weights)
     assert all(torch.equal(value, whole[key]) for key, value in looks.items())
     assert {key.split(".")[0] for key in whole.keys() - looks.keys()} == {"edge"}
     torch.manual_seed(lite0().edge.training.seed)
@@ -135,49 +103,33 @@ def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
     assert changed > len(fresh) / 3, "steps of a warm-up, in half precision"
     refiner = Refiner.load(weights)
     assert isinstance(refiner.network.edge, EdgeNet)
-    assert refiner.config == lite0(SMALL)
-    record = json.loads((tmp_path / "edge" / "weights.safetensors.json").read_text())
+    assert refiner.config == lite0(LOOKS | EDGE)
+    record = json.loads(weights.with_name("weights.safetensors.json").read_text())
     assert record["config"]["edge"]["widths"] == list(WIDTHS)
-    assert record["looks"] == json.loads((tmp_path / "weights.safetensors.json").read_text())
+    assert record["looks"] == json.loads(trained.with_name("weights.safetensors.json").read_text())
 
 
-@pytest.mark.usefixtures("sure_looks")
-def test_workers_change_nothing(tiny_data, tmp_path):
-    alone = train(tiny_data, tmp_path / "alone")
-    assert train(tiny_data, tmp_path / "helped", workers=1).read_bytes() == alone.read_bytes()
+@pytest.fixture
+def looks(tmp_path):
+    """The weights of a refiner without an edge network."""
+    save_weights(build(lite0(LOOKS)), lite0(LOOKS), tmp_path / "looks.safetensors")
+    return tmp_path / "looks.safetensors"
 
 
-@pytest.mark.usefixtures("sure_looks")
-def test_it_can_start_from_a_shipped_network(tiny_data, tmp_path):
-    settings = {"edge.widths": [16, 32], "edge.start": "tiny16-32_bce-dice"}
-    weights = train(tiny_data, tmp_path, **settings, **{"edge.training.learning_rate": 1e-9})
+def test_it_can_start_from_a_shipped_network(tiny_data, tmp_path, looks):
+    start = {"edge.widths": [16, 32], "edge.start": "tiny16-32_bce-dice"}
+    recipe = lite0(LOOKS | EDGE | start | {"edge.training.learning_rate": 1e-9}).edge
+    weights = training.train_edge(recipe, looks, tiny_data, tmp_path / "edge", workers=0)
     paper = Refiner.from_pretrained("tiny16-32_bce-dice").network.state_dict()
     deepest = load_file(weights)["edge.unet.bottleneck.layers.0.weight"]
     assert torch.allclose(deepest.float(), paper["bottleneck.layers.0.weight"], atol=1e-3)
     record = json.loads(weights.with_name("weights.safetensors.json").read_text())
-    used = [source["path"] for source in record["inputs"]]
-    assert [path.rpartition("/")[2] for path in used[1:]] == [
-        "weights.safetensors",
-        "tiny16-32_bce-dice.safetensors",
-    ]
+    used = [source["path"].rpartition("/")[2] for source in record["inputs"]]
+    assert used[1:] == ["looks.safetensors", "tiny16-32_bce-dice.safetensors"]
 
 
-@pytest.mark.usefixtures("sure_looks")
-def test_time_that_is_up_stops_it_resumably(tiny_data, tmp_path):
-    config = lite0(SMALL)
-    looks = training.train(lite0(SMALL | {"edge": None}), tiny_data, tmp_path)
-    assert training.train(config, tiny_data, tmp_path, workers=0, minutes=-1) is None
-    assert not (tmp_path / "edge" / "weights.safetensors").exists()
-    assert looks.exists()
-    assert training.train(config, tiny_data, tmp_path, workers=0).parent.name == "edge"
-
-
-@pytest.mark.usefixtures("sure_looks")
-def test_the_command_trains_one_for_looks_that_are_there(tiny_data, tmp_path):
-    config = lite0(SMALL | {"edge": None})
-    looks = tmp_path / "looks.safetensors"
-    save_weights(build(config), config, looks)
-    sets = [f"--set={k}={json.dumps(v)}" for k, v in SMALL.items() if k.startswith("edge")]
+def test_the_command_trains_one_for_looks_that_are_there(tiny_data, tmp_path, looks):
+    sets = [f"--set={k}={json.dumps(v)}" for k, v in EDGE.items() if k != "edge"]
     common = ("train-refiner", "--data", tiny_data, "--out", tmp_path / "run", "--workers", 0)
     said = nseg(*common, "--edge-for", looks, *sets).stdout.replace("\n", "")
     assert said.endswith("run/edge/weights.safetensors")
@@ -186,34 +138,16 @@ def test_the_command_trains_one_for_looks_that_are_there(tiny_data, tmp_path):
     assert "--edge-for trains the edge network alone (got --set network.look)" in other.stderr
     gone = nseg(*common, "--edge-for", tmp_path / "gone", status=2)
     assert "gone: no such checkpoint" in gone.stderr
-
-
-@pytest.mark.usefixtures("sure_looks")
-def test_a_folder_belongs_to_the_looks_that_it_was_trained_for(tiny_data, tmp_path):
-    train(tiny_data, tmp_path / "one")
-    other = tmp_path / "other.safetensors"
-    config = lite0(SMALL | {"edge": None})
-    save_weights(build(config), config, other)
-    recipe = lite0(SMALL).edge
-    with pytest.raises(ConfigError, match="another configuration or other data"):
-        training.train_edge(recipe, other, tiny_data, tmp_path / "one" / "edge", workers=0)
+    # The folder belongs to the looks that it was trained for.
+    save_weights(build(lite0(LOOKS)), lite0(LOOKS), looks)
+    again = nseg(*common, "--edge-for", looks, *sets, status=2)
+    assert "another configuration or other data" in " ".join(again.stderr.split())
 
 
 def test_only_an_interactive_refiner_gets_one(tiny_data, tmp_path):
     paper = Refiner.from_pretrained("tiny16-32_bce-dice")
     save_weights(paper.network, paper.config, tmp_path / "paper.safetensors")
-    recipe = lite0(SMALL).edge
+    recipe = lite0(LOOKS | EDGE).edge
     with pytest.raises(ConfigError, match="not an interactive refiner's weights"):
         training.train_edge(recipe, tmp_path / "paper.safetensors", tiny_data, tmp_path / "x")
     assert not (tmp_path / "x").exists()
-
-
-def test_a_start_that_is_not_as_deep_is_refused():
-    with pytest.raises(ConfigError, match="edge"):
-        lite0({"edge.start": "tiny16-32_bce-dice"})
-
-
-def test_the_shipped_refiner_has_one():
-    network = Refiner.from_pretrained().network
-    assert isinstance(network, PromptNet)
-    assert isinstance(network.edge, EdgeNet)

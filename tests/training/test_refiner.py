@@ -12,28 +12,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
+from trainings import SHORT, lite0
 
-from nseg_lib import config as configuration
-from nseg_lib.config import ConfigError
+from nseg_lib.config import ConfigError, FitConfig, PromptConfig
 from nseg_lib.data import coco
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
 from nseg_lib.training import refiner_loop
-from nseg_lib.training.losses import refiner_loss
+from nseg_lib.training.losses import SobelLoss, refiner_loss
 from nseg_lib.training.refiner_data import PictureCache, TrainingCrops
 from nseg_lib.training.runs import Log
-
-TINY = {
-    "network.look": 64,
-    "network.zoom": 64,
-    "training.pretrained": False,
-    "edge": None,
-}
-
-
-def lite0(overrides=None):
-    """The shipped refiner's recipe, with other settings."""
-    return configuration.load("lite0", overrides, kind=configuration.RefinerConfig)
 
 
 def test_the_loss_ignores_what_does_not_count_and_weighs_the_edge():
@@ -42,22 +30,22 @@ def test_the_loss_ignores_what_does_not_count_and_weighs_the_edge():
     counts = torch.ones_like(target)
     counts[..., 12:] = 0
     right = (target * 2 - 1) * 20
-    wrong = right.clone()
-    wrong[..., 12:] = 20
-    fit = configuration.FitConfig(edge=2.0)
-    assert refiner_loss(wrong, target, counts, fit) == refiner_loss(right, target, counts, fit)
+    for fit, first in ((FitConfig(edge=2.0), 12), (FitConfig(boundary=2.0), 13)):
+        wrong = right.clone()
+        wrong[..., first:] = 20  # Sobel's kernel sees the pixel beside as well
+        assert refiner_loss(wrong, target, counts, fit) == refiner_loss(right, target, counts, fit)
     near, far = right.clone(), right.clone()
     near[..., 8], far[..., 11] = 20, 20
+    fit = FitConfig(edge=2.0)
     assert refiner_loss(near, target, counts, fit) > refiner_loss(far, target, counts, fit)
 
 
 def test_the_loss_s_parts():
     torch.manual_seed(0)
     logits, target = torch.randn(2, 1, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float()
-    counts = torch.ones_like(target)
 
     def loss(**settings):
-        return refiner_loss(logits, target, counts, configuration.FitConfig(**settings))
+        return refiner_loss(logits, target, torch.ones_like(target), FitConfig(**settings))
 
     entropy = F.binary_cross_entropy_with_logits(logits, target)
     assert torch.allclose(loss(overlap=0), entropy)
@@ -69,36 +57,36 @@ def test_the_loss_s_parts():
     sure = torch.where(target > 0, p, 1 - p)
     focal = -((1 - sure) ** 2 * sure.log()).mean()
     assert torch.allclose(loss(overlap=0, focal=2), focal)
+    assert torch.allclose(loss(boundary=2.0), loss() + 2 * SobelLoss()(logits, target))
 
 
 def test_crops_are_mirrored_and_recoloured_unless_the_recipe_says_no(tiny_data):
     split = coco.load_split(tiny_data, "train")
-    keys = [(step, 0, 64) for step in range(8)]
     plain, changed = (
-        TrainingCrops(split, configuration.PromptConfig(), configuration.FitConfig(augment=augment))
+        TrainingCrops(split, PromptConfig(), FitConfig(augment=augment))
         for augment in (False, True)
     )
     mirrored = 0
-    for key in keys:
-        (x, y, _), (other, theirs, _) = plain[key], changed[key]
+    for step in range(8):
+        (x, y, _), (other, theirs, _) = plain[step, 0, 64], changed[step, 0, 64]
         assert not torch.allclose(x[:3], other[:3])
         assert torch.equal(y, theirs) or torch.equal(y, theirs.flip(-1))
         mirrored += not torch.equal(y, theirs)
     assert mirrored > 0
 
 
-SHORT = {"training.steps": 3, "training.size": [64], "training.batch_size": 2}
+def run(data, out, say=lambda line: None, **settings):
+    return training.train(lite0(SHORT | settings), data, out, workers=0, say=say)
 
 
-def run(data, out, **settings):
-    config = lite0(SHORT | TINY | settings)
-    return training.train(config, data, out, workers=0)
+@pytest.fixture(scope="module")
+def whole(tiny_data, tmp_path_factory):
+    """The folder of a training that was never cut; do not write to it."""
+    return run(tiny_data, tmp_path_factory.mktemp("runs") / "whole").parent
 
 
-def test_a_cut_run_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatch):
+def test_a_cut_run_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, whole, monkeypatch):
     monkeypatch.setattr(refiner_loop, "LOG_EVERY", 1)
-    whole = run(tiny_data, tmp_path / "whole").read_bytes()
-
     step = refiner_loop.Learner.step
 
     def cut(learner, number, loss):
@@ -109,17 +97,29 @@ def test_a_cut_run_goes_on_as_if_it_had_not_been(tiny_data, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(refiner_loop.Learner, "step", cut)
         with pytest.raises(SystemExit) as stopped:
-            run(tiny_data, tmp_path / "cut")
+            run(tiny_data, tmp_path)
     assert stopped.value.code == 143
-    assert not (tmp_path / "cut" / "weights.safetensors").exists()
-    assert run(tiny_data, tmp_path / "cut").read_bytes() == whole
-    rows = (tmp_path / "cut" / "log.csv").read_text().splitlines()
+    assert not (tmp_path / "weights.safetensors").exists()
+    weights = run(tiny_data, tmp_path)
+    assert weights.read_bytes() == (whole / "weights.safetensors").read_bytes()
+    rows = (tmp_path / "log.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3"]
 
 
-def test_the_result_is_the_mean_of_the_networks_at_the_cycles_ends(tiny_data, tmp_path):
-    weights = load_file(run(tiny_data, tmp_path / "run"))
-    ends = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["ends"]
+def test_a_broken_state_is_named_and_the_training_begins_anew(tiny_data, tmp_path, whole):
+    said = []
+    run(tiny_data, tmp_path, **{"training.steps": 2})
+    (tmp_path / "last.ckpt").write_bytes(b"PK broken")
+    with pytest.raises(ConfigError, match="another configuration or other data"):
+        run(tiny_data, tmp_path)
+    again = run(tiny_data, tmp_path, said.append, **{"training.steps": 2})
+    assert f"{tmp_path}/last.ckpt: broken, so it is not gone on from" in said
+    assert Refiner.load(again).config.training.steps == 2
+
+
+def test_the_result_is_the_mean_of_the_networks_at_the_cycles_ends(whole):
+    weights = load_file(whole / "weights.safetensors")
+    ends = torch.load(whole / "last.ckpt", weights_only=True)["ends"]
     assert len(ends) == lite0().training.cycles
     differ = 0
     for key, kept in weights.items():
@@ -131,14 +131,14 @@ def test_the_result_is_the_mean_of_the_networks_at_the_cycles_ends(tiny_data, tm
 
 
 def test_crops_grow_within_each_cycle():
-    fit = configuration.FitConfig(steps=8, cycles=2, size=(64, 96), batch_size=1)
+    fit = FitConfig(steps=8, cycles=2, size=(64, 96), batch_size=1)
     assert [size for ((_, _, size),) in refiner_loop.Steps(fit, 0)] == [64, 64, 96, 96] * 2
     assert [step for ((step, _, _),) in refiner_loop.Steps(fit, 6)] == [6, 7]
 
 
 @pytest.mark.parametrize(("cosine", "rates"), [(True, [0.5, 1, 1, 0.5]), (False, [0.5, 1, 1, 1])])
 def test_the_learning_rate_rises_and_falls_in_each_cycle(cosine, rates):
-    fit = configuration.FitConfig(steps=8, cycles=2, warmup=2, learning_rate=0.1, cosine=cosine)
+    fit = FitConfig(steps=8, cycles=2, warmup=2, learning_rate=0.1, cosine=cosine)
     network = torch.nn.Linear(1, 1)
     learner = refiner_loop.Learner(network, fit)
     seen = []
@@ -156,28 +156,22 @@ def test_how_the_network_is_asked_and_settings_that_came_later_bind_no_folder(ti
     again = load_file(run(tiny_data, tmp_path, **{"network.look": 96}))
     assert all(torch.equal(value, again[key]) for key, value in weights.items())
     assert Refiner.load(tmp_path / "weights.safetensors").config.network.look == 96
-    for other in ({"training.steps": 30}, {"training.learning_rate": 0.1}):  # longer cycles
+    # Longer cycles, or late prompts that would begin later.
+    for other in ({"training.steps": 30}, {"training.learning_rate": 0.1},
+                  {"training.steps": 6, "training.cycles": 4}):  # fmt: skip
         with pytest.raises(ConfigError, match="another configuration or other data"):
             run(tiny_data, tmp_path, **other)
 
 
-LONGER = {"training.steps": 6, "training.cycles": 3}
-"""Of the same cycles as the 3 steps in 2, the second of which is shorter."""
-
-
 def test_whole_cycles_may_be_added(tiny_data, tmp_path):
+    """To three steps in two cycles, the second of which is shorter."""
     same = {"prompts.late": None, "training.batch_size": 1}
+    longer = same | {"training.steps": 6, "training.cycles": 3}
     run(tiny_data, tmp_path / "added", **same, **{"training.cycles": 2})
-    added = run(tiny_data, tmp_path / "added", **same, **LONGER)
-    assert added.read_bytes() == run(tiny_data, tmp_path / "whole", **same, **LONGER).read_bytes()
+    added = run(tiny_data, tmp_path / "added", **longer)
+    assert added.read_bytes() == run(tiny_data, tmp_path / "whole", **longer).read_bytes()
     with pytest.raises(ConfigError, match="another configuration or other data"):
-        run(tiny_data, tmp_path / "added", **same, **LONGER | {"training.cycles": 1})
-
-
-def test_no_cycle_is_added_where_late_prompts_would_begin_later(tiny_data, tmp_path):
-    run(tiny_data, tmp_path, **{"training.cycles": 2})
-    with pytest.raises(ConfigError, match="another configuration or other data"):
-        run(tiny_data, tmp_path, **LONGER)
+        run(tiny_data, tmp_path / "added", **longer | {"training.cycles": 1})
 
 
 LOG = "step,size,loss,train_iou,seconds\n200,64,0.5,0.6,11\n400,64,0.4,0.7,22\n"
@@ -190,16 +184,6 @@ def test_a_log_whose_last_line_was_cut_is_gone_on_with(torn, tmp_path):
     assert (tmp_path / "log.csv").read_text() == LOG
     assert [row["seconds"] for row in kept] == ["11", "22"]
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
-
-
-def test_a_broken_state_is_named_and_the_training_begins_anew(tiny_data, tmp_path):
-    whole = run(tiny_data, tmp_path).read_bytes()
-    (tmp_path / "last.ckpt").write_bytes(b"PK broken")
-    said = []
-    config = lite0(SHORT | TINY)
-    again = training.train(config, tiny_data, tmp_path, workers=0, say=said.append)
-    assert f"{tmp_path}/last.ckpt: broken, so it is not gone on from" in said
-    assert again.read_bytes() == whole
 
 
 def test_pictures_are_kept_by_their_bytes():
@@ -219,10 +203,9 @@ def test_pictures_are_kept_by_their_bytes():
 def test_a_split_without_an_object_to_train_on_is_named(tiny_data):
     split = coco.load_split(tiny_data, "train")
     small = {i: [a | {"area": 399} for a in found] for i, found in split.annotations.items()}
-    empty = replace(split, annotations=small)
     said = f"{tiny_data}: no object of 400 px or more in the split 'train'"
     with pytest.raises(coco.DataError, match=said):
-        TrainingCrops(empty, configuration.PromptConfig(), configuration.FitConfig())
+        TrainingCrops(replace(split, annotations=small), PromptConfig(), FitConfig())
 
 
 def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
@@ -244,6 +227,7 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
         ({"trainings": 1}, "unknown key 'trainings'"),
         ({"edge.foo": 1}, "unknown key 'edge.foo'; allowed here: widths, start"),
         ({"edge.widths": [16, 32, 64, 256]}, "as many are needed, and none wider"),
+        ({"edge.start": "tiny16-32_bce-dice"}, "edge"),
         ({"prompts.feedback": 2}, "less than or equal to 1"),
     ],
 )

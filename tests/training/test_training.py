@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from coco_builder import outline_anew
 
 from nseg_lib import config
 from nseg_lib.config import Config, ConfigError
@@ -31,13 +32,19 @@ from nseg_lib.refine import Refiner
 from nseg_lib.training import unet as training
 from nseg_lib.training.losses import RefinementLoss
 from nseg_lib.training.runs import find_runs
-from nseg_lib.training.unet import train
 
 
 def tiny_config(**overrides: object) -> Config:
     """The smallest network there is, for a few epochs."""
     settings = {"model.widths": [8], "training.epochs": 3, **overrides}
     return config.load("res16-32_bce-dice", settings)
+
+
+def train(data: Path, out: Path, workers: int = 0, say=print, **settings: object) -> Path:
+    """Such a network, trained."""
+    return training.train(
+        tiny_config(**settings), data, out, workers=workers, accelerator="cpu", say=say
+    )
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -49,19 +56,22 @@ def without_seconds(path: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(path)]
 
 
+def weights_of(run: Path) -> bytes:
+    return (run / "weights.safetensors").read_bytes()
+
+
 def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "weights.safetensors").read_bytes() == (
-        other / "weights.safetensors"
-    ).read_bytes()
+    assert weights_of(one) == weights_of(other)
     assert without_seconds(one / "log.csv") == without_seconds(other / "log.csv")
     assert rows(one / "steps.csv") == rows(other / "steps.csv")
 
 
+TWO = {"training.epochs": 2}
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
-    return out
+    return train(tiny_data, tmp_path_factory.mktemp("runs") / "whole").parent
 
 
 def test_a_run_leaves_its_log_and_its_weights(uninterrupted: Path) -> None:
@@ -79,7 +89,7 @@ def test_a_run_leaves_its_log_and_its_weights(uninterrupted: Path) -> None:
 
 def test_each_epoch_is_judged_and_the_last_five_are_kept(tiny_data: Path, tmp_path: Path) -> None:
     settings = {"training.epochs": 6, "training.patience": 9, "data.scale": 0.5}
-    weights = train(tiny_config(**settings), tiny_data, tmp_path / "r", workers=0)
+    weights = train(tiny_data, tmp_path / "r", **settings)
     kept = tmp_path / "r" / "epochs"
     assert sorted(path.name for path in kept.iterdir()) == [f"{n}.safetensors" for n in range(1, 6)]
     log = rows(tmp_path / "r" / "log.csv")
@@ -95,41 +105,41 @@ def test_each_epoch_is_judged_and_the_last_five_are_kept(tiny_data: Path, tmp_pa
             assert float(row[f"val_{name}"]) == pytest.approx(mean, rel=1e-4)
 
 
-def test_a_log_from_before_epochs_were_judged_is_gone_on_with(
+def test_a_run_of_an_earlier_version_is_gone_on_with(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
-    out = tmp_path / "m" / "seed42"
-    train(tiny_config(**{"training.epochs": 2}), tiny_data, out, workers=0)
-    old = pd.read_csv(out / "log.csv", dtype=str)
-    old.drop(columns=[f"val_{name}" for name in training.JUDGED]).to_csv(
-        out / "log.csv", index=False
-    )
+    """Epochs were not judged yet, and pictures not hashed."""
+    out, said = tmp_path / "m" / "seed42", list[str]()
+    train(tiny_data, out, **TWO)
+    old, judged = pd.read_csv(out / "log.csv", dtype=str), [f"val_{n}" for n in training.JUDGED]
+    old.drop(columns=judged).to_csv(out / "log.csv", index=False)
+    record = json.loads((out / "run.json").read_text())
+    pictures = record.pop("pictures")
+    (out / "run.json").write_text(json.dumps(record))
     shutil.rmtree(out / "epochs")
-    train(tiny_config(), tiny_data, out, workers=0)
-    assert [row["val_hd95"] for row in rows(out / "log.csv")][:2] == ["", ""]
-    assert rows(out / "log.csv")[2]["val_hd95"] == rows(uninterrupted / "log.csv")[2]["val_hd95"]
+    train(tiny_data, out, say=said.append)
+    assert "begun when pictures were not hashed" in said[0]
+    assert json.loads((out / "run.json").read_text())["pictures"] == pictures
     (run,) = find_runs(tmp_path)["m"]
     assert run.log()["val_hd95"].isna().tolist() == [True, True, False]
-    assert (out / "weights.safetensors").read_bytes() == (
-        uninterrupted / "weights.safetensors"
-    ).read_bytes()
+    assert rows(out / "log.csv")[2]["val_hd95"] == rows(uninterrupted / "log.csv")[2]["val_hd95"]
+    assert weights_of(out) == weights_of(uninterrupted)
 
 
 def test_two_trainings_in_one_folder_and_data_that_can_only_be_read(
-    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+    own_data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
     """The second training is refused; frozen strokes go to the run's folder."""
-    data, out, said = shutil.copytree(tiny_data, tmp_path / "data"), tmp_path / "r", list[str]()
-    shutil.rmtree(data / "strokes", ignore_errors=True)
-    (data / "strokes").write_text("")  # no folder can be made here
+    out, said = tmp_path / "r", list[str]()
+    (own_data / "strokes").write_text("")  # no folder can be made here
 
     def another(line: str) -> None:
         said.append(line)
         if len(said) == 1:
             with pytest.raises(ValueError, match=r"r/run\.json: another process is writing it"):
-                train(tiny_config(), data, out, workers=0)
+                train(own_data, out)
 
-    train(tiny_config(), data, out, workers=0, say=another)
+    train(own_data, out, say=another)
     assert len(said) == 3
     assert [path.name for path in (out / "strokes").iterdir()] == ["val_erode_seed0.json"]
     assert_same_run(out, uninterrupted)
@@ -139,14 +149,14 @@ def train_until(step: int, data: Path, out: Path, reached: Path) -> None:
     """Train; at this step, say so and wait to be killed."""
     usual = training.RefinementModule.training_step
 
-    def waiting(module, batch, index):  # type: ignore[no-untyped-def]
+    def waiting(module, batch, index):
         if module.trainer.global_step >= step:
             reached.touch()
             time.sleep(600)
         return usual(module, batch, index)
 
     training.RefinementModule.training_step = waiting  # type: ignore[method-assign]
-    train(tiny_config(), data, out, workers=0, accelerator="cpu")
+    train(data, out)
 
 
 def test_a_killed_run_ends_in_the_same_weights(
@@ -171,7 +181,7 @@ def test_a_killed_run_ends_in_the_same_weights(
         assert process.exitcode == status
         assert not (out / "weights.safetensors").exists()
     assert len(rows(out / "log.csv")) == 1
-    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    train(tiny_data, out)
     assert_same_run(out, uninterrupted)
     assert not [*out.rglob("*.part"), *out.rglob("*.lock")]
 
@@ -183,12 +193,10 @@ def test_more_epochs_go_on_from_where_fewer_stopped(
     """Processes that fetch ahead begin with the right epoch's batches and strokes."""
     out = tmp_path / "r"
     for epochs in (1, 3):
-        longer = tiny_config(**{"training.epochs": epochs})
-        train(longer, tiny_data, out, workers=workers, accelerator="cpu")
+        train(tiny_data, out, workers, **{"training.epochs": epochs})
         assert len(rows(out / "log.csv")) == epochs
-    assert_same_run(out, uninterrupted)
     with pytest.raises(ConfigError, match="got a run that took 3"):
-        train(tiny_config(**{"training.epochs": 2}), tiny_data, out)
+        train(tiny_data, out, **TWO)
     assert_same_run(out, uninterrupted)
 
 
@@ -197,19 +205,16 @@ def test_a_run_that_is_cut_on_its_way_to_more_epochs_goes_on(
 ) -> None:
     """The weights of the shorter run, which are still there, do not pass for the longer one's."""
     out = tmp_path / "r"
-    train(tiny_config(**{"training.epochs": 2}), tiny_data, out, workers=0, accelerator="cpu")
+    train(tiny_data, out, **TWO)
 
     def cut(line: str) -> None:
         raise RuntimeError("cut")
 
     with pytest.raises(RuntimeError, match="cut"):
-        train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu", say=cut)
+        train(tiny_data, out, say=cut)
     assert len(rows(out / "log.csv")) == 3, "its row was written, but no state saved"
-    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu")
+    train(tiny_data, out)
     assert_same_run(out, uninterrupted)
-
-
-BROKEN = b"PK\x03\x04 broken"
 
 
 @pytest.mark.parametrize(
@@ -225,64 +230,42 @@ BROKEN = b"PK\x03\x04 broken"
 def test_a_moved_run_with_a_broken_file_goes_on_from_what_is_whole(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path, names: tuple[str, ...], says: str
 ) -> None:
-    short = tiny_config(**{"training.epochs": 2})
-    train(short, tiny_data, tmp_path / "here", workers=0, accelerator="cpu")
+    train(tiny_data, tmp_path / "here", **TWO)
     out, said = (tmp_path / "here").rename(tmp_path / "there"), list[str]()
     for name in names:
-        (out / name).write_bytes(BROKEN)
-    train(tiny_config(), tiny_data, out, workers=0, accelerator="cpu", say=said.append)
+        (out / name).write_bytes(b"PK\x03\x04 broken")
+    train(tiny_data, out, say=said.append)
     assert any(says in line for line in said)
     assert not any("\n" in line for line in said)
-    weights = [folder / "weights.safetensors" for folder in (out, uninterrupted)]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert weights_of(out) == weights_of(uninterrupted)
     if "log.csv" not in names:
         assert_same_run(out, uninterrupted)
 
 
 def test_another_configuration_or_other_data_is_refused(
-    tiny_data: Path, tmp_path: Path, uninterrupted: Path
+    own_data: Path, uninterrupted: Path
 ) -> None:
     says = r"run\.json: this run was started with another configuration or other data"
     with pytest.raises(ConfigError, match=rf"{says} \('training.seed': 42, now 1\)"):
-        train(tiny_config(**{"training.seed": 1}), tiny_data, uninterrupted)
-    other = shutil.copytree(tiny_data, tmp_path / "data")
-    path = other / "annotations" / "instances_train.json"
-    whole = path.read_text()
-    document = json.loads(whole)
-    document["images"].pop()
-    document["annotations"].pop()
-    path.write_text(json.dumps(document))
-    with pytest.raises(ConfigError, match=rf"{says} \(other data\)"):
-        train(tiny_config(), other, uninterrupted)
-    path.write_text(whole)
-    picture = sorted((other / "train").iterdir())[0]
-    picture.write_bytes(picture.read_bytes() + b"changed")
-    with pytest.raises(ConfigError, match=rf"{says} \(other pictures\)"):
-        train(tiny_config(), other, uninterrupted)
+        train(own_data, uninterrupted, **{"training.seed": 1})
+    annotations = own_data / "annotations" / "instances_train.json"
+    picture = own_data / "train" / f"{1:012d}.png"
+    for file, kind in ((annotations, "data"), (picture, "pictures")):
+        whole = file.read_bytes()
+        file.write_bytes(whole + b"\n")
+        with pytest.raises(ConfigError, match=rf"{says} \(other {kind}\)"):
+            train(own_data, uninterrupted)
+        file.write_bytes(whole)
     picture.unlink()
     with pytest.raises(coco.DataError, match=f"{picture.name}: no such picture; 'nseg data check'"):
-        train(tiny_config(), other, uninterrupted)
-
-
-def test_a_run_from_before_pictures_were_hashed_goes_on(
-    tiny_data: Path, tmp_path: Path, uninterrupted: Path
-) -> None:
-    out, said = shutil.copytree(uninterrupted, tmp_path / "r"), list[str]()
-    record = json.loads((out / "run.json").read_text())
-    pictures = record.pop("pictures")
-    (out / "run.json").write_text(json.dumps(record))
-    train(tiny_config(), tiny_data, out, workers=0, say=said.append)
-    assert ["begun when pictures were not hashed" in said[0], *said[1:]] == [
-        True, f"{out}/weights.safetensors: already trained",
-    ]  # fmt: skip
-    assert json.loads((out / "run.json").read_text())["pictures"] == pictures
+        train(own_data, uninterrupted)
 
 
 def test_a_disk_that_is_full_costs_no_epoch_that_is_there(
     tiny_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "r"
-    train(tiny_config(**{"training.epochs": 1}), tiny_data, out, workers=0)
+    train(tiny_data, out, **{"training.epochs": 1})
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -290,9 +273,9 @@ def test_a_disk_that_is_full_costs_no_epoch_that_is_there(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="cannot be written: No space left"):
-            train(tiny_config(), tiny_data, out, workers=0)
+            train(tiny_data, out)
     assert not [*out.rglob("*.part"), *out.rglob("*.lock")]
-    train(tiny_config(), tiny_data, out, workers=0)
+    train(tiny_data, out)
     assert_same_run(out, uninterrupted)
 
 
@@ -302,97 +285,64 @@ def test_what_a_training_changes_in_the_process_ends_with_it(
     cv2.setNumThreads(2)
     try:
         before = [*warnings.filters], signal.getsignal(signal.SIGTERM)
-        train(tiny_config(**{"training.epochs": 1}), tiny_data, tmp_path / "r", workers=0)
+        train(tiny_data, tmp_path / "r", **{"training.epochs": 1})
         assert ([*warnings.filters], signal.getsignal(signal.SIGTERM)) == before
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(1)
 
 
-def test_a_data_set_without_the_splits_says_how_to_make_one(
-    tiny_data: Path, tmp_path: Path
-) -> None:
-    other = shutil.copytree(tiny_data, tmp_path / "data")
-    (other / "annotations" / "instances_val.json").unlink()
-    with pytest.raises(coco.DataError, match=r"no split 'val' \(there: train\)"):
-        train(tiny_config(), other, tmp_path / "r")
-    assert not (tmp_path / "r").exists()
-
-
 def test_training_stops_early_and_keeps_the_best_epoch(tiny_data: Path, tmp_path: Path) -> None:
-    stopped = tiny_config(**{"training.epochs": 40, "training.patience": 1, "training.seed": 5,
-                             "training.learning_rate": 0.05})  # fmt: skip
-    weights = train(stopped, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
+    settings = {"training.epochs": 40, "training.patience": 1, "training.seed": 5,
+                "training.learning_rate": 0.05}  # fmt: skip
+    weights = train(tiny_data, tmp_path / "r", **settings)
     losses = [float(row["val_loss"]) for row in rows(tmp_path / "r" / "log.csv")]
-    assert len(losses) < 40
+    assert int(np.argmin(losses)) == len(losses) - 2 < 38
     last = torch.load(tmp_path / "r" / "last.ckpt", weights_only=True)
     assert last["epoch"] == len(losses) - 1
     before = weights.read_bytes()
-    more = stopped.model_copy(
-        update={"training": stopped.training.model_copy(update={"epochs": 60})}
-    )
-    train(more, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
+    train(tiny_data, tmp_path / "r", **settings | {"training.epochs": 60})
     assert weights.read_bytes() == before
     weights.unlink()  # as if it had been cut after its last epoch
-    train(stopped, tiny_data, tmp_path / "r", workers=0, accelerator="cpu")
+    train(tiny_data, tmp_path / "r", **settings)
     assert weights.read_bytes() == before
-    assert int(np.argmin(losses)) == len(losses) - 2
-    network = Refiner.load(weights).network
-    split = coco.load_split(tiny_data, "val")
-    pairs = FrozenPairs(split, stopped.data, stopped.model.inputs)
-    loss = RefinementLoss(stopped.loss)
+    refiner = Refiner.load(weights)
+    recipe = refiner.config
+    pairs = FrozenPairs(coco.load_split(tiny_data, "val"), recipe.data, recipe.model.inputs)
+    loss = RefinementLoss(recipe.loss)
+    three = [pairs[i] for i in range(3)]
     with torch.no_grad():
-        values = [float(loss(network(x[None]), y[None])) for x, y in (pairs[i] for i in range(3))]
+        values = [float(loss(refiner.network(x[None]), y[None])) for x, y in three]
     assert np.mean(values) == pytest.approx(min(losses), rel=1e-4)
 
 
-def test_a_loss_that_is_no_number_ends_the_run(tiny_data: Path, tmp_path: Path) -> None:
-    diverging = tiny_config(**{"training.learning_rate": 1e30})
+def test_what_cannot_be_trained_leaves_no_folder(own_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
     message = "validation loss of epoch 0 is (nan|inf); try a lower training.learning"
     with pytest.raises(ConfigError, match=message):
-        train(diverging, tiny_data, tmp_path / "r", workers=0)
-    assert not (tmp_path / "r").exists(), "what saved nothing leaves no folder"
-
-
-def test_an_accelerator_that_is_not_here_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+        train(own_data, out, **{"training.learning_rate": 1e30})
+    assert not out.exists(), "nothing was saved"
     missing = "mps" if sys.platform == "linux" else "cuda"
     with pytest.raises(ConfigError, match=f"accelerator '{missing}', devices 1: .*; 'auto' takes"):
-        train(tiny_config(), tiny_data, tmp_path / "r", accelerator=missing)
-    assert not (tmp_path / "r").exists()
+        training.train(tiny_config(), own_data, out, accelerator=missing)
+    (own_data / "annotations" / "instances_val.json").unlink()
+    with pytest.raises(coco.DataError, match=r"no split 'val' \(there: train\)"):
+        train(own_data, out)
+    assert not out.exists()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_a_split_whose_strokes_are_all_too_small_is_named(
-    tiny_data: Path, tmp_path: Path, command: str
-) -> None:
-    root = shutil.copytree(tiny_data, tmp_path / "data")
-    path = root / "annotations" / "instances_val.json"
-    document = json.loads(path.read_text())
-    for annotation in document["annotations"]:
-        record = next(i for i in document["images"] if i["id"] == annotation["image_id"])
-        dot = np.zeros((record["height"], record["width"]), bool)
-        dot[40:44, 50:54] = True
-        annotation |= {"segmentation": coco.mask_to_rle(dot), "area": 16}
-    path.write_text(json.dumps(document))
-    shutil.rmtree(root / "strokes", ignore_errors=True)
-    calls = {
-        "train": lambda: train(tiny_config(), root, tmp_path / "r", workers=0),
-        "evaluate": lambda: judge.evaluate_networks([], root, tmp_path / "r"),
-    }
+def test_a_split_whose_strokes_are_all_too_small_is_named(own_data: Path, tmp_path: Path) -> None:
+    outline_anew(own_data, "val", count=3)
     says = "split 'val': all 3 strokes have fewer than 50 pixels"
-    with pytest.raises(coco.DataError, match=says):
-        calls[command]()
+    for command in (lambda: train(own_data, tmp_path / "r"),
+                    lambda: judge.evaluate_networks([], own_data, tmp_path / "r")):  # fmt: skip
+        with pytest.raises(coco.DataError, match=says):
+            command()
     assert not (tmp_path / "r" / "run.json").exists()
 
 
-def test_a_dropped_stroke_is_left_out_and_counted(tiny_data: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(tiny_data, tmp_path / "data")
-    path = root / "annotations" / "instances_train.json"
-    document = json.loads(path.read_text())
-    dot = np.zeros((128, 144), bool)
-    dot[40:44, 50:54] = True
-    document["annotations"][0] |= {"segmentation": coco.mask_to_rle(dot), "area": 16}
-    path.write_text(json.dumps(document))
-    train(tiny_config(), root, tmp_path / "r", workers=0, accelerator="cpu")
+def test_a_dropped_stroke_is_left_out_and_counted(own_data: Path, tmp_path: Path) -> None:
+    outline_anew(own_data, "train")
+    train(own_data, tmp_path / "r", **TWO)
     log = rows(tmp_path / "r" / "log.csv")
-    assert [(row["steps"], row["dropped"]) for row in log] == [("6", "1"), ("12", "1"), ("18", "1")]
+    assert [(row["steps"], row["dropped"]) for row in log] == [("6", "1"), ("12", "1")]
