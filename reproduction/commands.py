@@ -86,11 +86,22 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
 
 
 @app.command()
-def verify(profile: Profile = "half") -> None:
+def verify(
+    profile: Profile = "half",
+    replay: Annotated[
+        int | None,
+        typer.Option(min=5, help="Also train so many steps again, and judge so many pictures."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="For --replay: the profile's data, by default.")
+    ] = None,
+) -> None:
     """Make every table and all figures' numbers but Figure 7's again from the rows, and compare.
 
-    Needs no pictures and trains nothing. Example: nseg verify --profile half
+    Needs no pictures and trains nothing, but with --replay, which takes some minutes.
+    Example: nseg verify --profile half --replay 20 --data data/coco1000
     """
+    from reproduction import profiles
     from reproduction import verify as verification
 
     root = checkout()
@@ -106,7 +117,15 @@ def verify(profile: Profile = "half") -> None:
             say(f"not made again: {line}")
         verdict = f"{len(found.checked)} files of reports/{report} are what their rows make"
         say(f"{verdict}; {len(found.problems)} differences" if found.problems else verdict)
-    if any(found.problems for found in outcomes.values()):
+    apart = []
+    if replay is not None:
+        from reproduction import replay as replaying
+
+        folder = data or root / profiles.load(root, profile).data.folder
+        apart = replaying.replay(root, profile, folder, replay, say)
+        for line in apart:
+            say(f"[red]{escape(line)}[/]", markup=True)
+    if apart or any(found.problems for found in outcomes.values()):
         raise typer.Exit(1)
 
 

@@ -21,6 +21,7 @@ from toy_project import COCO, DATA, make_project, nseg
 
 from nseg_lib.config import ConfigError
 from reproduction import notebooks, workflow
+from reproduction.replay import replay
 
 TRAIN = "train/tiny16-32_bce-dice_seed42"
 ROWS = ["evaluate/baselines", "evaluate/tiny16-32_bce-dice_seed42"]
@@ -116,6 +117,15 @@ def test_the_second_time_there_is_nothing_to_do(project: Path) -> None:
     assert run.stdout.splitlines()[0] == "nothing to do: all 10 steps of 'toy' are done"
     assert run.stdout.rstrip().endswith("reports/toy/index.html")
     assert run.returncode == 0
+
+
+def test_a_training_is_replayed(project: Path) -> None:
+    """The first steps again are what the log has; a log that another training made is found."""
+    assert replay(project, "toy", project / DATA, 5, print) == []
+    log = project / "reports/toy/training/tiny16-32_bce-dice/seed42/steps.csv"
+    log.write_text(re.sub(r",5,0", ",5,1", log.read_text()))
+    (problem,) = replay(project, "toy", project / DATA, 5, print)
+    assert problem.startswith("tiny16-32_bce-dice, seed 42: the losses of the first 5 steps differ")
 
 
 # --- what makes a step stale ----------------------------------------------------------------------
