@@ -1,4 +1,4 @@
-"""``nseg reproduce`` killed at any moment: the next run ends with what an undisturbed one makes."""
+"""``nseg reproduce`` and ``nseg evidence``, hit by faults: the next run makes what it should."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import LONG, leftovers, tree
+from bench import LONG, Bench, bench, leftovers, survives, tree  # noqa: F401 (a fixture)
 from toy_project import make_project, nseg
 
 TRIALS = 20
 
 
-@pytest.mark.skipif(not LONG, reason="takes half an hour: NSEG_FAULTS=long pytest tests/faults")
+pytestmark = pytest.mark.skipif(
+    not LONG, reason="takes half an hour: NSEG_FAULTS=long pytest tests/faults"
+)
+
+
 def test_reproduce_killed(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     made = project / "reports" / "toy"
@@ -43,3 +47,16 @@ def test_reproduce_killed(tmp_path: Path) -> None:
         assert found == expected, f"killed after {after:.1f} s"
         assert not leftovers(project / "reports")
         assert not leftovers(project / "runs")
+
+
+def test_evidence(bench: Bench, tmp_path: Path) -> None:  # noqa: F811
+    """Tables, figures and the page are made from the rows of a report that has nothing else."""
+    project = make_project(tmp_path / "project")
+    assert nseg(project, "reproduce", "--profile", "toy").returncode == 0
+    rows = Path(shutil.copytree(project / "reports", tmp_path / "rows"))
+    for folder in ("tables", "figures"):
+        shutil.rmtree(rows / "toy" / folder)
+    survives(
+        bench, project / "reports", ["evidence", "--profile", "toy"], most=20,
+        prepare=lambda folder: shutil.copytree(rows, folder),
+    )  # fmt: skip
