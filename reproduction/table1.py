@@ -1,84 +1,141 @@
-"""The paper's Tables 1 and 2 beside ours, as functions of rows; chapter ``07`` shows them.
+"""The paper's Tables 1 and 2 beside ours, and Table 1b: what each method adds to the stroke.
 
-No model of the paper is left out: one that was not run is a row that says so.
+All are functions of rows; chapter ``07`` shows them. No model of the paper is left out: one that
+was not run is a row that says so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from nseg_lib import config, networks
 from nseg_lib.evaluation.baselines import BASELINES
-from nseg_lib.evaluation.metrics import LABELS
+from nseg_lib.evaluation.metrics import DISTANCES, LABELS
 from nseg_lib.evaluation.summary import IOU_MARGIN, summarise
-from nseg_lib.evaluation.tables import difference_cell, mean_cell, number
+from nseg_lib.evaluation.tables import difference_cell, mean_cell
 from nseg_lib.networks import ModelSize
 from reproduction.artefacts import Table, grouped
-from reproduction.paper import around_the_best
 from reproduction.words import notes
 
 PAPER_METRICS = ("pixel_accuracy", "iou", "boundary_iou_1px", "hausdorff_region")
 """What the paper's Table 1 reports, in its order: its "Boundary IoU" is the overlap of one-pixel
 boundaries, its "Hausdorff Distance" that between all mask pixels."""
 
+IN_PIXELS = ("boundary_iou_1px", "hausdorff_region")
+"""Those that depend on the size of the pictures: at another size than the paper's they are other
+numbers, and do not stand beside the paper's."""
+
+LOSSES = {"bce-dice": "BCE, Dice", "bce-dice-bound": "BCE, Dice, boundary"}
+"""The second half of a network's name → the terms of its loss."""
+
 NOT_RUN = "not run"
 
-Cells = dict[tuple[str, str], str]
+RELEASED = "released-"
+"""How the names of the networks begin that the paper's authors released."""
 
 
-def table1(
-    results: pd.DataFrame, printed: Mapping[str, Any], authors: pd.DataFrame, profile: str
-) -> Table:
-    """Table 1: paper, its authors' logs and ours, identity and the classical methods first.
+def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str, scale: float) -> Table:
+    """Table 1 as the paper prints it: its eight networks in two groups, paper beside ours.
+
+    The numbers behind it hold every method, and the test split too.
 
     Args:
         results: from :func:`nseg_lib.evaluation.summary.read_folder`.
         printed: the paper's, :func:`reproduction.paper.numbers`.
-        authors: :func:`reproduction.paper.authors_logs`.
         profile: its name; a verdict is given in the paper's own setting only.
+        scale: side of the pictures over their own side; the paper's is 1.
     """
     val, logit, test = _summaries(results)
-    theirs = printed["table1"]
-    models = [*theirs, *(m for m in val if m not in theirs and m not in BASELINES)]
-    rows, numbers = [], []
-    for method in [*BASELINES, *models]:
-        paper, ours, judged = theirs.get(method, {}), val.get(method), test.get(method)
-        row: Cells = {("", "method"): method}
+    theirs, tolerance = printed["table1"], printed["tolerance"]
+    rows = []
+    for model, paper in theirs.items():
+        ours, (network, _, loss) = val.get(model), model.partition("_")
+        row = {("", "network"): network, ("", "loss"): LOSSES[loss]}
         for name in PAPER_METRICS:
-            row[LABELS[name], "paper"] = number(paper.get(name, math.nan), name)
-            row[LABELS[name], "ours"] = mean_cell(ours, name) if ours else "–"
-        row["", "verdict"] = _verdict(ours, paper, printed["tolerance"], profile)
-        row |= _authors_cells(authors, method)
-        row |= _against_identity("validation", ours, method)
-        row["validation", "IoU, logit > .5"] = mean_cell(logit[method], "iou") if ours else "–"
-        if test:
-            for name in PAPER_METRICS:
-                row["test", LABELS[name]] = mean_cell(judged, name) if judged else "–"
-            row |= _against_identity("test", judged, method)
+            row[LABELS[name], "paper"] = _short(paper[name], name)
+            if not ours:
+                row[LABELS[name], "ours"] = NOT_RUN
+            elif scale != 1 and name in IN_PIXELS:
+                row[LABELS[name], "ours"] = "–"
+            else:
+                row[LABELS[name], "ours"] = _short(ours[name], name, ours[f"{name}_std"])
+        if profile == "paper":
+            row["", "verdict"] = _verdict(ours, paper, tolerance)
         rows.append(row)
-        for split, summary in (("val", ours), ("test", judged)):
-            if summary or split == "val":
-                known = {f"paper_{k}": v for k, v in paper.items()} if split == "val" else {}
-                rule = logit[method]["iou"] if ours and split == "val" else math.nan
-                here = {"iou_logit05": rule, **(summary or {})}
-                numbers.append({"method": method, "split": split, **known, **here})
+
+    numbers = []
+    methods = [*BASELINES, *theirs, *(m for m in val if m not in theirs and m not in BASELINES)]
+    for method in methods:
+        paper, ours = theirs.get(method, {}), val.get(method)
+        known = {f"paper_{name}": value for name, value in paper.items()}
+        rule = logit[method]["iou"] if ours else math.nan
+        here = {"iou_logit05": rule, **(ours or {})}
+        numbers.append({"method": method, "split": "val", **known, **here})
+        if method in test:
+            numbers.append(
+                {"method": method, "split": "test", "iou_logit05": math.nan, **test[method]}
+            )
     return Table(
-        "Table 1. Paper and ours, by method.",
+        "Table 1. Paper and ours, validation pictures.",
         grouped(rows),
         pd.DataFrame(numbers).round(6),
         notes(
             "table1",
             profile=profile,
             val=val["identity"]["n"],
-            test=test["identity"]["n"] if test else 0,
-            size=f"{results['width'].median():.0f}x{results['height'].median():.0f}",
+            size=_median_size(results),
+            scale=scale,
             seeds=sorted({int(row["seeds"]) for m, row in val.items() if m not in BASELINES}),
+            tolerance=", ".join(f"{LABELS[n]} {v:g}" for n, v in tolerance.items()),
+            missing=[name for name in theirs if name not in val],
+        ),
+    )
+
+
+def table1b(results: pd.DataFrame, native: pd.DataFrame) -> Table:
+    """Table 1b: what each method adds to the stroke on pictures that nothing was chosen on.
+
+    Args:
+        results: from :func:`nseg_lib.evaluation.summary.read_folder`.
+        native: rows of pictures at their own size, in the same form; may be empty.
+    """
+    rows, numbers = [], []
+    for frame, native_size in ((results, False), (native, True)):
+        if frame.empty:
+            continue
+        summary = summarise(frame, split=_held_out(frame))
+        for found in _ranked(summary):
+            method = str(found["method"])
+            model = method.removeprefix(RELEASED)
+            is_network, is_stroke = model in config.names(), method == "identity"
+            parameters = networks.size(model).parameters if is_network else None
+            rows.append(
+                {
+                    ("", "method"): _label(method),
+                    ("", "pictures"): _median_size(frame),
+                    ("", "parameters"): f"{parameters:,}" if parameters else "–",
+                    ("", "IoU"): mean_cell(found, "iou"),
+                    ("", "Δ IoU [95 %]"): "–" if is_stroke else difference_cell(found, "iou"),
+                    ("", "1-px boundary IoU"): mean_cell(found, "boundary_iou_1px"),
+                    ("", "made worse"): "–" if is_stroke else f"{100 * found['made_worse']:.0f} %",
+                }
+            )
+            numbers.append({"native_size": native_size, "parameters": parameters, **found})
+    split = _held_out(results)
+    return Table(
+        "Table 1b. What each method adds to the stroke.",
+        grouped(rows),
+        pd.DataFrame(numbers).round(6),
+        notes(
+            "table1b",
+            split=split,
+            pictures=results.loc[results["split"] == split, "image_id"].nunique(),
             margin=IOU_MARGIN,
-            tolerance=", ".join(f"{LABELS[n]} {v:g}" for n, v in printed["tolerance"].items()),
-            missing=[name for name in models if name not in val],
+            native=not native.empty,
         ),
     )
 
@@ -95,39 +152,44 @@ def _summaries(results: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any], d
     return found[0], found[1], found[2] if len(found) > 2 else {}
 
 
-def _authors_cells(authors: pd.DataFrame, method: str) -> Cells:
-    """The epoch that the authors' row comes from, and what stood beside it."""
-    group = "authors' log, IoU"
-    log = authors[authors["model"] == method]
-    if log.empty:
-        return {(group, column): "–" for column in ("epoch", "one before, after")}
-    epoch, _, near = around_the_best(log, "val_iou")
-    return {
-        (group, "epoch"): f"{epoch} of {len(log)}",
-        (group, "one before, after"): ", ".join(number(value, "iou") for value in near),
-    }
+def _held_out(results: pd.DataFrame) -> str:
+    """The test split; the validation split where no picture was held out."""
+    return "test" if "test" in set(results["split"]) else "val"
 
 
-def _verdict(
-    ours: Any,
-    paper: Mapping[str, float],
-    tolerance: Mapping[str, float],
-    profile: str,
-) -> str:
+def _ranked(summary: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The stroke, then the classical methods, then the networks, each group by its IoU."""
+    kinds = summary["method"].map(
+        lambda name: 0 if name == "identity" else 1 if name in BASELINES else 2
+    )
+    ordered = summary.assign(kind=kinds).sort_values(["kind", "iou"], ascending=[True, False])
+    yield from ordered.drop(columns="kind").to_dict("records")
+
+
+def _median_size(results: pd.DataFrame) -> str:
+    return f"{results['width'].median():.0f}x{results['height'].median():.0f}"
+
+
+def _label(method: str) -> str:
+    if method == "identity":
+        return "identity: the stroke unchanged"
+    if method.startswith(RELEASED):
+        return f"{method.removeprefix(RELEASED)}, as the authors released it"
+    return method
+
+
+def _short(value: float, metric: str, spread: float = math.nan) -> str:
+    """Three decimals, one for pixels; with ± the deviation over seeds if there are several."""
+    decimals = 1 if metric in DISTANCES else 3
+    text = f"{value:.{decimals}f}"
+    return text if math.isnan(spread) else f"{text} ± {spread:.{decimals}f}"
+
+
+def _verdict(ours: Any, paper: Mapping[str, float], tolerance: Mapping[str, float]) -> str:
     if not ours:
         return NOT_RUN
-    if not paper or profile != "paper":
-        return "–"
-    off = [n for n in tolerance if abs(ours[n] - paper[n]) > tolerance[n]]
-    return "agrees" if not off else f"differs: {', '.join(LABELS[n] for n in off)}"
-
-
-def _against_identity(group: str, row: Any, method: str) -> Cells:
-    judged = row is not None and method != "identity"
-    return {
-        (group, "Δ IoU to identity [95 %]"): difference_cell(row, "iou") if judged else "–",
-        (group, "made worse"): f"{100 * row['made_worse']:.0f} %" if judged else "–",
-    }
+    off = [name for name in tolerance if abs(ours[name] - paper[name]) > tolerance[name]]
+    return "agrees" if not off else f"differs: {', '.join(LABELS[name] for name in off)}"
 
 
 def table2(sizes: Sequence[ModelSize], printed: Mapping[str, float]) -> Table:

@@ -1,0 +1,84 @@
+"""The figure "lucky": the IoU of the epoch that each training kept, and of its neighbours.
+
+Each row of the paper's Table 1 is one epoch, the one with the lowest validation loss. Where the
+epochs beside it are far below it, the row owes something to luck.
+"""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nseg_lib.config import THE_EIGHT
+from nseg_lib.course.look import styled
+from nseg_lib.palette import PALETTE
+from reproduction.evidence import Evidence
+
+PANELS = {"authors": "the authors' logs", "ours": "our logs"}
+"""Source → the title of its panel."""
+
+
+def data(evidence: Evidence) -> pd.DataFrame:
+    """The kept epoch of each training of the paper's eight, and its neighbours.
+
+    Returns:
+        Columns ``source`` (of :data:`PANELS`), ``model``, ``seed``, ``epochs`` (how many there
+        are), ``epoch`` (the kept one, from 0), and the validation IoU ``before``, ``kept`` and
+        ``after``; NaN where there is no such epoch.
+    """
+    logs = {
+        "authors": evidence.authors.assign(seed=0),
+        "ours": evidence.own_logs[evidence.own_logs["model"].isin(THE_EIGHT)],
+    }
+    rows = []
+    for source, found in logs.items():
+        for (model, seed), log in found.groupby(["model", "seed"], sort=False):
+            iou, kept = log["val_iou"].tolist(), int(log["val_loss"].argmin())
+            before = iou[kept - 1] if kept else math.nan
+            after = iou[kept + 1] if kept + 1 < len(iou) else math.nan
+            rows.append((source, model, seed, len(log), kept, before, iou[kept], after))
+    columns = ["source", "model", "seed", "epochs", "epoch", "before", "kept", "after"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@styled
+def figure(numbers: pd.DataFrame) -> Figure:
+    """A row per network: the kept epoch as a dot, its neighbours as triangles on the same line.
+
+    Args:
+        numbers: from :func:`data`.
+    """
+    fig, axes = plt.subplots(
+        1, 2, figsize=(9.6, 3.9), sharex=True, sharey=True, layout="constrained"
+    )
+    places = {model: place for place, model in enumerate(THE_EIGHT)}
+    for ax, (source, title) in zip(axes, PANELS.items(), strict=True):
+        for row in numbers[numbers["source"] == source].itertuples():
+            place = places[row.model]
+            values = [value for value in (row.before, row.kept, row.after) if not math.isnan(value)]
+            ax.plot([min(values), max(values)], [place, place], color="#bbbbbb", lw=2, zorder=1)
+            for value, marker in ((row.before, "<"), (row.after, ">")):
+                ax.plot(value, place, marker, mfc="white", mec="#555555", ms=6)
+            ax.plot(row.kept, place, "o", color=PALETTE["res"], ms=7)
+            ax.annotate(
+                f"epoch {row.epoch} of {row.epochs}", (max(values), place), xytext=(8, 0),
+                textcoords="offset points", va="center", fontsize=7, color="#666666",
+            )  # fmt: skip
+        ax.margins(x=0.25)
+        ax.set(title=title, xlabel="IoU, validation pictures")
+        ax.grid(axis="x", color="#e6e6e6")
+        ax.set_axisbelow(True)
+    axes[0].set_yticks([*places.values()], [*places])
+    axes[0].invert_yaxis()
+    marks = {"one epoch before": "<", "one epoch after": ">"}
+    handles = [Line2D([], [], marker="o", ls="", color=PALETTE["res"], label="the epoch kept")]
+    handles += [
+        Line2D([], [], marker=marker, ls="", mfc="white", mec="#555555", label=label)
+        for label, marker in marks.items()
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3)
+    return fig
