@@ -17,7 +17,7 @@ import pandas as pd
 from nseg_lib import config
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.evaluation.metrics import DISTANCES
-from nseg_lib.evaluation.summary import read_folder
+from nseg_lib.evaluation.summary import read_folder, read_results
 from nseg_lib.training.runs import Run, logged_runs
 from reproduction import measure, paper, profiles
 from reproduction.estimates import LAST, Scatter, common_seeds, scatter
@@ -49,6 +49,15 @@ class Evidence:
     def claims_file(self) -> Path:
         """``reports/claims.yml``, for :func:`reproduction.claims.read_claims`."""
         return self.folder.parent / "claims.yml"
+
+    @cached_property
+    def native(self) -> pd.DataFrame:
+        """Rows of test pictures at their own size, in the form of ``results``; empty without any.
+
+        ``nseg evaluate … --scale 1 --out reports/<profile>/native`` makes them.
+        """
+        path = self.folder / "native" / "results.csv"
+        return read_results(path) if path.is_file() else pd.DataFrame()
 
     @property
     def models(self) -> list[str]:

@@ -97,7 +97,20 @@ def _claim_tests(evidence: Evidence) -> Table:
 def _table1(evidence: Evidence) -> Table:
     from reproduction.table1 import table1
 
-    return table1(evidence.results, evidence.printed, evidence.authors, evidence.profile.name)
+    return table1(evidence.results, evidence.printed, evidence.profile.name)
+
+
+def _table1b(evidence: Evidence) -> Table:
+    from reproduction.table1 import table1b
+
+    return table1b(evidence.results, evidence.native)
+
+
+def _lucky(evidence: Evidence) -> Drawing:
+    from reproduction import lucky
+
+    numbers = lucky.data(evidence)
+    return Drawing(numbers, lambda: lucky.figure(numbers))
 
 
 def _table2(evidence: Evidence) -> Table:
@@ -175,10 +188,12 @@ def _spread(evidence: Evidence) -> Drawing:
 # --- the registry ---------------------------------------------------------------------------------
 
 EXHIBITS = (
-    Exhibit("tables/claims", _claims),
-    Exhibit("figures/forest", _forest),
-    Exhibit("tables/claim_tests", _claim_tests),
     Exhibit("tables/table1", _table1, "07_evaluation"),
+    Exhibit("tables/table1b", _table1b),
+    Exhibit("figures/forest", _forest),
+    Exhibit("tables/claims", _claims),
+    Exhibit("tables/claim_tests", _claim_tests),
+    Exhibit("figures/lucky", _lucky),
     Exhibit("tables/table2", _table2, "07_evaluation", every_profile=True),
     Exhibit("figures/figure1", _figure1, "01_dataset_reduction", own_setting=False),
     Exhibit(

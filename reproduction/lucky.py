@@ -57,15 +57,20 @@ def figure(numbers: pd.DataFrame) -> Figure:
     )
     places = {model: place for place, model in enumerate(THE_EIGHT)}
     for ax, (source, title) in zip(axes, PANELS.items(), strict=True):
-        for row in numbers[numbers["source"] == source].itertuples():
-            place = places[row.model]
-            values = [value for value in (row.before, row.kept, row.after) if not math.isnan(value)]
+        for row in numbers[numbers["source"] == source].to_dict("records"):
+            place, before, kept, after = (
+                places[row["model"]],
+                row["before"],
+                row["kept"],
+                row["after"],
+            )
+            values = [value for value in (before, kept, after) if not math.isnan(value)]
             ax.plot([min(values), max(values)], [place, place], color="#bbbbbb", lw=2, zorder=1)
-            for value, marker in ((row.before, "<"), (row.after, ">")):
+            for value, marker in ((before, "<"), (after, ">")):
                 ax.plot(value, place, marker, mfc="white", mec="#555555", ms=6)
-            ax.plot(row.kept, place, "o", color=PALETTE["res"], ms=7)
+            ax.plot(kept, place, "o", color=PALETTE["res"], ms=7)
             ax.annotate(
-                f"epoch {row.epoch} of {row.epochs}", (max(values), place), xytext=(8, 0),
+                f"epoch {row['epoch']} of {row['epochs']}", (max(values), place), xytext=(8, 0),
                 textcoords="offset points", va="center", fontsize=7, color="#666666",
             )  # fmt: skip
         ax.margins(x=0.25)

@@ -7,7 +7,7 @@ was not run is a row that says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -38,7 +38,7 @@ RELEASED = "released-"
 """How the names of the networks begin that the paper's authors released."""
 
 
-def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str, scale: float) -> Table:
+def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str) -> Table:
     """Table 1 as the paper prints it: its eight networks in two groups, paper beside ours.
 
     The numbers behind it hold every method, and the test split too.
@@ -47,10 +47,13 @@ def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str, scal
         results: from :func:`nseg_lib.evaluation.summary.read_folder`.
         printed: the paper's, :func:`reproduction.paper.numbers`.
         profile: its name; a verdict is given in the paper's own setting only.
-        scale: side of the pictures over their own side; the paper's is 1.
     """
     val, logit, test = _summaries(results)
     theirs, tolerance = printed["table1"], printed["tolerance"]
+    size, papers_size = (
+        _median_size(results),
+        "{width[median]}x{height[median]}".format(**printed["figure1"]),
+    )
     rows = []
     for model, paper in theirs.items():
         ours, (network, _, loss) = val.get(model), model.partition("_")
@@ -59,7 +62,7 @@ def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str, scal
             row[LABELS[name], "paper"] = _short(paper[name], name)
             if not ours:
                 row[LABELS[name], "ours"] = NOT_RUN
-            elif scale != 1 and name in IN_PIXELS:
+            elif size != papers_size and name in IN_PIXELS:
                 row[LABELS[name], "ours"] = "–"
             else:
                 row[LABELS[name], "ours"] = _short(ours[name], name, ours[f"{name}_std"])
@@ -87,8 +90,8 @@ def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str, scal
             "table1",
             profile=profile,
             val=val["identity"]["n"],
-            size=_median_size(results),
-            scale=scale,
+            size=size,
+            papers_size=papers_size,
             seeds=sorted({int(row["seeds"]) for m, row in val.items() if m not in BASELINES}),
             tolerance=", ".join(f"{LABELS[n]} {v:g}" for n, v in tolerance.items()),
             missing=[name for name in theirs if name not in val],
@@ -157,13 +160,14 @@ def _held_out(results: pd.DataFrame) -> str:
     return "test" if "test" in set(results["split"]) else "val"
 
 
-def _ranked(summary: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _ranked(summary: pd.DataFrame) -> list[dict[str, Any]]:
     """The stroke, then the classical methods, then the networks, each group by its IoU."""
     kinds = summary["method"].map(
         lambda name: 0 if name == "identity" else 1 if name in BASELINES else 2
     )
     ordered = summary.assign(kind=kinds).sort_values(["kind", "iou"], ascending=[True, False])
-    yield from ordered.drop(columns="kind").to_dict("records")
+    rows: list[dict[str, Any]] = ordered.drop(columns="kind").to_dict("records")
+    return rows
 
 
 def _median_size(results: pd.DataFrame) -> str:

@@ -66,7 +66,7 @@ from reproduction import paper, table1
 from reproduction.artefacts import save_table
 results = read_folder(rows)
 numbers = paper.numbers()
-first = table1.table1(results, numbers, paper.authors_logs(), profile)
+first = table1.table1(results, numbers, profile)
 sizes = [networks.size(name) for name in numbers["table2"]]
 second = table1.table2(sizes, numbers["table2"])
 _ = save_table(first, f"{out}/tables/table1", profile=profile)
