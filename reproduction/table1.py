@@ -166,8 +166,8 @@ def _ranked(summary: pd.DataFrame) -> list[dict[str, Any]]:
         lambda name: 0 if name == "identity" else 1 if name in BASELINES else 2
     )
     ordered = summary.assign(kind=kinds).sort_values(["kind", "iou"], ascending=[True, False])
-    rows: list[dict[str, Any]] = ordered.drop(columns="kind").to_dict("records")
-    return rows
+    rows: Any = ordered.drop(columns="kind").to_dict("records")
+    return list(rows)
 
 
 def _median_size(results: pd.DataFrame) -> str:

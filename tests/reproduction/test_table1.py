@@ -20,11 +20,10 @@ from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.evaluation.summary import read_folder, summarise
 from reproduction import paper
 from reproduction.artefacts import Table, grouped, save_table
-from reproduction.table1 import PAPER_METRICS, table2
+from reproduction.table1 import PAPER_METRICS, table1b, table2
 from reproduction.table1 import table1 as make_table1
 
 MODEL = "res16-32_bce-dice"
-ON_PAPER = PAPER_METRICS
 
 
 @pytest.fixture(scope="module")
@@ -45,70 +44,80 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make(rows: Path, profile: str) -> Table:
-    results = read_folder(rows)
-    return make_table1(results, paper.numbers(), paper.authors_logs(), profile)
+def of_method(text: pd.DataFrame, name: str) -> pd.Series:
+    return text.set_index(("", "method")).loc[name]
 
 
 @pytest.fixture(scope="module")
 def table1(rows: Path) -> Table:
-    return make(rows, "half")
+    return make_table1(read_folder(rows), paper.numbers(), "half")
 
 
-def test_doing_nothing_comes_first_then_the_classical_then_all_eight(table1: Table) -> None:
-    methods = list(table1.text["", "method"])
-    assert methods == [*BASELINES, *config.THE_EIGHT]
-    assert methods[0] == "identity"
-
-
-def test_what_was_not_run_says_so(table1: Table) -> None:
-    text = table1.text.set_index(("", "method"))
-    for name in config.THE_EIGHT:
-        assert (text.loc[name, ("", "verdict")] == "not run") == (name != MODEL)
-        assert (text.loc[name, ("IoU", "ours")] == "–") == (name != MODEL)
+def test_table_1_has_the_papers_rows_and_says_what_was_not_run(table1: Table) -> None:
+    text = table1.text
+    networks = [name.partition("_")[0] for name in config.THE_EIGHT]
+    assert text["", "network"].tolist() == networks
+    place = config.THE_EIGHT.index(MODEL)
+    assert [cell == "not run" for cell in text["IoU", "ours"]] == [i != place for i in range(8)]
+    assert text["IoU", "paper"].tolist()[-1] == "0.879"
+    assert text["Hausdorff, region (px)", "paper"].tolist()[0] == "43.1"
     missing = ", ".join(name for name in config.THE_EIGHT if name != MODEL)
     assert table1.notes[-1] == f"Not run: {missing}."
-    assert text.loc["attn32-256_bce-dice-bound", ("IoU", "paper")] == "0.8792"
-    assert text.loc["identity", ("IoU", "paper")] == "–"
 
 
-def test_the_authors_epoch_stands_with_its_neighbours(table1: Table) -> None:
-    text = table1.text.set_index(("", "method"))["authors' log, IoU"]
-    assert text.loc[MODEL].tolist() == ["5 of 11", "0.8236, 0.8380"]
-    assert text.loc["identity"].tolist() == ["–", "–"]
+def test_what_is_counted_in_pixels_stands_beside_the_papers_at_its_size_alone(
+    rows: Path, table1: Table
+) -> None:
+    place, results = config.THE_EIGHT.index(MODEL), read_folder(rows)
+    assert table1.text["1-px boundary IoU", "ours"][place] == "–"
+    full = make_table1(results.assign(width=640, height=480), paper.numbers(), "half").text
+    assert full["1-px boundary IoU", "ours"][place].startswith("0.")
 
 
 def test_a_verdict_is_given_in_the_papers_setting_alone(rows: Path, table1: Table) -> None:
-    assert table1.text.set_index(("", "method")).loc[MODEL, ("", "verdict")] == "–"
-    verdict = make(rows, "paper").text.set_index(("", "method"))["", "verdict"]
-    assert verdict["identity"] == "–"
-    assert verdict[MODEL].startswith("differs: ")
-    printed = paper.numbers()
-    val = read_folder(rows)
-    val = val[(val["method"] == MODEL) & (val["split"] == "val")]
-    near = {name: val[name].mean() + 0.9 * printed["tolerance"][name] for name in ON_PAPER}
+    assert ("", "verdict") not in table1.text
+    results, printed, place = read_folder(rows), paper.numbers(), config.THE_EIGHT.index(MODEL)
+    verdict = make_table1(results, printed, "paper").text["", "verdict"]
+    assert verdict[0] == "not run"
+    assert verdict[place].startswith("differs: ")
+    val = results[(results["method"] == MODEL) & (results["split"] == "val")]
+    near = {name: val[name].mean() + 0.9 * printed["tolerance"][name] for name in PAPER_METRICS}
     close = {**printed, "table1": {**printed["table1"], MODEL: near}}
-    table = make_table1(read_folder(rows), close, paper.authors_logs(), "paper")
-    assert table.text.set_index(("", "method")).loc[MODEL, ("", "verdict")] == "agrees"
+    assert make_table1(results, close, "paper").text["", "verdict"][place] == "agrees"
 
 
-@pytest.mark.parametrize(("split", "group"), [("val", "validation"), ("test", "test")])
-def test_the_difference_is_paired_and_of_its_own_split(
-    rows: Path, table1: Table, split: str, group: str
-) -> None:
-    summary = summarise(read_folder(rows), split=split).set_index("method")
-    mean, low, high = summary.loc[MODEL, ["iou_difference", "iou_low", "iou_high"]]
-    row = table1.text[table1.text["", "method"] == MODEL]
-    cell = row[group, "Δ IoU to identity [95 %]"].item()
-    assert cell == f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+def test_table_1b_begins_with_the_stroke_and_pairs_the_test_pictures(rows: Path) -> None:
+    results = read_folder(rows)
+    text = table1b(results, pd.DataFrame()).text
+    methods = text["", "method"].tolist()
+    assert methods[0] == "identity: the stroke unchanged"
+    assert {*methods[1:-1]} == {*BASELINES} - {"identity"}
+    assert methods[-1] == MODEL
+    row = summarise(results, split="test").set_index("method").loc[MODEL]
+    shown = of_method(text, MODEL)
+    assert shown["", "Δ IoU [95 %]"] == (
+        f"{row['iou_difference']:+.4f} [{row['iou_low']:+.4f}, {row['iou_high']:+.4f}]"
+    )
+    assert shown["", "parameters"] == "117,681"
 
 
-def test_the_numbers_are_those_of_the_text(table1: Table) -> None:
+def test_table_1b_has_the_authors_networks_on_pictures_at_their_own_size(rows: Path) -> None:
+    results = read_folder(rows)
+    native = results.replace({"method": {MODEL: f"released-{MODEL}"}}).assign(width=320, height=240)
+    table = table1b(results, native)
+    released = of_method(table.text, f"{MODEL}, as the authors released it")
+    assert released["", "pictures"] == "320x240"
+    assert released["", "parameters"] == "117,681"
+    assert table.numbers["native_size"].sum() == len(BASELINES) + 1
+
+
+def test_the_numbers_hold_every_method_and_split(table1: Table) -> None:
     numbers = table1.numbers.set_index(["method", "split"])
-    text = table1.text.set_index(("", "method"))
-    assert f"{numbers.loc[(MODEL, 'val'), 'iou']:.4f}" == text.loc[MODEL, ("IoU", "ours")]
-    assert f"{numbers.loc[(MODEL, 'test'), 'iou']:.4f}" == text.loc[MODEL, ("test", "IoU")]
+    assert {*numbers.index.get_level_values(0)} == {*BASELINES, *config.THE_EIGHT}
+    place = config.THE_EIGHT.index(MODEL)
+    assert f"{numbers.loc[(MODEL, 'val'), 'iou']:.3f}" == table1.text["IoU", "ours"][place]
     assert numbers.loc[(MODEL, "val"), "paper_iou"] == 0.8611
+    assert pd.notna(numbers.loc[(MODEL, "test"), "iou"])
     assert pd.isna(numbers.loc[("identity", "val"), "paper_iou"])
 
 
@@ -142,13 +151,13 @@ def test_a_table_is_saved_in_three_formats_with_its_setting(table1: Table, tmp_p
             text = stem.with_suffix(suffix).read_text()
             assert ("Not the paper's setting: COCO at half resolution" in text) == says
         assert ("Not the paper's setting" in html.unescape(shown._repr_html_())) == says
-    columns = {line.count("|") for line in stem.with_suffix(".md").read_text().splitlines()[2:16]}
+    columns = {line.count("|") for line in stem.with_suffix(".md").read_text().splitlines()[2:12]}
     assert columns == {len(table1.text.columns) + 1}
     tex = stem.with_suffix(".tex").read_text()
     lines = tex.partition(r"\bottomrule")[0].splitlines()
     body = [line for line in lines if line.endswith(r"\\") and "multicolumn" not in line]
     assert {line.count(" & ") for line in body} == {len(table1.text.columns) - 1}
-    assert r"res16-32\_bce-dice" in tex
+    assert r"res16-32 & BCE, Dice &" in tex
     assert "%" not in tex.replace(r"\%", "").replace("{!}{%", "")
     assert json.loads(stem.with_suffix(".json").read_text())["setting"] == "the paper's"
     assert len(pd.read_csv(stem.with_suffix(".csv"))) == len(table1.numbers)
