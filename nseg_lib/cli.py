@@ -169,6 +169,9 @@ def evaluate(
         list[str] | None, typer.Option("--split", help="Repeatable; default: val, test.")
     ] = None,
     scale: Annotated[float | None, typer.Option(help="Default: the checkpoints'.")] = None,
+    every_object: Annotated[
+        bool, typer.Option("--every-object", help="Not only the largest of each picture.")
+    ] = False,
 ) -> None:
     """Judge networks beside identity, dilation, GrabCut and watershed, picture by picture.
 
@@ -178,7 +181,7 @@ def evaluate(
     from nseg_lib.evaluation import judge
 
     for table in judge.evaluate_networks(
-        checkpoints or [], data, out, splits, scale, progress=True
+        checkpoints or [], data, out, splits, scale, every=every_object, progress=True
     ):
         print(table.read_text(encoding="utf-8"))
         say(f"table: {table}")

@@ -48,6 +48,10 @@ are taken as a brush would fill them, a coarse mask that covers too much."""
 
 HUMAN_SPLIT = "iseg_scribbles"
 
+MIN_OBJECT = 1600
+"""Pixels, at native size: where every object is judged, smaller ones are left out. It is a square
+of 40 by 40, of which the paper's strokes leave enough to go on from."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -78,30 +82,46 @@ class FrozenPrompts:
 
     kind: str
     prompts: dict[int, tuple[Record, Record | None]]
-    """Picture id → RLE of the object strokes, and of the background strokes or None, at native
-    size, by ascending id."""
+    """Key of an object, as :func:`targets` has it → RLE of the object strokes, and of the
+    background strokes or None, at native size, by ascending key."""
     dropped: tuple[int, ...]
-    """Ids of pictures whose object stroke came out too small (a recipe's: fewer than
+    """Keys of objects whose object stroke came out too small (a recipe's: fewer than
     :data:`MIN_STROKE_AREA` pixels) or empty."""
     path: Path
     """The file that holds them."""
 
-    def drawn(self, image_id: int) -> Drawn:
-        """A picture's prompt as masks, at native size."""
-        stroke, background = self.prompts[image_id]
+    def drawn(self, key: int) -> Drawn:
+        """An object's prompt as masks, at native size."""
+        stroke, background = self.prompts[key]
         brushed = coco.rle_to_mask(stroke)
         nothing = np.zeros_like(brushed)
         return Drawn(brushed, nothing if background is None else coco.rle_to_mask(background))
 
 
+def targets(split: coco.Split, every: bool = False) -> dict[int, Record]:
+    """The objects of a split that are judged, under a key each, by ascending key.
+
+    Args:
+        every: each object of :data:`MIN_OBJECT` pixels or more that is no crowd, under its
+            annotation's id; otherwise the largest object of each picture, under the picture's id.
+    """
+    if not every:
+        return {i: coco.largest_annotation(a) for i, a in split.annotations.items() if a}
+    found = (record for of_picture in split.annotations.values() for record in of_picture)
+    large = (a for a in found if a["area"] >= MIN_OBJECT and not a.get("iscrowd"))
+    return dict(sorted((a["id"], a) for a in large))
+
+
 def freeze_prompts(
-    split: coco.Split, kind: str = "erode", seed: int = EVALUATION_SEED
+    split: coco.Split, kind: str = "erode", seed: int = EVALUATION_SEED, *, every: bool = False
 ) -> FrozenPrompts:
-    """The prompts of a split, one for the largest object of each picture; drawn where missing.
+    """The prompts of a split, one for each object of :func:`targets`; drawn where missing.
 
     They are kept beside the data, those of the paper's recipes in
     ``<root>/strokes/<split>_<kind>_seed<seed>.json``, all others in ``<root>/prompts/``; where the
-    data set can only be read, in the split's ``spare`` folder in place of ``<root>``. Randomness
+    data set can only be read, in the split's ``spare`` folder in place of ``<root>``. Those of
+    every object are in files of their own, ``<split>_objects_…``; an object's prompt is the same in
+    both. Randomness
     comes from the seed, the picture's and the annotation's id and the kind alone; ``plain_object``
     has the object strokes of ``plain_sparse``. The file keeps a hash of the objects' outlines: an
     object that was outlined anew keeps its id, but not its stroke.
@@ -109,6 +129,7 @@ def freeze_prompts(
     Args:
         kind: one of :data:`KINDS`.
         seed: of all the split's prompts.
+        every: as of :func:`targets`.
 
     Raises:
         ValueError: an unknown kind.
@@ -119,14 +140,15 @@ def freeze_prompts(
         raise ValueError(f"unknown kind of prompt '{kind}'; one of: {', '.join(KINDS)}")
     # Two formats: the recipes' files are older, and hold object strokes alone.
     key, brushed = ("strokes", "rle") if kind in RECIPES else ("prompts", "object")
-    file = Path(key, f"{split.name}_{kind}_seed{seed}.json")
+    objects = "_objects" if every else ""
+    file = Path(key, f"{split.name}{objects}_{kind}_seed{seed}.json")
     paths = [root / file for root in (split.root, split.spare) if root is not None]
     path = next((path for path in paths if path.exists()), paths[0])
-    largest = {i: coco.largest_annotation(a) for i, a in split.annotations.items() if a}
-    outlines = json.dumps([[i, a["id"], a["segmentation"]] for i, a in largest.items()])
+    wanted = targets(split, every)
+    outlines = json.dumps([[a["image_id"], a["id"], a["segmentation"]] for a in wanted.values()])
     digest = hashlib.sha256(outlines.encode()).hexdigest()
     if not path.exists():
-        kept, dropped = _draw_all(split, largest, kind, seed)
+        kept, dropped = _draw_all(split, wanted, kind, seed)
         about = {"recipe" if kind in RECIPES else "kind": kind, "seed": seed}
         drawn = json.dumps({**about, key: kept, "dropped": dropped, "outlines": digest})
         try:
@@ -136,15 +158,16 @@ def freeze_prompts(
             write_atomic(path, drawn)
     try:
         stored = json.loads(path.read_bytes())
-        prompts = {r["image_id"]: (r[brushed], r.get("background")) for r in stored[key]}
-        ids = {r["image_id"]: r["annotation_id"] for r in (*stored[key], *stored["dropped"])}
+        by = "annotation_id" if every else "image_id"
+        prompts = {r[by]: (r[brushed], r.get("background")) for r in stored[key]}
+        ids = {r[by]: r["annotation_id"] for r in (*stored[key], *stored["dropped"])}
         drawn_for = stored.get("outlines", digest)  # files of early versions have none
-        small = tuple(r["image_id"] for r in stored["dropped"])
+        small = tuple(r[by] for r in stored["dropped"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise coco.DataError(
             f"{path}: not a file of frozen {key}; delete it to draw them anew"
         ) from None
-    if drawn_for != digest or ids != {i: a["id"] for i, a in largest.items()}:
+    if drawn_for != digest or ids != {i: a["id"] for i, a in wanted.items()}:
         raise coco.DataError(
             f"{path}: drawn for other annotations than {split.name} has now; "
             "delete it to draw them anew"
@@ -153,11 +176,12 @@ def freeze_prompts(
 
 
 def _draw_all(
-    split: coco.Split, largest: dict[int, Record], kind: str, seed: int
+    split: coco.Split, wanted: dict[int, Record], kind: str, seed: int
 ) -> tuple[list[Record], list[Record]]:
     """Rows of a new file: the prompts of these annotations, and what was dropped."""
     kept, dropped = list[Record](), list[Record]()
-    for image_id, target in largest.items():
+    for target in wanted.values():
+        image_id = target["image_id"]
         mask = split.mask(image_id, target)
         row: Record = {"image_id": image_id, "annotation_id": target["id"]}
         if kind in RECIPES:
@@ -193,10 +217,11 @@ def generator(kind: str, seed: int, *numbers: int) -> Generator:
 
 
 class EvaluationSamples(Sequence[Sample]):
-    """The samples of a split with their frozen strokes, read lazily, in order of picture id.
+    """The samples of a split with their frozen strokes, read lazily, in order of their keys.
 
     Args:
         scale: 1 for native size; below 1 everything is shrunk by :func:`rescale`.
+        every: as of :func:`targets`.
 
     Raises:
         ValueError: a scale that is not above 0 and at most 1.
@@ -209,10 +234,13 @@ class EvaluationSamples(Sequence[Sample]):
         recipe: str = "erode",
         scale: float = 1.0,
         seed: int = EVALUATION_SEED,
+        *,
+        every: bool = False,
     ) -> None:
         scaled_size(1, 1, scale)  # refuses a bad scale before anything is drawn or written
         self.split, self.recipe, self.scale = split, recipe, scale
-        self._frozen = freeze_prompts(split, recipe, seed)
+        self._targets = targets(split, every)
+        self._frozen = freeze_prompts(split, recipe, seed, every=every)
         self.dropped = self._frozen.dropped
 
     def check(self) -> None:
@@ -233,19 +261,19 @@ class EvaluationSamples(Sequence[Sample]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        image_id = list(self._frozen.prompts)[index]
-        image, mask = self.split.read_image(image_id), object_mask(self.split, image_id)
-        stroke = self._frozen.drawn(image_id).object
+        key = list(self._frozen.prompts)[index]
+        target = self._targets[key]
+        image = self.split.read_image(target["image_id"])
+        mask, stroke = self.split.mask(target["image_id"], target), self._frozen.drawn(key).object
         shrunk = rescale(image, mask, stroke, self.scale)
-        return Sample(*_about(self.split, self.recipe, image_id), *shrunk)
+        return Sample(*_about(self.split, self.recipe, target), *shrunk)
 
 
-def _about(split: coco.Split, kind: str, image_id: int) -> tuple[str, str, int, int, str, str]:
+def _about(split: coco.Split, kind: str, target: Record) -> tuple[str, str, int, int, str, str]:
     """The first fields of a sample: which object of which picture it is of."""
-    target = coco.largest_annotation(split.annotations[image_id])
     category = split.categories[target["category_id"]]
     names = category.get("name", ""), category.get("supercategory", "")
-    return split.name, kind, image_id, target["id"], *names
+    return split.name, kind, target["image_id"], target["id"], *names
 
 
 def prompt_samples(
@@ -267,7 +295,8 @@ def prompt_samples(
     for image_id in ids:
         image, mask = split.read_image(image_id), object_mask(split, image_id)
         for prompts in (prompts for prompts in of_kinds if image_id in prompts.prompts):
-            about = _about(split, prompts.kind, image_id)
+            target = coco.largest_annotation(split.annotations[image_id])
+            about = _about(split, prompts.kind, target)
             yield Sample(*about, image, mask, *prompts.drawn(image_id))
 
 

@@ -40,6 +40,7 @@ def evaluate_networks(
     splits: Sequence[str] | None = None,
     scale: float | None = None,
     *,
+    every: bool = False,
     progress: bool = False,
 ) -> list[Path]:
     """Evaluate every checkpoint and every baseline on the frozen strokes of each split.
@@ -51,6 +52,8 @@ def evaluate_networks(
         out: made if missing; ``results.csv`` in it is added to.
         splits: by default those of val and test that there are.
         scale: of the pictures; by default the one that the checkpoints were trained at, else 1.
+        every: judge every object of :data:`nseg_lib.data.frozen.MIN_OBJECT` pixels or more in place
+            of the largest of each picture. Intervals are of pictures, as always.
 
     Returns:
         A Markdown table per split; the same as CSV, and a sidecar of provenance, beside each.
@@ -77,7 +80,7 @@ def evaluate_networks(
     samples = {}
     for name in splits:
         split = replace(coco.load_split(data, name), spare=out)
-        samples[name] = frozen.EvaluationSamples(split, scale=scale)
+        samples[name] = frozen.EvaluationSamples(split, scale=scale, every=every)
         samples[name].check()
 
     results, inputs = out / "results.csv", [*files, *(found[name] for name in splits)]
@@ -90,6 +93,7 @@ def evaluate_networks(
             "splits": list(splits),
             "scale": scale,
             "recipe": "erode",
+            "objects": "every" if every else "largest",
             "dropped": {name: len(s.dropped) for name, s in samples.items()},
             "rows_of": claim(results, rows_of, scale),
         }

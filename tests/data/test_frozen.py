@@ -39,6 +39,28 @@ def test_a_small_stroke_is_dropped_and_named(own_data: Path) -> None:
     assert [sample.image_id for sample in samples] == [102, 103]
 
 
+def test_every_object_is_judged_on_the_stroke_that_it_has_as_the_largest(own_data: Path) -> None:
+    split = coco.load_split(own_data, "val")
+    (first,) = split.annotations[101]
+    smaller = np.zeros_like(split.mask(101, first))
+    smaller[:50, :50] = True
+    rle = coco.mask_to_rle(smaller)
+    second = {**first, "id": 900, "segmentation": rle, "area": 2500}
+    crowd, tiny = {**second, "id": 901, "iscrowd": 1}, {**second, "id": 902, "area": 1599}
+    found = {**split.annotations, 101: [first, second, crowd, tiny]}
+    largest, every = (
+        {
+            s.annotation_id: s
+            for s in EvaluationSamples(replace(split, annotations=found), every=all)
+        }
+        for all in (False, True)
+    )
+    assert {*every} - {*largest} == {900}
+    assert every[900].image_id == 101
+    for annotation_id, sample in largest.items():
+        assert np.array_equal(every[annotation_id].stroke, sample.stroke)
+
+
 def test_strokes_of_other_annotations_are_refused(own_data: Path) -> None:
     split = coco.load_split(own_data, "val")
     path = freeze_prompts(split).path

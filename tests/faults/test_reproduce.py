@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from bench import LONG, Bench, bench, leftovers, survives, tree  # noqa: F401 (a fixture)
-from toy_project import make_project, nseg
+from toy_project import COCO, make_project, nseg
 
 TRIALS = 20
 
@@ -25,7 +25,8 @@ pytestmark = pytest.mark.skipif(
 def test_reproduce_killed(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     made = project / "reports" / "toy"
-    command = [sys.executable, "-m", "reproduction.commands", "reproduce", "--profile", "toy"]
+    command = [sys.executable, "-m", "reproduction.commands", "reproduce",
+               "--profile", "toy", "--coco", COCO]  # fmt: skip
     assert nseg(project, *command[3:]).returncode == 0
     expected = {name: hash for name, hash in tree(made).items() if name.startswith("tables/")}
     assert expected
@@ -52,7 +53,7 @@ def test_reproduce_killed(tmp_path: Path) -> None:
 def test_evidence(bench: Bench, tmp_path: Path) -> None:  # noqa: F811
     """Tables, figures and the page are made from the rows of a report that has nothing else."""
     project = make_project(tmp_path / "project")
-    assert nseg(project, "reproduce", "--profile", "toy").returncode == 0
+    assert nseg(project, "reproduce", "--profile", "toy", "--coco", COCO).returncode == 0
     rows = Path(shutil.copytree(project / "reports", tmp_path / "rows"))
     for folder in ("tables", "figures"):
         shutil.rmtree(rows / "toy" / folder)
