@@ -140,6 +140,7 @@ def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     scale = refiners[0].scale if refiners else 1.0
     judged = methods.baselines(scale)
     judged += [methods.trained(r, run.weights) for r, run in zip(refiners, every, strict=True)]
+    # One file holds all rows: who reads a folder of results takes what is in any of its files.
     for split in (s for s in coco.find_splits(Path(data)) if s in {"val", "test"}):
         samples = EvaluationSamples(coco.load_split(Path(data), split), scale=scale)
         evaluate(judged, samples, folder / "baselines.csv", progress=False)
