@@ -277,10 +277,7 @@ def _about(split: coco.Split, kind: str, target: Record) -> tuple[str, str, int,
 
 
 def prompt_samples(
-    split: coco.Split,
-    kinds: Sequence[str],
-    seed: int = EVALUATION_SEED,
-    pictures: int | None = None,
+    split: coco.Split, kinds: Sequence[str], pictures: int | None = None
 ) -> Iterator[Sample]:
     """The samples of a split, picture by picture (each read once), kind by kind.
 
@@ -290,7 +287,7 @@ def prompt_samples(
     Raises:
         As :func:`freeze_prompts`.
     """
-    of_kinds = [freeze_prompts(split, kind, seed) for kind in kinds]
+    of_kinds = [freeze_prompts(split, kind) for kind in kinds]
     ids = sorted({i for prompts in of_kinds for i in prompts.prompts})[:pictures]
     for image_id in ids:
         image, mask = split.read_image(image_id), object_mask(split, image_id)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile, PngImagePlugin, UnidentifiedImageError, features
+from PIL.ExifTags import Base as Tag
 
 from nseg_lib import limits
 from nseg_lib.arrays import Image, Mask
@@ -23,15 +24,6 @@ FORMATS = (
     *(("AVIF",) if features.check("avif") else ()),
 )
 """What is read. A closed list, so that no picture starts a decoder that runs a program (EPS)."""
-
-ORIENTATION = 0x0112
-"""EXIF tag of the orientation, 1 to 8; 1 is upright."""
-
-REDUCED = 0x00FE
-"""TIFF tag that marks a page, by its lowest bit, as a smaller copy of another."""
-
-BITS, PHOTOMETRIC, SAMPLE_FORMAT = 0x0102, 0x0106, 0x0153
-"""TIFF tags: bits per channel; what values mean, 0: the lowest is white; 2: they have a sign."""
 
 UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -58,7 +50,6 @@ class Stored(NamedTuple):
     """Of 8 bits per channel, but for grey of 16 bits."""
     height: int
     width: int
-    format: str
     orientation: int
     """As EXIF has it; 1, as for viewers, where there is none or it cannot be read."""
     white: int | None
@@ -113,7 +104,7 @@ def open_picture(path: Path, *, reduced: bool = False) -> Stored:
             if page > 0:
                 file.seek(page)
                 _check_claim(file)
-            kind, width, height = file.format or "", file.width, file.height
+            kind, width, height = file.format, file.width, file.height
             if kind == "PNG":
                 with _open(path) as twin:
                     twin.verify()  # its checksums, which decoding leaves aside
@@ -136,7 +127,7 @@ def open_picture(path: Path, *, reduced: bool = False) -> Stored:
         raise DataError(f"{path}: not a readable picture: {reason}") from error
     if kind == "TIFF" and orientation >= 5:  # Pillow tells the size of the turned picture
         width, height = height, width
-    return Stored(picture, height, width, kind, orientation, white, page, pages)
+    return Stored(picture, height, width, orientation, white, page, pages)
 
 
 def _decode(file: ImageFile.ImageFile) -> tuple[Pillow.Image, int, int | None]:
@@ -144,16 +135,16 @@ def _decode(file: ImageFile.ImageFile) -> tuple[Pillow.Image, int, int | None]:
     kind, mode, tags = file.format, file.mode, getattr(file, "tag_v2", {})
     depth = str(file.tile[0][3]) if file.tile else ""  # Pillow's name for the bits' arrangement
     sixteen, colours = "16" in depth or "65535" in depth, not mode.startswith(("I", "F"))
-    if mode == "L" and 2 in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)):
+    if mode == "L" and 2 in np.atleast_1d(tags.get(Tag.SampleFormat, 1)):
         raise DataError("signed pixels; save it with unsigned ones")
-    if colours and not sixteen and max(np.atleast_1d(tags.get(BITS, 8))) > 8:
+    if colours and not sixteen and max(np.atleast_1d(tags.get(Tag.BitsPerSample, 8))) > 8:
         raise DataError("16 bits in planes, a plane per channel; save it with 8 bits")
     picture, white = None, None
     if sixteen and colours and file.tell() == 0:
         picture, white = _deep_colours(file)
     orientation = 1
     with suppress(Exception):  # as in `open_picture`; this decodes a PNG, whose EXIF may come last
-        value = file.getexif().get(ORIENTATION, 1)
+        value = file.getexif().get(Tag.Orientation, 1)
         orientation = value if value in UPRIGHT else 1
     if picture is None:
         file.load()
@@ -161,7 +152,8 @@ def _decode(file: ImageFile.ImageFile) -> tuple[Pillow.Image, int, int | None]:
     if sixteen and mode.startswith("I"):
         values = np.asarray(picture)
         white = white_of(int(values.max()))
-        if tags.get(PHOTOMETRIC) == 0:  # then the lowest is white, which Pillow knows of 8 bits
+        # At 0 the lowest value is white, which Pillow knows of 8 bits only.
+        if tags.get(Tag.PhotometricInterpretation) == 0:
             picture = Pillow.fromarray(white - values)
     if kind == "TIFF" and orientation > 1:
         # TIFFs alone are turned as they are decoded; here that is for `turn`.
@@ -235,7 +227,8 @@ def _first_page(picture: Pillow.Image) -> int:
     try:
         for number in range(pages):
             picture.seek(number)
-            if not int(picture.tag_v2.get(REDUCED, 0)) & 1:  # type: ignore[attr-defined]
+            # The lowest bit marks a smaller copy.
+            if not int(picture.tag_v2.get(Tag.NewSubfileType, 0)) & 1:  # type: ignore[attr-defined]
                 return number
         return 0
     finally:
