@@ -121,10 +121,9 @@ def freeze_prompts(
     ``<root>/strokes/<split>_<kind>_seed<seed>.json``, all others in ``<root>/prompts/``; where the
     data set can only be read, in the split's ``spare`` folder in place of ``<root>``. Those of
     every object are in files of their own, ``<split>_objects_…``; an object's prompt is the same in
-    both. Randomness
-    comes from the seed, the picture's and the annotation's id and the kind alone; ``plain_object``
-    has the object strokes of ``plain_sparse``. The file keeps a hash of the objects' outlines: an
-    object that was outlined anew keeps its id, but not its stroke.
+    both. Randomness comes from the seed, the picture's and the annotation's id and the kind alone;
+    ``plain_object`` has the object strokes of ``plain_sparse``. The file keeps a hash of the
+    objects' outlines: an object that was outlined anew keeps its id, but not its stroke.
 
     Args:
         kind: one of :data:`KINDS`.
