@@ -103,7 +103,13 @@ def _table1(evidence: Evidence) -> Table:
 def _table1b(evidence: Evidence) -> Table:
     from reproduction.table1 import table1b
 
-    return table1b(evidence.results, evidence.native)
+    return table1b(evidence.results)
+
+
+def _native(evidence: Evidence) -> Table | None:
+    from reproduction.table1 import native_table
+
+    return None if evidence.native.empty else native_table(evidence.native)
 
 
 def _lucky(evidence: Evidence) -> Drawing:
@@ -190,6 +196,7 @@ def _spread(evidence: Evidence) -> Drawing:
 EXHIBITS = (
     Exhibit("tables/table1", _table1, "07_evaluation"),
     Exhibit("tables/table1b", _table1b),
+    Exhibit("tables/table1b_native", _native, own_setting=False),
     Exhibit("figures/forest", _forest),
     Exhibit("tables/claims", _claims),
     Exhibit("tables/claim_tests", _claim_tests),

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nseg_lib import config, networks
+from nseg_lib.data.frozen import MIN_OBJECT
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.evaluation.metrics import DISTANCES, LABELS
 from nseg_lib.evaluation.summary import IOU_MARGIN, summarise
@@ -33,6 +34,9 @@ LOSSES = {"bce-dice": "BCE, Dice", "bce-dice-bound": "BCE, Dice, boundary"}
 """The second half of a network's name → the terms of its loss."""
 
 NOT_RUN = "not run"
+
+Cells = dict[tuple[str, str], str]
+"""(group, column) → a cell."""
 
 RELEASED = "released-"
 """How the names of the networks begin that the paper's authors released."""
@@ -99,48 +103,87 @@ def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str) -> T
     )
 
 
-def table1b(results: pd.DataFrame, native: pd.DataFrame) -> Table:
+def table1b(results: pd.DataFrame) -> Table:
     """Table 1b: what each method adds to the stroke on pictures that nothing was chosen on.
 
     Args:
         results: from :func:`nseg_lib.evaluation.summary.read_folder`.
-        native: rows of pictures at their own size, in the same form; may be empty.
     """
-    rows, numbers = [], []
-    for frame, native_size in ((results, False), (native, True)):
-        if frame.empty:
-            continue
-        summary = summarise(frame, split=_held_out(frame))
-        for found in _ranked(summary):
-            method = str(found["method"])
-            model = method.removeprefix(RELEASED)
-            is_network, is_stroke = model in config.names(), method == "identity"
-            parameters = networks.size(model).parameters if is_network else None
-            rows.append(
-                {
-                    ("", "method"): _label(method),
-                    ("", "pictures"): _median_size(frame),
-                    ("", "parameters"): f"{parameters:,}" if parameters else "–",
-                    ("", "IoU"): mean_cell(found, "iou"),
-                    ("", "Δ IoU [95 %]"): "–" if is_stroke else difference_cell(found, "iou"),
-                    ("", "1-px boundary IoU"): mean_cell(found, "boundary_iou_1px"),
-                    ("", "made worse"): "–" if is_stroke else f"{100 * found['made_worse']:.0f} %",
-                }
-            )
-            numbers.append({"native_size": native_size, "parameters": parameters, **found})
-    split = _held_out(results)
+    split = "test" if "test" in set(results["split"]) else "val"
+    found = _ranked(summarise(results, split=split))
     return Table(
         "Table 1b. What each method adds to the stroke.",
-        grouped(rows),
-        pd.DataFrame(numbers).round(6),
+        grouped([{**_about(row), **_added(row, "")} for row in found]),
+        pd.DataFrame(found).round(6),
+        notes("table1b", split=split, pictures=found[0]["n"], margin=IOU_MARGIN),
+    )
+
+
+def native_table(native: pd.DataFrame) -> Table:
+    """Table 1b at the pictures' own size: the authors' released networks beside ours.
+
+    Args:
+        native: rows of every object of the test pictures, see
+            :attr:`reproduction.evidence.Evidence.native`.
+    """
+    strokes = native[native["method"] == "identity"]
+    by_size = strokes.sort_values(["object_area", "annotation_id"])
+    chosen = by_size.drop_duplicates("image_id", keep="last")["annotation_id"]
+    parts = {"largest": native[native["annotation_id"].isin(chosen)], "every": native}
+    found = {name: _ranked(summarise(rows, split="test")) for name, rows in parts.items()}
+    counts = {name: rows[0]["n"] for name, rows in found.items()}
+    titles = {
+        "largest": f"the largest object of each picture ({counts['largest']})",
+        "every": f"every object ({counts['every']})",
+    }
+    every = {row["method"]: row for row in found["every"]}
+    return Table(
+        "Table 1b, continued: at the pictures' own size.",
+        grouped(
+            [
+                {
+                    **_about(row),
+                    **_added(row, titles["largest"]),
+                    **_added(every[row["method"]], titles["every"]),
+                }
+                for row in found["largest"]
+            ]
+        ),
+        pd.concat([pd.DataFrame(rows).assign(objects=name) for name, rows in found.items()]).round(
+            6
+        ),
         notes(
-            "table1b",
-            split=split,
-            pictures=results.loc[results["split"] == split, "image_id"].nunique(),
+            "table1b_native",
+            pictures=strokes["image_id"].nunique(),
+            size=_median_size(native),
+            least=MIN_OBJECT,
             margin=IOU_MARGIN,
-            native=not native.empty,
         ),
     )
+
+
+def _about(row: Mapping[str, Any]) -> Cells:
+    """The first cells of a row of Table 1b: which method it is, and how large."""
+    method = str(row["method"])
+    model = method.removeprefix(RELEASED)
+    if method == "identity":
+        label = "identity: the stroke unchanged"
+    else:
+        label = f"{model}, as the authors released it" if model != method else method
+    known = model in config.names()
+    size = f"{networks.size(model).parameters:,}" if known else "–"
+    return {("", "method"): label, ("", "parameters"): size}
+
+
+def _added(row: Mapping[str, Any], group: str) -> Cells:
+    """The further cells: what the method's masks are worth, and how much of it is its own."""
+    is_stroke = row["method"] == "identity"
+    return {
+        (group, "IoU"): mean_cell(dict(row), "iou"),
+        (group, "Δ IoU [95 %]"): "–" if is_stroke else difference_cell(dict(row), "iou"),
+        (group, "1-px boundary IoU"): mean_cell(dict(row), "boundary_iou_1px"),
+        (group, "made worse"): "–" if is_stroke else f"{100 * row['made_worse']:.0f} %",
+    }
 
 
 def _summaries(results: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -155,11 +198,6 @@ def _summaries(results: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any], d
     return found[0], found[1], found[2] if len(found) > 2 else {}
 
 
-def _held_out(results: pd.DataFrame) -> str:
-    """The test split; the validation split where no picture was held out."""
-    return "test" if "test" in set(results["split"]) else "val"
-
-
 def _ranked(summary: pd.DataFrame) -> list[dict[str, Any]]:
     """The stroke, then the classical methods, then the networks, each group by its IoU."""
     kinds = summary["method"].map(
@@ -172,14 +210,6 @@ def _ranked(summary: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _median_size(results: pd.DataFrame) -> str:
     return f"{results['width'].median():.0f}x{results['height'].median():.0f}"
-
-
-def _label(method: str) -> str:
-    if method == "identity":
-        return "identity: the stroke unchanged"
-    if method.startswith(RELEASED):
-        return f"{method.removeprefix(RELEASED)}, as the authors released it"
-    return method
 
 
 def _short(value: float, metric: str, spread: float = math.nan) -> str:

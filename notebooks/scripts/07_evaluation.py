@@ -288,7 +288,7 @@ save_table(
 # - The **test** pictures chose nothing: no epoch, no model.
 
 # %%
-make_table1b(results, pd.DataFrame())
+make_table1b(results)
 
 # %% [markdown]
 # *What to look for:* compare each network's row with the first one. Which networks beat the stroke
