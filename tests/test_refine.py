@@ -71,8 +71,6 @@ def test_what_the_package_ships_improves_strokes_over_real_photographs(
         (IMAGE, STROKE.T, ValueError, r"height and width \(45, 61\), got \(61, 45\)"),
         (IMAGE, STROKE & False, ValueError, "stroke is empty: brush over the object first"),
         (np.ma.array(IMAGE), STROKE, TypeError, "image must be a NumPy array, got MaskedArray"),
-        (IMAGE, np.ma.array(STROKE), TypeError, "stroke must be a NumPy array, got MaskedArray"),
-        (IMAGE, STROKE.tolist(), TypeError, "stroke must be a NumPy array, got list"),
         (IMAGE, torch.from_numpy(STROKE), TypeError, "stroke must be a NumPy array, got Tensor"),
     ],
 )
@@ -90,26 +88,23 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> Non
         Refiner.load(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="is a folder, not a checkpoint"):
         Refiner.load(tmp_path)
-    junk = tmp_path / "junk.safetensors"
-    junk.write_bytes(b"PK\x03\x04 a pickle perhaps")
-    with pytest.raises(ValueError, match=r"junk\.safetensors: not a safetensors file"):
-        Refiner.load(junk)
     foreign = tmp_path / "foreign.safetensors"
-    save_file({"a": torch.zeros(1)}, foreign)
-    with pytest.raises(ValueError, match="not written by nseg"):
+    foreign.write_bytes(b"PK\x03\x04 a pickle perhaps")
+    with pytest.raises(ValueError, match=r"foreign\.safetensors: not a safetensors file"):
         Refiner.load(foreign)
-    for text, says in (("{", "not valid JSON"), ("[1]", "expected a mapping of settings")):
-        save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": text})
-        with pytest.raises(ValueError, match=rf"foreign\.safetensors: 'nseg_config': {says}"):
+    config = Refiner.load(checkpoint).config.model_dump()
+    odd = config | {"model": config["model"] | {"widths": [9]}}
+    for metadata, says in (
+        (None, "has no 'nseg_config' in its metadata; not written by nseg"),
+        ("{", "'nseg_config': not valid JSON"),
+        ("[1]", "'nseg_config': expected a mapping of settings"),
+        (json.dumps(config), "weights do not fit res16-32_bce-dice: 'encoder"),
+        (json.dumps(odd), r"'nseg_config': .*'model\.widths\.0': Input should be a multiple of 8"),
+    ):
+        known = {"nseg_config": metadata} if metadata else None
+        save_file({"a": torch.zeros(1)}, foreign, metadata=known)
+        with pytest.raises(ValueError, match=rf"foreign\.safetensors: {says}"):
             Refiner.load(foreign)
-    loaded = Refiner.load(checkpoint).config.model_dump()
-    save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": json.dumps(loaded)})
-    with pytest.raises(ValueError, match="weights do not fit res16-32_bce-dice: 'encoder"):
-        Refiner.load(foreign)
-    loaded["model"]["widths"] = [9]
-    save_file({"a": torch.zeros(1)}, foreign, metadata={"nseg_config": json.dumps(loaded)})
-    with pytest.raises(ValueError, match=r"'model\.widths\.0': Input should be a multiple of 8"):
-        Refiner.load(foreign)
 
 
 @pytest.mark.parametrize("name", ["lite0", "tiny16-32_bce-dice"])
@@ -133,13 +128,12 @@ def test_a_device_that_there_is_not_is_named(checkpoint: Path, device: str) -> N
         Refiner.load(checkpoint, device)
 
 
-@pytest.mark.parametrize("size", [(1, 40), (3, 200), (7, 1), (1, 1)])
 @pytest.mark.parametrize("name", ["tiny16-32_bce-dice", "res16-128_bce-dice"])
-def test_a_picture_may_be_smaller_than_the_network_s_poolings(
-    name: str, size: tuple[int, int]
-) -> None:
-    image, stroke = np.zeros((*size, 3), np.uint8), np.ones(size, bool)
-    assert Refiner.from_pretrained(name).refine(image, stroke).shape == size
+def test_a_picture_may_be_smaller_than_the_network_s_poolings(name: str) -> None:
+    refiner = Refiner.from_pretrained(name)
+    for size in ((1, 40), (3, 200), (7, 1), (1, 1)):
+        image, stroke = np.zeros((*size, 3), np.uint8), np.ones(size, bool)
+        assert refiner.refine(image, stroke).shape == size
 
 
 def test_shrinking_keeps_picture_mask_and_stroke_together() -> None:
@@ -149,8 +143,7 @@ def test_shrinking_keeps_picture_mask_and_stroke_together() -> None:
     assert image.shape == (22, 30, 3)
     assert np.array_equal(small, stroke)
     assert small.mean() == pytest.approx(mask.mean(), rel=0.1)
-    untouched = rescale(IMAGE, mask, STROKE, 1.0)
-    assert untouched[0] is IMAGE
+    assert rescale(IMAGE, mask, STROKE, 1.0)[0] is IMAGE
 
 
 def test_a_network_asked_at_another_scale_answers_at_the_picture_s_size():

@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from nseg_lib import config as configuration
+from nseg_lib.config import NetworkConfig
 from nseg_lib.networks import UNet, edge
 from nseg_lib.networks.edge import EdgeNet, edge_input, finish, is_careful, surroundings
-from nseg_lib.networks.looks import TwoLooks, two_looks
-from nseg_lib.networks.promptnet import build
+from nseg_lib.networks.looks import TwoLooks
 from nseg_lib.prompt import Prompt
-from nseg_lib.refine import Refiner
 
 WIDTHS = (8, 16)
 
@@ -138,13 +135,14 @@ class Paint(EdgeNet):
         return x[:, :1] * 10 - 5
 
 
-def test_a_small_object_in_a_large_picture_is_seen_at_its_own_size():
-    found = disc(60, 600, 800, (1200, 1600))
+@pytest.mark.parametrize(("radius", "side"), [(60, 119 + 64), (500, edge.LARGEST)])
+def test_an_object_in_a_large_picture_is_seen_at_its_own_size_or_the_largest(radius, side):
+    found = disc(radius, 600, 800, (1200, 1600))
     network, logits = Paint(WIDTHS), np.where(found, 1, -1).astype(np.float32)
     finished = finish(network, photo(found), found, logits)
-    assert network.given.shape[2:] == (119 + 64, 119 + 64)
-    assert ((finished > 0) == found).all()
-    assert (finished[0] == -1).all()
+    assert max(network.given.shape) == side
+    assert np.count_nonzero((finished > 0) ^ found) <= 0.01 * (radius > 60) * found.sum()
+    assert (finished[0] == -1).all() == (radius == 60), "beyond the crop the looks' answer stays"
 
 
 class Same(EdgeNet):
@@ -167,17 +165,15 @@ class Finds(torch.nn.Module):
 
 
 def test_only_a_careful_mask_alone_is_finished():
-    found, line = disc(80), np.zeros((300, 400), bool)
-    line[145:150, 125:275] = True
-    predictor = TwoLooks(Finds(), configuration.NetworkConfig(zoom=None))
+    predictor, nothing = TwoLooks(Finds(), NetworkConfig(zoom=None)), WHOLE & False
     for prompt, finished in (
-        (Prompt(found), True),
-        (Prompt(found, np.zeros_like(found), np.zeros_like(found)), True),
-        (Prompt(found, ~disc(120)), False),
-        (Prompt(found, mask=found), False),
-        (Prompt(line), False),
+        (Prompt(WHOLE), True),
+        (Prompt(WHOLE, nothing, nothing), True),
+        (Prompt(WHOLE, ~disc(120)), False),
+        (Prompt(WHOLE, mask=WHOLE), False),
+        (Prompt(LINE), False),
     ):
-        logits = predictor.logits(photo(found), prompt)
+        logits = predictor.logits(photo(WHOLE), prompt)
         assert (logits[150, 200] < -6) == finished
 
 
@@ -194,14 +190,6 @@ def test_in_doubt_it_stays_as_it_was_painted(logit, answer):
     assert (found == expected[answer]).all()
 
 
-def test_a_large_object_is_shrunk_to_the_size_that_the_network_knows():
-    found = disc(500, 600, 800, (1200, 1600))
-    network, logits = Paint(WIDTHS), np.where(found, 1, -1).astype(np.float32)
-    finished = finish(network, photo(found), found, logits)
-    assert max(network.given.shape) == edge.LARGEST
-    assert np.count_nonzero((finished > 0) ^ found) < 0.01 * np.count_nonzero(found)
-
-
 @pytest.mark.parametrize("shape", [(20, 300), (60, 1600)])
 def test_a_narrow_picture_is_finished_too(shape):
     stroke = np.zeros(shape, bool)
@@ -210,20 +198,3 @@ def test_a_narrow_picture_is_finished_too(shape):
     image = np.zeros((*shape, 3), np.uint8)
     logits = np.where(stroke, 1, -1).astype(np.float32)
     assert finish(EdgeNet((16, 32, 64)).eval(), image, stroke, logits).shape == shape
-
-
-def test_without_an_edge_network_the_looks_are_all():
-    small = {"network.look": 64, "network.zoom": 64, "edge": None}
-    config = configuration.load("lite0", small, kind=configuration.RefinerConfig)
-    refiner = Refiner(build(config), config)
-    image, prompt = photo(disc(80)), Prompt(disc(80))
-    looks = two_looks(refiner.network, config.network, image, prompt)
-    assert (refiner.logits(image, prompt) == looks).all()
-
-
-def test_upscaling_is_not_what_makes_the_edge():
-    """Each of the four pixels of a place has an answer of its own."""
-    torch.manual_seed(0)
-    answer = EdgeNet(WIDTHS).eval()(torch.rand(1, edge.CHANNELS, 16, 16))
-    coarse = F.interpolate(F.avg_pool2d(answer, 2), scale_factor=2)
-    assert (answer - coarse).abs().max() > 1e-3

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils._pytree import tree_leaves
 
 from nseg_lib import config, networks
 from nseg_lib.config import Config, ModelConfig
@@ -30,7 +29,9 @@ PARAMETERS = {
     "attn32-256_bce-dice-bound": 7_854_717,
 }
 """Counted in the released code's networks."""
+
 GFLOP = {"16-32": 15.1, "16-128": 28.4, "res32-256": 113.2, "attn32-256": 115.7}
+"""Of a picture of 640x480."""
 
 every_architecture = pytest.mark.parametrize(
     "model",
@@ -43,27 +44,22 @@ every_architecture = pytest.mark.parametrize(
 )
 
 
-def test_the_eight_come_first_and_have_the_published_parameter_counts() -> None:
+def test_the_eight_come_first_and_have_the_published_costs() -> None:
     assert config.names()[:8] == tuple(PARAMETERS)
-    assert {name: networks.size(name).parameters for name in PARAMETERS} == PARAMETERS
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_operations_of_a_640x480_picture(name: str) -> None:
-    expected = next(v for k, v in GFLOP.items() if k in name)
-    assert networks.size(name).gflop == pytest.approx(expected, abs=0.05)
+    for name, parameters in PARAMETERS.items():
+        size, gflop = networks.size(name), next(v for k, v in GFLOP.items() if k in name)
+        assert size.parameters == parameters
+        assert size.gflop == pytest.approx(gflop, abs=0.05)
 
 
 @every_architecture
-@pytest.mark.parametrize("size", [(64, 48), (37, 51), (9, 33)])
-def test_odd_and_even_picture_sizes_give_one_logit_a_pixel(
-    model: ModelConfig, size: tuple[int, int]
-) -> None:
+def test_odd_and_even_picture_sizes_give_one_logit_a_pixel(model: ModelConfig) -> None:
     network = networks.build(model).eval()
-    with torch.no_grad():
-        logits = network(torch.rand(2, CHANNELS[model.inputs], *size))
-    assert logits.shape == (2, 1, *size)
-    assert logits.isfinite().all()
+    for size in ((64, 48), (37, 51), (9, 33)):
+        with torch.no_grad():
+            logits = network(torch.rand(2, CHANNELS[model.inputs], *size))
+        assert logits.shape == (2, 1, *size)
+        assert logits.isfinite().all()
 
 
 @every_architecture
@@ -96,16 +92,6 @@ def test_every_parameter_gets_a_gradient(model: ModelConfig) -> None:
 
 
 @every_architecture
-def test_the_same_seed_gives_the_same_network(model: ModelConfig) -> None:
-    def outputs() -> torch.Tensor:
-        torch.manual_seed(7)
-        with torch.no_grad():
-            return networks.build(model)(torch.rand(1, CHANNELS[model.inputs], 20, 20))
-
-    assert torch.equal(outputs(), outputs())
-
-
-@every_architecture
 def test_an_exported_network_answers_alike(model: ModelConfig) -> None:
     network = networks.build(model).eval()
     x = torch.rand(1, CHANNELS[model.inputs], 40, 56)
@@ -127,7 +113,7 @@ def test_a_saved_network_loads_as_it_was(model: ModelConfig, tmp_path: Path) -> 
     x = torch.from_numpy(network_input(image, stroke, model.inputs))[None]
     with torch.no_grad():
         assert np.array_equal(refiner.logits(image, Prompt(stroke)), network(x)[0, 0].numpy())
-    assert tree_leaves(list(tmp_path.iterdir())) == [tmp_path / "w.safetensors"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "w.safetensors"]
 
 
 def test_res_is_tiny_plus_the_stroke() -> None:
