@@ -107,21 +107,6 @@ def test_undecided_pixels_are_not_counted(tmp_path: Path) -> None:
     assert row["empty_prediction"] == "1"  # all of it lies on undecided pixels
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    samples = [make_sample(i) for i in range(4)]
-    whole = evaluate([Recorder()], samples, tmp_path / "whole.csv", progress=False)
-    path = tmp_path / "resumed.csv"
-    with pytest.raises(KeyboardInterrupt):
-        evaluate([Recorder(fail_on=2)], samples, path, progress=False)
-    assert len(rows_of(path)) == 2
-    for asked in (2, 0):  # rows already there are not computed again
-        again = Recorder()
-        evaluate([again], samples, path, progress=False)
-        assert len(again.asked) == asked
-    seconds = {"seconds": ""}
-    assert [r | seconds for r in rows_of(path)] == [r | seconds for r in rows_of(whole)]
-
-
 def test_a_second_evaluation_into_the_same_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
 
