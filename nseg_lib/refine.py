@@ -24,13 +24,8 @@ class Refiner:
     >>> mask = refiner.refine(image, stroke, background=not_this, mask=mask)  # doctest: +SKIP
 
     Args:
-        network: of the kind that ``config`` describes.
-        config: of a network of the paper, or of an interactive refiner.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-
-    Raises:
-        ValueError: no such device.
-        TypeError: a network of another kind.
+        network: of the kind that ``config`` describes, else TypeError is raised.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; ValueError where there is none.
     """
 
     def __init__(self, network: torch.nn.Module, config: AnyConfig, device: str = "cpu") -> None:
@@ -56,7 +51,6 @@ class Refiner:
         Args:
             checkpoint: a ``.safetensors`` file, which carries its configuration, or a name of
                 :data:`PRETRAINED`.
-            device: ``cpu``, ``cuda`` or ``cuda:N``.
 
         Raises:
             ValueError: no such file or name, not safetensors, not one of nseg's, or no such device.
@@ -65,11 +59,7 @@ class Refiner:
 
     @classmethod
     def from_pretrained(cls, name: str = PRETRAINED[0], device: str = "cpu") -> Refiner:
-        """One of the networks that come with the package; no download.
-
-        Args:
-            name: of :data:`PRETRAINED`. The JSON file beside its weights says how it was trained.
-            device: as of :meth:`load`.
+        """A network of :data:`PRETRAINED`, which come with the package; no download.
 
         Raises:
             ValueError: an unknown name, or no such device.

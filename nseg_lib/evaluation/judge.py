@@ -172,10 +172,10 @@ def evaluate_methods(methods: Sequence[Method], plan: Plan, *, progress: bool = 
 def evaluate_method(method: Method, plan: Plan, *, progress: bool = True) -> None:
     """Fill both files of one method, with a sidecar of provenance each.
 
-    Rows are known by the method's name. A call that adds none leaves a sidecar as it is.
+    A call that adds no row leaves a sidecar as it is.
 
     Raises:
-        ConfigError: there are rows of other weights or other data under this name.
+        ConfigError: there are rows of other weights or other data under the method's name.
         ValueError, coco.DataError: data, a kind or a file of rows cannot be used.
     """
     split = replace(coco.load_split(plan.data, plan.split), spare=plan.out)

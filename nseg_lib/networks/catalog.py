@@ -27,7 +27,7 @@ def build(model: ModelConfig) -> UNet:
     """The network of a configuration, freshly initialised from torch's global generator.
 
     Raises:
-        ConfigError: there is no such architecture.
+        ConfigError: no such architecture.
     """
     if model.architecture not in FAMILIES:
         known = f"one of: {', '.join(FAMILIES)}"

@@ -138,8 +138,7 @@ def crop_input(
     Args:
         image: uint8 H×W×3, RGB.
         prompts: bool H×W each: object strokes, background strokes, last mask.
-        crop: where to look.
-        size: pixels of the longer side.
+        size: pixels of the crop's longer side.
         multiple: both sides are filled up, below and at the right, to multiples of this.
 
     Returns:

@@ -189,13 +189,7 @@ def seen(
 
 
 def edge_input(image: Image, paint: Mask, logits: Floats) -> NDArray[np.float32]:
-    """What the network is given: float32 7×H×W.
-
-    Args:
-        image: uint8 H×W×3, RGB.
-        paint: bool H×W.
-        logits: float H×W, the looks' answer.
-    """
+    """What the network is given, of the looks' answer among other things: float32 7×H×W."""
     answer = np.clip(logits, -SURE, SURE)[None] / SURE
     colours = np.moveaxis(image, -1, 0).astype(np.float32) / 255 - crops.GREY
     return np.concatenate((network_input(image, paint), answer, colours)).astype(np.float32)

