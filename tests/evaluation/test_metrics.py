@@ -19,29 +19,20 @@ OVERLAPS = [name for name in METRICS if name not in DISTANCES]
 
 
 @st.composite
-def shapes(draw: st.DrawFn, height: int, width: int) -> Mask:
-    """A rectangle, a disc, sparse noise, one pixel, everything or nothing; often at the border."""
-    rows, columns = np.mgrid[:height, :width]
-    y, x = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-    kind = draw(st.sampled_from(["rectangle", "disc", "noise", "pixel", "full", "empty"]))
-    if kind == "rectangle":
-        bottom, right = draw(st.integers(y, height)), draw(st.integers(x, width))
-        return (rows >= y) & (rows < bottom) & (columns >= x) & (columns < right)
-    if kind == "disc":
-        return np.hypot(rows - y, columns - x) <= draw(st.integers(0, max(height, width)))
-    if kind == "noise":
-        rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-        return rng.random((height, width)) < draw(st.sampled_from([0.02, 0.5, 0.95]))
-    if kind == "pixel":
-        return (rows == y) & (columns == x)
-    return np.full((height, width), kind == "full")
-
-
-@st.composite
 def blobs(draw: st.DrawFn, height: int, width: int) -> Mask:
-    """A union of two shapes without a third: connected or not, with or without holes."""
-    first, second, hole = (draw(shapes(height, width)) for _ in range(3))
-    return (first | second) & ~hole if draw(st.booleans()) else first
+    """Rectangles, also of one pixel or none, noise, everything; two of them without a third."""
+    rows, columns = np.mgrid[:height, :width]
+    found = []
+    for kind in draw(st.lists(st.sampled_from(["box", "noise", "full"]), min_size=1, max_size=3)):
+        y, x = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+        bottom, right = draw(st.integers(y, height)), draw(st.integers(x, width))
+        box = (rows >= y) & (rows < bottom) & (columns >= x) & (columns < right)
+        noise = np.random.default_rng(y).random(box.shape) < draw(
+            st.sampled_from([0.02, 0.5, 0.95])
+        )
+        found.append({"box": box, "noise": noise, "full": box | True}[kind])
+    first, second, hole = (*found, rows < 0, rows < 0)[:3]
+    return (first | second) & ~hole
 
 
 @st.composite

@@ -35,6 +35,8 @@ def test_the_first_look_is_wide_and_the_second_is_close():
     wide, close = crops.look(mask, np.zeros_like(mask)), crops.zoom(mask)
     assert wide.longer > 2 * 30
     assert close == Crop(28, 82, 38, 92)
+    assert close.overlap(close._replace(left=65, right=119)) == pytest.approx(1 / 3)
+    assert close.overlap(Crop(0, 9, 0, 9)) == 0
 
 
 def test_the_first_look_takes_in_background_strokes_nearby():
@@ -46,12 +48,6 @@ def test_the_first_look_takes_in_background_strokes_nearby():
     background[340:360, 800:810] = True  # more than four times 80 pixels away
     assert crops.look(stroke, background) == Crop(50, 620, 140, 720)
     assert crops.look(stroke, background, beside=0) == Crop(80, 620, 180, 720)
-
-
-def test_overlap_of_crops():
-    assert Crop(0, 10, 0, 10).overlap(Crop(0, 10, 0, 10)) == 1
-    assert Crop(0, 10, 0, 10).overlap(Crop(0, 10, 5, 15)) == pytest.approx(1 / 3)
-    assert Crop(0, 10, 0, 10).overlap(Crop(20, 30, 0, 10)) == 0
 
 
 def test_a_thin_stroke_survives_shrinking_and_the_frame_is_filled_up():
