@@ -18,16 +18,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 """The folder that holds the package: the repository's root in a checkout."""
 
 PACKAGES = (
-    "nseg",
-    "torch",
-    "lightning",
-    "numpy",
-    "scipy",
-    "pandas",
-    "opencv-python-headless",
-    "scikit-image",
-    "pycocotools",
-)
+    "nseg", "torch", "lightning", "numpy", "scipy", "pandas", "opencv-python-headless",
+    "scikit-image", "pycocotools",
+)  # fmt: skip
 """Distributions whose version can change a result."""
 
 OUTPUT_FOLDERS = ("reports", "benchmarks/results", "data", "runs")
@@ -48,11 +41,8 @@ def write_sidecar(
 ) -> Path:
     """Write ``<artefact>.json``: everything needed to know, and to redo, how it was made.
 
-    Its keys: ``artefact``, ``commit`` and ``dirty`` (see :func:`code_version`), ``python``,
-    ``packages`` (name → version or null), ``platform``, ``device``, ``config``, ``inputs`` (a
-    list of path and SHA-256), ``seconds``, and those of ``extra``. Paths, wherever they occur,
-    are relative to the project, or bare names if they lie outside it: a sidecar tells nothing
-    about the machine's folders or its name.
+    Paths, wherever they occur, are relative to the project, or bare names if they lie outside it:
+    a sidecar tells nothing about the machine's folders or its name.
 
     Args:
         artefact: the file described; it need not exist yet.
@@ -133,17 +123,12 @@ def describe_device() -> str:
     torch = sys.modules.get("torch")  # not imported: then no GPU was used
     if torch is not None and torch.cuda.is_initialized():
         return str(torch.cuda.get_device_name())
-    return f"{_processor()}, {os.cpu_count()} cores"
-
-
-def _processor() -> str:
-    """The processor's model where Linux tells it, else its architecture."""
-    try:
+    try:  # Linux tells the model
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
+    return f"{next(models, platform.machine())}, {os.cpu_count()} cores"
 
 
 def portable_path(path: str | Path) -> str:

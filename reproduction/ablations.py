@@ -17,10 +17,9 @@ from nseg_lib.evaluation.metrics import DISTANCES, LABELS
 from nseg_lib.evaluation.tables import number
 from reproduction import estimates
 from reproduction.artefacts import Table, grouped
-from reproduction.estimates import Pair, interval_text
+from reproduction.estimates import Pair, Verdict, interval_text, verdict
 from reproduction.evidence import Evidence
 from reproduction.table1 import NOT_RUN
-from reproduction.verdicts import Verdict, verdict
 from reproduction.words import notes
 
 PAIRS: tuple[Pair, ...] = (

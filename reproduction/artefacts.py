@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nseg_lib.course.look import styled
+from nseg_lib.evaluation.tables import markdown
 from nseg_lib.files import write_atomic
 from nseg_lib.provenance import write_sidecar
 from reproduction.paper import setting_note
@@ -66,10 +67,10 @@ def table_texts(table: Table, profile: str | None) -> dict[str, str]:
     Args:
         profile: ``None`` for a table that is the same in every profile.
     """
-    note = setting_note(profile) if profile else ""
+    note = setting_note(profile)
     numbers = table.numbers.assign(setting=note or PAPERS_SETTING)
     return {
-        ".csv": numbers.round(6).to_csv(index=False, lineterminator="\n"),
+        ".csv": figure_text(numbers),
         ".md": _as_markdown(table.in_setting(note)),
         ".tex": _as_latex(table.in_setting(note)),
     }
@@ -77,10 +78,10 @@ def table_texts(table: Table, profile: str | None) -> dict[str, str]:
 
 def save_table(
     table: Table,
-    stem: str | Path,
+    stem: Path,
     *,
     profile: str | None = None,
-    inputs: Sequence[str | Path] = (),
+    inputs: Sequence[Path] = (),
     seconds: float | None = None,
 ) -> Table:
     """Write ``<stem>.csv``, ``.md`` and ``.tex`` and the sidecar ``<stem>.json``.
@@ -94,8 +95,7 @@ def save_table(
     Returns:
         The table, with a note about its setting if the profile is not ``paper``.
     """
-    note = setting_note(profile) if profile else ""
-    stem = Path(stem)
+    note = setting_note(profile)
     for suffix, text in table_texts(table, profile).items():
         write_atomic(stem.with_name(stem.name + suffix), text)
     write_sidecar(stem, None, inputs, seconds, profile=profile, setting=note or PAPERS_SETTING)
@@ -105,9 +105,7 @@ def save_table(
 def _as_markdown(table: Table) -> str:
     """The table as Markdown, between caption and notes. Cells are not padded, for short diffs."""
     columns = [": ".join(filter(None, column)) for column in table.text.columns]
-    rules = ["---"] + ["---:"] * (len(columns) - 1)
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in table.text.to_numpy().tolist()]
-    body = "".join(f"| {' | '.join(line)} |\n" for line in (columns, rules, *cells))
+    body = markdown(columns, table.text.to_numpy().tolist(), numbers=True)
     return f"**{table.caption}**\n\n{body}\n" + "".join(f"{note}\n\n" for note in table.notes)
 
 
@@ -139,14 +137,13 @@ def _as_latex(table: Table) -> str:
 @styled
 def save_figure(
     fig: Figure,
-    stem: str | Path,
+    stem: Path,
     data: pd.DataFrame,
     *,
     profile: str | None = None,
-    inputs: Sequence[str | Path] = (),
+    inputs: Sequence[Path] = (),
     seconds: float | None = None,
     credit: str = "",
-    own_setting: bool = True,
 ) -> Path:
     """Write ``<stem>.png`` (150 dpi), ``.pdf``, ``.csv`` and the sidecar ``<stem>.json``.
 
@@ -157,20 +154,13 @@ def save_figure(
 
     Args:
         data: the numbers that the figure shows; ``nseg verify`` makes them again.
-        profile: whose pictures or networks it shows; ``None`` if it is the same in every
-            profile.
-        inputs: files and folders that the figure was made from, for the sidecar.
-        seconds: wall time that making the figure took. A notebook leaves it out: its executed copy
-            has the time of every cell.
+        profile, inputs, seconds: as :func:`save_table` has them.
         credit: of a photograph in it, see :meth:`nseg_lib.data.coco.Split.credit`.
-        own_setting: whether the profile's setting touches it. What a data set holds is the same at
-            every setting, so Figure 1 has no note.
 
     Returns:
         The PNG's path.
     """
-    stem = Path(stem)
-    note = setting_note(profile) if profile and own_setting else ""
+    note = setting_note(profile)
     if credit:
         _line_above(fig, f"Photograph: {credit}", fontsize=6, color="#555555")
     if note:
@@ -191,7 +181,7 @@ def save_figure(
 
 
 def figure_text(data: pd.DataFrame) -> str:
-    """A figure's numbers as CSV text, to six decimals."""
+    """Numbers as CSV text, to six decimals."""
     return data.round(6).to_csv(index=False, lineterminator="\n")
 
 

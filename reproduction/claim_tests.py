@@ -1,8 +1,7 @@
-"""The tests that decide a claim about networks: one class for each kind of test.
+"""The tests that decide a claim: one class for each kind of test.
 
 The fields of a class are those of a record in ``reports/claims.yml``. Its docstring defines the
-statistic, and ``judge`` makes one row of the table of claims. Claims about kinds of picture and
-about speed have their tests in :mod:`reproduction.picture_tests`.
+statistic, and ``judge`` makes one row of the table of claims.
 """
 
 from __future__ import annotations
@@ -14,29 +13,49 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from nseg_lib import config
 from nseg_lib.config import Strict
 from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.evaluation.tables import number
 from reproduction import estimates
-from reproduction.estimates import Epochs, Estimate, Pair, least_favourable
+from reproduction.estimates import (
+    Epochs,
+    Estimate,
+    Pair,
+    Verdict,
+    least_favourable,
+    p_value,
+    verdict,
+)  # fmt: skip
 from reproduction.evidence import Evidence
+from reproduction.listings import MIN_PICTURES, categories
 from reproduction.paper import LOG_COLUMNS
-from reproduction.verdicts import SEEN, Verdict, verdict
+from reproduction.profiles import ModelName
+
+SEEN = {verdict: str(verdict) for verdict in Verdict} | {
+    Verdict.HOLDS: "yes",
+    Verdict.SMALLER: f"no, {Verdict.SMALLER}",
+    Verdict.FAILS: "no, the opposite",
+}
+"""The words for a verdict on the authors' logs. One training of each network cannot show that a
+claim holds in general, so they only say whether the difference was seen."""
+
+PICTURE_LABELS = {
+    "iou": "IoU",
+    "precision": "precision",
+    "recovered": "recovered share of the missing IoU",
+    "stroke": "stroke IoU",
+    "clutter": "gradient round the object",
+    "size": "object size",
+}
+"""Column of :meth:`Evidence.per_picture` → its words in the table."""
 
 
-def _known_network(name: str) -> str:
-    if name not in config.names():
-        raise ValueError(f"no network '{name}'; there are {', '.join(config.names())}")
-    return name
-
-
-Network = Annotated[str, AfterValidator(_known_network)]
-Pairs = Annotated[
-    list[Annotated[tuple[Network, Network], Field(strict=False)]], Field(min_length=1)
-]
+NetworkPair = Annotated[tuple[ModelName, ModelName], Field(strict=False)]
+Pairs = Annotated[list[NetworkPair], Field(min_length=1)]
+Estimates = list[Estimate | None]
 Metric = Literal["iou", "boundary_iou_1px", "pixel_accuracy", "hausdorff_region"]
 
 
@@ -52,17 +71,17 @@ class Result:
     ours: Estimate | None = None
     """The estimate that decides."""
     words: str = ""
-    """What is said beside the estimate."""
+    """What is said in its place."""
     p: float = math.nan
     """Its two-sided p-value; NaN if there is no test of 0."""
     source: str = "no rows: these were not run"
-    """What the estimate was made from."""
+    """What it was made from."""
     printed: float = math.nan
     """The same difference in the paper's Table 1."""
     late: Estimate | None = None
-    """The same difference over the last five epochs of our training logs, on validation."""
+    """The same over the last five epochs of our training logs, on validation."""
     logs: Estimate | None = None
-    """The same difference in the authors' training logs."""
+    """The same in the authors' training logs."""
     logs_verdict: str = "–"
 
 
@@ -101,26 +120,16 @@ class GainOverStroke(IntervalClaim):
     metric: Metric
 
     def judge(self, evidence: Evidence) -> Result:
-        trainings = evidence.scatter(self.metric, shared=False)
-        gains = [
-            estimates.paired_difference(
-                evidence.held_out, [(network, "identity")], self.metric, trainings
-            )
-            for network in evidence.evaluated
-        ]
+        pairs = [(network, "identity") for network in evidence.evaluated]
+        gains = paired_differences(evidence, pairs, self.metric, shared=False)
         ours = least_favourable(gains, self.sign)
         found: str = verdict(ours, self.sign, margin=evidence.margin(self.metric))
         if found == Verdict.HOLDS and len(gains) < len(config.THE_EIGHT):
             found += f", for the {len(gains)} run"
-        return Result(
-            f"{LABELS[self.metric]} less that of the stroke unchanged, of the network that gains "
-            f"least: interval {self.interval}",
-            found,
-            self.metric,
-            ours,
-            p=p_value(ours, self.sign, len(gains)),
-            source=rows_of(evidence, ours),
-        )
+        words = f"{LABELS[self.metric]} less that of the stroke unchanged, of the network that "
+        words += f"gains least: interval {self.interval}"
+        p = p_value(ours, self.sign, len(gains))
+        return Result(words, found, self.metric, ours, p=p, source=rows_of(evidence, ours))
 
 
 class PairsClaim(IntervalClaim):
@@ -132,7 +141,7 @@ class PairsClaim(IntervalClaim):
     """Another way in which the networks of a pair differ."""
 
     def words(self, measure: str) -> str:
-        """The test in words: what is measured, the pairs, and where each interval must lie."""
+        """The test in words."""
         pairs = ", ".join(f"{a} − {b}" for a, b in self.pairs)
         caveat = f" ({self.caveat})" if self.caveat else ""
         each = "each " if len(self.pairs) > 1 else ""
@@ -142,13 +151,20 @@ class PairsClaim(IntervalClaim):
         """The pairs in which both networks have rows."""
         return [pair for pair in self.pairs if {*pair} <= {*evidence.evaluated}]
 
+    def in_logs(self, evidence: Evidence, epochs: Epochs) -> tuple[Estimates, Estimates]:
+        """The differences of the pairs in our own training logs, and in the authors'."""
+        column = LOG_COLUMNS[self.metric]
+        both = (evidence.own_logs, self.pairs_run(evidence)), (evidence.authors, self.pairs)
+        own, theirs = (
+            [estimates.epochs_difference(logs, pair, column, epochs) for pair in pairs]
+            for logs, pairs in both
+        )
+        return own, theirs
+
     def in_table1(self, evidence: Evidence, estimate: Estimate | None) -> float:
         """The difference in Table 1 of an estimate's pair, or the least favourable one if None."""
-        table = evidence.printed["table1"]
-        printed = {
-            f"{a} − {b}": float(table[a][self.metric] - table[b][self.metric])
-            for a, b in self.pairs
-        }
+        table = {name: row[self.metric] for name, row in evidence.printed["table1"].items()}
+        printed = {f"{a} − {b}": float(table[a] - table[b]) for a, b in self.pairs}
         if estimate is not None:
             return printed[estimate.of]
         return min(printed.values(), key=lambda value: self.sign * value)
@@ -167,11 +183,8 @@ class PairedDifference(PairsClaim):
     metric: Metric
 
     def judge(self, evidence: Evidence) -> Result:
-        run, trainings = self.pairs_run(evidence), evidence.scatter(self.metric)
-        differences = [
-            estimates.paired_difference(evidence.held_out, [pair], self.metric, trainings)
-            for pair in run
-        ]
+        run = self.pairs_run(evidence)
+        differences = paired_differences(evidence, run, self.metric)
         ours = least_favourable(differences, self.sign)
         printed = self.in_table1(evidence, ours)
         # On pictures smaller than the paper's, only the IoU is comparable with the printed one.
@@ -185,13 +198,8 @@ class PairedDifference(PairsClaim):
             if found == Verdict.HOLDS:
                 found = Verdict.OPEN
 
-        column = LOG_COLUMNS[self.metric]
-        late = least_favourable(
-            (estimates.epochs_difference(evidence.own_logs, p, column) for p in run), self.sign
-        )
-        theirs = least_favourable(
-            (estimates.epochs_difference(evidence.authors, p, column) for p in self.pairs),
-            self.sign,
+        late, theirs = (
+            least_favourable(of_logs, self.sign) for of_logs in self.in_logs(evidence, "last five")
         )
         seen = "–"
         if theirs is not None:
@@ -201,18 +209,11 @@ class PairedDifference(PairsClaim):
             if len(self.pairs) > 1:
                 source += f"; authors' logs: {theirs.of}, "
                 source += f"printed {number(print_of_theirs, self.metric, '+')}"
+        p = p_value(ours, self.sign, len(run))
         return Result(
-            self.words(LABELS[self.metric]),
-            found,
-            self.metric,
-            ours,
-            p=p_value(ours, self.sign, len(run)),
-            source=source,
-            printed=printed,
-            late=late,
-            logs=theirs,
-            logs_verdict=seen,
-        )
+            self.words(LABELS[self.metric]), found, self.metric, ours, p=p, source=source,
+            printed=printed, late=late, logs=theirs, logs_verdict=seen,
+        )  # fmt: skip
 
 
 class EqualEpochs(PairsClaim):
@@ -226,24 +227,17 @@ class EqualEpochs(PairsClaim):
     epochs: Epochs
 
     def judge(self, evidence: Evidence) -> Result:
-        column, run = LOG_COLUMNS[self.metric], self.pairs_run(evidence)
-        own, authors = (
-            [estimates.epochs_difference(logs, pair, column, self.epochs) for pair in pairs]
-            for logs, pairs in ((evidence.own_logs, run), (evidence.authors, self.pairs))
-        )
+        own, authors = self.in_logs(evidence, self.epochs)
         ours, theirs = (least_favourable(found, self.sign) for found in (own, authors))
+        source = "no such pair of logs"
+        if ours:
+            source = f"training logs: {ours.of}, {ours.sample()}" + all_means(own, self.metric)
         return Result(
             self.words(f"validation loss over the {self.epochs} of the epochs that both have"),
-            verdict(ours, self.sign),
-            self.metric,
-            ours,
-            p=p_value(ours, self.sign, len(run)),
-            source=f"training logs: {ours.of}, {ours.sample()}" + all_means(own, self.metric)
-            if ours
-            else "no such pair of logs",
-            logs=theirs,
+            verdict(ours, self.sign), self.metric, ours, p=p_value(ours, self.sign, len(own)),
+            source=source, logs=theirs,
             logs_verdict=SEEN[verdict(theirs, self.sign)] if theirs else "–",
-        )
+        )  # fmt: skip
 
 
 class NonInferiority(Claim):
@@ -254,7 +248,7 @@ class NonInferiority(Claim):
     eight networks must have rows.
     """
 
-    networks: Annotated[list[Network], Field(min_length=1)]
+    networks: Annotated[list[ModelName], Field(min_length=1)]
     margin: Annotated[float, Field(gt=0)]
 
     def judge(self, evidence: Evidence) -> Result:
@@ -263,7 +257,8 @@ class NonInferiority(Claim):
         rivals = [name for name in evidence.evaluated if name not in self.networks]
         best = max(rivals, key=lambda name: means[name], default=None)
         pairs = [(name, best) for name in self.networks if best and name in evidence.evaluated]
-        ours = estimates.paired_difference(evidence.held_out, pairs, "iou", evidence.scatter("iou"))
+        trainings = evidence.scatter("iou")
+        ours = estimates.paired_difference(evidence.held_out, pairs, "iou", trainings)
 
         # "Worse by at most the margin" is "above 0" once the margin is added.
         found, p = Verdict.OPEN, math.nan
@@ -285,18 +280,108 @@ class NonInferiority(Claim):
         )
 
 
-def p_value(estimate: Estimate | None, sign: int, pairs: int) -> float:
-    """The p-value of a claim about each of several pairs, from its least favourable estimate.
+class RankCorrelation(IntervalClaim):
+    """A quality of the predictions rises, or falls, with a property of the pictures.
 
-    All pairs must confirm the claim, so the least favourable one decides at its own p-value. Any of
-    them can refute it, so against the claim the p-value is multiplied by their number (Bonferroni).
+    Statistic: :func:`estimates.rank_correlation` over held-out pictures, averaged over all networks
+    (:meth:`Evidence.per_picture`).
     """
-    if estimate is None:
-        return math.nan
-    return estimate.p if sign * estimate.mean > 0 else min(1.0, pairs * estimate.p)
+
+    variable: Literal["iou", "precision", "recovered"]
+    condition: Literal["stroke", "clutter", "size"]
+    given: Literal["stroke"] | None = None
+    """If given, the correlation is partial: at equal stroke IoU."""
+
+    def judge(self, evidence: Evidence) -> Result:
+        variable, condition = PICTURE_LABELS[self.variable], PICTURE_LABELS[self.condition]
+        partial = ", at equal strokes (partial)" if self.given else ""
+        words = f"rank correlation of {variable} with {condition}{partial}: "
+        words += f"interval {self.interval}"
+        pictures = evidence.per_picture().dropna(subset=[self.condition, self.variable])
+        ours = estimates.rank_correlation(pictures, self.variable, self.condition, self.given)
+        if ours is None:
+            return Result(words, source="no rows of networks with these pictures' measurements")
+        ranked = pictures.sort_values(self.condition, kind="stable")
+        third = len(ranked) // 3
+        low, high = (part[self.variable].mean() for part in (ranked[:third], ranked[-third:]))
+        return Result(
+            words,
+            verdict(ours, self.sign),
+            ours=ours,
+            p=ours.p,
+            source=f"{evidence.splits[-1]} rows, mean of {len(evidence.evaluated)} models, "
+            f"{ours.sample()}. Mean {variable} in the third of the pictures with the lowest "
+            f"{condition}: {low:.3f}, with the highest: {high:.3f}",
+        )
 
 
-def all_means(differences: Sequence[Estimate | None], metric: str) -> str:
+class Latency(Claim):
+    """A network answers within a given time, 95 times in 100, on a GPU, which the paper had.
+
+    ``benchmarks/bench_latency.py`` measured one thread of a processor. This is shown, for this
+    network and for the slowest, and decides nothing.
+    """
+
+    network: ModelName
+    seconds: Annotated[float, Field(gt=0)]
+
+    def judge(self, evidence: Evidence) -> Result:
+        words = f"95th percentile of the time of {self.network} at 640x480 on a GPU: within "
+        words += f"{self.seconds:g} s"
+        if not evidence.latency:
+            return Result(words, source="benchmarks/bench_latency.py was not run")
+        networks, device = evidence.latency["models"], evidence.latency["device"]
+        slowest = max(networks, key=lambda name: networks[name]["median"])
+        times = [f"{name} {networks[name]['p95']:.2f} s" for name in (self.network, slowest)]
+        return Result(
+            words,
+            Verdict.UNTESTED,
+            words=f"95 % within, on a processor ({device}): {', '.join(times)}",
+            source="benchmarks/results/latency.json",
+        )
+
+
+class GainInEachCategory(Claim):
+    """The networks improve on the stroke in each supercategory of COCO with enough pictures.
+
+    Statistic: :func:`reproduction.listings.categories` on held-out pictures. All intervals must lie
+    above 0; the row shows the one that reaches lowest.
+    """
+
+    def judge(self, evidence: Evidence) -> Result:
+        words = f"IoU minus the stroke's in each supercategory of {MIN_PICTURES} pictures or more: "
+        words += "all intervals above 0"
+        if not evidence.evaluated:
+            return Result(words)
+        found = categories(evidence.held_out, evidence.evaluated)
+        judged = found[found["n"] >= MIN_PICTURES]
+        if judged.empty:
+            return Result(words, source="no category with so many pictures")
+        row = judged.iloc[int(judged["low"].argmin())]
+        lowest = Estimate(row["difference"], row["low"], row["high"], int(row["n"]))
+        return Result(
+            words,
+            f"{verdict(lowest, 1)}, in the {len(judged)} of {len(found)} supercategories with "
+            "enough pictures, all trained on",
+            ours=lowest,
+            p=lowest.p,
+            source=f"{evidence.splits[-1]} rows of {len(evidence.evaluated)} models; shown is "
+            f"{row['supercategory']}, {lowest.sample()}; above 0 in {(judged['low'] > 0).sum()} of "
+            f"{len(judged)}, the other supercategories have too few pictures",
+        )
+
+
+def paired_differences(
+    evidence: Evidence, pairs: Sequence[Pair], metric: str, *, shared: bool = True
+) -> Estimates:
+    """The paired difference of each pair on held-out pictures."""
+    trainings = evidence.scatter(metric, shared=shared)
+    return [
+        estimates.paired_difference(evidence.held_out, [pair], metric, trainings) for pair in pairs
+    ]
+
+
+def all_means(differences: Estimates, metric: str) -> str:
     """The means of all pairs as the end of a cell; empty for a single pair."""
     means = [number(each.mean, metric, "+") for each in differences if each is not None]
     return f"; all pairs: {', '.join(means)}" if len(means) > 1 else ""

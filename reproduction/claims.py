@@ -1,16 +1,17 @@
 """The table of the paper's claims, from ``reports/claims.yml`` and the rows of a report.
 
 The file says what each claim is, which networks it is about and what must hold;
-:mod:`reproduction.claim_tests` and :mod:`reproduction.picture_tests` define how each kind of test
-decides. When the tests were fixed, and what was changed later, is in ``reports/limitations.md``.
+:mod:`reproduction.claim_tests` defines how each kind of test decides. When the tests were fixed,
+and what was changed later, is in ``reports/limitations.md``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -18,36 +19,31 @@ from nseg_lib import config, parsing
 from nseg_lib.config import ConfigError, Strict
 from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.evaluation.tables import number
+from reproduction import claim_tests
 from reproduction.artefacts import Table, grouped
-from reproduction.claim_tests import (
-    Claim,
-    EqualEpochs,
-    GainOverStroke,
-    NonInferiority,
-    PairedDifference,
-    Pairs,
-    Result,
-)
-from reproduction.estimates import interval_text
+from reproduction.claim_tests import Claim, Pairs, Result
+from reproduction.estimates import LEVEL, Verdict, holm, interval_text
 from reproduction.evidence import Evidence
-from reproduction.picture_tests import GainInEachCategory, Latency, RankCorrelation
-from reproduction.verdicts import LEVEL, Verdict, holm
 from reproduction.words import notes
 
 TESTS: dict[str, type[Claim]] = {
-    "gain_over_stroke": GainOverStroke,
-    "paired_difference": PairedDifference,
-    "equal_epochs": EqualEpochs,
-    "non_inferiority": NonInferiority,
-    "rank_correlation": RankCorrelation,
-    "latency": Latency,
-    "gain_in_each_category": GainInEachCategory,
+    "gain_over_stroke": claim_tests.GainOverStroke,
+    "paired_difference": claim_tests.PairedDifference,
+    "equal_epochs": claim_tests.EqualEpochs,
+    "non_inferiority": claim_tests.NonInferiority,
+    "rank_correlation": claim_tests.RankCorrelation,
+    "latency": claim_tests.Latency,
+    "gain_in_each_category": claim_tests.GainInEachCategory,
 }
 """The kinds of test, by the name that ``reports/claims.yml`` gives them."""
 
 
-@dataclass(frozen=True)
-class Claims:
+class _File(Strict):
+    pairs: dict[str, Pairs]
+    claims: list[dict[str, Any]]
+
+
+class Claims(NamedTuple):
     """What ``reports/claims.yml`` holds."""
 
     pairs: dict[str, Pairs]
@@ -56,20 +52,13 @@ class Claims:
     """Id → claim, in the order of the table."""
 
 
-class _File(Strict):
-    pairs: dict[str, Pairs]
-    claims: list[dict[str, Any]]
-
-
 def read_claims(path: Path) -> Claims:
     """Read ``reports/claims.yml``.
 
     Raises:
-        ConfigError: the file is missing, or a key or value is not allowed. The message names the
-            file, the claim, the key and what is allowed.
+        ConfigError: a key or value is not allowed. The message names the file, the claim, the key
+            and what is allowed.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file; the claims come with the project")
     file = config.parse(parsing.read_yaml(path.read_text("utf-8"), str(path)), str(path), _File)
     claims: dict[str, Claim] = {}
     for place, record in enumerate(file.claims, start=1):
@@ -101,6 +90,7 @@ class Judged:
     """The p-value of a primary claim, corrected by Holm; NaN for others."""
 
 
+@cache
 def judge(evidence: Evidence) -> list[Judged]:
     """Test every claim, and correct the primary ones for being tested together."""
     claims = read_claims(evidence.claims_file).claims
@@ -129,17 +119,15 @@ def claims_table(evidence: Evidence) -> Table:
         said = each.verdict
         if said == Verdict.TOO_SMALL:
             said = f"within ±{evidence.margin(metric):g}: {said}"
-        smallest = "–" if ours is None else number(ours.smallest_effect, metric)
-        text.append(
-            {
-                ("", "claim"): each.claim.claim,
-                ("", "§"): each.claim.section,
-                ("", "paper"): number(result.printed, metric, "+"),
-                ("", "ours [95 %]"): result.words or interval_text(ours, metric),
-                ("", "smallest effect"): smallest,
-                ("", "verdict"): said,
-            }
-        )
+        row = {
+            "claim": each.claim.claim,
+            "§": each.claim.section,
+            "paper": number(result.printed, metric, "+"),
+            "ours [95 %]": result.words or interval_text(ours, metric),
+            "smallest effect": "–" if ours is None else number(ours.smallest_effect, metric),
+            "verdict": said,
+        }
+        text.append({("", column): cell for column, cell in row.items()})
     return Table("The paper's claims.", grouped(text), _numbers(judged), notes("claims"))
 
 
@@ -164,13 +152,8 @@ def claim_tests_table(evidence: Evidence) -> Table:
             }
         )
     numbers = [
-        {
-            "claim": each.claim.id,
-            "role": each.claim.role,
-            "p": each.result.p,
-            "holm": each.corrected,
-        }
-        for each in judged
+        {"claim": one.claim.id, "role": one.claim.role, "p": one.result.p, "holm": one.corrected}
+        for one in judged
     ]
     scatters = {metric: evidence.scatter(metric) for metric in evidence.printed["too_small"]}
     margins = {metric: evidence.margin(metric) for metric in scatters}

@@ -18,6 +18,9 @@ from pathlib import Path
 
 PACKAGES = ("nseg_lib", "reproduction")
 
+Name = tuple[str, str]
+"""A module, and a name in it; an empty name stands for the module itself."""
+
 
 class Module:
     """The top level of some source: definitions and imports by name, and what runs on import."""
@@ -25,8 +28,7 @@ class Module:
     def __init__(self, name: str, source: str) -> None:
         self.name = name
         self.definitions: dict[str, list[ast.stmt]] = defaultdict(list)
-        self.imports: dict[str, tuple[str, str]] = {}
-        """Local name → (module, name in it); an empty name stands for the module itself."""
+        self.imports: dict[str, Name] = {}
         self.body = _without_words(ast.parse(source)).body
         for statement in self.body:
             self.imports |= _imports(statement)
@@ -38,7 +40,11 @@ class Module:
             statement
             for statement in self.body
             if isinstance(statement, ast.For | ast.Expr)
-            or any(map(self._is_ours, _decorators(statement)))
+            or any(
+                isinstance(node, ast.Name) and self._is_ours(node.id)
+                for decorator in getattr(statement, "decorator_list", [])
+                for node in ast.walk(decorator)
+            )
         ]
 
     def _is_ours(self, name: str) -> bool:
@@ -46,13 +52,13 @@ class Module:
 
 
 def code_hashes(
-    root: Path, start: Iterable[tuple[str, str]], cells: str = "", without: Collection[str] = ()
+    root: Path, start: Iterable[Name], cells: str = "", without: Collection[str] = ()
 ) -> dict[str, str]:
     """Hashes of the code that some definitions reach, themselves included.
 
     Args:
         root: the project's folder, which holds the packages.
-        start: (module, name) of each definition, such as ``("nseg_lib.training.unet", "train")``.
+        start: each definition, such as ``("nseg_lib.training.unet", "train")``.
         cells: the code of a notebook; what it uses counts too.
         without: modules that are not followed, though what is reached could call them.
 
@@ -60,9 +66,9 @@ def code_hashes(
         Path of each module from ``root`` → hash of the definitions reached in it, 12 digits.
     """
     notebook = Module("", cells)
-    waiting = [*start, *(found for cell in notebook.body for found in _uses(root, notebook, cell))]
+    waiting = [*start, *(used for cell in notebook.body for used in _uses(root, notebook, cell))]
     reached: dict[str, set[ast.stmt]] = defaultdict(set)
-    seen: set[tuple[str, str]] = set()
+    seen: set[Name] = set()
     while waiting:
         wanted = waiting.pop()
         if wanted in seen or wanted[0] in without or (module := _module(root, wanted[0])) is None:
@@ -82,20 +88,18 @@ def code_hashes(
         for statement in {*found} - reached[module.name]:
             reached[module.name].add(statement)
             waiting += _uses(root, module, statement)
-    return {
-        _path(root, name).relative_to(root).as_posix(): _short_hash(*sorted(map(_hash, statements)))
-        for name, statements in sorted(reached.items())
-        if statements
-    }
-
-
-def _short_hash(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+    hashes = {}
+    for name, statements in sorted(reached.items()):
+        if statements:
+            text = "\n".join(sorted(map(_dumped, statements)))
+            path = _path(root, name).relative_to(root).as_posix()
+            hashes[path] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashes
 
 
 @cache
-def _hash(statement: ast.stmt) -> str:
-    return hashlib.sha256(ast.dump(statement).encode()).hexdigest()
+def _dumped(statement: ast.stmt) -> str:
+    return ast.dump(statement)
 
 
 def _path(root: Path, name: str) -> Path:
@@ -104,6 +108,7 @@ def _path(root: Path, name: str) -> Path:
 
 
 def _module(root: Path, name: str) -> Module | None:
+    """A module of ours; read anew where its file has changed."""
     if name.partition(".")[0] not in PACKAGES or not (path := _path(root, name)).is_file():
         return None
     return _read(name, path, path.stat().st_mtime_ns)
@@ -117,36 +122,31 @@ def _read(name: str, path: Path, _mtime: int) -> Module:
 def _without_words(tree: ast.Module) -> ast.Module:
     """Drop docstrings, the strings below a constant, and the annotations of functions."""
     for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                node.returns = None
+            case ast.arg():
+                node.annotation = None
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
+            body[:] = [line for line in body if not _is_text(line)]
     return tree
 
 
 def _is_text(line: ast.AST) -> bool:
-    value = line.value if isinstance(line, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
-def _imports(statement: ast.stmt) -> Iterator[tuple[str, tuple[str, str]]]:
-    """(local name, (module, name in it)) of every import in a statement, nested ones too."""
+def _imports(statement: ast.stmt) -> Iterator[tuple[str, Name]]:
+    """(local name, what it stands for) of every import in a statement, nested ones too."""
     for node in ast.walk(statement):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                yield alias.asname or whole, (whole, "")
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            for alias in node.names:
-                yield alias.asname or alias.name, (node.module, alias.name)
-
-
-def _decorators(statement: ast.stmt) -> Iterator[str]:
-    """First names of a definition's decorators, such as ``app`` of ``@app.command()``."""
-    for decorator in getattr(statement, "decorator_list", []):
-        yield from (node.id for node in ast.walk(decorator) if isinstance(node, ast.Name))
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    whole = alias.name if alias.asname else alias.name.partition(".")[0]
+                    yield alias.asname or whole, (whole, "")
+            case ast.ImportFrom(module=str(module), level=0):
+                for alias in node.names:
+                    yield alias.asname or alias.name, (module, alias.name)
 
 
 def _defined(statement: ast.stmt) -> set[str]:
@@ -155,43 +155,46 @@ def _defined(statement: ast.stmt) -> set[str]:
         return {statement.name}
     names = set()
     for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-            if isinstance(node.value, ast.Name):  # ``TABLE["key"] = …`` belongs to TABLE
-                names.add(node.value.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
+        match node:
+            # ``TABLE["key"] = …`` belongs to TABLE.
+            case (
+                ast.Name(id=name, ctx=ast.Store())
+                | ast.Attribute(value=ast.Name(id=name), ctx=ast.Store())
+                | ast.Subscript(value=ast.Name(id=name), ctx=ast.Store())
+                | ast.FunctionDef(name=name)
+                | ast.ClassDef(name=name)
+            ):
+                names.add(name)
     return names
 
 
 @cache
-def _uses(root: Path, module: Module, statement: ast.AST) -> list[tuple[str, str]]:
-    """(module, name) of everything of ours that a statement uses.
+def _uses(root: Path, module: Module, statement: ast.AST) -> list[Name]:
+    """Everything of ours that a statement uses, but its own arguments and variables.
 
-    ``coco.Split`` is looked up in ``coco`` where that is a module. The names of a function's own
-    arguments and variables are not followed.
+    ``coco.Split`` is looked up in ``coco`` where that is a module.
     """
     if isinstance(statement, ast.ClassDef):  # each method has its own variables
         parts = ast.iter_child_nodes(statement)
         return [name for part in parts for name in _uses(root, module, part)]
-    found, owners, nodes = [], set(), [*ast.walk(statement)]
-    own = {node.arg for node in nodes if isinstance(node, ast.arg)}
-    own |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    for node in nodes:
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            used, attribute = node.value, node.attr
-            owners.add(used)
-        elif isinstance(node, ast.Name) and node not in owners:
-            used, attribute = node, ""
-        else:
+    own, used, owners = set(), [], set()
+    for node in ast.walk(statement):  # an attribute comes before its owner
+        match node:
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
+                own.add(name)
+            case ast.Attribute(value=ast.Name(id=name) as owner, attr=attribute):
+                used.append((name, attribute))
+                owners.add(owner)
+            case ast.Name(id=name) if node not in owners:
+                used.append((name, ""))
+    found = []
+    for name, attribute in used:
+        if name in own:
             continue
-        if used.id in own:
-            continue
-        if used.id in module.imports:
-            whole, name = module.imports[used.id]
-            inner = f"{whole}.{name}" if name else whole
-            found.append((inner, attribute) if _module(root, inner) else (whole, name))
-        elif used.id in module.definitions:
-            found.append((module.name, used.id))
+        if name in module.imports:
+            whole, inner = module.imports[name]
+            path = f"{whole}.{inner}" if inner else whole
+            found.append((path, attribute) if _module(root, path) else (whole, inner))
+        elif name in module.definitions:
+            found.append((module.name, name))
     return found

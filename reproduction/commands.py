@@ -20,16 +20,12 @@ def checkout() -> Path:
     Raises:
         ValueError: it is in none.
     """
-    from reproduction import profiles
-
     try:
         root = provenance.project_root()
     except ValueError:
         root = Path.cwd()
-    if not (root / profiles.FOLDER).is_dir():
-        raise ValueError(
-            f"{root}: has no {profiles.FOLDER.as_posix()}; run this inside a checkout of nseg"
-        )
+    if not (root / "workflow" / "profiles").is_dir():
+        raise ValueError(f"{root}: has no workflow/profiles; run this inside a checkout of nseg")
     return root
 
 
@@ -61,7 +57,7 @@ def reproduce(
 
     done = workflow.reproduce(
         checkout(), profile, models=_names(models), coco=coco, cores=cores,
-        slurm=slurm, dry_run=dry_run, keep_trained=keep_trained, say=say,
+        slurm=slurm, dry_run=dry_run, keep_trained=keep_trained,
     )  # fmt: skip
     if not done:
         raise typer.Exit(1)
@@ -136,9 +132,6 @@ def evidence(profile: Profile = "half") -> None:
     For rows that were made on another machine: no network needs to be here.
     Example: nseg evidence --profile paper
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     from reproduction import exhibits, profiles
     from reproduction import page as report
 
@@ -158,19 +151,12 @@ def ship(
 
     Example: nseg ship tiny16-32_bce-dice --profile half
     """
-    from nseg_lib.networks.weights import PRETRAINED, write_checksums
     from nseg_lib.training.runs import Run
     from reproduction.kept import ship_weights
 
-    if model not in PRETRAINED:
-        raise ValueError(
-            f"'{model}' is not one of {', '.join(PRETRAINED)}; to ship it, first add it to "
-            "PRETRAINED in nseg_lib/networks/weights.py, and a card to nseg_lib/weights/README.md"
-        )
     root = checkout()
     run = Run(model, seed, root / "runs" / profile / model / f"seed{seed}")
-    folder = root / "nseg_lib" / "weights"
-    for path in (*ship_weights(run, folder), write_checksums(folder)):
+    for path in ship_weights(run, root / "nseg_lib" / "weights"):
         say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 
 
@@ -178,10 +164,7 @@ def _names(listed: str | None) -> list[str] | None:
     return [name.strip() for name in listed.split(",")] if listed else None
 
 
-def main() -> None:
-    """Run the command line, see :func:`nseg_lib.cli.main`."""
-    cli.main()
-
+main = cli.main
 
 if __name__ == "__main__":
     main()

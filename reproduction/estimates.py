@@ -1,4 +1,4 @@
-"""Estimates with 95 % intervals: what was measured, how sure it is, and how much chance moves it.
+"""Estimates with 95 % intervals, how much chance moves them, and the verdict that they give.
 
 Two networks are compared on the same pictures, or at the same epochs of their training logs. Chance
 enters such a difference twice: by the choice of pictures, and by the trainings, for a network that
@@ -8,8 +8,9 @@ is trained anew with another seed has another mean. The second part is a :class:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,11 @@ MIN_DEGREES = 4
 
 RESAMPLES = 2_000
 """Bootstrap resamples of pictures for the interval of a correlation."""
+
+LEVEL = 0.05
+"""A primary claim is decided if its p-value, corrected by Holm, is at most this."""
+
+# --- how far one training lies from another -------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,9 @@ def scatter(table: pd.DataFrame, source: str = "", *, shared: bool = True) -> Sc
 def common_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """A table of networks and seeds, without networks of one seed and seeds that others lack."""
     return table[table.count(axis=1) > 1].dropna(axis=1)
+
+
+# --- estimates and verdicts -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -126,16 +135,15 @@ class Estimate:
 
 
 def interval_text(estimate: Estimate | None, metric: str) -> str:
-    """An estimate as text: ``+0.0120 [+0.0041, +0.0199]``; ``–`` for None.
+    """An estimate, rounded as its metric is: ``+0.0120 [+0.0041, +0.0199]``; ``–`` for None.
 
-    Numbers are rounded as the metric is. A few pictures can dominate the mean of a distance, so the
-    median of its differences over pictures is given too.
+    A few pictures can dominate the mean of a distance, so the median of its differences over
+    pictures is given too.
     """
     if estimate is None:
         return "–"
     values = (estimate.mean, estimate.low, estimate.high)
-    mean, low, high = (number(value, metric, "+") for value in values)
-    text = f"{mean} [{low}, {high}]"
+    text = "{} [{}, {}]".format(*(number(value, metric, "+") for value in values))
     if metric in DISTANCES and not np.isnan(estimate.median):
         text += f", median {number(estimate.median, metric, '+')}"
     return text
@@ -154,6 +162,74 @@ def least_favourable(estimates: Iterable[Estimate | None], sign: int) -> Estimat
     return min(present, key=lambda one: min(sign * one.low, sign * one.high), default=None)
 
 
+def p_value(estimate: Estimate | None, sign: int, pairs: int) -> float:
+    """The p-value of a claim about each of several pairs, from its least favourable estimate.
+
+    All pairs must confirm the claim, so the least favourable one decides at its own p-value. Any of
+    them can refute it, so against the claim the p-value is multiplied by their number (Bonferroni).
+    """
+    if estimate is None:
+        return np.nan
+    return estimate.p if sign * estimate.mean > 0 else min(1.0, pairs * estimate.p)
+
+
+class Verdict(StrEnum):
+    """What an interval says about a claim."""
+
+    HOLDS = "holds"
+    TOO_SMALL = "too small to matter"
+    SMALLER = "not as large as printed"
+    FAILS = "does not hold"
+    OPEN = "cannot be told"
+    UNTESTED = "not tested on a GPU"
+
+
+def verdict(
+    estimate: Estimate | None, sign: int, *, margin: float = np.nan, printed: float = np.nan
+) -> Verdict:
+    """Judge a claim by the 95 % interval of an estimate.
+
+    Args:
+        estimate: ``None`` if nothing was measured.
+        sign: +1 if the claim is that the estimate is above 0, -1 if below.
+        margin: a difference up to this size is too small to matter; NaN for none.
+        printed: the same difference in the paper's tables; NaN if there is none to compare.
+
+    Returns:
+        ``TOO_SMALL`` if the whole interval lies within the margin, on whatever side of 0. Else
+        ``HOLDS`` if it lies on the claimed side of 0, ``FAILS`` if on the other. Else ``SMALLER``
+        if it excludes the printed difference, and ``OPEN`` if it does not.
+    """
+    if estimate is None:
+        return Verdict.OPEN
+    low, high = sorted((sign * estimate.low, sign * estimate.high))
+    if max(-low, high) <= margin:
+        return Verdict.TOO_SMALL
+    if low > 0:
+        return Verdict.HOLDS
+    if high < 0:
+        return Verdict.FAILS
+    return Verdict.SMALLER if high < sign * printed else Verdict.OPEN
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """p-values corrected for testing all of them at once, by Holm's step-down method.
+
+    The smallest of m values is multiplied by m, the next by m - 1 and so on; none may be smaller
+    than the one before it, and none larger than 1.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    corrected, largest = {}, 0.0
+    for place, name in enumerate(sorted(p, key=lambda name: p[name])):
+        largest = min(1.0, max(largest, (len(p) - place) * p[name]))
+        corrected[name] = largest
+    return corrected
+
+
+# --- differences and correlations -----------------------------------------------------------------
+
+
 def paired_difference(
     rows: pd.DataFrame, pairs: Sequence[Pair], metric: str, trainings: Scatter
 ) -> Estimate | None:
@@ -167,7 +243,7 @@ def paired_difference(
 
     Args:
         rows: of one split, from :func:`nseg_lib.evaluation.summary.read_folder`.
-        pairs: pairs without rows are left out.
+        pairs: those without rows are left out.
         trainings: the scatter between trainings in this metric.
 
     Returns:
@@ -205,16 +281,9 @@ def paired_difference(
     low = mean - reach * float(np.hypot(below, seed_error))
     high = mean + reach * float(np.hypot(above, seed_error))
     return Estimate(
-        mean,
-        low,
-        high,
-        len(wide),
-        seeds=len(seeds),
-        of=", ".join(f"{a} − {b}" for a, b in pairs),
-        median=float(differences.median()),
-        degrees=degrees,
-        seed_error=seed_error,
-    )
+        mean, low, high, len(wide), seeds=len(seeds), of=", ".join(f"{a} − {b}" for a, b in pairs),
+        median=float(differences.median()), degrees=degrees, seed_error=seed_error,
+    )  # fmt: skip
 
 
 def epochs_difference(
@@ -263,16 +332,9 @@ def epochs_difference(
     mean, error = float(differences.mean()), found.sd * (2 / seeds) ** 0.5
     reach = float(stats.t.ppf(0.975, found.degrees)) * error
     return Estimate(
-        mean,
-        mean - reach,
-        mean + reach,
-        len(differences),
-        unit="epochs",
-        seeds=seeds,
-        of=f"{pair[0]} − {pair[1]}",
-        degrees=found.degrees,
-        seed_error=error,
-    )
+        mean, mean - reach, mean + reach, len(differences), unit="epochs", seeds=seeds,
+        of=f"{pair[0]} − {pair[1]}", degrees=found.degrees, seed_error=error,
+    )  # fmt: skip
 
 
 def rank_correlation(

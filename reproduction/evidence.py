@@ -7,6 +7,7 @@ them again without a picture, a network or a training.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from reproduction.paper import LOG_COLUMNS, OWN_COLUMNS
 from reproduction.profiles import Profile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object is equal to itself alone, so it can be a key
 class Evidence:
     """One profile's rows, logs and measurements, the paper's numbers and its authors' logs."""
 
@@ -153,23 +154,21 @@ class Evidence:
         Columns: ``split``, ``image_id``, ``annotation_id``, ``stroke`` (IoU of the stroke),
         ``size`` (the object's share of the picture), ``clutter``
         (:func:`nseg_lib.course.probes.clutter`), ``iou``, ``precision`` (1 for an empty
-        prediction), ``recall``, and ``recovered``, the share that the models add of the IoU
-        that the stroke lacks (NaN for a perfect stroke).
+        prediction), and ``recovered``, the share that the models add of the IoU that the stroke
+        lacks (NaN for a perfect stroke).
         """
         rows = self.held_out
         rows = rows.join(mask_areas(rows))
         predicted = rows["predicted"].where(rows["predicted"] > 0)
         rows["precision"] = (rows["shared"] / predicted).fillna(1)
-        rows["recall"] = rows["shared"] / rows["object_area"]
         rows["size"] = rows["object_area"] / (rows["width"] * rows["height"])
         key = ["split", "image_id", "annotation_id"]
         stroke = rows[rows["method"] == "identity"].set_index(key)
         models = rows[rows["method"].isin(self.evaluated)].groupby(key)
-        pictures = models[["iou", "precision", "recall"]].mean()
+        pictures = models[["iou", "precision"]].mean()
         pictures["stroke"], pictures["size"] = stroke["iou"], stroke["size"]
-        lacking = 1 - pictures["stroke"]
-        added = pictures["iou"] - pictures["stroke"]
-        pictures["recovered"] = added / lacking.where(lacking > 0)
+        lacking = (1 - pictures["stroke"]).where(pictures["stroke"] < 1)
+        pictures["recovered"] = (pictures["iou"] - pictures["stroke"]) / lacking
         clutter = self.pictures.set_index(["split", "image_id"])["clutter"]
         return pictures.reset_index().join(clutter, on=["split", "image_id"])
 
@@ -195,21 +194,25 @@ def load(root: Path, profile: str) -> Evidence:
     Raises:
         ValueError: no such profile, no rows, or a malformed file.
     """
-    loaded = profiles.load(root, profile)
     folder = root / "reports" / profile
     return Evidence(
-        loaded,
-        folder,
-        read_folder(folder / "rows"),
-        logged_runs(folder / "training"),
-        measure.read_redraws(folder / "measured" / "redraws.csv"),
-        measure.read_pictures(folder / "measured" / "pictures.csv"),
-        paper.authors_logs(root / "reports" / "authors_logs.csv"),
-        paper.numbers(root / "reports" / "paper.yml"),
-        read_json(root / paper.LATENCY),
+        profile=profiles.load(root, profile),
+        folder=folder,
+        results=read_folder(folder / "rows"),
+        logs=logged_runs(folder / "training"),
+        redraws=measure.read_redraws(folder / "measured" / "redraws.csv"),
+        pictures=measure.read_pictures(folder / "measured" / "pictures.csv"),
+        authors=paper.authors_logs(root / "reports" / "authors_logs.csv"),
+        printed=paper.numbers(root / "reports" / "paper.yml"),
+        latency=read_json(root / paper.LATENCY),
     )
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty if there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def commit_text(record: Mapping[str, Any]) -> str:
+    """The commit in a sidecar, with a ``+`` behind it where the code was not clean."""
+    return (record["commit"] or "–")[:8] + (" +" if record["dirty"] else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,78 +19,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from nseg_lib.arrays import Image, Mask
+from nseg_lib.course import diagrams, probes
 from nseg_lib.course.look import absent, around, legend, panels, show, show_errors, styled
 from nseg_lib.evaluation import metrics
 from nseg_lib.palette import PALETTE
 from nseg_lib.training.runs import Run
-
-
-@styled
-def figure6(
-    image: Image,
-    stroke: Mask,
-    mask: Mask,
-    predictions: Mapping[str, Mask | str],
-    ious: Mapping[str, float],
-) -> Figure:
-    """Picture, stroke, ground truth and the models' predictions, each with its IoU.
-
-    Args:
-        image: uint8 H×W×3, RGB.
-        stroke, mask: bool H×W.
-        predictions: model → bool H×W, or the command that makes what is missing.
-        ious: ``identity`` and each model → IoU, as the rows have it.
-    """
-    columns = 4
-    rows = 1 + -(-len(predictions) // columns)
-    crop = around(mask, stroke)
-    height, width = image[crop].shape[:2]
-    fig, axes = panels(rows, columns, size=(2.5, max(1.4, min(3.2, 2.5 * height / width)) + 0.3))
-    show(axes[0, 0], image, crop=crop, title="picture")
-    show(axes[0, 1], image, stroke=stroke, crop=crop, title="picture and stroke")
-    show(axes[0, 2], stroke, crop=crop, title=f"stroke unchanged: IoU {ious['identity']:.3f}")
-    show(axes[0, 3], mask, crop=crop, title="ground truth")
-    for ax, (model, answer) in zip(axes[1:].flat, predictions.items(), strict=False):
-        if isinstance(answer, str):
-            ax.set_title(model, fontsize=7)
-            absent(ax, f"not run here; to make it:\n{answer}")
-            continue
-        title = f"{model}\nIoU {ious[model]:.3f}"
-        show(ax, image, mask=mask, prediction=answer, crop=crop)
-        ax.set_title(title, fontsize=7)
-    legend(fig, ("stroke", "truth", "prediction"))
-    return fig
-
-
-@styled
-def figure7(
-    image: Image, mask: Mask, strokes: Mapping[str, Mask], predictions: Mapping[str, Mask]
-) -> Figure:
-    """One object under several strokes: a row each, with the prediction and what is wrong in it.
-
-    Args:
-        image: uint8 H×W×3, RGB.
-        mask: bool H×W, the object.
-        strokes, predictions: what the row is called → bool H×W.
-    """
-    crop = around(mask, *strokes.values(), margin=0.15)
-    height, width = image[crop].shape[:2]
-    panel = (2.5, max(1.4, min(3.2, 2.5 * height / width)) + 0.3)
-    fig, axes = panels(len(strokes), 4, size=panel)
-    for row, (name, stroke) in zip(axes, strokes.items(), strict=True):
-        before, after = (metrics.iou(m, mask) for m in (stroke, predictions[name]))
-        show(row[0], image, stroke=stroke, crop=crop, title=f"{name}: IoU {before:.3f}")
-        show(row[1], mask, crop=crop, title="ground truth")
-        show(row[2], image, mask=mask, prediction=predictions[name], crop=crop)
-        row[2].set_title(f"prediction: IoU {after:.3f}")
-        show_errors(row[3], image, mask, predictions[name], crop=crop, title="what is wrong in it")
-    legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
-    return fig
-
+from reproduction.evidence import Evidence
+from reproduction.exhibits import Drawing
+from reproduction.profiles import train_command
 
 SMOOTHING = 80
 """Logged steps that the training loss of Figure 5 is averaged over, as in the paper."""
-
 
 _THINNED = 8
 """Of the smoothed training loss, every so many steps are drawn: a tenth of the smoothing."""
@@ -105,9 +45,10 @@ def figure1_data(sizes: Iterable[tuple[int, int]]) -> pd.DataFrame:
         Columns ``dimension`` (``width`` or ``height``), ``pixels``, ``pictures``.
     """
     frame = pd.DataFrame(list(sizes), columns=["width", "height"])
-    counts = {name: frame[name].value_counts().sort_index() for name in frame.columns}
-    rows = [(name, pixels, n) for name, found in counts.items() for pixels, n in found.items()]
-    return pd.DataFrame(rows, columns=["dimension", "pixels", "pictures"])
+    long = frame.melt(var_name="dimension", value_name="pixels")
+    counts = long.value_counts(["dimension", "pixels"]).rename("pictures").reset_index()
+    # Width comes before height.
+    return counts.sort_values(["dimension", "pixels"], ascending=[False, True], ignore_index=True)
 
 
 @styled
@@ -134,6 +75,26 @@ def figure1(data: pd.DataFrame, facts: Mapping[str, Mapping[str, float]]) -> Fig
         ax.set(xlabel=f"{name} (pixels)", ylabel="pictures")
         ax.legend(loc="upper left")
     return fig
+
+
+def figure1_of(evidence: Evidence) -> Drawing | None:
+    """Figure 1 from the measured pictures."""
+    if evidence.pictures.empty:
+        return None
+    pictures = evidence.pictures[evidence.pictures["split"].isin(["train", "val"])]
+    numbers = figure1_data(zip(pictures["width"], pictures["height"], strict=True))
+    return Drawing(numbers, lambda: figure1(numbers, evidence.printed["figure1"]))
+
+
+def _architecture(name: str, evidence: Evidence) -> Drawing:
+    networks = diagrams.of_the_paper(name)
+    return Drawing(diagrams.stages(networks), lambda: diagrams.architecture(networks))
+
+
+figure2_of, figure3_of, figure4_of = (
+    partial(_architecture, name) for name in ("figure2", "figure3", "figure4")
+)
+"""The architectures, which need no evidence, only the networks' modules."""
 
 
 def figure5_data(
@@ -246,6 +207,14 @@ def plain_log_axis(ax: Axes) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
 
 
+def figure5_of(evidence: Evidence) -> Drawing:
+    """Figure 5 from the kept logs, with the profile's command for what was not trained."""
+    models, seed = evidence.printed["figure5"], evidence.profile.seeds[0]
+    numbers = figure5_data(models, evidence.logs, evidence.authors)
+    commands = {model: train_command(evidence.profile, model, seed) for model in models}
+    return Drawing(numbers, lambda: figure5(numbers, commands))
+
+
 def figure6_data(results: pd.DataFrame, models: Sequence[str], image_id: int) -> pd.DataFrame:
     """The IoU of the stroke and of each model's first seed on one validation picture.
 
@@ -261,3 +230,75 @@ def figure6_data(results: pd.DataFrame, models: Sequence[str], image_id: int) ->
     rows = rows[rows["method"].isin(["identity", *models])]
     first = rows.sort_values("seed", kind="stable").drop_duplicates("method")
     return first.sort_index()[["image_id", "method", "iou"]].reset_index(drop=True).round(6)
+
+
+def figure6_of(evidence: Evidence) -> Drawing | None:
+    """The numbers of Figure 6; its chapter draws it."""
+    if evidence.pictures.empty or not evidence.evaluated:
+        return None
+    val = evidence.pictures.query("split == 'val' and showable == 1")
+    typical = probes.typical(evidence.results, evidence.evaluated, [*val["image_id"]])
+    return Drawing(figure6_data(evidence.results, evidence.evaluated, typical))
+
+
+@styled
+def figure6(
+    image: Image,
+    stroke: Mask,
+    mask: Mask,
+    predictions: Mapping[str, Mask | str],
+    ious: Mapping[str, float],
+) -> Figure:
+    """Picture, stroke, ground truth and the models' predictions, each with its IoU.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        stroke, mask: bool H×W.
+        predictions: model → bool H×W, or the command that makes what is missing.
+        ious: ``identity`` and each model → IoU, as the rows have it.
+    """
+    crop = around(mask, stroke)
+    fig, axes = panels(1 + -(-len(predictions) // 4), 4, size=_panel(image[crop]))
+    show(axes[0, 0], image, crop=crop, title="picture")
+    show(axes[0, 1], image, stroke=stroke, crop=crop, title="picture and stroke")
+    show(axes[0, 2], stroke, crop=crop, title=f"stroke unchanged: IoU {ious['identity']:.3f}")
+    show(axes[0, 3], mask, crop=crop, title="ground truth")
+    for ax, (model, answer) in zip(axes[1:].flat, predictions.items(), strict=False):
+        if isinstance(answer, str):
+            ax.set_title(model, fontsize=7)
+            absent(ax, f"not run here; to make it:\n{answer}")
+            continue
+        show(ax, image, mask=mask, prediction=answer, crop=crop)
+        ax.set_title(f"{model}\nIoU {ious[model]:.3f}", fontsize=7)
+    legend(fig, ("stroke", "truth", "prediction"))
+    return fig
+
+
+@styled
+def figure7(
+    image: Image, mask: Mask, strokes: Mapping[str, Mask], predictions: Mapping[str, Mask]
+) -> Figure:
+    """One object under several strokes: a row each, with the prediction and what is wrong in it.
+
+    Args:
+        image: uint8 H×W×3, RGB.
+        mask: bool H×W, the object.
+        strokes, predictions: what the row is called → bool H×W.
+    """
+    crop = around(mask, *strokes.values(), margin=0.15)
+    fig, axes = panels(len(strokes), 4, size=_panel(image[crop]))
+    for row, (name, stroke) in zip(axes, strokes.items(), strict=True):
+        before, after = (metrics.iou(m, mask) for m in (stroke, predictions[name]))
+        show(row[0], image, stroke=stroke, crop=crop, title=f"{name}: IoU {before:.3f}")
+        show(row[1], mask, crop=crop, title="ground truth")
+        show(row[2], image, mask=mask, prediction=predictions[name], crop=crop)
+        row[2].set_title(f"prediction: IoU {after:.3f}")
+        show_errors(row[3], image, mask, predictions[name], crop=crop, title="what is wrong in it")
+    legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
+    return fig
+
+
+def _panel(image: Image) -> tuple[float, float]:
+    """Width and height in inches of a panel that shows a picture below its title."""
+    height, width = image.shape[:2]
+    return 2.5, max(1.4, min(3.2, 2.5 * height / width)) + 0.3

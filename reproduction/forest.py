@@ -18,6 +18,7 @@ from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.palette import PALETTE
 from reproduction.claims import judge
 from reproduction.evidence import Evidence
+from reproduction.exhibits import Drawing
 
 PANELS = {
     "iou": LABELS["iou"],
@@ -37,15 +38,16 @@ SOURCES = {
 """Name of its columns → label, marker, colour, and place below the middle of a claim's row."""
 
 
-def data(evidence: Evidence) -> pd.DataFrame:
-    """What the figure shows, one row per claim that has an estimate, panel by panel.
+def forest(evidence: Evidence) -> Drawing | None:
+    """The figure, and its numbers: one row per claim that has an estimate, panel by panel.
 
-    Returns:
-        Columns ``panel``, ``claim``, ``role``, ``printed``, ``ours`` and ``logs`` with their
-        ``_low`` and ``_high``, ``seed`` (how far a difference moves by the choice of trainings, in
-        95 of 100), ``margin`` (NaN where there is none) and ``verdict``. Differences are counted in
-        the direction of the claim.
+    The numbers' columns are ``panel``, ``claim``, ``role``, ``printed``, ``ours`` and ``logs`` with
+    their ``_low`` and ``_high``, ``seed`` (how far a difference moves by the choice of trainings,
+    in 95 of 100), ``margin`` (NaN where there is none) and ``verdict``. Differences are counted in
+    the direction of the claim.
     """
+    if not evidence.evaluated:
+        return None
     rows = []
     for each in judge(evidence):
         claim, result = each.claim, each.result
@@ -72,16 +74,13 @@ def data(evidence: Evidence) -> pd.DataFrame:
     if "logs" not in frame:  # none of the authors' networks was trained here
         frame[["logs", "logs_low", "logs_high"]] = float("nan")
     place = frame["panel"].map([*PANELS].index)
-    return frame.iloc[place.argsort(kind="stable")].reset_index(drop=True).round(6)
+    numbers = frame.iloc[place.argsort(kind="stable")].reset_index(drop=True).round(6)
+    return Drawing(numbers, lambda: figure(numbers))
 
 
 @styled
 def figure(claims: pd.DataFrame) -> Figure:
-    """One panel per metric, one row per claim, with the verdict at its end.
-
-    Args:
-        claims: from :func:`data`.
-    """
+    """One panel per metric, one row per claim, with the verdict at its end."""
     panels = {str(name): rows for name, rows in claims.groupby("panel", sort=False)}
     heights = [len(rows) + 0.9 for rows in panels.values()]
     fig, axes = plt.subplots(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,65 +85,60 @@ def made_from(root: Path, profile: Profile, step: str) -> dict[str, Any]:
     if kind == "chapter":
         notebook = root / "notebooks" / f"{name}.ipynb"
         cells = read_cells(notebook)
-        hashes = code_hashes(root, start, code_of(cells))
+        # Without the lines that only IPython understands.
+        code = (line for c in cells if c["cell_type"] == "code" for line in c["source"].split("\n"))
+        python = "\n".join(line for line in code if not line.lstrip().startswith(("%", "!")))
+        hashes = code_hashes(root, start, python)
         content = [[c["cell_type"], c["source"], c["metadata"].get("tags", [])] for c in cells]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         hashes[f"notebooks/{notebook.name}"] = digest
+    elif kind in ("evidence", "page"):
+        made = exhibits.made_by("") if kind == "evidence" else []
+        makers = [f"reproduction.{exhibit.maker}".partition(":")[::2] for exhibit in made]
+        hashes = code_hashes(root, start + makers)
     else:
-        without: tuple[str, ...] = () if kind in ("evidence", "page") else OTHER_STROKES
-        without += LOGGED if kind == "train" else ()
+        without = OTHER_STROKES + (LOGGED if kind == "train" else ())
         hashes = code_hashes(root, start, without=without)
     return {"code": hashes, "settings": settings(root, profile, step)}
-
-
-def code_of(cells: Sequence[Mapping[str, Any]]) -> str:
-    """The code of a notebook's cells, without the lines that only IPython understands."""
-    lines = (line for c in cells if c["cell_type"] == "code" for line in c["source"].splitlines())
-    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
 
 
 def settings(root: Path, profile: Profile, step: str) -> dict[str, Any]:
     """The values of a profile that change what a step makes, by dotted key."""
     kind, _, name = step.partition("/")
-    if kind in ("data", "photos"):
-        return getattr(profile, kind).model_dump(mode="json", exclude={"folder"})
-    if kind == "train":
-        model, _, seed = name.rpartition("_seed")
-        chosen = {**profile.settings_of(model), "training.seed": int(seed)}
-        return flat(configuration.load(model, chosen).model_dump(mode="json"))
-    if kind == "evaluate":
-        return {"recipe": RECIPE, "scale": profile.scale}
-    if kind == "measure":
-        return {"scale": profile.scale}
-    if kind == "chapter":
-        return chapter_parameters(root, profile, name)
-    parts = {"seeds", "settings", "own"} if kind == "evidence" else {"models", "seeds"}
+    match kind:
+        case "data" | "photos":
+            return getattr(profile, kind).model_dump(mode="json", exclude={"folder"})
+        case "train":
+            model, _, seed = name.rpartition("_seed")
+            chosen = {**profile.settings_of(model), "training.seed": int(seed)}
+            return flat(configuration.load(model, chosen).model_dump(mode="json"))
+        case "evaluate":
+            return {"recipe": RECIPE, "scale": profile.scale}
+        case "measure":
+            return {"scale": profile.scale}
+        case "chapter":  # those of its parameters that a profile gives
+            known = {
+                "profile": profile.name,
+                "data": profile.data.folder.as_posix(),
+                "photos": profile.photos.folder.as_posix(),
+                "runs": f"runs/{profile.name}",
+                "rows": f"reports/{profile.name}/rows",
+                "out": f"reports/{profile.name}",
+            }
+            declared = read_parameters(read_cells(root / "notebooks" / f"{name}.ipynb"), name)
+            return {key: value for key, value in known.items() if key in declared}
     # Tables, figures and the page show the note.
+    parts = {"seeds", "settings", "own"} if kind == "evidence" else {"models", "seeds"}
     return flat(profile.model_dump(mode="json", include=parts | {"note"}))
 
 
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings by dotted keys."""
     found: dict[str, Any] = {}
     for key, value in nested.items():
-        inner = isinstance(value, Mapping)
-        found |= flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+        inner = flat(value) if isinstance(value, Mapping) else None
+        found |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
     return found
-
-
-def chapter_parameters(root: Path, profile: Profile, chapter: str) -> dict[str, Any]:
-    """The values that a profile gives to the parameters that a chapter declares."""
-    known = {
-        "profile": profile.name,
-        "data": profile.data.folder.as_posix(),
-        "photos": profile.photos.folder.as_posix(),
-        "runs": f"runs/{profile.name}",
-        "rows": f"reports/{profile.name}/rows",
-        "out": f"reports/{profile.name}",
-    }
-    declared = read_parameters(read_cells(root / "notebooks" / f"{chapter}.ipynb"), chapter)
-    values = {key: value for key, value in known.items() if key in declared}
-    return values | profile.chapters.get(chapter, {})
 
 
 # --- records beside the outputs -------------------------------------------------------------------
@@ -169,10 +164,10 @@ def write_record(artefact: Path, record: Mapping[str, Any]) -> None:
     write_atomic(sidecar(artefact), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def hash_files(root: Path, files: Sequence[Path]) -> dict[str, str | None]:
+def hash_files(root: Path, files: Iterable[Path | str]) -> dict[str, str | None]:
     """Path from ``root`` → SHA-256 of each file; ``None`` where it is missing."""
     return {
-        (root / path).relative_to(root).as_posix(): sha256(path) if path.is_file() else None
+        path.relative_to(root).as_posix(): sha256(path) if path.is_file() else None
         for path in (root / file for file in files)
     }
 
@@ -188,11 +183,10 @@ def changes(root: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> li
     """
     if not record:
         return ["there, but not recorded"]
-    before, why = record["made_from"], []
+    before = record["made_from"]
     files = {**before.get("inputs", {}), **record.get("products", {})}
-    for path, digest in hash_files(root, [Path(path) for path in files]).items():
-        if digest not in (None, files[path]):
-            why.append(f"{path} changed since")
+    there = hash_files(root, files)
+    why = [f"{path} changed since" for path in files if there[path] not in (None, files[path])]
     for path in sorted(before["code"].keys() | now["code"].keys()):
         old, new = before["code"].get(path), now["code"].get(path)
         if old != new:

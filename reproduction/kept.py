@@ -1,4 +1,4 @@
-"""What a report keeps of its runs, and the command that makes a missing one."""
+"""What a report or the package keeps of its runs, and the command that makes a missing one."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pathlib import Path
 
 from nseg_lib import config
 from nseg_lib.files import sha256, write_atomic
+from nseg_lib.networks.weights import PRETRAINED, write_checksums
 from nseg_lib.provenance import PROJECT, portable_path
 from nseg_lib.training.runs import Run, find_runs, logged_runs
 from reproduction import profiles
+from reproduction.ingredients import flat
 
 KEPT = ("log.csv", "steps.csv", "weights.safetensors.json")
 """Files of a run that a report keeps: a row an epoch, a row every few steps, provenance."""
 
+RECORDS = "SHA256SUMS"
+"""Lists the provenance of a report: the JSON file beside each of its files, with its SHA-256."""
 
-def keep_logs(runs: str | Path, report: str | Path) -> list[Path]:
+MAX_WEIGHT_BYTES = 12_000_000
+"""Bytes of weights that a package may carry, each: the 16-128 models have 7.8 million."""
+
+
+def keep_logs(runs: Path, report: Path) -> None:
     """Copy :data:`KEPT` of every run that finished an epoch into a report's folder of logs.
 
-    Returns:
-        The copies. What the report has of runs that are not there stays.
+    What the report has of runs that are not there stays.
     """
-    copies = []
     for run in (run for of_model in logged_runs(runs).values() for run in of_model):
         for name in KEPT:
             if (run.folder / name).is_file():
-                copy = Path(report) / run.model / run.folder.name / name
+                copy = report / run.model / run.folder.name / name
                 write_atomic(copy, (run.folder / name).read_bytes())
-                copies.append(copy)
-    return copies
-
-
-RECORDS = "SHA256SUMS"
-"""Lists the provenance of a report: the JSON file beside each of its files, with its SHA-256."""
 
 
 def records(report: Path) -> list[Path]:
@@ -50,22 +50,23 @@ def write_record_sums(report: Path) -> None:
     write_atomic(report / RECORDS, "".join(lines))
 
 
-MAX_WEIGHT_BYTES = 12_000_000
-"""Bytes of weights that a package may carry, each: the 16-128 models have 7.8 million."""
-
-
 def ship_weights(run: Run, folder: Path) -> list[Path]:
     """Copy a finished run's weights and provenance into the package's folder of weights.
 
     Returns:
-        ``<model>.safetensors`` and ``<model>.json`` there.
+        ``<model>.safetensors``, ``<model>.json`` and the folder's checksums.
 
     Raises:
-        ValueError: the run is not finished, or its weights are larger than
-        :data:`MAX_WEIGHT_BYTES`.
+        ValueError: the package does not ship this model, the run is not finished, or its weights
+            are larger than :data:`MAX_WEIGHT_BYTES`.
     """
-    sidecar = run.weights.with_name(f"{run.weights.name}.json")
-    for path in (run.weights, sidecar):
+    if run.model not in PRETRAINED:
+        raise ValueError(
+            f"'{run.model}' is not one of {', '.join(PRETRAINED)}; to ship it, first add it to "
+            "PRETRAINED in nseg_lib/networks/weights.py, and a card to nseg_lib/weights/README.md"
+        )
+    sources = {".safetensors": run.weights, ".json": run.weights.with_suffix(".safetensors.json")}
+    for path in sources.values():
         if not path.is_file():
             raise ValueError(f"{path}: no such file; is {run.model}, seed {run.seed} trained?")
     size = run.weights.stat().st_size
@@ -73,10 +74,9 @@ def ship_weights(run: Run, folder: Path) -> list[Path]:
         raise ValueError(
             f"{run.weights}: {size:,} bytes, at most {MAX_WEIGHT_BYTES:,} can be shipped"
         )
-    targets = [folder / f"{run.model}{suffix}" for suffix in (".safetensors", ".json")]
-    for source, target in zip((run.weights, sidecar), targets, strict=True):
-        write_atomic(target, source.read_bytes())
-    return targets
+    for suffix, source in sources.items():
+        write_atomic(folder / f"{run.model}{suffix}", source.read_bytes())
+    return [*(folder / f"{run.model}{suffix}" for suffix in sources), write_checksums(folder)]
 
 
 def nearest_run(found: dict[str, list[Run]], wanted: str) -> Run | None:
@@ -84,36 +84,35 @@ def nearest_run(found: dict[str, list[Run]], wanted: str) -> Run | None:
 
     ``None`` where none of the paper's eight was trained.
     """
-    place = config.THE_EIGHT.index(wanted)
-    models = [name for name in config.THE_EIGHT if name in found]
-    if not models:
-        return None
-    return found[min(models, key=lambda name: abs(config.THE_EIGHT.index(name) - place))][0]
+    place = config.THE_EIGHT.index
+    trained = [name for name in config.THE_EIGHT if name in found]
+    nearest = min(trained, key=lambda name: abs(place(name) - place(wanted)), default=None)
+    return found[nearest][0] if nearest else None
 
 
-def missing_run_command(model: str, data: str | Path, runs: str | Path) -> str:
+def missing_run_command(model: str, data: Path, runs: Path) -> str:
     """The command that trains what is missing from a folder of runs.
 
     In a profile's folder it is the profile's, and where there are no runs yet the command of its
     graph, which makes them all. Elsewhere, data and training settings are those of the runs that
     are there, so that the new row can stand beside theirs; without any, they are the paper's.
     """
-    name = Path(runs).name
-    if name in profiles.available(PROJECT):
-        if not find_runs(runs):
-            return f"make reproduce PROFILE={name}"
-        if Path(runs).resolve() == PROJECT / "runs" / name:
-            profile = profiles.load(PROJECT, name)
+    there = [found[0] for found in find_runs(runs).values()]
+    if runs.name in profiles.available(PROJECT):
+        if not there:
+            return f"make reproduce PROFILE={runs.name}"
+        if runs.resolve() == PROJECT / "runs" / runs.name:
+            profile = profiles.load(PROJECT, runs.name)
             return profiles.train_command(profile, model, profile.seeds[0])
-    settings, seed = "", config.TrainingConfig().seed
-    for run in (runs_[0] for runs_ in find_runs(runs).values()):
-        theirs = json.loads((run.folder / "run.json").read_bytes())["config"]
-        defaults = config.load(model).model_dump()
-        for part in ("data", "training"):
-            changed = {k: v for k, v in theirs[part].items() if v != defaults[part][k]}
-            seed = changed.pop("seed", seed)
-            settings += "".join(f" --set {part}.{k}={v}" for k, v in changed.items())
-        settings += f" --set training.seed={seed}" if seed != defaults["training"]["seed"] else ""
-        break
-    folder = f"{portable_path(runs)}/{model}/seed{seed}"
-    return f"nseg train {model} --data {portable_path(data)} --out {folder}{settings}"
+    defaults = flat(config.load(model).model_dump(mode="json"))
+    theirs = flat(
+        json.loads((there[0].folder / "run.json").read_bytes())["config"] if there else {}
+    )
+    settings = {
+        key: value
+        for key, value in theirs.items()
+        if key.startswith(("data.", "training.")) and value != defaults[key]
+    }
+    seed = theirs.get("training.seed", defaults["training.seed"])
+    out = f"{portable_path(runs)}/{model}/seed{seed}"
+    return profiles.nseg_train(model, portable_path(data), out, settings)

@@ -13,7 +13,7 @@ from nseg_lib.evaluation.summary import bootstrap_interval
 from nseg_lib.evaluation.tables import number
 from nseg_lib.training.runs import Run
 from reproduction.artefacts import Table, grouped
-from reproduction.evidence import Evidence, read_json
+from reproduction.evidence import Evidence, commit_text, read_json
 from reproduction.profiles import Profile, pinned, reproduce_command, train_command
 from reproduction.table1 import NOT_RUN
 from reproduction.words import notes
@@ -43,7 +43,7 @@ def runs_table(evidence: Evidence) -> Table:
 def _baselines_row(evidence: Evidence) -> dict[str, str]:
     record = evidence.record("baselines")
     profile = evidence.profile
-    words = [*pinned(profile), "nseg", "evaluate", "--data", profile.data.folder.as_posix()]
+    words = [pinned(profile), "nseg", "evaluate", "--data", profile.data.folder.as_posix()]
     words += ["--scale", str(profile.scale), "--out", f"reports/{profile.name}/baselines"]
     row = {"run": "baselines, identity first", "state": "done", "epochs": "–", "kept": "–"}
     row |= {f"{split} IoU": _mean_iou(evidence, split, "identity") for split in evidence.splits}
@@ -87,12 +87,11 @@ def _mean_iou(evidence: Evidence, split: str, method: str, seed: int | None = No
 def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
     if not record:
         return dict.fromkeys(("minutes", "finished", "where", "commit"), "–")
-    commit = (record["commit"] or "–")[:8] + (" +" if record["dirty"] else "")
     return {
         "minutes": f"{record['seconds'] / 60:.1f}",
         "finished": record.get("finished", "–").replace("T", " ")[:16],
         "where": record["device"],
-        "commit": commit,
+        "commit": commit_text(record),
     }
 
 
@@ -105,20 +104,17 @@ def categories(results: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         Columns ``supercategory``, ``n`` (pictures), ``identity`` and ``models`` (mean IoU),
-        ``difference``, and ``low`` and ``high``, its 95 % interval over pictures. Rows are sorted
-        by falling ``n``.
+        ``difference``, and ``low`` and ``high``, its 95 % interval over pictures; by falling ``n``.
     """
     key = ["supercategory", "split", "image_id", "annotation_id"]
     wide = results.groupby([*key, "method"])["iou"].mean().unstack()
     added = pd.DataFrame({"identity": wide["identity"], "models": wide[list(models)].mean(axis=1)})
+    added["difference"] = added["models"] - added["identity"]
     rows = []
     for name, part in added.groupby("supercategory"):
-        difference = (part["models"] - part["identity"]).to_numpy()
         pictures = part.index.get_level_values("image_id").to_numpy()
-        low, high = bootstrap_interval(difference[:, None], pictures)
-        means = {"identity": part["identity"].mean(), "models": part["models"].mean()}
-        row = {"supercategory": name, "n": len(part), **means, "difference": difference.mean()}
-        rows.append(row | {"low": low[0], "high": high[0]})
+        low, high = bootstrap_interval(part[["difference"]].to_numpy(), pictures)
+        rows.append((name, len(part), *part.mean(), low[0], high[0]))
     columns = ["supercategory", "n", "identity", "models", "difference", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.sort_values(["n", "supercategory"], ascending=[False, True], ignore_index=True)
@@ -127,20 +123,16 @@ def categories(results: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 def categories_table(evidence: Evidence) -> Table:
     """The table of :func:`categories` of the paper's models, on validation and test pictures."""
     found = categories(evidence.results, evidence.evaluated)
-    rows = [
-        {
+    rows = []
+    for row in found.to_dict("records"):
+        mean, low, high = (number(row[k], "iou", "+") for k in ("difference", "low", "high"))
+        enough = row["n"] >= MIN_PICTURES
+        rows.append({
             ("", "supercategory"): str(row["supercategory"]),
             ("", "pictures"): str(row["n"]),
             ("IoU", "stroke unchanged"): number(row["identity"], "iou"),
             ("IoU", "models"): number(row["models"], "iou"),
-            ("IoU", "difference [95 %]"): _category_cell(row),
-        }
-        for row in found.to_dict("records")
-    ]
+            ("IoU", "difference [95 %]"): f"{mean} [{low}, {high}]" if enough else mean,
+        })  # fmt: skip
     below = notes("categories", fewest=MIN_PICTURES, models=evidence.evaluated)
     return Table("What the models add, by supercategory.", grouped(rows), found.round(6), below)
-
-
-def _category_cell(row: Mapping[Any, Any]) -> str:
-    mean, low, high = (number(row[k], "iou", "+") for k in ("difference", "low", "high"))
-    return f"{mean} [{low}, {high}]" if row["n"] >= MIN_PICTURES else mean

@@ -17,18 +17,18 @@ from nseg_lib.config import THE_EIGHT
 from nseg_lib.course.look import styled
 from nseg_lib.palette import PALETTE
 from reproduction.evidence import Evidence
+from reproduction.exhibits import Drawing
 
 PANELS = {"authors": "the authors' logs", "ours": "our logs"}
 """Source → the title of its panel."""
 
 
-def data(evidence: Evidence) -> pd.DataFrame:
-    """The kept epoch of each training of the paper's eight, and its neighbours.
+def lucky(evidence: Evidence) -> Drawing:
+    """The figure, and its numbers: the kept epoch of each training of the eight, its neighbours.
 
-    Returns:
-        Columns ``source`` (of :data:`PANELS`), ``model``, ``seed``, ``epochs`` (how many there
-        are), ``epoch`` (the kept one, from 0), and the validation IoU ``before``, ``kept`` and
-        ``after``; NaN where there is no such epoch.
+    The numbers' columns are ``source`` (of :data:`PANELS`), ``model``, ``seed``, ``epochs`` (how
+    many there are), ``epoch`` (the kept one, from 0), and the validation IoU ``before``, ``kept``
+    and ``after``; NaN where there is no such epoch.
     """
     logs = {
         "authors": evidence.authors.assign(seed=0),
@@ -42,28 +42,21 @@ def data(evidence: Evidence) -> pd.DataFrame:
             after = iou[kept + 1] if kept + 1 < len(iou) else math.nan
             rows.append((source, model, seed, len(log), kept, before, iou[kept], after))
     columns = ["source", "model", "seed", "epochs", "epoch", "before", "kept", "after"]
-    return pd.DataFrame(rows, columns=columns)
+    numbers = pd.DataFrame(rows, columns=columns)
+    return Drawing(numbers, lambda: figure(numbers))
 
 
 @styled
 def figure(numbers: pd.DataFrame) -> Figure:
-    """A row per network: the kept epoch as a dot, its neighbours as triangles on the same line.
-
-    Args:
-        numbers: from :func:`data`.
-    """
+    """A row per network: the kept epoch as a dot, its neighbours as triangles on the same line."""
     fig, axes = plt.subplots(
         1, 2, figsize=(9.6, 3.9), sharex=True, sharey=True, layout="constrained"
     )
     places = {model: place for place, model in enumerate(THE_EIGHT)}
     for ax, (source, title) in zip(axes, PANELS.items(), strict=True):
         for row in numbers[numbers["source"] == source].to_dict("records"):
-            place, before, kept, after = (
-                places[row["model"]],
-                row["before"],
-                row["kept"],
-                row["after"],
-            )
+            place = places[row["model"]]
+            before, kept, after = (row[name] for name in ("before", "kept", "after"))
             values = [value for value in (before, kept, after) if not math.isnan(value)]
             ax.plot([min(values), max(values)], [place, place], color="#bbbbbb", lw=2, zorder=1)
             for value, marker in ((before, "<"), (after, ">")):

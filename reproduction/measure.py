@@ -6,11 +6,8 @@ everything drawn from them can be made again without any picture.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +17,7 @@ from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.evaluation import metrics
 from nseg_lib.files import write_atomic
+from nseg_lib.refine import Refiner
 
 DRAWS = 10
 """How often the strokes of a split are drawn anew, each time with another seed."""
@@ -34,24 +32,26 @@ evaluated."""
 
 
 def measure_redraws(
-    networks: Mapping[str, Any],
-    split: coco.Split,
+    networks: Mapping[str, Refiner],
+    data: Path,
     target: Path,
-    *,
-    scale: float = 1.0,
-    draws: int = DRAWS,
-    say: Callable[[str], None] = lambda line: None,
-) -> Path:
+    scale: float,
+    say: Callable[[str], None],
+) -> None:
     """Write how the same networks do on the same pictures under other draws of the strokes.
 
     Args:
-        networks: name → refiner, asked about pictures as they are; identity is added.
-        split: its strokes are drawn with the seeds 1 to ``draws``; 0 is that of all tables.
+        networks: asked about pictures as they are; identity is added.
+        data: a data set; its test split, or val without one, gets strokes with the seeds 1 to
+            :data:`DRAWS`; 0 is that of all tables.
         target: CSV with the columns ``draw``, ``method``, ``image_id`` and :data:`REDRAWN`. A
             stroke that came out too small has no row.
+        scale: of the pictures that networks see.
+        say: takes a line of progress.
     """
+    split = coco.load_split(data, "test" if "test" in coco.find_splits(data) else "val")
     lines: list[tuple[object, ...]] = []
-    for draw in range(1, draws + 1):
+    for draw in range(1, DRAWS + 1):
         for sample in EvaluationSamples(split, scale=scale, seed=draw):
             answers = {"identity": sample.stroke}
             answers |= {
@@ -61,14 +61,15 @@ def measure_redraws(
             for name, answer in answers.items():
                 values = [getattr(metrics, metric)(answer, sample.mask) for metric in REDRAWN]
                 lines.append((draw, name, sample.image_id, *(f"{v:.6f}" for v in values)))
-        say(f"strokes drawn {draw} of {draws} times")
-    return _write(target, ("draw", "method", "image_id", *REDRAWN), lines)
+        say(f"strokes drawn {draw} of {DRAWS} times")
+    _write(target, ("draw", "method", "image_id", *REDRAWN), lines)
 
 
-def measure_pictures(splits: Sequence[coco.Split], target: Path, *, scale: float = 1.0) -> Path:
-    """Write :data:`PICTURES` for every picture of some splits; clutter for all but ``train``."""
+def measure_pictures(data: Path, target: Path, scale: float) -> None:
+    """Write :data:`PICTURES` of a data set as CSV; clutter of all splits but ``train``."""
+    there = coco.find_splits(data)
     lines: list[tuple[object, ...]] = []
-    for split in splits:
+    for split in (coco.load_split(data, n) for n in ("train", "val", "test") if n in there):
         clutter = {}
         if split.name != "train":
             for sample in EvaluationSamples(split, scale=scale):
@@ -78,14 +79,12 @@ def measure_pictures(splits: Sequence[coco.Split], target: Path, *, scale: float
             showable = int(split.credit(image_id) is not None)
             size = record["width"], record["height"]
             lines.append((split.name, image_id, *size, showable, clutter.get(image_id, "")))
-    return _write(target, PICTURES, lines)
+    _write(target, PICTURES, lines)
 
 
-def _write(target: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> Path:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerows([header, *lines])
-    write_atomic(target, buffer.getvalue())
-    return target
+def _write(target: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    frame = pd.DataFrame(lines, columns=[*header])
+    write_atomic(target, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def read_redraws(path: Path) -> pd.DataFrame:

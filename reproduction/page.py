@@ -15,11 +15,12 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from nbconvert.filters import markdown2html
 
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.files import write_atomic
 from reproduction import paper
-from reproduction.evidence import read_json
+from reproduction.evidence import commit_text, read_json
 from reproduction.exhibits import EXHIBITS, Exhibit
 from reproduction.kept import write_record_sums
 from reproduction.profiles import Profile, reproduce_command
@@ -47,25 +48,25 @@ def write_page(root: Path, profile: Profile) -> Path:
         ValueError: a table is not as :func:`reproduction.artefacts.save_table` writes it.
     """
     out = root / "reports" / profile.name
-    words = _words(root, profile)
-    found = sorted((out / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    executed = [path for path in found if not path.stem.endswith(".part")]
+    executed = sorted((out / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     for notebook in executed:
         export_html(notebook, notebook.with_suffix(".html"))
 
     # When, and with which versions, the newest part of the report was made.
     records = (read_json(path) for path in out.rglob("*.json"))
     finished = (record for record in records if "finished" in record)
-    newest = max(finished, key=lambda record: str(record["finished"]), default={})
-
+    newest = max(finished, key=lambda record: str(record["finished"]), default=None)
+    limitations = (root / "reports" / "limitations.md").read_text(encoding="utf-8")
     page = render(
         "page.html",
-        **words,
-        when=_moment(newest),
-        limitations=_limitations(root),
+        **_words(root, profile),
+        when=f"{datetime.fromisoformat(newest['finished']):%d %B %Y, %H:%M} UTC".lstrip("0")
+        if newest
+        else "",
+        limitations=markdown2html(limitations.partition("\n")[2]),  # without its title
         chapters=[_chapter(notebook) for notebook in executed],
-        python=newest.get("python"),
-        packages={k: v for k, v in newest.get("packages", {}).items() if v},
+        python=newest and newest.get("python"),
+        packages={k: v for k, v in newest.get("packages", {}).items() if v} if newest else {},
     )
     write_atomic(out / "README.md", readme(root, profile))
     write_atomic(out / "index.html", page)
@@ -91,17 +92,12 @@ def _words(root: Path, profile: Profile) -> dict[str, Any]:
         "note": paper.setting_note(profile.name),
         "command": reproduce_command(profile),
         "facts": captions["facts"],
-        "exhibits": [shown(out, x, captions["exhibits"][x.name]) for x in EXHIBITS],
+        "exhibits": [_shown(out, x, captions["exhibits"][x.name]) for x in EXHIBITS],
     }
 
 
-def shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str, Any]:
-    """The variables of an exhibit in the templates: its caption, and the files that exist.
-
-    Args:
-        out: the profile's report.
-        caption: its entry in ``templates/captions.yml``.
-    """
+def _shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str, Any]:
+    """The variables of an exhibit in the templates: its caption, and the files that exist."""
     files = {path.suffix: path for path in exhibit.files(out) if path.is_file()}
     links = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
     executed = out / "notebooks" / f"{exhibit.chapter}.html"
@@ -120,18 +116,10 @@ def shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str, 
 
 
 def first_numbers(table1: Path) -> dict[str, Any]:
-    """The headline numbers: those of the stroke, and of the best model.
+    """The headline numbers of ``table1.csv``: those of the stroke, and of the best model.
 
     The best model is chosen on validation pictures and judged on test pictures, if there are any.
-
-    Args:
-        table1: ``table1.csv``.
-
-    Returns:
-        ``split``, ``pictures`` and ``stroke`` (its IoU). If a model was evaluated, also ``models``
-        (their number), ``above`` (the number of those better than the stroke), ``best`` (the best
-        one's name) and its ``iou``, ``added``, ``low``, ``high`` and ``made_worse``. Empty without
-        the file.
+    Its numbers are left out if none was evaluated; all are, without the file.
     """
     if not table1.is_file():
         return {}
@@ -202,20 +190,5 @@ def _chapter(notebook: Path) -> dict[str, str]:
         "seconds": f"{record['seconds']:.0f}",
         "finished": record["finished"].replace("T", " ")[:16],
         "device": record["device"],
-        "commit": (record["commit"] or "–")[:8] + (" +" if record["dirty"] else ""),
+        "commit": commit_text(record),
     }
-
-
-def _limitations(root: Path) -> str:
-    """``reports/limitations.md`` as HTML, without its title."""
-    from nbconvert.filters import markdown2html
-
-    text = (root / "reports" / "limitations.md").read_text(encoding="utf-8")
-    return markdown2html(text.partition("\n")[2])
-
-
-def _moment(record: Mapping[str, Any]) -> str:
-    """The time in a sidecar, such as ``3 May 2026, 09:30 UTC``; empty for an empty record."""
-    if not record:
-        return ""
-    return f"{datetime.fromisoformat(record['finished']):%d %B %Y, %H:%M} UTC".lstrip("0")

@@ -1,8 +1,4 @@
-"""The paper's numbers and its authors' logs, and how a profile's setting differs from the paper's.
-
-Every table and figure of a profile other than ``paper`` carries the sentence of
-:func:`setting_note`.
-"""
+"""The paper's numbers and its authors' logs; how a profile's setting differs from the paper's."""
 
 from __future__ import annotations
 
@@ -23,12 +19,12 @@ LATENCY = Path("benchmarks") / "results" / "latency.json"
 
 
 @cache
-def setting_note(profile: str) -> str:
-    """The note about the setting on every table and figure of a profile; empty for ``paper``.
+def setting_note(profile: str | None) -> str:
+    """How a profile's setting differs from the paper's, on each of its tables and figures.
 
-    It says how the setting differs from the paper's: the ``note`` of the profile, or its name.
+    Empty for ``paper``, and for what is the same in every profile (``None``).
     """
-    if profile == "paper":
+    if profile in ("paper", None):
         return ""
     note = profiles.load(PROJECT, profile).note if profile in profiles.available(PROJECT) else ""
     return f"Not the paper's setting: {note or f'profile {profile}'}."
@@ -36,13 +32,7 @@ def setting_note(profile: str) -> str:
 
 @cache
 def numbers(path: Path = REPORTS / "paper.yml") -> dict[str, Any]:
-    """The printed numbers in ``reports/paper.yml``, such as ``table1``, ``table2``, ``figure1``.
-
-    Raises:
-        ValueError: the file is missing, as it is if the package is used without the project.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; the paper's numbers come with the project")
+    """The printed numbers in ``reports/paper.yml``, such as ``table1``, ``table2``, ``figure1``."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
@@ -65,22 +55,17 @@ def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
     Columns: ``model``, ``seed`` (0: theirs is unknown), ``epoch`` (the first is 0), ``val_loss``,
     ``val_iou``, ``val_boundary_iou`` (1 px), ``val_accuracy``, ``val_hausdorff`` (region, px). They
     were measured on 100 pictures, with strokes drawn anew at every epoch.
-
-    Raises:
-        ValueError: the file is missing.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; the authors' logs come with the project")
     return pd.read_csv(path).assign(seed=0)
 
 
-def around_the_best(log: pd.DataFrame, column: str) -> tuple[int, float, list[float]]:
-    """The epoch of lowest ``val_loss``, a column's value there, and its values one epoch away.
+def around_the_best(log: pd.DataFrame, column: str) -> tuple[float, list[float]]:
+    """A column's value at the epoch of lowest ``val_loss``, and its values one epoch away.
 
     Args:
-        log: one row per epoch, with ``epoch``, ``val_loss`` and the column.
+        log: one row per epoch, with ``val_loss`` and the column.
     """
     place = int(log["val_loss"].argmin())  # pandas passes over NaN
     values = log[column].tolist()
     near = [values[i] for i in (place - 1, place + 1) if 0 <= i < len(values)]
-    return int(log["epoch"].iloc[place]), values[place], near
+    return values[place], near

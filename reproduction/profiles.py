@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from nseg_lib import config as configuration
-from nseg_lib.config import THE_EIGHT, ConfigError, Strict
+from nseg_lib.config import THE_EIGHT, ConfigError, Seed, Strict
 
 FOLDER = Path("workflow") / "profiles"
+
+
+def _known(name: str) -> str:
+    if name not in configuration.names():
+        raise ValueError(f"no model '{name}'; there are {', '.join(configuration.names())}")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_known)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class DataSource(Strict):
@@ -26,7 +37,7 @@ class DataSource(Strict):
     """Of COCO only: the untouched test split, at most."""
     max_side: int = 320
     """Of the built-in sample only: the longest side of its composed pictures in pixels."""
-    seed: Annotated[int, Field(ge=0)] = 42
+    seed: Seed = 42
 
     @field_validator("folder")
     @classmethod
@@ -39,11 +50,11 @@ class DataSource(Strict):
 class Minutes(Strict):
     """Time limits; a chapter that is over its own is stopped, the others are for a cluster."""
 
-    data: Annotated[int, Field(ge=1)] = 30
-    train: Annotated[int, Field(ge=1)] = 60
-    evaluate: Annotated[int, Field(ge=1)] = 60
-    chapter: Annotated[int, Field(ge=1)] = 10
-    page: Annotated[int, Field(ge=1)] = 5
+    data: Count = 30
+    train: Count = 60
+    evaluate: Count = 60
+    chapter: Count = 10
+    page: Count = 5
 
 
 class Profile(Strict):
@@ -54,27 +65,23 @@ class Profile(Strict):
     data: DataSource
     photos: DataSource
     """The data set that holds the real photographs of the chapters."""
-    models: Annotated[list[str], Field(min_length=1)] = Field(list(THE_EIGHT))
+    models: Annotated[list[ModelName], Field(min_length=1)] = Field(list(THE_EIGHT))
     """The paper's eight unless told; ``all`` in the file stands for these and the ablations."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([42])
+    seeds: Annotated[list[Seed], Field(min_length=1)] = Field([42])
     settings: dict[str, Any] = Field({})
     """Dotted keys of the configuration that differ from the paper's, such as ``data.scale``."""
-    own: dict[str, dict[str, Any]] = Field({})
+    own: dict[ModelName, dict[str, Any]] = Field({})
     """Model → settings in which it differs from the others."""
     accelerator: Literal["auto", "cpu", "gpu"] = "cpu"
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that prepare pictures, for each training job."""
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Count = 1
     """Threads of a job. On two cores, two jobs of one thread do twice as much as one of two."""
-    jobs_per_gpu: Annotated[int, Field(ge=1)] = 1
+    jobs_per_gpu: Count = 1
     """Jobs that share a GPU of this machine; on a cluster each has its own."""
     memory: Annotated[int, Field(ge=500)] = 4000
     """MB that a job asks a cluster for."""
     minutes: Minutes = Minutes()
-    chapter_minutes: dict[str, Annotated[int, Field(ge=1)]] = Field({})
-    """Limits of single chapters."""
-    chapters: dict[str, dict[str, Any]] = Field({})
-    """Chapter → further parameters."""
     note: str = ""
     """What sets it apart from the paper's setting; each of its tables and figures says so."""
 
@@ -82,14 +89,6 @@ class Profile(Strict):
     @classmethod
     def _all(cls, models: Any) -> Any:
         return list(configuration.names()) if models == "all" else models
-
-    @field_validator("models", "own")
-    @classmethod
-    def _known(cls, models: Any) -> Any:
-        for name in models:
-            if name not in configuration.names():
-                raise ValueError(f"no model '{name}'; there are {', '.join(configuration.names())}")
-        return models
 
     @field_validator("settings", "own")
     @classmethod
@@ -118,11 +117,9 @@ class Profile(Strict):
 
     def limit(self, step: str) -> int:
         """Minutes that a step of the graph may take."""
-        kind, _, name = step.partition("/")
-        own = self.minutes
-        alike = {"photos": own.data, "measure": own.evaluate, "evidence": own.page}
-        limits = {**own.model_dump(), **alike}
-        return self.chapter_minutes.get(name, limits[kind])
+        kind = step.partition("/")[0]
+        alike = {"photos": "data", "measure": "evaluate", "evidence": "page"}
+        return int(getattr(self.minutes, alike.get(kind, kind)))
 
 
 def available(root: Path) -> list[str]:
@@ -147,13 +144,6 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     profile = configuration.load(path, {"models": models} if models else {}, kind=Profile)
     if profile.name:
         raise ConfigError(f"{path}: 'name': leave it out; a profile is named by its file")
-    for key in ("chapter_minutes", "chapters"):
-        for chapter in getattr(profile, key):
-            if chapter not in chapters(root):
-                raise ConfigError(
-                    f"{path}: '{key}.{chapter}': no such chapter; "
-                    f"allowed: {', '.join(chapters(root))}"
-                )
     # Settings that no network can have stop here, not hours later in a job.
     for model in profile.models:
         try:
@@ -170,20 +160,23 @@ def reproduce_command(profile: Profile) -> str:
 
 
 def train_command(profile: Profile, model: str, seed: int) -> str:
-    """The command line that trains one row of Table 1, with as many threads as the workflow has.
+    """The command line that trains one row of Table 1, with as many threads as the workflow has."""
+    settings = {**profile.settings_of(model), "training.seed": seed}
+    if seed == configuration.load(model).training.seed:
+        del settings["training.seed"]
+    out = f"runs/{profile.name}/{model}/seed{seed}"
+    return f"{pinned(profile)} {nseg_train(model, str(profile.data.folder), out, settings)}"
+
+
+def nseg_train(model: str, data: str, out: str, settings: Mapping[str, Any]) -> str:
+    """The command line of a training."""
+    chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return shlex.join(["nseg", "train", model, "--data", data, "--out", out, *chosen])
+
+
+def pinned(profile: Profile) -> str:
+    """What a command needs before it to have the workflow's number of threads.
 
     Sums in other threads have other last digits, so weights are equal for equal threads only.
     """
-    settings = {**profile.settings_of(model), "training.seed": seed}
-    defaults = configuration.load(model).training.seed
-    if seed == defaults:
-        del settings["training.seed"]
-    words = [*pinned(profile), "nseg", "train", model, "--data", profile.data.folder.as_posix()]
-    words += ["--out", f"runs/{profile.name}/{model}/seed{seed}"]
-    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return shlex.join(words)
-
-
-def pinned(profile: Profile) -> list[str]:
-    """What a command needs before it to have the workflow's number of threads."""
-    return [f"OMP_NUM_THREADS={profile.threads}"]
+    return f"OMP_NUM_THREADS={profile.threads}"

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +86,7 @@ KINDS = ("erode", "sparse", "sparse_object", "dense", "plain_sparse")
 """Kinds of prompt that are judged."""
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+say = partial(print, flush=True)
 
 
 def _folder(name: str) -> str:
@@ -110,12 +111,12 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
     for name in names:
         trained = "the recipe" if name in ASKED else name
         config = load("lite0", SHORT | VARIANTS[trained], kind=RefinerConfig)
-        weights = training.train(config, data, runs / _folder(trained), workers=0, say=_say)
+        weights = training.train(config, data, runs / _folder(trained), workers=0, say=say)
         assert weights is not None
         asked = load("lite0", SHORT | VARIANTS[name], kind=RefinerConfig)
         if asked.edge is not None:
             weights = training.train_edge(
-                asked.edge, weights, data, runs / _folder(name), workers=0, say=_say
+                asked.edge, weights, data, runs / _folder(name), workers=0, say=say
             )
             assert weights is not None
         refiner = Refiner(Refiner.load(weights).network, asked)
@@ -134,8 +135,9 @@ def tables_of(out: Path) -> dict[str, str]:
     """``ablation.csv`` and ``ablation.md`` from the variants' rows, as text."""
     found = {name: out / f"{_folder(name)}.csv" for name in (IDENTITY, *VARIANTS)}
     rows = {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
-    lines: list[tuple[str, ...]] = [("variant", "kind", "n", "iou", "difference", "low", "high")]
+    csv, cells, counts = ["variant,kind,n,iou,difference,low,high"], [], Counter[str]()
     for name, table in rows.items():
+        line = [name]
         for kind in KINDS:
             iou, whole = (
                 t[t["recipe"] == kind].set_index("image_id")["iou"]
@@ -143,30 +145,24 @@ def tables_of(out: Path) -> dict[str, str]:
             )
             change = (iou - whole).dropna()
             low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
-            numbers = (iou.mean(), change.mean(), low[0], high[0])
-            lines.append((name, kind, str(len(change)), *(f"{v:.4f}" for v in numbers)))
-    text = "".join(",".join(line) + "\n" for line in lines)
-    return {"ablation.csv": text, "ablation.md": _markdown(lines[1:])}
-
-
-def _markdown(lines: list[tuple[str, ...]]) -> str:
-    cells: dict[str, dict[str, str]] = {}
-    for name, kind, _, iou, change, low, high in lines:
-        text = f"{float(iou):.3f}"
-        if name != "the recipe":
-            text += f" ({float(change):+.3f} [{float(low):+.3f}, {float(high):+.3f}])"
-        cells.setdefault(name, {})[kind] = text
-    rows = [[name, *(found[kind] for kind in KINDS)] for name, found in cells.items()]
-    edge = SHORT_EDGE["training"] | {"objects": SHORT_EDGE["objects"]}
+            numbers = [f"{v:.4f}" for v in (iou.mean(), change.mean(), low[0], high[0])]
+            csv.append(",".join([name, kind, str(len(change)), *numbers]))
+            mean, *interval = map(float, numbers)
+            line.append(f"{mean:.3f}")
+            if name != "the recipe":
+                line[-1] += " ({:+.3f} [{:+.3f}, {:+.3f}])".format(*interval)
+            counts[kind] = max(counts[kind], len(change))
+        cells.append(line)
     (note,) = notes(
         "refiner_ablation",
-        counts={kind: max(int(line[2]) for line in lines if line[1] == kind) for kind in KINDS},
+        counts=counts,
         steps=SHORT["training.steps"],
         single=VARIANTS["batches of one"]["training.steps"],
         settings=SHORT,
-        edge=edge,
+        edge=SHORT_EDGE["training"] | {"objects": SHORT_EDGE["objects"]},
     )
-    return f"{note}\n\n{tables.markdown(['variant', *KINDS], rows)}"
+    text = f"{note}\n\n{tables.markdown(['variant', *KINDS], cells)}"
+    return {"ablation.csv": "\n".join(csv) + "\n", "ablation.md": text}
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
 """The figure "spread": how far chance and hidden choices move a mean, beside Table 1's differences.
 
 A difference between two networks means little if new strokes, another epoch or another definition
-of the metric move the same number as far. Each such move is a row of :func:`data` and a dot of
-:func:`figure`.
+of the metric move the same number as far.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.palette import PALETTE
 from reproduction.claims import read_claims
 from reproduction.evidence import Evidence, mask_areas
+from reproduction.exhibits import Drawing
 from reproduction.paper import LOG_COLUMNS, around_the_best
 
 METRICS = ("iou", "boundary_iou_1px")
@@ -57,32 +57,19 @@ def redrawn_strokes(evidence: Evidence, metric: str) -> Moves:
 
 def seeds(evidence: Evidence, metric: str) -> Moves:
     """Each seed's mean less the mean over all seeds of the model."""
-    moves: Moves = []
-    for _, means in _means(evidence, metric).groupby("method", sort=False):
-        if len(means) > 1:
-            moves += _named(means - means.mean())
-    return moves
+    means = _means(evidence, metric)
+    groups = means.groupby("method", sort=False)
+    return _named((means - groups.transform("mean"))[groups.transform("size") > 1])
 
 
 def authors_epochs(evidence: Evidence, metric: str) -> Moves:
     """The authors' values one epoch before and after the chosen one, less the chosen one's."""
-    moves: Moves = []
-    for model, log in evidence.authors.groupby("model", sort=False):
-        _, chosen, near = around_the_best(log, LOG_COLUMNS[metric])
-        moves += [(str(model), value - chosen) for value in near]
-    return moves
+    return _epochs(evidence.authors, metric, "{}")
 
 
 def own_epochs(evidence: Evidence, metric: str) -> Moves:
-    """As :func:`authors_epochs`, from those of our own logs that hold the metric."""
-    moves: Moves = []
-    logs, column = evidence.own_logs, LOG_COLUMNS[metric]
-    if column in logs:
-        logged = logs.dropna(subset=column)
-        for (model, seed), log in logged.groupby(["model", "seed"], sort=False):
-            _, chosen, near = around_the_best(log, column)
-            moves += [(f"{model}, seed {seed}", value - chosen) for value in near]
-    return moves
+    """The same in those of our own logs that hold the metric."""
+    return _epochs(evidence.own_logs, metric, "{}, seed {}")
 
 
 def other_pictures(evidence: Evidence, metric: str) -> Moves:
@@ -132,9 +119,19 @@ def _means(evidence: Evidence, column: str, rows: pd.DataFrame | None = None) ->
 
 def _named(values: pd.Series, prefix: str = "") -> Moves:
     """A series indexed by (model, seed) as moves."""
-    keys = values.index.to_frame().astype(str)
-    names = prefix + keys["method"] + ", seed " + keys["seed"]
-    return list(zip(names, values.astype(float), strict=True))
+    keys = zip(values.index, values, strict=True)
+    return [(f"{prefix}{model}, seed {seed}", float(value)) for (model, seed), value in keys]
+
+
+def _epochs(logs: pd.DataFrame, metric: str, name: str) -> Moves:
+    moves: Moves = []
+    column = LOG_COLUMNS[metric]
+    if column in logs:
+        logged = logs.dropna(subset=column)
+        for key, log in logged.groupby(["model", "seed"], sort=False):
+            chosen, near = around_the_best(log, column)
+            moves += [(name.format(*key), value - chosen) for value in near]
+    return moves
 
 
 SOURCES = (
@@ -150,12 +147,12 @@ SOURCES = (
 """Kind and name of a source, the function that finds its moves, and the text if there are none."""
 
 
-def data(evidence: Evidence) -> pd.DataFrame:
-    """All moves found in the evidence, and the differences in Table 1 that the paper interprets.
+def spread(evidence: Evidence) -> Drawing:
+    """The figure, and its numbers: all moves, and the differences that the paper interprets.
 
-    Returns:
-        Columns ``metric``, ``kind``, ``source``, ``of`` and ``moves``, the absolute change of a
-        mean over pictures. A source without data has one row: ``moves`` is NaN, ``of`` says why.
+    The numbers' columns are ``metric``, ``kind``, ``source``, ``of`` and ``moves``, the absolute
+    change of a mean over pictures. A source without data has one row: ``moves`` is NaN, ``of`` says
+    why.
     """
     pairs = read_claims(evidence.claims_file).pairs
     table1 = evidence.printed["table1"]
@@ -168,7 +165,8 @@ def data(evidence: Evidence) -> pd.DataFrame:
             for a, b in pairs[name]:
                 difference = abs(table1[a][metric] - table1[b][metric])
                 rows.append((metric, INTERPRETED, name, name, difference))
-    return pd.DataFrame(rows, columns=["metric", "kind", "source", "of", "moves"]).round(6)
+    numbers = pd.DataFrame(rows, columns=["metric", "kind", "source", "of", "moves"]).round(6)
+    return Drawing(numbers, lambda: figure(numbers))
 
 
 # --- the figure -----------------------------------------------------------------------------------
@@ -176,11 +174,7 @@ def data(evidence: Evidence) -> pd.DataFrame:
 
 @styled
 def figure(moves: pd.DataFrame) -> Figure:
-    """One row per source, with a dot per move and a bar at the median; the paper's rows are below.
-
-    Args:
-        moves: from :func:`data`.
-    """
+    """One row per source, with a dot per move and a bar at the median; below, the paper's rows."""
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.6), sharey=True, layout="constrained")
     sources = list(dict.fromkeys(zip(moves["kind"], moves["source"], strict=True)))
     for ax, metric in zip(axes, METRICS, strict=True):

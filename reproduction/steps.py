@@ -1,19 +1,18 @@
 """What each step of a profile does.
 
 ``workflow/Snakefile`` says which step needs which files and starts each as a process of its own:
-``python -m reproduction.steps train/tiny16-32_bce-dice_seed42 --profile half …``. A step whose
-outputs are there, made from the same code, settings and inputs, changes nothing. All that happens
+``python -m reproduction.steps train/tiny16-32_bce-dice_seed42 --profile half …``. All that happens
 goes to the error stream, the step's log in ``reports/<profile>/logs``; the console gets the lines
 that tell how far it is, and one line where a step fails.
 
 torch and matplotlib take seconds to load, so every step imports what it needs by itself. The code
-that a step depends on is what its function below reaches (:mod:`reproduction.code`);
-:func:`reproduction.ingredients.function_of` has the function of each.
+that a step depends on is what its function below reaches (:mod:`reproduction.code`).
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -32,16 +31,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.files import sha256, write_atomic
 from nseg_lib.provenance import write_sidecar
 from reproduction import ingredients, profiles
-from reproduction.ingredients import (
-    RECIPE,
-    SUMS,
-    hash_files,
-    made_from,
-    read_record,
-    redrawn,
-    sidecar,
-    write_record,
-)
+from reproduction.ingredients import RECIPE, SUMS, hash_files, read_record, sidecar
 from reproduction.profiles import Profile
 
 
@@ -53,18 +43,20 @@ class Job:
         root: Path,
         profile: Profile,
         step: str,
-        inputs: Sequence[Path] = (),
-        outputs: Sequence[Path] = (),
-        coco: Path | None = None,
-        console: TextIO = sys.stdout,
+        inputs: Sequence[Path],
+        outputs: Sequence[Path],
+        coco: Path | None,
+        console: TextIO,
     ) -> None:
         self.root, self.profile, self.step, self.coco = root, profile, step, coco
         self.console = console
-        self.outputs = outputs
+        self.outputs = [root / path for path in outputs]
         self.name = step.partition("/")[2]
-        self.record = read_record(outputs[0])
+        self.data = root / profile.data.folder
+        self.record = read_record(self.outputs[0])
         """What the outputs say about themselves; empty where this workflow did not make them."""
-        self.made_from = made_from(root, profile, step) | {"inputs": hash_files(root, inputs)}
+        made_from = ingredients.made_from(root, profile, step)
+        self.made_from = made_from | {"inputs": hash_files(root, inputs)}
 
     def note(self, line: str) -> None:
         """To the log, which is the error stream."""
@@ -89,7 +81,7 @@ class Job:
 
     def run(self) -> None:
         """Do the step, unless its outputs are there and made from the same."""
-        record = self.record
+        record, training = self.record, self.step.startswith("train/")
         if record.get("made_from") == self.made_from and record.get("products") == self.products():
             self.say("unchanged")
             return
@@ -98,13 +90,13 @@ class Job:
         seconds = time.monotonic() - clock
         artefact = self.outputs[0]
         # A training writes the sidecar by itself, and when it ended.
-        if not (self.step.startswith("train/") and sidecar(artefact).is_file()):
+        if not (training and sidecar(artefact).is_file()):
             write_sidecar(artefact, self.made_from["settings"], [], seconds)
         record = {"finished": _now().isoformat(), **json.loads(sidecar(artefact).read_bytes())}
         record |= {"step": self.step, "profile": self.profile.name, "began": began.isoformat()}
         record |= {"command": f"nseg reproduce --profile {self.profile.name}"}
         record |= {"made_from": self.made_from, "products": self.products()}
-        write_record(artefact, record)
+        ingredients.write_record(artefact, record)
         for target in (artefact, artefact.parent):
             target.with_name(f"{target.name}.begun.json").unlink(missing_ok=True)
         self.say(f"done in {seconds:.0f} s")
@@ -159,7 +151,7 @@ def _request(folder: Path) -> dict[str, Any]:
 
 
 def freeze(folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
-    """Draw the strokes that networks are judged on, and note the hash of every split."""
+    """Draw the strokes that networks are judged on, and write :data:`SUMS`."""
     from nseg_lib.data import coco
     from nseg_lib.data.frozen import freeze_prompts
 
@@ -168,19 +160,14 @@ def freeze(folder: Path, say: Callable[[str], None] = lambda line: None) -> None
             (folder / "strokes" / f"{name}_{RECIPE}_seed0.json").unlink(missing_ok=True)
             frozen = freeze_prompts(coco.load_split(folder, name), RECIPE)
             say(f"{name}: {len(frozen.prompts)} strokes, {len(frozen.dropped)} too small")
-    lines = [f"{_hash_split(folder, name)}  {name}\n" for name in sorted(coco.find_splits(folder))]
+    lines = []
+    for name in sorted(coco.find_splits(folder)):  # annotations, pictures and frozen strokes
+        files = [folder / "annotations" / f"instances_{name}.json"]
+        files += sorted(path for path in (folder / name).glob("*") if path.is_file())
+        files += sorted((folder / "strokes").glob(f"{name}_{RECIPE}_seed0.json"))
+        listing = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
+        lines.append(f"{hashlib.sha256(listing.encode()).hexdigest()}  {name}\n")
     write_atomic(folder / SUMS, "".join(lines))
-
-
-def _hash_split(folder: Path, name: str) -> str:
-    """The hash of a split's annotations, pictures and frozen strokes."""
-    import hashlib
-
-    files = [folder / "annotations" / f"instances_{name}.json"]
-    files += sorted(path for path in (folder / name).glob("*") if path.is_file())
-    files += sorted((folder / "strokes").glob(f"{name}_{RECIPE}_seed0.json"))
-    listing = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
-    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def train(job: Job) -> None:
@@ -195,7 +182,7 @@ def train(job: Job) -> None:
     _choose_gpu(job)
     unet.train(
         configuration.load(model, {**profile.settings_of(model), "training.seed": int(seed)}),
-        job.root / profile.data.folder,
+        job.data,
         work,
         workers=profile.workers,
         accelerator=profile.accelerator,
@@ -251,9 +238,8 @@ def _evaluate(job: Job, methods: Sequence[Any]) -> None:
     from nseg_lib.evaluation import rows
 
     unfinished = job.begun(job.outputs[0])
-    folder = job.root / job.profile.data.folder
-    for name in (name for name in coco.find_splits(folder) if name in {"val", "test"}):
-        samples = EvaluationSamples(coco.load_split(folder, name), RECIPE, job.profile.scale)
+    for name in (name for name in coco.find_splits(job.data) if name in {"val", "test"}):
+        samples = EvaluationSamples(coco.load_split(job.data, name), RECIPE, job.profile.scale)
         rows.evaluate(methods, samples, unfinished, progress=False)
         job.note(f"{name}: {len(samples)} pictures")
     unfinished.replace(job.outputs[0])
@@ -273,31 +259,19 @@ def _refiner(job: Job, network: str) -> Any:
 
 def measure_pictures(job: Job) -> None:
     """Size, clutter and licence of every picture."""
-    from nseg_lib.data import coco
     from reproduction import measure
 
-    folder = job.root / job.profile.data.folder
-    there = coco.find_splits(folder)
-    splits = [coco.load_split(folder, n) for n in ("train", "val", "test") if n in there]
-    measure.measure_pictures(splits, job.outputs[0], scale=job.profile.scale)
+    measure.measure_pictures(job.data, job.outputs[0], job.profile.scale)
 
 
 def measure_redraws(job: Job) -> None:
     """The paper's two smallest networks on strokes that are drawn again and again."""
-    from nseg_lib.data import coco
     from reproduction import measure
 
-    folder = job.root / job.profile.data.folder
-    split = "test" if "test" in coco.find_splits(folder) else "val"
     seed = job.profile.seeds[0]
-    networks = {model: _refiner(job, f"{model}_seed{seed}") for model in redrawn(job.profile)}
-    measure.measure_redraws(
-        networks,
-        coco.load_split(folder, split),
-        job.outputs[0],
-        scale=job.profile.scale,
-        say=job.note,
-    )
+    models = ingredients.redrawn(job.profile)
+    networks = {model: _refiner(job, f"{model}_seed{seed}") for model in models}
+    measure.measure_redraws(networks, job.data, job.outputs[0], job.profile.scale, job.note)
 
 
 def chapter(job: Job) -> None:
@@ -317,13 +291,9 @@ def chapter(job: Job) -> None:
 
 def evidence(job: Job) -> None:
     """Write the tables and figures that rows, logs and measurements make and no chapter shows."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     from reproduction import exhibits
 
-    only = [exhibit.name for exhibit in exhibits.made_by("")]
-    exhibits.write(job.root, job.profile.name, only)
+    exhibits.write(job.root, job.profile.name, exhibits.made_by(""))
 
 
 def page(job: Job) -> None:
@@ -358,8 +328,7 @@ def main(arguments: list[str]) -> int:
     root = Path.cwd()
     try:
         profile = profiles.load(root, given.profile, [m for m in given.models.split(",") if m])
-        inputs, outputs = ([root / p for p in part] for part in (given.inputs, given.outputs))
-        Job(root, profile, given.step, inputs, outputs, given.coco, console).run()
+        Job(root, profile, given.step, given.inputs, given.outputs, given.coco, console).run()
     except Exception as error:
         traceback.print_exc()
         said = next(iter(str(error).splitlines()), "")

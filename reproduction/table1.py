@@ -20,6 +20,7 @@ from nseg_lib.evaluation.summary import IOU_MARGIN, summarise
 from nseg_lib.evaluation.tables import difference_cell, mean_cell
 from nseg_lib.networks import ModelSize
 from reproduction.artefacts import Table, grouped
+from reproduction.evidence import Evidence
 from reproduction.words import notes
 
 PAPER_METRICS = ("pixel_accuracy", "iou", "boundary_iou_1px", "hausdorff_region")
@@ -52,12 +53,14 @@ def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str) -> T
         printed: the paper's, :func:`reproduction.paper.numbers`.
         profile: its name; a verdict is given in the paper's own setting only.
     """
-    val, logit, test = _summaries(results)
-    theirs, tolerance = printed["table1"], printed["tolerance"]
-    size, papers_size = (
-        _median_size(results),
-        "{width[median]}x{height[median]}".format(**printed["figure1"]),
+    # Method → its row of a summary: validation, validation by the logit rule, and test, if any.
+    val, logit, test = (
+        _by_method(results, split, rule)
+        for split, rule in (("val", "probability"), ("val", "logit"), ("test", "probability"))
     )
+    theirs, tolerance = printed["table1"], printed["tolerance"]
+    size = _median_size(results)
+    papers_size = "{width[median]}x{height[median]}".format(**printed["figure1"])
     rows = []
     for model, paper in theirs.items():
         ours, (network, _, loss) = val.get(model), model.partition("_")
@@ -78,14 +81,12 @@ def table1(results: pd.DataFrame, printed: Mapping[str, Any], profile: str) -> T
     methods = [*BASELINES, *theirs, *(m for m in val if m not in theirs and m not in BASELINES)]
     for method in methods:
         paper, ours = theirs.get(method, {}), val.get(method)
-        known = {f"paper_{name}": value for name, value in paper.items()}
-        rule = logit[method]["iou"] if ours else math.nan
-        here = {"iou_logit05": rule, **(ours or {})}
-        numbers.append({"method": method, "split": "val", **known, **here})
+        values = {"method": method, "split": "val"} | {f"paper_{k}": v for k, v in paper.items()}
+        values["iou_logit05"] = logit[method]["iou"] if ours else math.nan
+        numbers.append(values | (ours or {}))
         if method in test:
-            numbers.append(
-                {"method": method, "split": "test", "iou_logit05": math.nan, **test[method]}
-            )
+            rule = {"iou_logit05": math.nan}
+            numbers.append({"method": method, "split": "test", **rule, **test[method]})
     return Table(
         "Table 1. Paper and ours, validation pictures.",
         grouped(rows),
@@ -130,28 +131,22 @@ def native_table(native: pd.DataFrame) -> Table:
     by_size = strokes.sort_values(["object_area", "annotation_id"])
     chosen = by_size.drop_duplicates("image_id", keep="last")["annotation_id"]
     parts = {"largest": native[native["annotation_id"].isin(chosen)], "every": native}
-    found = {name: _ranked(summarise(rows, split="test")) for name, rows in parts.items()}
-    counts = {name: rows[0]["n"] for name, rows in found.items()}
+    found = {name: _ranked(summarise(part, split="test")) for name, part in parts.items()}
+    counts = {name: part[0]["n"] for name, part in found.items()}
     titles = {
         "largest": f"the largest object of each picture ({counts['largest']})",
         "every": f"every object ({counts['every']})",
     }
     every = {row["method"]: row for row in found["every"]}
+    rows = [
+        _about(row) | _added(row, titles["largest"]) | _added(every[row["method"]], titles["every"])
+        for row in found["largest"]
+    ]
+    numbers = pd.concat([pd.DataFrame(part).assign(objects=name) for name, part in found.items()])
     return Table(
         "Table 1b, continued: at the pictures' own size.",
-        grouped(
-            [
-                {
-                    **_about(row),
-                    **_added(row, titles["largest"]),
-                    **_added(every[row["method"]], titles["every"]),
-                }
-                for row in found["largest"]
-            ]
-        ),
-        pd.concat([pd.DataFrame(rows).assign(objects=name) for name, rows in found.items()]).round(
-            6
-        ),
+        grouped(rows),
+        numbers.round(6),
         notes(
             "table1b_native",
             pictures=strokes["image_id"].nunique(),
@@ -186,16 +181,26 @@ def _added(row: Mapping[str, Any], group: str) -> Cells:
     }
 
 
-def _summaries(results: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Method → its row of a summary: validation, validation by the logit rule, test."""
-    wanted = [("val", "probability"), ("val", "logit")]
-    if "test" in set(results["split"]):
-        wanted.append(("test", "probability"))
-    found = []
-    for split, rule in wanted:
-        summary = summarise(results, split=split, rule=rule)
-        found.append({row["method"]: row for row in summary.to_dict("records")})
-    return found[0], found[1], found[2] if len(found) > 2 else {}
+def table1_of(evidence: Evidence) -> Table:
+    """Table 1 of a report."""
+    return table1(evidence.results, evidence.printed, evidence.profile.name)
+
+
+def table1b_of(evidence: Evidence) -> Table:
+    """Table 1b of a report."""
+    return table1b(evidence.results)
+
+
+def native_of(evidence: Evidence) -> Table | None:
+    """Table 1b at the pictures' own size, if they were judged at that size."""
+    return None if evidence.native.empty else native_table(evidence.native)
+
+
+def _by_method(results: pd.DataFrame, split: str, rule: str) -> dict[str, dict[str, Any]]:
+    if split not in set(results["split"]):
+        return {}
+    rows: Any = summarise(results, split=split, rule=rule).to_dict("records")
+    return {row["method"]: row for row in rows}
 
 
 def _ranked(summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -234,32 +239,26 @@ def table2(sizes: Sequence[ModelSize], printed: Mapping[str, float]) -> Table:
         printed: the paper's "MB", ``paper.numbers()["table2"]``.
     """
     rows, numbers = [], []
-    for size in sizes:
-        paper = printed.get(size.name, math.nan)
-        mib = {"weights": size.weight_bytes / 2**20, "checkpoint": size.checkpoint_bytes / 2**20}
-        off = mib["checkpoint"] / paper - 1
-        rows.append(
-            {
-                ("", "method"): size.name,
-                ("", "parameters"): f"{size.parameters:,}",
-                ("paper", "MB"): "–" if math.isnan(paper) else f"{paper:.2f}",
-                ("ours, MiB", "weights"): f"{mib['weights']:.2f}",
-                ("ours, MiB", "with Adam's moments"): f"{mib['checkpoint']:.2f}",
-                ("ours, MiB", "less the paper's"): "–"
-                if math.isnan(off)
-                else f"{100 * off:+.1f} %",
-                ("", "GFLOP at 640x480"): f"{size.gflop:.1f}",
-            }
-        )
-        numbers.append(
-            {
-                "method": size.name,
-                "parameters": size.parameters,
-                "paper_mb": paper,
-                "weights_mib": mib["weights"],
-                "checkpoint_mib": mib["checkpoint"],
-                "gflop_640x480": size.gflop,
-            }
-        )
-    caption, frame = "Table 2. Size of each model.", pd.DataFrame(numbers)
+    for one in sizes:
+        paper, weights = printed.get(one.name, math.nan), one.weight_bytes / 2**20
+        checkpoint = one.checkpoint_bytes / 2**20
+        off = checkpoint / paper - 1
+        rows.append({
+            ("", "method"): one.name,
+            ("", "parameters"): f"{one.parameters:,}",
+            ("paper", "MB"): "–" if math.isnan(paper) else f"{paper:.2f}",
+            ("ours, MiB", "weights"): f"{weights:.2f}",
+            ("ours, MiB", "with Adam's moments"): f"{checkpoint:.2f}",
+            ("ours, MiB", "less the paper's"): "–" if math.isnan(off) else f"{100 * off:+.1f} %",
+            ("", "GFLOP at 640x480"): f"{one.gflop:.1f}",
+        })  # fmt: skip
+        numbers.append((one.name, one.parameters, paper, weights, checkpoint, one.gflop))
+    columns = ["method", "parameters", "paper_mb", "weights_mib", "checkpoint_mib", "gflop_640x480"]
+    caption, frame = "Table 2. Size of each model.", pd.DataFrame(numbers, columns=columns)
     return Table(caption, grouped(rows), frame, notes("table2"))
+
+
+def table2_of(evidence: Evidence) -> Table:
+    """Table 2, which needs no rows."""
+    printed = evidence.printed["table2"]
+    return table2([networks.size(name) for name in printed], printed)

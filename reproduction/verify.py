@@ -15,8 +15,6 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from pathlib import Path
 
-import pandas as pd
-
 from nseg_lib import config
 from nseg_lib.evaluation import refiner_tables
 from nseg_lib.files import sha256
@@ -24,8 +22,13 @@ from reproduction import quoted, refiner_ablation
 from reproduction.artefacts import Table, figure_text, table_texts
 from reproduction.evidence import Evidence, load, read_json
 from reproduction.exhibits import EXHIBITS
+from reproduction.ingredients import flat
 from reproduction.kept import RECORDS, records
 from reproduction.page import readme
+
+CHANGED = "was changed since its run wrote it"
+
+RECORD_CHANGED = f"is not as {RECORDS} has it; if a run wrote it since, nseg evidence lists it anew"
 
 
 class Verification:
@@ -41,12 +44,7 @@ class Verification:
         """One line for everything that could not be made again."""
 
     def compare_hash(self, name: str, noted: str | None, problem: str) -> None:
-        """Compare a file with the SHA-256 that was recorded when it was made.
-
-        Args:
-            noted: the recorded hash; ``None`` if there is none, which is a problem too.
-            problem: the message for a file with another hash.
-        """
+        """Compare a file with the SHA-256 that was recorded when it was made, if one was."""
         path = self.folder / name
         if not path.is_file():
             self.problems.append(f"{name}: is missing")
@@ -70,10 +68,10 @@ class Verification:
         cells = [f"{name}: {line}" for line in differing_cells(committed, rebuilt, path.suffix)]
         self.problems += cells or [f"{name}: line ends or blanks differ"]
 
-
-CHANGED = "was changed since its run wrote it"
-
-RECORD_CHANGED = f"is not as {RECORDS} has it; if a run wrote it since, nseg evidence lists it anew"
+    def compare_sums(self, sums: Path, problem: str) -> None:
+        """Compare the files that a list of checksums names with it."""
+        for name, digest in _sums(sums).items():
+            self.compare_hash(os.path.relpath(sums.parent / name, self.folder), digest, problem)
 
 
 def verify(root: Path, profile: str) -> Verification:
@@ -85,10 +83,12 @@ def verify(root: Path, profile: str) -> Verification:
     evidence = load(root, profile)
     found = Verification(evidence.folder)
     _compare_sources(found, root, evidence)
+
+    # What the rows make.
     for exhibit in EXHIBITS:
-        made = exhibit.make(evidence) if exhibit.make else None
+        made = exhibit.make(evidence)
         if isinstance(made, Table):
-            texts = table_texts(made, None if exhibit.every_profile else profile)
+            texts = table_texts(made, None if exhibit.any_setting else profile)
             for suffix, text in texts.items():
                 found.compare_text(f"{exhibit.stem}{suffix}", text)
         elif made is not None:
@@ -99,19 +99,31 @@ def verify(root: Path, profile: str) -> Verification:
             found.left.append(f"{exhibit.stem}: no rows or measurements to make it from")
         if exhibit.needs_pictures:
             found.left.append(f"{exhibit.stem}: {exhibit.needs_pictures}")
-    _compare_drawn(found)
+
+    # Drawings, which belong to the numbers that were written with them.
+    for sidecar in sorted((found.folder / "figures").glob("*.json")):
+        try:
+            noted = read_json(sidecar)["files"].items()
+        except (ValueError, KeyError, AttributeError):
+            found.problems.append(f"figures/{sidecar.name}: does not say which files were drawn")
+            continue
+        problem = f"is not the file that was drawn with figures/{sidecar.name}"
+        for suffix, digest in noted:
+            found.compare_hash(f"figures/{sidecar.stem}{suffix}", digest, problem)
+    known = {exhibit.name for exhibit in EXHIBITS}
+    for path in sorted((found.folder / "figures").glob("*.csv")):
+        if path.stem not in known:
+            found.problems.append(f"figures/{path.name}: nothing makes it")
+
+    # Prose, and the records beside the files.
     found.compare_text("README.md", readme(root, evidence.profile))
     if profile == quoted.PROFILE:
         found.problems += quoted.missing(root, evidence)
-    known = {exhibit.name for exhibit in EXHIBITS}
-    for path in sorted((evidence.folder / "figures").glob("*.csv")):
-        if path.stem not in known:
-            found.problems.append(f"figures/{path.name}: nothing makes it")
-    _compare_sums(found, found.folder / RECORDS, RECORD_CHANGED)
-    listed = {Path(name) for name in _sums(found.folder / RECORDS)}
-    for path in (path.relative_to(found.folder) for path in records(found.folder)):
-        if path not in listed:
-            found.problems.append(f"{path.as_posix()}: is not in {RECORDS}")
+    found.compare_sums(found.folder / RECORDS, RECORD_CHANGED)
+    listed = _sums(found.folder / RECORDS)
+    for name in (path.relative_to(found.folder).as_posix() for path in records(found.folder)):
+        if name not in listed:
+            found.problems.append(f"{name}: is not in {RECORDS}")
     return found
 
 
@@ -135,9 +147,8 @@ def verify_refiner(root: Path) -> Verification:
     for suffix in (".png", ".pdf"):
         problem = "is not the file that was drawn with refiner.json"
         found.compare_hash(f"refiner{suffix}", drawn.get(suffix), problem)
-    weights = root / "nseg_lib" / "weights" / "SHA256SUMS"
-    if weights.is_file():
-        _compare_sums(found, weights, f"is not as {weights.relative_to(root).as_posix()} has it")
+    weights = Path("nseg_lib") / "weights" / "SHA256SUMS"
+    found.compare_sums(root / weights, f"is not as {weights.as_posix()} has it")
     return found
 
 
@@ -145,12 +156,6 @@ def _sums(path: Path) -> dict[str, str]:
     """File → hash, of a file as ``sha256sum`` writes it; empty if it is missing."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-
-def _compare_sums(found: Verification, sums: Path, problem: str) -> None:
-    """Compare the files that a list of checksums names with it."""
-    for name, digest in _sums(sums).items():
-        found.compare_hash(os.path.relpath(sums.parent / name, found.folder), digest, problem)
 
 
 def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> None:
@@ -163,17 +168,16 @@ def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> Non
         if not record:  # a training that has not ended has no record yet
             continue
         trained = f"runs/{evidence.profile.name}/{run.model}/seed{run.seed}"
+        kept = run.folder.relative_to(folder).as_posix()
         for log in ("log.csv", "steps.csv"):
-            name = (run.folder / log).relative_to(folder).as_posix()
             noted = record.get("products", {}).get(f"{trained}/{log}")
-            found.compare_hash(name, noted, CHANGED)
+            found.compare_hash(f"{kept}/{log}", noted, CHANGED)
 
         # What was trained is what the profile asks for, or else the run is another one.
-        place = f"{run.folder.relative_to(folder).as_posix()}/weights.safetensors.json"
+        place = f"{kept}/weights.safetensors.json"
         asked = evidence.profile.settings_of(run.model) | {"training.seed": run.seed}
-        wanted = config.load(run.model, asked).model_dump(mode="json")
-        theirs = config.parse(record["config"], place).model_dump(mode="json")
-        (was,), (now,) = (pd.json_normalize(each).to_dict("records") for each in (theirs, wanted))
+        now = flat(config.load(run.model, asked).model_dump(mode="json"))
+        was = flat(config.parse(record["config"], place).model_dump(mode="json"))
         found.problems += [
             f"{place}: '{key}' is {was[key]}, the profile has {now[key]}"
             for key in now
@@ -185,19 +189,6 @@ def _noted(root: Path, path: Path) -> str | None:
     """The hash of a file that its sidecar records; None if it records none."""
     record = read_json(path.with_name(f"{path.name}.json"))
     return record.get("products", {}).get(path.relative_to(root).as_posix())
-
-
-def _compare_drawn(found: Verification) -> None:
-    """Compare figures and their numbers with the hashes in their sidecars."""
-    for sidecar in sorted((found.folder / "figures").glob("*.json")):
-        try:
-            noted = read_json(sidecar)["files"].items()
-        except (ValueError, KeyError, AttributeError):
-            found.problems.append(f"figures/{sidecar.name}: does not say which files were drawn")
-            continue
-        problem = f"is not the file that was drawn with figures/{sidecar.name}"
-        for suffix, digest in noted:
-            found.compare_hash(f"figures/{sidecar.stem}{suffix}", digest, problem)
 
 
 # --- which cells of a table differ ----------------------------------------------------------------

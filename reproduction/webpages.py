@@ -4,57 +4,43 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from nseg_lib.files import write_atomic
 from reproduction.words import render
 
+_CHAPTER = re.compile(r"\]\((?:\.\./notebooks/|\./)?(\d\d_\w+)\.ipynb(#[\w-]+)?\)")
 _CODE = re.compile(r"(^```.*?^```|^~~~.*?^~~~|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\w)", re.DOTALL)
 
 
-def export_html(executed: Path, target: Path, *, home: str = "../index.html") -> Path:
+def export_html(executed: Path, target: Path) -> None:
     """Write an executed notebook as one HTML file without scripts or anything from elsewhere.
 
-    Formulas become MathML, which browsers draw by themselves; pictures are in the file.
-
-    Args:
-        executed: the notebook.
-        home: where its link to the report leads.
+    Formulas become MathML, which browsers draw by themselves; pictures are in the file. Links
+    between chapters lead to their pages, as the executed notebooks lie beside them.
     """
     import nbformat
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
     notebook = nbformat.read(executed, as_version=4)
-    title = executed.stem.replace("_", " ")
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_mathml(_linked(cell.source))
+            cell.source = _with_mathml(_CHAPTER.sub(r"](\1.html\2)", cell.source))
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
-    colours = HtmlFormatter(style="default").get_style_defs(".highlight")
-    night = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    seconds = notebook.metadata.get("seconds")
+    day, night = (
+        HtmlFormatter(style=style).get_style_defs(".highlight")
+        for style in ("default", "github-dark")
+    )
     page = render(
-        "notebook.html", title=title, body=body, colours=colours, night=night, home=home,
-        minutes=_minutes(notebook),
+        "notebook.html", title=executed.stem.replace("_", " "), body=body, colours=day, night=night,
+        minutes="" if seconds is None else f"ran for {seconds:.0f} s",
     )  # fmt: skip
     write_atomic(target, page)
-    return target
 
 
-def _linked(markdown: str) -> str:
-    """Links between chapters lead to their pages, as the executed notebooks lie beside them."""
-    return re.sub(
-        r"\]\((?:\.\./notebooks/|\./)?(\d\d_\w+)\.ipynb(#[\w-]+)?\)", r"](\1.html\2)", markdown
-    )
-
-
-def _minutes(notebook: Any) -> str:
-    seconds = notebook.metadata.get("papermill", {}).get("duration")
-    return "" if seconds is None else f"ran for {seconds:.0f} s"
-
-
-def with_mathml(markdown: str) -> str:
+def _with_mathml(markdown: str) -> str:
     """Replace ``$…$`` and ``$$…$$`` outside code by MathML; what cannot be read stays as it is."""
     from latex2mathml.converter import convert
 

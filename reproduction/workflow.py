@@ -17,18 +17,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nseg_lib import config
 from nseg_lib.config import ConfigError
+from nseg_lib.console import say
 from nseg_lib.files import write_atomic
 from reproduction import ingredients, notebooks, profiles, steps
 from reproduction.profiles import Profile
 
-Say = Callable[[str], None]
 State = tuple[str, str]
 """``done``, ``stale`` or ``missing``, and why."""
 DONE = ("done", "")
@@ -46,18 +47,18 @@ class Run:
 
     root: Path
     profile: Profile
-    models: list[str] | None = None
-    coco: Path | None = None
-    cores: int | None = None
-    slurm: bool = False
+    models: list[str] | None
+    coco: Path | None
+    cores: int | None
+    slurm: bool
 
     @property
     def made(self) -> dict[str, Path]:
         """Step → the first file it makes, from the root."""
         return ingredients.artefacts(self.root, self.profile)
 
-    def command(self, *words: str, force: Collection[Path] = ()) -> list[str]:
-        """A command line of Snakemake, to start in the root; ``force`` are outputs to make anew."""
+    def snakemake(self, states: dict[str, State], *words: str) -> dict[str, Any]:
+        """The arguments of a process of Snakemake that also makes anew what is stale."""
         if self.slurm:
             where = ["--profile", "workflow/slurm"]
         else:
@@ -65,20 +66,22 @@ class Run:
             gpus = self.profile.jobs_per_gpu * max(1, steps.gpus())
             where = ["--cores", str(self.cores or usable or os.cpu_count() or 1)]
             where += ["--resources", f"gpu={gpus}"]
-        return [
-            *(sys.executable, "-m", "snakemake", *words, "--snakefile", "workflow/Snakefile"),
-            *("--configfile", str(CHOSEN), "--keep-going", "--rerun-incomplete"),
-            *("--rerun-triggers", "input", "--max-checksum-file-size", "1GB"),
-            "--nolock",  # :func:`_alone` keeps the others out
-            *(("--forcerun", *(path.as_posix() for path in force)) if force else ()),
-            *where,
-        ]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """This process's, with the profile's number of threads for a job."""
+        stale = [step for step, (state, _) in states.items() if state == "stale"]
         threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        return {**os.environ, **dict.fromkeys(threads, str(self.profile.threads))}
+        return {
+            "args": [
+                *(sys.executable, "-m", "snakemake", *words, "--snakefile", "workflow/Snakefile"),
+                *("--configfile", str(CHOSEN), "--keep-going", "--rerun-incomplete"),
+                *("--rerun-triggers", "input", "--max-checksum-file-size", "1GB"),
+                "--nolock",  # :func:`_alone` keeps the others out
+                *(("--forcerun", *(self.made[step].as_posix() for step in stale)) if stale else ()),
+                *where,
+            ],
+            "cwd": self.root,
+            "env": {**os.environ, **dict.fromkeys(threads, str(self.profile.threads))},
+            "stdout": subprocess.PIPE,
+            "text": True,
+        }
 
 
 def reproduce(
@@ -91,7 +94,6 @@ def reproduce(
     slurm: bool = False,
     dry_run: bool = False,
     keep_trained: bool = False,
-    say: Say = print,
 ) -> bool:
     """Do all steps of a profile that are missing or stale, and say which and why.
 
@@ -104,9 +106,7 @@ def reproduce(
         slurm: start the jobs with ``workflow/slurm/config.yaml`` on a cluster.
         dry_run: only say what would be done, with Snakemake's own list of jobs.
         keep_trained: record trained networks as they are, though the library has changed since,
-            where their configuration and data fit; their sidecars name what changed. Nothing is
-            trained anew that was to be kept and cannot be.
-        say: takes lines for the console.
+            where their configuration and data fit; where they don't, nothing is trained anew.
 
     Returns:
         Whether all is done.
@@ -121,18 +121,15 @@ def reproduce(
     page = root / run.made["page"]
     with _alone(root) as lock:
         # In a file, because Snakemake reads values on its command line as YAML: "a #1", "b: c".
-        chosen = {
-            "profile": name,
-            "models": models or [],
-            "coco": str(coco.resolve() if coco else ""),
-        }
+        reduced = str(coco.resolve() if coco else "")
+        chosen = {"profile": name, "models": models or [], "coco": reduced}
         write_atomic(root / CHOSEN, json.dumps(chosen))
         for problem in notebooks.check(root, edited=True):
             say(f"{problem}; edit the script, then: python -m reproduction.notebooks sync")
         states = status(root, name, models)
         _check_inputs(run, states)
         if keep_trained and not dry_run:
-            if lost := _keep_trained(run, states, say):
+            if lost := _keep_trained(run, states):
                 say(f"nothing was trained: without --keep-trained, {', '.join(lost)} are made anew")
                 return False
             states = status(root, name, models)
@@ -142,11 +139,12 @@ def reproduce(
             return True
         say(f"{len(todo)} of {len(run.made)} steps of '{name}' to do:")
         for step, (state, why) in todo.items():
-            say(f"  {step}: {state} ({_shortened(why)})")
+            first, more = why.split("; ")[:4], len(why.split("; ")[4:])
+            say(f"  {step}: {state} ({'; '.join(first)}{f' and {more} more' if more else ''})")
         if dry_run:
             say(said)
             return True
-        if _start(run, lock, say, _stale(run, states), len(todo)):
+        if _start(run, states, lock, len(todo)):
             say(str(page))
             return True
         left, _ = _to_do(run, status(root, name, models))
@@ -170,24 +168,21 @@ def status(root: Path, name: str, models: list[str] | None = None) -> dict[str, 
         needed = products[:1] if step.startswith("train/") else products  # not a training's logs
         gone = [path for path in needed if not (root / path).is_file()]
         if gone:
-            unfinished = (root / artefact, (root / artefact).parent)
-            begun = any(path.with_name(f"{path.name}.begun").exists() for path in unfinished)
-            states[step] = "missing", "begun, not finished" if begun else f"not there: {gone[0]}"
+            begun = (f"{root / path}.begun" for path in (artefact, artefact.parent))
+            unfinished = any(map(os.path.exists, begun))
+            why = "begun, not finished" if unfinished else f"not there: {gone[0]}"
+            states[step] = "missing", why
             continue
-        why = ingredients.changes(root, record, ingredients.made_from(root, profile, step))
+        changed = ingredients.changes(root, record, ingredients.made_from(root, profile, step))
         inputs = record.get("made_from", {}).get("inputs", {})
-        why += [f"follows from {path}" for path in inputs if path in stale][:1]
-        states[step] = ("stale", "; ".join(why)) if why else DONE
-        if why:
+        changed += [f"follows from {path}" for path in inputs if path in stale][:1]
+        states[step] = ("stale", "; ".join(changed)) if changed else DONE
+        if changed:
             stale.update(products)
     return states
 
 
 # --- what there is to do --------------------------------------------------------------------------
-
-
-def _stale(run: Run, states: dict[str, State]) -> list[Path]:
-    return [run.made[step] for step, (state, _) in states.items() if state == "stale"]
 
 
 def _to_do(run: Run, states: dict[str, State]) -> tuple[dict[str, State], str]:
@@ -196,10 +191,7 @@ def _to_do(run: Run, states: dict[str, State]) -> tuple[dict[str, State], str]:
     Raises:
         ConfigError: Snakemake failed; one line.
     """
-    asked = subprocess.run(
-        run.command("--dry-run", force=_stale(run, states)), cwd=run.root, env=run.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
+    asked = subprocess.run(**run.snakemake(states, "--dry-run"), stderr=subprocess.STDOUT)
     said = asked.stdout
     if asked.returncode:
         lines = [line for line in said.splitlines() if line.strip()] or ["no answer"]
@@ -213,19 +205,13 @@ def _to_do(run: Run, states: dict[str, State]) -> tuple[dict[str, State], str]:
             reasons[log[1].replace("_", "/", 1)] = reason[1]
     todo = {}
     for step in (step for step in states if step in reasons):
-        state, why = states[step]
-        if (state, why) == DONE:
+        todo[step] = states[step]
+        if states[step] == DONE:
             kind, _, paths = reasons[step].partition(": ")
-            first = paths.partition(", ")[0]
             follows = kind == "Input files updated by another job"
-            state, why = "stale", f"follows from {first}" if follows else reasons[step]
-        todo[step] = state, why
+            first = paths.partition(", ")[0]
+            todo[step] = "stale", f"follows from {first}" if follows else reasons[step]
     return todo, said
-
-
-def _shortened(why: str) -> str:
-    parts = why.split("; ")
-    return "; ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
 
 
 def _check_inputs(run: Run, states: dict[str, State]) -> None:
@@ -254,7 +240,7 @@ def _check_inputs(run: Run, states: dict[str, State]) -> None:
         raise ConfigError(f"{run.root}: {free:,} MB free on this disk, about {needed:,} are needed")
 
 
-def _keep_trained(run: Run, states: dict[str, State], say: Say) -> list[str]:
+def _keep_trained(run: Run, states: dict[str, State]) -> list[str]:
     """Declare that networks are as they would be trained now, where only the code has changed.
 
     The sidecar keeps why they would have been trained again.
@@ -315,13 +301,7 @@ def _alone(root: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _start(
-    run: Run,
-    lock: int,
-    say: Say,
-    force: Collection[Path],
-    count: int,
-) -> bool:
+def _start(run: Run, states: dict[str, State], lock: int, count: int) -> bool:
     """Run Snakemake; its own words go to its log.
 
     The console gets the steps' lines, with how many of ``count`` are done.
@@ -339,12 +319,11 @@ def _start(
     with log.open("a") as stream:
         # In a session of its own, so that ending it ends every job and nothing else.
         process = subprocess.Popen(
-            run.command(force=force),
-            cwd=run.root, env=run.environment, stdout=subprocess.PIPE, stderr=stream,
-            text=True, errors="replace", start_new_session=True, pass_fds=[lock],
+            **run.snakemake(states), stderr=stream, errors="replace",
+            start_new_session=True, pass_fds=[lock],
         )  # fmt: skip
-        assert process.stdout is not None
         try:
+            assert process.stdout is not None
             finished = 0
             for line in map(str.rstrip, process.stdout):
                 over = re.fullmatch(r"\S+: (done in \d+ s|unchanged)", line)

@@ -146,6 +146,10 @@ def test_outside_a_repository_of_its_own_there_is_no_commit(
         assert code_version(folder) == (None, None)
     monkeypatch.setenv("PATH", str(tmp_path))  # no git at all
     assert code_version(repository) == (None, None)
+    for told, expected in (("abc", ("abc", False)), ("abc+", ("abc", True))):
+        monkeypatch.setenv("NSEG_COMMIT", told)  # a copy of the code says which commit it is of
+        assert code_version(tmp_path) == expected
+    monkeypatch.delenv("NSEG_COMMIT")
     monkeypatch.setattr(provenance, "PROJECT", tmp_path)
     record = json.loads(write_sidecar(tmp_path / "t", None, [], 0).read_text())
     assert record["commit"] is None

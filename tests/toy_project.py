@@ -60,6 +60,7 @@ rows = "reports/none/rows"
 out = "reports/none"
 
 # %%
+from pathlib import Path
 from nseg_lib import networks
 from nseg_lib.evaluation.summary import read_folder
 from reproduction import paper, table1
@@ -69,8 +70,8 @@ numbers = paper.numbers()
 first = table1.table1(results, numbers, profile)
 sizes = [networks.size(name) for name in numbers["table2"]]
 second = table1.table2(sizes, numbers["table2"])
-_ = save_table(first, f"{out}/tables/table1", profile=profile)
-_ = save_table(second, f"{out}/tables/table2", profile=profile)
+_ = save_table(first, Path(out, "tables/table1"), profile=profile)
+_ = save_table(second, Path(out, "tables/table2"), profile=profile)
 """
 
 

@@ -17,7 +17,6 @@ from reproduction import figures
 # | previous, next | [00 · Start here](00_start_here.ipynb), [02 · Stroke synthesis](02_stroke_synthesis.ipynb) |
 
 # %% tags=["parameters"]
-profile = "sample"  # which settings: smoke, sample, half, paper
 data = "data/sample"  # a data set in COCO's layout, with splits train, val and test
 photos = "data/sample"  # the data set that holds the split "photos"
 out = "reports/sample"  # figures go here
@@ -317,8 +316,6 @@ _ = save_figure(
     figure1,
     OUT / "figures" / "figure1",
     data1,
-    profile=profile,
-    own_setting=False,
     inputs=[coco.find_splits(DATA)[part] for part in ("train", "val")],
 )
 

@@ -42,3 +42,7 @@ def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
     listed = [line.split()[1] for line in (weights / "SHA256SUMS").read_text().splitlines()]
     assert listed == ["lite0.safetensors", f"{name}.safetensors"]
     assert (weights / f"{name}.json").read_text() == "new"
+    (run / "weights.safetensors").write_bytes(bytes(12_000_001))
+    assert "at most 12,000,000 can be shipped" in nseg("ship", name, status=2).stderr
+    (run / "weights.safetensors").unlink()
+    assert "weights.safetensors: no such file" in nseg("ship", name, status=2).stderr

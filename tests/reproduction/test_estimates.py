@@ -13,10 +13,8 @@ from scipy import stats
 from nseg_lib.evaluation.summary import summarise
 from nseg_lib.provenance import PROJECT
 from reproduction import estimates, evidence
-from reproduction.claim_tests import p_value
-from reproduction.estimates import Estimate, Scatter
+from reproduction.estimates import Estimate, Scatter, Verdict, holm, p_value, verdict
 from reproduction.evidence import Evidence
-from reproduction.verdicts import Verdict, holm, verdict
 
 TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
 NONE = Scatter(0.0, 28)
@@ -36,23 +34,20 @@ def simulated(networks: int, columns: int, seed: int = 0, sd: float = 1.0) -> pd
 
 
 def test_the_scatter_is_the_noise_without_networks_and_seeds() -> None:
-    found = [estimates.scatter(simulated(8, 3, seed)) for seed in range(200)]
-    assert {each.degrees for each in found if each} == {14}
-    assert np.mean([each.sd**2 for each in found if each]) == pytest.approx(1, rel=0.1)
-    alone = [estimates.scatter(simulated(8, 3, seed), shared=False) for seed in range(200)]
-    assert np.mean([each.sd**2 for each in alone if each]) == pytest.approx(1 + 9, rel=0.2)
-    assert estimates.scatter(simulated(2, 3)) is None, "two degrees of freedom are too few"
-
-
-def test_an_interval_covers_the_true_difference_of_two_networks_in_95_of_100() -> None:
-    covered = []
+    found, covered = [], []
     for seed in range(400):
         table = simulated(8, 3, seed)
         trainings = estimates.scatter(table)
         assert trainings is not None
+        found.append(trainings)
         reach = stats.t.ppf(0.975, trainings.degrees) * trainings.sd * (2 / 3) ** 0.5
         covered.append(abs(table.loc[1].mean() - table.loc[0].mean() - 5) < reach)
-    assert 0.92 < np.mean(covered) < 0.98
+    assert {each.degrees for each in found} == {14}
+    assert np.mean([each.sd**2 for each in found]) == pytest.approx(1, rel=0.1)
+    assert 0.92 < np.mean(covered) < 0.98, "an interval has the true difference in 95 of 100"
+    alone = [estimates.scatter(simulated(8, 3, seed), shared=False) for seed in range(200)]
+    assert np.mean([each.sd**2 for each in alone if each]) == pytest.approx(1 + 9, rel=0.2)
+    assert estimates.scatter(simulated(2, 3)) is None, "two degrees of freedom are too few"
 
 
 def test_a_comparison_is_paired_over_pictures(half: Evidence) -> None:
@@ -72,16 +67,10 @@ def test_trainings_widen_an_interval_and_more_seeds_narrow_it(half: Evidence) ->
     rows = half.held_out[half.held_out["method"].isin([TINY, RES])]
     more = pd.concat([rows.assign(seed=seed) for seed in (42, 43, 44)])
     one, three, stroke = (
-        estimates.paired_difference(these, [pair], "iou", Scatter(0.004, 14))
-        for these, pair in (
-            (rows, (RES, TINY)),
-            (more, (RES, TINY)),
-            (half.held_out, (RES, "identity")),
-        )
+        estimates.paired_difference(these, [(RES, base)], "iou", Scatter(0.004, 14))
+        for these, base in ((rows, TINY), (more, TINY), (half.held_out, "identity"))
     )
-    assert one
-    assert three
-    assert stroke
+    assert one and three and stroke  # noqa: PT018
     assert one.seed_error == pytest.approx(0.004 * 2**0.5)
     assert three.seed_error == pytest.approx(0.004 * (2 / 3) ** 0.5)
     assert stroke.seed_error == pytest.approx(0.004), "the stroke is not trained"
@@ -94,23 +83,20 @@ def test_trainings_widen_an_interval_and_more_seeds_narrow_it(half: Evidence) ->
 
 
 def test_equal_epochs_are_compared_with_room_for_another_training(half: Evidence) -> None:
-    pair = ("tiny16-128_bce-dice-bound", "tiny16-128_bce-dice")
-    found = estimates.epochs_difference(half.authors, pair, "val_iou")
-    logs = half.authors.pivot(index="epoch", columns="model", values="val_iou")
+    pair, authors = ("tiny16-128_bce-dice-bound", "tiny16-128_bce-dice"), half.authors
+    found = estimates.epochs_difference(authors, pair, "val_iou")
+    logs = authors.pivot(index="epoch", columns="model", values="val_iou")
     last = (logs[pair[0]] - logs[pair[1]]).dropna()[-5:]
     trainings = estimates.scatter(logs.loc[last.index].T)
-    assert found is not None
-    assert trainings is not None
-    assert (found.n, found.unit) == (5, "epochs")
+    assert found and trainings  # noqa: PT018
+    assert found.sample() == "5 epochs, 1 seed"
     assert found.mean == pytest.approx(last.mean())
     reach = stats.t.ppf(0.975, 28) * trainings.sd * 2**0.5
     assert found.high - found.mean == pytest.approx(reach)
-    early = estimates.epochs_difference(half.authors, pair, "val_iou", "first third")
-    assert early is not None
-    assert early.n == 3
-    assert estimates.epochs_difference(half.authors, pair, "no_such_column") is None
-    first = half.authors[half.authors["epoch"] < 1]
-    assert estimates.epochs_difference(first, pair, "val_iou") is None
+    early = estimates.epochs_difference(authors, pair, "val_iou", "first third")
+    assert early and early.n == 3  # noqa: PT018
+    assert estimates.epochs_difference(authors, pair, "no_such_column") is None
+    assert estimates.epochs_difference(authors[authors["epoch"] < 1], pair, "val_iou") is None
 
 
 def test_epochs_of_one_seed_are_compared_though_a_network_has_more(
@@ -187,8 +173,7 @@ def test_a_partial_correlation_takes_out_what_the_stroke_explains() -> None:
     frame = pd.DataFrame({"stroke": stroke, "iou": stroke + noise[0], "size": stroke + noise[1]})
     plain = estimates.rank_correlation(frame, "iou", "size")
     partial = estimates.rank_correlation(frame, "iou", "size", "stroke")
-    assert plain is not None
-    assert partial is not None
+    assert plain and partial  # noqa: PT018
     assert plain.mean == pytest.approx(stats.spearmanr(frame["iou"], frame["size"]).statistic)
     assert plain.low > 0.8
     assert partial.low < 0 < partial.high

@@ -81,7 +81,7 @@ def jobs_of(root: Path) -> list[str]:
 # --- the whole ------------------------------------------------------------------------------------
 
 
-def test_everything_is_made_and_told_in_order(made: tuple[Path, str]) -> None:
+def test_everything_is_made_told_in_order_and_noted(made: tuple[Path, str]) -> None:
     root, said = made
     lines = said.splitlines()
     assert lines[0] == "10 of 10 steps of 'toy' to do:"
@@ -95,19 +95,17 @@ def test_everything_is_made_and_told_in_order(made: tuple[Path, str]) -> None:
     assert left == []
     assert not (root / "reports" / "toy" / "failed").exists()
 
-
-def test_every_step_notes_what_it_was_made_from(made: tuple[Path, str]) -> None:
-    found = {}
-    for path in [*made[0].glob("*/toy/**/*.json"), *(made[0] / DATA).glob("*.json")]:
+    noted = {}
+    for path in [*root.glob("*/toy/**/*.json"), *(root / DATA).glob("*.json")]:
         record = json.loads(path.read_text())
         if "made_from" in record:
-            found[record["step"]] = record
+            noted[record["step"]] = record
             assert {"commit", "packages", "device", "seconds", "finished"} <= set(record)
             assert set(record["made_from"]) == {"code", "settings", "inputs"}
             assert None not in record["products"].values()
-            assert str(made[0]) not in path.read_text()
-    assert sorted(found) == sorted(ALL)
-    assert f"{DATA}/SHA256SUMS" in found[TRAIN]["made_from"]["inputs"]
+            assert str(root) not in path.read_text()
+    assert sorted(noted) == sorted(ALL)
+    assert f"{DATA}/SHA256SUMS" in noted[TRAIN]["made_from"]["inputs"]
 
 
 def test_the_second_time_there_is_nothing_to_do(project: Path) -> None:
@@ -249,19 +247,13 @@ def test_ended_from_outside_a_run_ends_its_jobs_and_goes_on_later(project: Path)
     assert (project / "reports/toy/index.html").is_file()
 
 
-def test_a_new_network_takes_the_place_of_the_old_one_once(project: Path) -> None:
-    edit(profile_of(project), "epochs: 1", "epochs: 2")
-    old = (project / RUN / "weights.safetensors").read_bytes()
-    command = [sys.executable, "-m", "reproduction.steps", TRAIN, "--profile", "toy"]
-    command += ["--inputs", f"{DATA}/SHA256SUMS", "--outputs", f"{RUN}/weights.safetensors"]
-    for last in (rf"{TRAIN}: done in \d+ s", f"{TRAIN}: unchanged"):
-        run = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-        assert re.fullmatch(last, run.stdout.splitlines()[-1])
-    assert (project / f"{RUN}.replaced" / "weights.safetensors").read_bytes() == old
-    assert not (project / f"{RUN}.begun").exists()
+def step(root: Path, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Do one step as Snakemake does."""
+    command = [sys.executable, "-m", "reproduction.steps", name, "--profile", "toy", *words]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
 
-def test_networks_are_kept_on_request_and_say_what_changed(project: Path) -> None:
+def test_networks_are_kept_on_request_or_replaced_once(project: Path) -> None:
     sidecar = project / RUN / "weights.safetensors.json"
     weights = (project / RUN / "weights.safetensors").read_bytes()
     record = json.loads(sidecar.read_text())
@@ -280,13 +272,15 @@ def test_networks_are_kept_on_request_and_say_what_changed(project: Path) -> Non
     assert f"cannot keep {TRAIN}: training.epochs: 1 → 2" in run.stdout
     assert f"nothing was trained: without --keep-trained, {TRAIN} are made anew" in run.stdout
     assert (project / RUN / "weights.safetensors").read_bytes() == weights
+    files = "--inputs", f"{DATA}/SHA256SUMS", "--outputs", f"{RUN}/weights.safetensors"
+    for last in (rf"{TRAIN}: done in \d+ s", f"{TRAIN}: unchanged"):
+        assert re.fullmatch(last, step(project, TRAIN, *files).stdout.splitlines()[-1])
+    assert (project / f"{RUN}.replaced" / "weights.safetensors").read_bytes() == weights
+    assert not (project / f"{RUN}.begun").exists()
 
 
 def test_a_step_that_is_not_there_is_one_line(project: Path) -> None:
-    command = [sys.executable, "-m", "reproduction.steps", "train/vgg", "--profile", "toy"]
-    run = subprocess.run(
-        [*command, "--outputs", "x"], cwd=project, capture_output=True, text=True, check=False
-    )
+    run = step(project, "train/vgg", "--outputs", "x")
     assert run.returncode == 1
     assert run.stdout.startswith("train/vgg: FAILED: no step 'train/vgg'; there are: data, train/")
     assert run.stdout.count("\n") == 1

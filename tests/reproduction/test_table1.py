@@ -12,12 +12,9 @@ import pytest
 
 from nseg_lib import config
 from nseg_lib import networks as models
-from nseg_lib.data import coco
-from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.evaluation.baselines import BASELINES
-from nseg_lib.evaluation.methods import baselines
-from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.evaluation.summary import read_folder, summarise
+from nseg_lib.provenance import PROJECT
 from reproduction import paper
 from reproduction.artefacts import Table, grouped, save_table
 from reproduction.table1 import PAPER_METRICS, native_table, table1b, table2
@@ -27,21 +24,10 @@ MODEL = "res16-32_bce-dice"
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real rows; the "network" is the dilation under a model's name."""
-    from conftest import write_split
-
-    root = tmp_path_factory.mktemp("data")
-    write_split(root, "val", [(120, 160)] * 4, 1)
-    write_split(root, "test", [(120, 160)] * 3, 20)
-    folder = root / "rows"
-    for split in ("val", "test"):
-        samples = EvaluationSamples(coco.load_split(root, split))
-        evaluate(baselines(), samples, folder / "baselines.csv")
-    lines = (folder / "baselines.csv").read_text().splitlines(keepends=True)
-    renamed = [line.replace("dilation,,", f"{MODEL},42,") for line in lines if "dilation" in line]
-    (folder / f"{MODEL}_seed42.csv").write_text("".join([lines[0], *renamed]))
-    return folder
+def rows() -> pd.DataFrame:
+    """The committed rows of the baselines and of one network."""
+    results = read_folder(PROJECT / "reports" / "half" / "rows")
+    return results[results["method"].isin([*BASELINES, MODEL])]
 
 
 def of_method(text: pd.DataFrame, name: str) -> pd.Series:
@@ -49,8 +35,8 @@ def of_method(text: pd.DataFrame, name: str) -> pd.Series:
 
 
 @pytest.fixture(scope="module")
-def table1(rows: Path) -> Table:
-    return make_table1(read_folder(rows), paper.numbers(), "half")
+def table1(rows: pd.DataFrame) -> Table:
+    return make_table1(rows, paper.numbers(), "half")
 
 
 def test_table_1_has_the_papers_rows_and_says_what_was_not_run(table1: Table) -> None:
@@ -66,34 +52,33 @@ def test_table_1_has_the_papers_rows_and_says_what_was_not_run(table1: Table) ->
 
 
 def test_what_is_counted_in_pixels_stands_beside_the_papers_at_its_size_alone(
-    rows: Path, table1: Table
+    rows: pd.DataFrame, table1: Table
 ) -> None:
-    place, results = config.THE_EIGHT.index(MODEL), read_folder(rows)
+    place = config.THE_EIGHT.index(MODEL)
     assert table1.text["1-px boundary IoU", "ours"][place] == "–"
-    full = make_table1(results.assign(width=640, height=480), paper.numbers(), "half").text
+    full = make_table1(rows.assign(width=640, height=480), paper.numbers(), "half").text
     assert full["1-px boundary IoU", "ours"][place].startswith("0.")
 
 
-def test_a_verdict_is_given_in_the_papers_setting_alone(rows: Path, table1: Table) -> None:
+def test_a_verdict_is_given_in_the_papers_setting_alone(rows: pd.DataFrame, table1: Table) -> None:
     assert ("", "verdict") not in table1.text
-    results, printed, place = read_folder(rows), paper.numbers(), config.THE_EIGHT.index(MODEL)
-    verdict = make_table1(results, printed, "paper").text["", "verdict"]
+    printed, place = paper.numbers(), config.THE_EIGHT.index(MODEL)
+    verdict = make_table1(rows, printed, "paper").text["", "verdict"]
     assert verdict[0] == "not run"
     assert verdict[place].startswith("differs: ")
-    val = results[(results["method"] == MODEL) & (results["split"] == "val")]
+    val = rows[(rows["method"] == MODEL) & (rows["split"] == "val")]
     near = {name: val[name].mean() + 0.9 * printed["tolerance"][name] for name in PAPER_METRICS}
     close = {**printed, "table1": {**printed["table1"], MODEL: near}}
-    assert make_table1(results, close, "paper").text["", "verdict"][place] == "agrees"
+    assert make_table1(rows, close, "paper").text["", "verdict"][place] == "agrees"
 
 
-def test_table_1b_begins_with_the_stroke_and_pairs_the_test_pictures(rows: Path) -> None:
-    results = read_folder(rows)
-    text = table1b(results).text
+def test_table_1b_begins_with_the_stroke_and_pairs_the_test_pictures(rows: pd.DataFrame) -> None:
+    text = table1b(rows).text
     methods = text["", "method"].tolist()
     assert methods[0] == "identity: the stroke unchanged"
     assert {*methods[1:-1]} == {*BASELINES} - {"identity"}
     assert methods[-1] == MODEL
-    row = summarise(results, split="test").set_index("method").loc[MODEL]
+    row = summarise(rows, split="test").set_index("method").loc[MODEL]
     shown = of_method(text, MODEL)
     assert shown["", "Δ IoU [95 %]"] == (
         f"{row['iou_difference']:+.4f} [{row['iou_low']:+.4f}, {row['iou_high']:+.4f}]"
@@ -101,10 +86,10 @@ def test_table_1b_begins_with_the_stroke_and_pairs_the_test_pictures(rows: Path)
     assert shown["", "parameters"] == "117,681"
 
 
-def test_the_authors_networks_are_judged_on_the_largest_and_on_every_object(rows: Path) -> None:
-    native = (
-        read_folder(rows).replace({"method": {MODEL: f"released-{MODEL}"}}).query("split == 'test'")
-    )
+def test_the_authors_networks_are_judged_on_the_largest_and_on_every_object(
+    rows: pd.DataFrame,
+) -> None:
+    native = rows.replace({"method": {MODEL: f"released-{MODEL}"}}).query("split == 'test'")
     smaller = native.assign(annotation_id=native["annotation_id"] + 1000, object_area=1, iou=0.5)
     table = native_table(pd.concat([native, smaller]))
     shown = of_method(table.text, f"{MODEL}, as the authors released it")
@@ -126,8 +111,8 @@ def test_the_numbers_hold_every_method_and_split(table1: Table) -> None:
     assert pd.isna(numbers.loc[("identity", "val"), "paper_iou"])
 
 
-def test_without_the_baselines_there_is_no_table(rows: Path, tmp_path: Path) -> None:
-    shutil.copy(rows / f"{MODEL}_seed42.csv", tmp_path)
+def test_without_the_baselines_there_is_no_table(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "reports" / "half" / "rows" / f"{MODEL}_seed42.csv", tmp_path)
     with pytest.raises(ValueError, match=r"no baselines\.csv; 'make reproduce'"):
         read_folder(tmp_path)
 

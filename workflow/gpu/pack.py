@@ -19,24 +19,33 @@ PART = 56 * 2**20
 """Bytes of a part, at most."""
 
 
-def parts(files: Sequence[Path], limit: int = PART) -> list[list[Path]]:
-    """Cut a list of files into runs of at most ``limit`` bytes, in order.
+def write_parts(root: Path, files: Sequence[Path], stem: Path, limit: int) -> list[Path]:
+    """Write files, in order, into ``<stem>1.tar``, … of at most ``limit`` bytes, as from ``root``.
 
     Raises:
         ValueError: a single file is larger.
     """
-    found: list[list[Path]] = [[]]
+    parts: list[list[Path]] = [[]]
     size = 0
     for path in files:
-        bytes_ = path.stat().st_size + 1536  # a header, and the padding of the block
-        if bytes_ > limit:
-            raise ValueError(f"{path}: {bytes_:,} bytes do not fit into a part of {limit:,}")
-        if size + bytes_ > limit:
-            found.append([])
+        taken = path.stat().st_size + 1536  # a header, and the padding of the block
+        if taken > limit:
+            raise ValueError(f"{path}: {taken:,} bytes do not fit into a part of {limit:,}")
+        if size + taken > limit:
+            parts.append([])
             size = 0
-        found[-1].append(path)
-        size += bytes_
-    return found
+        parts[-1].append(path)
+        size += taken
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for old in stem.parent.glob(f"{stem.name}*.tar"):
+        old.unlink()
+    written = []
+    for number, members in enumerate(parts, 1):
+        written.append(stem.with_name(f"{stem.name}{number}.tar"))
+        with tarfile.open(written[-1], "w", dereference=True) as tar:
+            for path in members:
+                tar.add(path, path.relative_to(root).as_posix())
+    return written
 
 
 def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
@@ -49,16 +58,7 @@ def pack(root: Path, data: Path, out: Path, limit: int = PART) -> list[Path]:
         raise ValueError(
             f"{root / data}: no frozen strokes; python workflow/gpu/pack.py draws them"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("data*.tar"):
-        old.unlink()
-    written = []
-    for number, members in enumerate(parts(files, limit), 1):
-        written.append(out / f"data{number}.tar")
-        with tarfile.open(written[-1], "w", dereference=True) as tar:
-            for path in members:
-                tar.add(path, path.relative_to(root).as_posix())
-    return written
+    return write_parts(root, files, out / "data", limit)
 
 
 def main() -> None:

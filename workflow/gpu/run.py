@@ -21,6 +21,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pack import write_parts
+
 if TYPE_CHECKING:
     from reproduction.profiles import Profile
 
@@ -48,7 +50,7 @@ SEED = "seed*[0-9]"
 """Folder of a run; one that was replaced ends otherwise."""
 
 FULL = 15 * 2**20
-"""Bytes of a file that comes back, at most."""
+"""Bytes of a tar file that comes back, at most."""
 
 
 def unpack(packed: Path) -> None:
@@ -142,22 +144,7 @@ def bring_back(profile: str, out: Path) -> list[Path]:
     weights = [p for p in runs.glob(f"*/{SEED}/weights.safetensors") if p.stat().st_size < LARGEST]
     seed = min((int(p.parent.name.removeprefix("seed")) for p in weights), default=0)
     weights = [p for p in weights if p.stat().st_size < 1e6 or p.parent.name == f"seed{seed}"]
-    out.mkdir(parents=True, exist_ok=True)
-    groups: list[list[Path]] = [[]]
-    size = 0
-    for path in sorted(small) + sorted(weights):
-        size += path.stat().st_size + 1536
-        if size > FULL and groups[-1]:
-            groups.append([])
-            size = path.stat().st_size
-        groups[-1].append(path)
-    written = []
-    for number, members in enumerate(groups, 1):
-        written.append(out / f"{profile}{number}.tar")
-        with tarfile.open(written[-1], "w") as tar:
-            for path in members:
-                tar.add(path, path.relative_to(ROOT).as_posix())
-    return written
+    return write_parts(ROOT, sorted(small) + sorted(weights), out / profile, FULL)
 
 
 def main() -> None:
