@@ -29,6 +29,8 @@ UNCORRECTED = (
     "This model takes no corrections: what you add is united with its mask, "
     "and background is taken away."
 )
+SHARED = "What belongs to a finished object, in violet, stays with it."
+TAKEN = "All of this belongs to a finished object: click that object to go on with it."
 
 
 class AnyRefiner(Protocol):
@@ -118,6 +120,13 @@ def mask_of(
     corrected = bool(added.any() or drawn.background.any())
     note = UNCORRECTED if corrected and not corrects else ""
     return (answer | added) & ~drawn.background, note
+
+
+def at_walls(mask: Mask, walls: Mask | None) -> str:
+    """What there is to say of a mask that reaches into finished objects (bool H×W each), or ""."""
+    if walls is None or not (mask & walls).any():
+        return ""
+    return SHARED if (mask & ~walls).any() else TAKEN
 
 
 def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Mask | None) -> Mask:

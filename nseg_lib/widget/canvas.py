@@ -22,7 +22,7 @@ from nseg_lib.data.masks import parse_strokes
 from nseg_lib.files import write_atomic
 from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
-from nseg_lib.widget.answers import AnyRefiner, mask_of
+from nseg_lib.widget.answers import AnyRefiner, at_walls, mask_of
 from nseg_lib.widget.frontend import Frontend
 from nseg_lib.widget.pictures import jpeg, read, still
 from nseg_lib.widget.results import export
@@ -83,6 +83,7 @@ class StrokeCanvas(Frontend):
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
         self._start: Mask | None = None  # what another program had drawn of the object
+        self._walls: Mask | None = None  # what belongs to the picture's finished objects
         self._masked: list[Any] = []  # the strokes that gave the mask
         # Drawing → whose answer it had, its mask as RLE, and the note. Each drawing is asked for
         # once, so that undo brings back the very same mask: a model that corrects may give another.
@@ -143,15 +144,17 @@ class StrokeCanvas(Frontend):
         others: Mask | None = None,
         orientation: int = 1,
         start: Mask | None = None,
+        walls: Mask | None = None,
     ) -> None:
         """Show a picture (or none), strokes and other objects (bool H×W).
 
         ``orientation`` is what EXIF said before the picture was turned upright; ``start``, bool
-        H×W, what there is of the object before anything is drawn.
+        H×W, what there is of the object before anything is drawn; ``walls``, bool H×W, what is
+        never given to the object.
         """
         self._send_picture(image, strokes, others, same=image is self.image)
         self.image, self.name, self._masked = image, name, []
-        self._orientation, self._start = orientation, start
+        self._orientation, self._start, self._walls = orientation, start, walls
         self._answers.clear()
         self.strokes = strokes
 
@@ -211,7 +214,7 @@ class StrokeCanvas(Frontend):
                     self._say("The model is being loaded; the mask will follow.")
                 before = self._mask_before()
                 mask, note = mask_of(refiner, self.image, self.strokes, before, self._start)
-            self._say(note)
+            self._say(at_walls(mask, self._walls) or note)
         except Exception as error:  # of any model; the user sees it and can go on
             mask, answered = self._mask_so_far(), False
             self._say(f"The model failed: {error}", "error")
@@ -233,7 +236,9 @@ class StrokeCanvas(Frontend):
         self._recorded = True
 
     def _publish(self, mask: Mask, started: float) -> None:
-        """Show a mask: first in the browser, then to observers, then in the still picture."""
+        """Show a mask, as far as it is free: in the browser, to observers, in the still picture."""
+        if self._walls is not None:
+            mask = mask & ~self._walls
         self._send_mask(mask, time.perf_counter() - started)
         self._masked = list(self.strokes)
         self.mask = mask
@@ -385,7 +390,8 @@ class StrokeCanvas(Frontend):
             self.mask = None
             self._say(str(error), "error")
             return
-        self._show(found.image, session.path.name, found.strokes, found.others, start=found.start)
+        name, others = session.path.name, found.others
+        self._show(found.image, name, found.strokes, others, start=found.start, walls=found.walls)
         self._publish(found.mask, started)
         self._answers[_digest(found.strokes)] = self.refiner, mask_to_rle(found.mask), ""
         self._say(note or found.note)

@@ -41,6 +41,8 @@ class Opened(NamedTuple):
     """bool H×W: what another program had made of the object, from which the strokes go on."""
     others: Mask | None
     """bool H×W: the picture's other objects together."""
+    walls: Mask
+    """bool H×W: what belongs to the other objects alone, and is never given to this one."""
     note: str
     """A line for the user, or ""."""
 
@@ -155,8 +157,7 @@ class FolderSession:
                 several records may mean, or malformed strokes or masks of this program.
         """
         image = self._read_image() if image is None else image
-        mask: Mask | None = None
-        others: Mask | None = None
+        mask, others, walls = np.zeros((3, *image.shape[:2]), bool)
         foreign = unreadable = 0
         for record in self.objects():
             drawn = "strokes" in record
@@ -170,8 +171,10 @@ class FolderSession:
                 continue
             if record["id"] == self.id:
                 mask = each
-            else:  # one after the other: a large picture may have very many
-                others = each if others is None else np.logical_or(others, each, out=others)
+                continue
+            others |= each  # one after the other: a large picture may have very many
+            if not record.get("iscrowd"):  # single objects may be drawn in a crowd
+                walls |= each
         self._choose(self.id)
         current = self._known or {}
         start = current if current and "strokes" not in current else current.get(STARTED_FROM)
@@ -186,9 +189,10 @@ class FolderSession:
         return Opened(
             image,
             strokes=list(current.get("strokes", [])),
-            mask=np.zeros(image.shape[:2], bool) if mask is None else mask,
+            mask=mask,
             start=None if start is None else self._mask(start, image),
-            others=others,
+            others=others if others.any() else None,
+            walls=walls & ~mask,  # what two objects share already stays with both
             note="; ".join(notes),
         )
 

@@ -47,6 +47,14 @@ def test_an_object_of_another_program_is_shown_and_stays_when_one_is_drawn_besid
     assert [(a["id"], a["image_id"]) for a in saved(folder)] == [(5, 7), (6, 7)]
 
 
+@pytest.mark.parametrize("crowd", [0, 1])
+def test_an_object_may_be_drawn_in_a_crowd_and_not_in_another_object(folder, crowd):
+    foreign(folder, annotations=[THEIRS | {"iscrowd": crowd}])
+    canvas = opened(folder)
+    browser_draws(canvas, stroke((20, 15, 3)))
+    assert canvas.mask.any() == bool(crowd)
+
+
 @pytest.mark.parametrize("model", [None, Grower()])
 def test_an_object_of_another_program_is_taken_up_and_comes_back(folder, model):
     foreign(folder)

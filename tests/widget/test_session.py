@@ -94,6 +94,26 @@ def test_a_picture_holds_several_objects_of_several_categories(folder):
     assert len(again.strokes) == 2
 
 
+def test_nothing_of_a_finished_object_is_given_to_the_next(folder):
+    canvas = opened(folder, Grower())
+    first, over, beside = stroke((20, 20, 8)), stroke((20, 20, 6)), stroke((30, 20, 8))
+    browser_draws(canvas, first)
+    theirs = canvas.mask
+    press(canvas, type="object", step=0)
+    browser_draws(canvas, over)  # wholly on the first one
+    assert not canvas.mask.any()
+    assert "click that object" in canvas._note["text"]
+    assert len(saved(folder)) == 1
+    browser_draws(canvas, over, beside)
+    assert "stays with it" in canvas._note["text"]
+    assert (canvas.mask == grown([over, beside], 60, 80) & ~theirs).all()
+    assert (covered(canvas._answer["png"]) == canvas.mask).all()
+    browser_draws(canvas, over)
+    browser_draws(canvas, over, beside)  # undone and drawn again
+    assert not (canvas.mask & theirs).any()
+    assert [annotation["area"] for annotation in saved(folder)] == [theirs.sum(), canvas.mask.sum()]
+
+
 def test_a_session_goes_on_after_the_last_picture_that_is_done(folder):
     session = FolderSession(folder)
     session.go(1)
