@@ -221,13 +221,13 @@ class Canvas:
         )
         return place[0], place[1]
 
-    def draw(self, *points: tuple[float, float], steps: int = 6) -> None:
+    def draw(self, *points: tuple[float, float], steps: int = 6, button: str = "left") -> None:
         """A stroke through points of the picture, by mouse."""
         self.page.mouse.move(*self.at(*points[0]))
-        self.page.mouse.down()
+        self.page.mouse.down(button=button)
         for point in points[1:]:
             self.page.mouse.move(*self.at(*point), steps=steps)
-        self.page.mouse.up()
+        self.page.mouse.up(button=button)
 
     def press(self, key: str) -> None:
         self.stage.focus()

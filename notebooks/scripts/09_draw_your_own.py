@@ -69,11 +69,12 @@ for name, refiner in refiners.items():
 #
 # Brush over the object: hold the button and move. **On release** the stroke goes to the kernel and
 # the mask comes back; go on drawing, nothing waits for it. Once there is a mask, strokes *correct*
-# it: **Object** adds, **Background** takes away, **Erase** takes back what was brushed. A network
+# it: **Object** adds, **Background** takes away (so does the right mouse button, or `Alt`). **Erase**
+# takes away what is seen: strokes where it meets one, else a part of the mask. A network
 # that takes corrections is given them together with its own mask, and may change more than you
 # touched; for one that takes none, what you add is united with its mask and what you mark as
-# background is cut from it, and the canvas says so. The wheel or `[` `]` change the radius, `Z`
-# undoes, `?` lists the rest. Another picture? Drop one onto the canvas, paste one, or press the
+# background is cut from it, and the canvas says so. `[` and `]` change the radius, the wheel zooms,
+# `Z` undoes, `?` lists the rest. Another picture? Drop one onto the canvas, paste one, or press the
 # folder.
 #
 # The strokes that are there already were laid by hand over the photograph, so that the chapter runs

@@ -118,6 +118,18 @@ class Paper {
     const x = Math.floor(bound(0, -1)) - 1, y = Math.floor(bound(1, -1)) - 1;
     this.strokes.show(x, y, Math.ceil(bound(0, 1)) + 2 - x, Math.ceil(bound(1, 1)) + 2 - y);
   }
+  /** Whether any of the points' discs (as squares) holds a set pixel of `pixels`, a strokes layer. */
+  touches(pixels, points) {
+    const { width, height } = this.strokes.canvas;
+    return points.some((point) => {
+      const [x, y, r] = point.map((v) => v * this.scale);
+      const left = Math.max(0, Math.floor(x - r)), right = Math.min(width, Math.ceil(x + r));
+      for (let row = Math.max(0, Math.floor(y - r)); row < Math.min(height, y + r); row++) {
+        if (pixels.subarray(row * width + left, row * width + right).some(Boolean)) return true;
+      }
+      return false;
+    });
+  }
   repaint(strokes) {
     this.strokes.pixels.fill(0);
     for (const { kind, points } of strokes) {
@@ -184,9 +196,10 @@ const EXPORTS = [
   ["polygon", "COCO annotation, polygons"], ["strokes", "Strokes, JSON (opens again)"],
 ];
 const KEYS = [
-  ["1 2 3", "object, background, erase"], ["[ ]", "smaller, larger brush; also the wheel"],
+  ["1 2 3", "object, background, erase"], ["Alt", "hold for background; also the right button"],
+  ["[ ]", "smaller, larger brush"],
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
-  ["V", "next view"], ["+ − 0", "zoom in, out, fit; also Ctrl+wheel or two fingers"],
+  ["V", "next view"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
   ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
   ["N P", "next, previous picture of a folder"], ["A", "another object; O next, Shift+O previous"],
   ["?", "this list; Escape closes it"],
@@ -243,6 +256,15 @@ const decode = (data, type) => data?.byteLength ? createImageBitmap(new Blob([da
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const round = (value) => Math.round(value * 100) / 100;
 
+/** Whether the page, or a part of it around the element, can be scrolled up or down. */
+function scrolls(element) {
+  for (let each = element.parentElement; each; each = each.parentElement) {
+    const free = each === document.scrollingElement || /auto|scroll/.test(getComputedStyle(each).overflowY);
+    if (free && each.scrollHeight > each.clientHeight + 1) return true;
+  }
+  return false;
+}
+
 // --- the widget -----------------------------------------------------------------------------------
 
 class Drawing {
@@ -272,7 +294,7 @@ class Drawing {
     const [brushes, pressBrush] = choice("Brush", BRUSHES, (v) => this.set("brush", v));
     const [views, pressView] = choice("View", VIEWS, (v) => this.set("view", v));
     Object.assign(this, { pressBrush, pressView });
-    this.size = slider("Brush radius ([ and ], or the wheel)", 0, 1000, 1, (v) => this.setRadius(this.fromSlider(v)));
+    this.size = slider("Brush radius ([ and ])", 0, 1000, 1, (v) => { this.setRadius(this.fromSlider(v)); this.showSize(); });
     this.sizeText = make("output", { className: "nseg-value" });
     this.opacity = slider("Opacity", 0, 1, 0.05, (v) => this.set("opacity", v));
     this.undoButton = button("undo", "Undo (Z)", () => this.undo());
@@ -335,7 +357,7 @@ class Drawing {
     on(this.stage, "pointerup", this.up);
     on(this.stage, "pointercancel", this.up);
     on(this.stage, "pointerleave", () => { this.ring.hidden = true; });
-    on(this.stage, "contextmenu", (event) => event.preventDefault());
+    on(this.stage, "contextmenu", (event) => { event.preventDefault(); event.stopPropagation(); }); // JupyterLab has one too
     on(this.stage, "wheel", this.wheel, { passive: false });
     on(this.root, "keydown", this.keydown);
     on(this.root, "keyup", (event) => { if (event.key === " ") this.stage.classList.remove("nseg-pan"); });
@@ -360,6 +382,7 @@ class Drawing {
     for (const [names, act] of Object.entries(this.events)) this.model.off(names, act);
     this.resizer.disconnect();
     clearTimeout(this.timer);
+    clearTimeout(this.sizeTimer);
   }
 
   // --- what the kernel says ---
@@ -541,16 +564,36 @@ class Drawing {
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
     if (this.pointers.size > 1) return this.drop(); // two fingers: pan and zoom
     if (event.button === 1 || this.stage.classList.contains("nseg-pan")) this.panning = true;
-    else if (event.button === 0 || event.buttons & 32) this.begin(event);
+    else if (event.button === 0 || event.button === 2 || event.buttons & 32) this.begin(event);
   }
 
   begin(event) {
-    const kind = event.buttons & 32 ? "erase" : this.model.get("brush"); // a pen's rubber end
-    this.live = { kind, points: [this.point(event)] };
-    // Drawn in sight of a mask, a stroke corrects it.
-    if (this.paper.cover && this.model.get("view") !== "stroke") this.live.correction = true;
+    const points = [this.point(event)], view = this.model.get("view");
+    const sight = this.paper.cover && view !== "stroke"; // a mask is in sight
+    let kind = this.model.get("brush");
+    if (event.button === 2 || event.altKey) kind = "background";
+    if (event.buttons & 32) kind = "erase"; // a pen's rubber end
+    // Erase takes away what is seen. What is seen of a mask is taken away by a background stroke.
+    this.bare = null;
+    if (kind === "erase" && sight) {
+      kind = "background";
+      // Strokes are seen too: until the eraser meets one, it takes away from the mask.
+      if (view === "both") this.bare = this.paper.strokes.pixels.slice();
+    }
+    this.live = { kind, points };
+    if (sight) this.live.correction = true; // drawn in sight of a mask, a stroke corrects it
     this.root.classList.add("nseg-painting");
-    this.paper.paint(kind, this.live.points);
+    this.paper.paint(kind, points);
+    this.meet(points);
+    this.placeRing(event);
+  }
+
+  /** Let an eraser that meets strokes erase them, and leave the mask. */
+  meet(points) {
+    if (!this.bare || !this.paper.touches(this.bare, points)) return;
+    this.bare = null;
+    this.live.kind = "erase";
+    this.repaint();
   }
 
   move(event) {
@@ -566,7 +609,9 @@ class Drawing {
       const point = this.point(each), last = points[points.length - 1];
       if (point.some((value, axis) => Math.abs(value - last[axis]) * this.zoom.k > 0.4)) points.push(point);
     }
-    if (points.length > from) this.paper.paint(kind, points, from);
+    if (points.length === from) return;
+    this.paper.paint(kind, points, from);
+    this.meet(points.slice(from - 1));
   }
 
   up(event) {
@@ -599,13 +644,11 @@ class Drawing {
   }
 
   wheel(event) {
-    const inUse = this.root.contains(document.activeElement);
-    if (!event.ctrlKey && !event.metaKey && !inUse) return; // let the page scroll
+    // In a page that scrolls, the wheel is the page's until the canvas is in use.
+    const inUse = event.ctrlKey || event.metaKey || this.root.contains(document.activeElement);
+    if (event.target.closest(".nseg-panel") || (!inUse && scrolls(this.root))) return;
     event.preventDefault();
-    const step = Math.exp(-clamp(event.deltaY, -100, 100) / 500);
-    this.box = this.stage.getBoundingClientRect();
-    if (event.ctrlKey || event.metaKey) this.zoomBy(step ** 2, event.clientX, event.clientY);
-    else this.setRadius(this.radius * step);
+    this.zoomBy(Math.exp(-clamp(event.deltaY, -100, 100) / 400), event.clientX, event.clientY);
     this.placeRing(event);
   }
 
@@ -654,6 +697,15 @@ class Drawing {
     const r = this.radius * this.zoom.k;
     this.ring.hidden = !this.paper.width || !!event.target.closest?.(".nseg-panel");
     Object.assign(this.ring.style, { width: `${2 * r}px`, height: `${2 * r}px`, transform: `translate(${x - r}px, ${y - r}px)` });
+    this.ring.dataset.brush = this.live?.kind ?? (event.altKey ? "background" : this.model.get("brush"));
+  }
+
+  /** Show the brush's size in the middle of the stage for a moment, while the slider is moved. */
+  showSize() {
+    const { left, top, width, height } = this.stage.getBoundingClientRect();
+    this.placeRing({ clientX: left + width / 2, clientY: top + height / 2, target: this.stage });
+    clearTimeout(this.sizeTimer);
+    this.sizeTimer = setTimeout(() => { this.ring.hidden = true; }, 1200);
   }
 
   layout(fresh = false) {
@@ -680,6 +732,7 @@ class Drawing {
     const box = this.stage.getBoundingClientRect(), { k, x, y } = this.zoom;
     const px = (clientX ?? box.left + box.width / 2) - box.left, py = (clientY ?? box.top + box.height / 2) - box.top;
     const next = clamp(k * factor, 0.02, 64), by = next / k;
+    if (factor < 1 && next <= this.paper.fitted) return this.fit(); // smaller serves nobody
     this.zoom = { k: next, x: px - (px - x) * by, y: py - (py - y) * by, fitted: false };
     this.arrange();
   }
@@ -715,13 +768,15 @@ class Drawing {
     const view = this.model.get("view"), note = this.model.get("_note");
     const { width, height } = this.paper, answer = this.model.get("_answer");
     this.root.dataset.view = view;
-    this.root.dataset.brush = this.model.get("brush");
+    this.ring.dataset.brush = this.live?.kind ?? this.model.get("brush");
     Object.assign(this.root.dataset, { strokes: this.strokes.length, revision: this.revision, answered: this.answered, dropped: this.dropped });
     this.root.classList.toggle("nseg-waiting", this.leaving || this.waiting);
     this.pressBrush(this.model.get("brush"));
     this.pressView(view);
     this.size.value = (Math.log(Math.max(1, this.radius)) / Math.log(this.largest)) * 1000;
-    this.sizeText.textContent = `${this.radius < 10 ? this.radius.toFixed(1) : Math.round(this.radius)} px`;
+    const radius = this.radius < 10 ? Math.round(this.radius * 10) / 10 : Math.round(this.radius);
+    this.sizeText.textContent = `${radius} px`;
+    this.size.setAttribute("aria-valuetext", `radius ${radius} pixels`);
     this.opacity.value = this.model.get("opacity");
     this.undoButton.disabled = !this.past.length;
     this.redoButton.disabled = !this.future.length;

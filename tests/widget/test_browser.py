@@ -24,7 +24,8 @@ def test_the_browser_paints_what_python_rasterises(lab, canvas):
     canvas.press("2")
     canvas.draw((150, 60), (150, 260))
     canvas.press("3")
-    canvas.page.mouse.wheel(0, 400)  # smaller
+    for _ in range(4):
+        canvas.press("[")
     canvas.draw((90, 130), (560, 260), steps=15)
     canvas.press("1")
     canvas.root.locator("[aria-label^='Brush radius']").fill("800")
@@ -113,6 +114,71 @@ def test_the_mask_follows_and_strokes_correct_it(lab, canvas):
         assert canvas.state()["view"] == view
         lab.page.screenshot(path=ARTEFACTS / f"view-{view}.png")
     assert lab.kernel("", "canvas.view") == "cut-out"
+
+
+def test_the_right_button_and_alt_draw_background(lab, canvas):
+    canvas.draw((100, 100), (300, 100), button="right")
+    canvas.page.keyboard.down("Alt")
+    canvas.draw((100, 200), (300, 200))
+    canvas.page.keyboard.up("Alt")
+    canvas.draw((100, 300), (300, 300))
+    canvas.wait(4)
+    kinds = [stroke["kind"] for stroke in lab.drawn()[0]]
+    assert kinds == ["background", "background", "object"]
+    assert lab.page.locator(".lm-Menu").count() == 0, "no menu opens"
+
+
+def test_erase_takes_away_what_is_seen(lab, canvas):
+    canvas.press("]")
+    canvas.draw((100, 100), (300, 100))
+    canvas.wait(2)
+    whole = lab.drawn()[1]
+    canvas.press("3")
+    canvas.do("mask")
+    canvas.draw((150, 60), (150, 140))  # the mask is seen, and strokes are not
+    canvas.wait(3)
+    strokes, mask, _ = lab.drawn()
+    assert strokes[1]["kind"] == "background"
+    assert whole[100, 150] > mask[100, 150]
+    canvas.press("z")
+    canvas.do("both")
+    edge = int(np.flatnonzero(whole[:, 200])[0]) + 1
+    canvas.press("[")
+    for _ in range(12):
+        canvas.press("[")
+    canvas.draw((120, edge), (280, edge))  # beside the stroke, but on the mask
+    canvas.wait(5)
+    strokes, mask, _ = lab.drawn()
+    assert strokes[1]["kind"] == "background"
+    assert mask.any()
+    assert not mask[edge, 200]
+    canvas.draw((200, edge - 20), (200, 140))  # now across strokes
+    canvas.wait(6)
+    assert lab.drawn()[0][2]["kind"] == "erase"
+    assert not canvas.painted()[100, 200]
+
+
+def test_the_wheel_zooms_and_the_slider_shows_the_size(lab, canvas):
+    size = lambda: canvas.page.locator(".nseg-picture").bounding_box()["width"]  # noqa: E731
+    fitted, radius = size(), lab.kernel("", "canvas.radius")
+    canvas.stage.focus()
+    canvas.page.mouse.move(*canvas.at(200, 200))
+    before = canvas.at(200, 200)
+    canvas.page.mouse.wheel(0, -200)
+    canvas.page.wait_for_timeout(200)
+    assert size() > 1.2 * fitted
+    assert np.allclose(canvas.at(200, 200), before, atol=2), "what is under the pointer stays"
+    canvas.page.mouse.wheel(0, 1000)
+    canvas.page.mouse.wheel(0, 1000)
+    canvas.page.wait_for_timeout(200)
+    assert size() == fitted, "no smaller than the whole picture"
+    assert lab.kernel("", "canvas.radius") == radius
+    slider = canvas.root.locator("[aria-label^='Brush radius']")
+    slider.fill("600")
+    ring = canvas.root.locator(".nseg-ring")
+    radius = lab.kernel("", "canvas.radius")
+    assert abs(ring.bounding_box()["width"] - 2 * radius * fitted / 512) < 4
+    assert slider.get_attribute("aria-valuetext") == f"radius {round(radius)} pixels"
 
 
 def test_painting_never_waits_for_a_busy_kernel(lab, canvas):
