@@ -93,7 +93,7 @@ def made_from(root: Path, profile: Profile, step: str) -> dict[str, Any]:
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         hashes[f"notebooks/{notebook.name}"] = digest
     elif kind in ("evidence", "page"):
-        made = exhibits.made_by("") if kind == "evidence" else []
+        made = [x for x in exhibits.EXHIBITS if not x.chapter] if kind == "evidence" else []
         makers = [f"reproduction.{exhibit.maker}".partition(":")[::2] for exhibit in made]
         hashes = code_hashes(root, start + makers)
     else:

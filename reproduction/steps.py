@@ -293,7 +293,8 @@ def evidence(job: Job) -> None:
     """Write the tables and figures that rows, logs and measurements make and no chapter shows."""
     from reproduction import exhibits
 
-    exhibits.write(job.root, job.profile.name, exhibits.made_by(""))
+    wanted = [exhibit for exhibit in exhibits.EXHIBITS if not exhibit.chapter]
+    exhibits.write(job.root, job.profile.name, wanted)
 
 
 def page(job: Job) -> None:
