@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -10,6 +12,7 @@ import cv2
 import numpy as np
 
 from nseg_lib.arrays import Image, Mask, check
+from nseg_lib.data.coco import mask_to_rle, rle_to_mask
 from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.widget.pictures import resize, shown_size
 
@@ -73,6 +76,41 @@ class Later:
         """As the model's; waits for it."""
         mask: Mask = self._loaded.result().refine(image, stroke, **given)
         return mask
+
+
+class Memory:
+    """The answers to all drawings, by picture: undo brings back the very same mask.
+
+    A model that corrects may give another mask when it is asked again. What is remembered holds
+    also after the user left the picture and came back.
+    """
+
+    def __init__(self) -> None:
+        # Picture, start and drawing → whose answer it had, its mask as RLE, and the note.
+        self._answers: dict[bytes, tuple[AnyRefiner | None, dict[str, Any], str]] = {}
+
+    def open(self, image: Image | None, start: Mask | None) -> None:
+        """Name the picture, and what there was of the object, that the next drawings are of."""
+        self._place = hashlib.blake2b(b"" if image is None else np.ascontiguousarray(image))
+        self._place.update(b"" if start is None else np.ascontiguousarray(start))
+
+    def _key(self, strokes: Sequence[Stroke]) -> bytes:
+        place = self._place.copy()
+        place.update(json.dumps(strokes, default=float).encode())
+        return place.digest()
+
+    def find(
+        self, strokes: Sequence[Stroke], refiner: AnyRefiner | None
+    ) -> tuple[Mask, str] | None:
+        """The mask (bool H×W) and the note that this refiner gave for a drawing, if it did."""
+        by, rle, note = self._answers.get(self._key(strokes), (None, None, ""))
+        return (rle_to_mask(rle), note) if rle is not None and by is refiner else None
+
+    def keep(
+        self, strokes: Sequence[Stroke], refiner: AnyRefiner | None, mask: Mask, note: str = ""
+    ) -> None:
+        """Remember what a refiner gave for a drawing."""
+        self._answers[self._key(strokes)] = refiner, mask_to_rle(mask), note
 
 
 def mask_of(

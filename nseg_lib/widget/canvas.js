@@ -138,6 +138,13 @@ class Paper {
     }
     this.strokes.show();
   }
+  /** Whether a point of the picture lies in one of its other objects. */
+  isOthers([x, y]) {
+    if (!this.others) return false;
+    const { width, height } = this.others, spot = new OffscreenCanvas(1, 1).getContext("2d");
+    spot.drawImage(this.others, -Math.floor((x / this.width) * width), -Math.floor((y / this.height) * height));
+    return spot.getImageData(0, 0, 1, 1).data[3] > 127;
+  }
   /** Where a bitmap (such as `cover`, opaque where the mask is) is opaque, a byte a pixel. */
   inside(bitmap) {
     const { canvas, context } = this.mask, { width, height } = canvas;
@@ -201,7 +208,7 @@ const KEYS = [
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
   ["V", "next view"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
   ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
-  ["N P", "next, previous picture of a folder"], ["A", "another object; O next, Shift+O previous"],
+  ["N P", "next, previous picture of a folder"], ["A", "another object; O next, Shift+O previous; or click a finished one"],
   ["?", "this list; Escape closes it"],
 ];
 
@@ -269,7 +276,7 @@ function scrolls(element) {
 
 class Drawing {
   constructor(model, element) {
-    Object.assign(this, { model, root: element, strokes: [], past: [], future: [], pointers: new Map() });
+    Object.assign(this, { model, root: element, strokes: [], past: [], future: [], pointers: new Map(), histories: {} });
     Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0, late: false, saving: 0 });
     element.classList.add("nseg");
     this.build();
@@ -394,14 +401,31 @@ class Drawing {
     const [bitmap, taken] = await Promise.all([another ? decode(jpeg, "image/jpeg") : this.paper.bitmap, decode(others, "image/png")]);
     if (key !== this.key) return; // another picture came while this one was decoded
     this.stay();
-    Object.assign(this, { past: [], future: [], live: null, answered: -1, jpeg });
+    this.keepHistory();
     this.strokes = this.model.get("_drawing").strokes;
+    this.name = this.model.get("_session").name; // of a folder's picture
+    Object.assign(this, { live: null, answered: -1, jpeg, ...this.recallHistory() });
     Object.assign(this.paper, { cover: null, others: taken });
     if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
     if (another) this.layout(true);
     this.showSession();
     this.showAnswer();
+  }
+
+  /** Keep what can be undone and redone, for when the user comes back to this object. */
+  keepHistory() {
+    if (!this.name || !(this.past.length || this.future.length)) return;
+    const { past, future } = this, drawn = JSON.stringify(this.strokes);
+    const others = (this.histories[this.name] ?? []).filter((each) => each.drawn !== drawn);
+    this.histories[this.name] = [...others, { drawn, past, future }];
+  }
+
+  /** What was kept of the object of this picture that has these very strokes. */
+  recallHistory() {
+    const drawn = JSON.stringify(this.strokes);
+    const { past, future } = this.histories[this.name]?.find((each) => each.drawn === drawn) ?? {};
+    return { past: [...(past ?? [])], future: [...(future ?? [])] };
   }
 
   showSession() {
@@ -619,7 +643,12 @@ class Drawing {
     this.pointers.delete(event.pointerId);
     this.panning = false;
     if (!this.live || this.pointers.size) return;
-    const stroke = this.live;
+    const stroke = this.live, { kind, points: [first, ...rest] } = stroke;
+    // Nothing of a finished object is given to another one, so a click on it can mean itself.
+    const click = rest.every(([x, y]) => Math.hypot(x - first[0], y - first[1]) * this.zoom.k < 4);
+    if (click && kind === "object" && this.paper.isOthers(first)) {
+      return this.leave({ type: "pick", x: first[0], y: first[1] });
+    }
     this.live = null;
     this.root.classList.remove("nseg-painting");
     this.commit([...this.strokes, stroke]);

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
 from collections.abc import Sequence
@@ -17,12 +15,12 @@ from IPython.display import display
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import DataError, mask_to_rle, rle_to_mask
+from nseg_lib.data.coco import DataError
 from nseg_lib.data.masks import parse_strokes
 from nseg_lib.files import write_atomic
 from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
-from nseg_lib.widget.answers import AnyRefiner, at_walls, mask_of
+from nseg_lib.widget.answers import AnyRefiner, Memory, at_walls, mask_of
 from nseg_lib.widget.frontend import Frontend
 from nseg_lib.widget.pictures import jpeg, read, still
 from nseg_lib.widget.results import export
@@ -33,10 +31,6 @@ def _plain(strokes: Any) -> Any:
     """Strokes with their points as lists, as JSON needs them; ValueError for a malformed stroke."""
     check_strokes(strokes)
     return [{**s, "points": np.asarray(s["points"], np.float64).tolist()} for s in strokes]
-
-
-def _digest(strokes: list[Any]) -> bytes:
-    return hashlib.sha256(json.dumps(strokes, default=float).encode()).digest()
 
 
 class StrokeCanvas(Frontend):
@@ -85,9 +79,7 @@ class StrokeCanvas(Frontend):
         self._start: Mask | None = None  # what another program had drawn of the object
         self._walls: Mask | None = None  # what belongs to the picture's finished objects
         self._masked: list[Any] = []  # the strokes that gave the mask
-        # Drawing → whose answer it had, its mask as RLE, and the note. Each drawing is asked for
-        # once, so that undo brings back the very same mask: a model that corrects may give another.
-        self._answers: dict[bytes, tuple[AnyRefiner | None, dict[str, Any], str]] = {}
+        self._answers = Memory()
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
         self.on_msg(self._message)
@@ -155,7 +147,7 @@ class StrokeCanvas(Frontend):
         self._send_picture(image, strokes, others, same=image is self.image)
         self.image, self.name, self._masked = image, name, []
         self._orientation, self._start, self._walls = orientation, start, walls
-        self._answers.clear()
+        self._answers.open(image, start)
         self.strokes = strokes
 
     # --- strokes in, mask out ---
@@ -203,12 +195,11 @@ class StrokeCanvas(Frontend):
         if self.image is None:
             self.mask = None
             return
-        started, refiner, drawing = time.perf_counter(), self.refiner, _digest(self.strokes)
-        by, rle, note = self._answers.get(drawing, (None, None, ""))
-        answered = True
+        started, refiner = time.perf_counter(), self.refiner
+        known, answered = self._answers.find(self.strokes, refiner), True
         try:
-            if rle is not None and by is refiner:
-                mask = rle_to_mask(rle)
+            if known is not None:
+                mask, note = known
             else:
                 if not getattr(refiner, "ready", True):
                     self._say("The model is being loaded; the mask will follow.")
@@ -220,7 +211,7 @@ class StrokeCanvas(Frontend):
             self._say(f"The model failed: {error}", "error")
         self._publish(mask, started)
         if answered:
-            self._answers[drawing] = refiner, mask_to_rle(mask), note
+            self._answers.keep(self.strokes, refiner, mask, note)
         if self.session is not None:
             try:
                 self._record(self.session)
@@ -361,14 +352,19 @@ class StrokeCanvas(Frontend):
         if what == "category":
             session.set_category(content["name"])
             self._session = session.state()
-        elif what == "go" and session.go(step):
-            self._open_session()
-        elif what == "object" and (session.go_object(step) if step else session.new_object()):
-            self._open_session(self.image)
+            return
+        if what == "go":
+            found = session.go(step)
+        elif what == "pick":  # by a click on it
+            found = self.image is not None and session.pick(content["x"], content["y"], self.image)
         else:
-            if what == "go":
-                self._say(f"No more pictures this way; all is saved in {session.out}")
-            self.send({"type": "stay"})
+            found = session.go_object(step) if step else session.new_object()
+        if found:
+            self._open_session(None if what == "go" else self.image)
+            return
+        if what == "go":
+            self._say(f"No more pictures this way; all is saved in {session.out}")
+        self.send({"type": "stay"})
 
     def _open_session(self, image: Image | None = None, note: str = "") -> None:
         """Show the session's current picture and object, or a message if the picture is broken.
@@ -393,5 +389,5 @@ class StrokeCanvas(Frontend):
         name, others = session.path.name, found.others
         self._show(found.image, name, found.strokes, others, start=found.start, walls=found.walls)
         self._publish(found.mask, started)
-        self._answers[_digest(found.strokes)] = self.refiner, mask_to_rle(found.mask), ""
+        self._answers.keep(found.strokes, self.refiner, found.mask)
         self._say(note or found.note)

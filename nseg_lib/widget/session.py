@@ -261,6 +261,28 @@ class FolderSession:
         self._choose(ids[at])
         return True
 
+    def pick(self, x: float, y: float, image: Image) -> bool:
+        """Make the object at a point the current one; return False if no other one is there.
+
+        Where several objects share the point, it is the smallest.
+
+        Args:
+            x, y: in pixels of the picture.
+            image: the current picture.
+        """
+        found = []
+        for record in self.objects():
+            try:
+                mask = self._mask(record, image)
+            except DataError:  # nothing of it is shown, so it cannot be meant
+                continue
+            row, column = min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)
+            if record["id"] != self.id and mask[max(0, row), max(0, column)]:
+                found.append((int(mask.sum()), record["id"]))
+        if found:
+            self._choose(min(found)[1])
+        return bool(found)
+
     def new_object(self) -> bool:
         """Make a new object the current one; return False if it was new already."""
         was = self.id

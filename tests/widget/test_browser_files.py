@@ -205,6 +205,53 @@ def test_a_picture_holds_several_objects(lab, canvas, tmp_path):
     assert coco.loadCats(left["category_id"])[0]["name"] == "spoon"
 
 
+def test_a_click_takes_up_a_finished_object_with_its_strokes_and_its_undo(lab, canvas, tmp_path):
+    photo = photographs.coffee()
+    open_folder(lab, canvas, tmp_path, one=photo, two=photo[:, ::-1])
+    canvas.draw((250, 100), (330, 120))
+    canvas.draw((250, 140), (330, 160))
+    canvas.wait(3)
+    first = lab.drawn()[1]
+    canvas.press("a")
+    canvas.shows("place", "new")
+    canvas.wait()
+    canvas.draw((290, 90), (290, 300))  # across the first one, which keeps what it has
+    canvas.shows("note", "stays with it")
+    assert not (lab.drawn()[1] & first).any()
+    canvas.press("n")
+    canvas.shows("place", "2 of 2 · 1 done")
+    canvas.wait()
+    canvas.press("p")
+    canvas.shows("place", "1 of 2")
+    canvas.wait()
+    canvas.draw((291, 250))  # a click on the second
+    canvas.root.locator(".nseg-place", has_text="2 of 2").wait_for()
+    canvas.wait()
+    category = canvas.root.locator(".nseg-category")
+    category.fill("spoon")
+    canvas.page.keyboard.press("Enter")
+    canvas.draw((255, 100))  # a click on the first
+    lab.page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '2'")
+    canvas.wait()
+    assert category.input_value() == "cup"
+    assert (lab.drawn()[1] == first).all()
+    canvas.press("z")  # drawn before the picture was left
+    lab.page.wait_for_function("document.querySelector('.nseg').dataset.strokes === '1'")
+    canvas.wait()
+    assert len(annotations(tmp_path)[0]["strokes"]) == 1
+    canvas.press("Shift+Z")
+    canvas.wait()
+    assert (lab.drawn()[1] == first).all()
+    canvas.draw((291, 250))
+    canvas.root.locator(".nseg-place", has_text="2 of 2").wait_for()
+    canvas.wait()
+    canvas.press("Delete")
+    canvas.wait()
+    lab.kernel("")
+    (left,) = annotations(tmp_path)
+    assert len(left["strokes"]) == 2
+
+
 # --- notebooks that are saved ---------------------------------------------------------------------
 
 
