@@ -91,8 +91,8 @@ class Memory:
 
     def open(self, image: Image | None, start: Mask | None) -> None:
         """Name the picture, and what there was of the object, that the next drawings are of."""
-        self._place = hashlib.blake2b(b"" if image is None else np.ascontiguousarray(image))
-        self._place.update(b"" if start is None else np.ascontiguousarray(start))
+        self._place = hashlib.blake2b(b"" if image is None else np.ascontiguousarray(image).data)
+        self._place.update(b"" if start is None else np.ascontiguousarray(start).data)
 
     def _key(self, strokes: Sequence[Stroke]) -> bytes:
         place = self._place.copy()
