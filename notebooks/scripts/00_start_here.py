@@ -142,8 +142,9 @@ look.legend(fig, ("stroke", "truth", "prediction", "missed", "extra"))
 #
 # The paper reports an IoU of .86 for this network. That sounds fine, until one asks for the IoU of
 # the *stroke*. The paper does not give it. Measured once, before this project began, on 154 COCO
-# pictures that no network had seen, with strokes from the paper's own recipe and the networks that
-# its authors released (which are not here, so no command repeats this table):
+# pictures, with strokes from the paper's own recipe and the networks that its authors released (the
+# pictures are not here, so no command repeats this table; the networks are, in `reports/released`,
+# whose README names the command that judges them on other pictures):
 #
 # | method | IoU | 1-px boundary IoU | pictures made worse |
 # |---|---|---|---|

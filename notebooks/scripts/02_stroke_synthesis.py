@@ -200,7 +200,7 @@ table.style.format(precision=3)
 # %% [markdown]
 # The row `erode` is the **identity**: the score of a method that returns the stroke as it is. On
 # 154 pictures of COCO at full size, the same strokes give (measured once, before this project began;
-# the networks are those that the authors released, which are not here):
+# the networks are those that the authors released):
 #
 # | method | missed | outside | IoU | 1-px boundary IoU |
 # |---|---:|---:|---:|---:|
@@ -214,7 +214,7 @@ table.style.format(precision=3)
 # because most of its outline is copied from the truth. What is left to learn is: fill the bites,
 # round out the corners, touch nothing else. The paper has no such row. This course has it in every
 # table. (Our own networks, trained longer and judged at half the size, mostly pass the stroke's
-# outline too, see `reports/half/tables/table1.md`; asked about pictures at full size, tiny16-32
+# outline too, see `reports/half/tables/table1b.md`; asked about pictures at full size, tiny16-32
 # does not, see `reports/refiner/prompts.md`.)
 
 # %%

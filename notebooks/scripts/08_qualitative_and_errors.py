@@ -117,7 +117,8 @@ plt.show()
 # %% [markdown]
 # *What to look for:* do the models differ from each other as much as each differs from the truth?
 # Which errors of the stroke does every model keep? The paper's text sees "more precise
-# boundaries" in the larger models; one picture can neither show nor refute that. Table 1 can.
+# boundaries" in models with residual connections or attention; one picture can neither show nor
+# refute that. The table of claims asks all test pictures.
 #
 # ## Figure 7: strokes that are too small, or too large
 #
