@@ -195,6 +195,7 @@ const ICONS = {
   previous: "m15 5-7 7 7 7",
   next: "m9 5 7 7-7 7",
   add: "M12 5v14M5 12h14",
+  more: "M4 7h16M4 12h16M4 17h16",
 };
 const BRUSHES = [["object", "Object", "1"], ["background", "Background", "2"], ["erase", "Erase", "3"]];
 const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
@@ -325,19 +326,27 @@ class Drawing {
     this.paper = new Paper(this.space);
     this.status = make("span", { className: "nseg-status" });
     this.note = make("span", { className: "nseg-note", role: "status" });
+    this.spoken = make("span", { className: "nseg-spoken", role: "status" }); // for screen readers alone
     this.buildSession();
-    this.toolbar = make("div", { className: "nseg-toolbar", role: "toolbar", "aria-label": "Drawing" },
-      brushes,
-      group("Radius", make("i", { className: "nseg-dot nseg-small" }), this.size, this.sizeText),
-      group("History", this.undoButton, this.redoButton, this.clearButton),
+    // On a narrow screen the tools are one row, and a button opens the others.
+    this.more = make("div", { className: "nseg-more" }, group("Clear", this.clearButton),
       views, group("Opacity", icon("opacity"), this.opacity),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.chosen.click()),
         button("save", "Save the result", () => this.toggle(this.menu)),
-        button("help", "Keys (?)", () => this.toggle(this.help))), this.chosen);
+        button("help", "Keys (?)", () => this.toggle(this.help))));
+    this.moreButton = button("more", "More tools", () => {
+      const open = !this.more.classList.contains("nseg-open");
+      this.toggle(null);
+      this.showMore(open);
+    });
+    this.toolbar = make("div", { className: "nseg-toolbar", role: "toolbar", "aria-label": "Drawing" },
+      brushes,
+      group("Radius", make("i", { className: "nseg-dot nseg-small" }), this.size, this.sizeText),
+      group("History", this.undoButton, this.redoButton), this.more, this.moreButton, this.chosen);
     const zoom = group("Zoom", button("out", "Zoom out (−)", () => this.zoomBy(0.8)),
       button("in", "Zoom in (+)", () => this.zoomBy(1.25)), button("fit", "Fit (0)", () => this.fit()));
     this.root.replaceChildren(this.toolbar, this.session, this.stage, make("div", { className: "nseg-foot" },
-      this.status, make("i", { className: "nseg-spinner" }), this.note, zoom));
+      this.status, make("i", { className: "nseg-spinner" }), this.note, this.spoken, zoom));
   }
 
   /** A folder's pictures and their objects: a row that only a session shows. */
@@ -380,14 +389,18 @@ class Drawing {
       "msg:custom": (message, buffers) => this.receive(message, buffers),
     };
     for (const [names, act] of Object.entries(this.events)) this.model.on(names, act);
-    this.resizer = new ResizeObserver(() => this.layout());
+    // A message that makes the canvas higher must not move the picture: only widths count here.
+    this.resizer = new ResizeObserver(() => { if (this.laidOut !== this.root.clientWidth) this.layout(); });
     this.resizer.observe(this.root);
+    this.resized = () => this.layout();
+    window.addEventListener("resize", this.resized);
     this.showPicture();
   }
 
   remove() {
     for (const [names, act] of Object.entries(this.events)) this.model.off(names, act);
     this.resizer.disconnect();
+    window.removeEventListener("resize", this.resized);
     clearTimeout(this.timer);
     clearTimeout(this.sizeTimer);
   }
@@ -408,8 +421,8 @@ class Drawing {
     Object.assign(this.paper, { cover: null, others: taken });
     if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
-    if (another) this.layout(true);
     this.showSession();
+    if (another) this.layout(true);
     this.showAnswer();
   }
 
@@ -436,7 +449,7 @@ class Drawing {
     this.clearButton.title = title;
     this.clearButton.setAttribute("aria-label", title);
     if (total) {
-      this.place.textContent = `${index + 1} of ${total} · ${done} done`;
+      this.place.replaceChildren(`${index + 1} of ${total}`, make("span", { className: "nseg-wide" }, ` · ${done} done`));
       this.file.textContent = this.file.title = name;
       this.objects.textContent = object < objects ? `${object + 1} of ${objects}` : "new";
       for (const each of [this.previousObject, this.objects, this.nextObject]) each.hidden = objects - (object < objects) < 1;
@@ -472,6 +485,7 @@ class Drawing {
     this.answered = answer.revision;
     this.beQuiet();
     this.showView();
+    if (this.strokes.length) this.spoken.textContent = `Mask ready, ${(answer.share * 100).toFixed(1)} % of the picture`;
     this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
   }
 
@@ -509,6 +523,7 @@ class Drawing {
 
   change(strokes) {
     this.strokes = strokes;
+    this.spoken.textContent = "";
     this.set("_drawing", { ...this.drawing, revision: this.revision + 1 });
     this.expect();
     if (strokes.length) return this.refresh();
@@ -716,7 +731,11 @@ class Drawing {
 
   get largest() { return Math.max(8, Math.max(this.paper.width, this.paper.height) / 5); }
   fromSlider(value) { return this.largest ** (value / 1000); } // even steps of the ratio
-  setRadius(value) { this.set("radius", round(clamp(value, 1, this.largest))); }
+  setRadius(value) {
+    this.set("radius", round(clamp(value, 1, this.largest)));
+    this.spoken.textContent = `Radius ${this.radiusText} pixels`;
+  }
+  get radiusText() { return this.radius < 10 ? Math.round(this.radius * 10) / 10 : Math.round(this.radius); }
 
   placeRing(event) {
     if (event.pointerType === "touch") return;
@@ -741,9 +760,15 @@ class Drawing {
     const { width, height } = this.paper, room = this.root.clientWidth - 2;
     if (room <= 0) return;
     this.root.closest(".jp-OutputArea-child")?.classList.add("nseg-live"); // hides the still picture
-    const most = Math.max(260, Math.min(620, window.innerHeight * 0.62));
-    const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 2) : 1;
-    this.stage.style.height = `${width ? Math.max(120, Math.ceil(height * k)) : 220}px`;
+    this.laidOut = this.root.clientWidth;
+    // The picture fills the window (in JupyterLab and Voilà: the part that scrolls), but for the
+    // tools and 40 pixels of the page around the canvas.
+    const pane = this.root.closest(".jp-WindowedPanel-outer, #rendered_cells")?.clientHeight ?? window.innerHeight;
+    const most = Math.max(260, pane - (this.root.offsetHeight - this.stage.offsetHeight) - 40);
+    const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 4) : 1;
+    let tall = width ? Math.max(120, Math.ceil(height * k)) : 220;
+    if (this.model.get("_session").total) tall = most; // one height, so that no button moves from picture to picture
+    this.stage.style.height = `${tall}px`;
     if (fresh || this.zoom.fitted) this.fit();
   }
 
@@ -791,6 +816,12 @@ class Drawing {
 
   toggle(panel) {
     for (const each of [this.menu, this.help]) each.hidden = each !== panel || !each.hidden;
+    this.showMore(false);
+  }
+
+  showMore(open) {
+    this.more.classList.toggle("nseg-open", open);
+    this.moreButton.setAttribute("aria-expanded", open);
   }
 
   refresh() {
@@ -803,9 +834,8 @@ class Drawing {
     this.pressBrush(this.model.get("brush"));
     this.pressView(view);
     this.size.value = (Math.log(Math.max(1, this.radius)) / Math.log(this.largest)) * 1000;
-    const radius = this.radius < 10 ? Math.round(this.radius * 10) / 10 : Math.round(this.radius);
-    this.sizeText.textContent = `${radius} px`;
-    this.size.setAttribute("aria-valuetext", `radius ${radius} pixels`);
+    this.sizeText.textContent = `${this.radiusText} px`;
+    this.size.setAttribute("aria-valuetext", `radius ${this.radiusText} pixels`);
     this.opacity.value = this.model.get("opacity");
     this.undoButton.disabled = !this.past.length;
     this.redoButton.disabled = !this.future.length;

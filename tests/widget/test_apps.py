@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import signal
 import sys
 from urllib.parse import parse_qs, urlsplit
@@ -148,8 +149,28 @@ def draw_in_voila(page, canvas, folder):
     canvas.shows("note", "takes no corrections")
     assert page.locator(".jp-RenderedImage img:visible").count() == 0
     page.screenshot(path=ARTEFACTS / "voila.png")
+    page.emulate_media(color_scheme="dark")
+    for part in (".nseg", "#rendered_cells"):
+        shade = page.locator(part).evaluate("e => getComputedStyle(e).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", shade)[:3])) < 60, f"{part} is dark"
     mask = np.asarray(Image.open(canvas.save("mask", folder))) > 0
-    assert mask[[150, 200, 175], [150, 300, 225]].tolist() == [True, True, False]
+    assert mask[[150, 200, 175], [150, 300, 220]].tolist() == [True, True, False]
+
+
+def one_row_of_tools(canvas):
+    """On a phone: the tools in one row, the others behind a button."""
+    tools = canvas.root.locator(".nseg-toolbar").first.locator("button:visible")
+    rows = {round(tools.nth(i).bounding_box()["y"]) // 8 for i in range(tools.count())}
+    assert len(rows) == 1
+    more, save = (canvas.root.locator(f"[data-do='{name}']") for name in ("more", "save"))
+    assert not save.is_visible()
+    more.click()
+    assert more.get_attribute("aria-expanded") == "true"
+    canvas.page.screenshot(path=ARTEFACTS / "annotate-phone-more.png")
+    save.click()
+    assert canvas.root.locator(".nseg-menu").is_visible()
+    assert not save.is_visible()
+    canvas.press("Escape")
 
 
 def test_nseg_annotate_fills_a_coco_file_also_on_a_phone(visitor, tmp_path):
@@ -164,6 +185,10 @@ def test_nseg_annotate_fills_a_coco_file_also_on_a_phone(visitor, tmp_path):
         canvas.draw((150, 100), (300, 150))
         canvas.wait(2)
         assert canvas.root.locator(".nseg-note").inner_text() == ""  # there is a model
+        canvas_box, stage_box = canvas.root.bounding_box(), canvas.stage.bounding_box()
+        assert canvas_box["y"] + canvas_box["height"] <= 900, "all of it fits into the window"
+        assert stage_box["height"] > 0.75 * 900, "and the picture fills it"
+        assert stage_box["width"] > 0.95 * 1280
         canvas.do("next")
         canvas.shows("empty", "three.png: not a readable picture")
         visitor.set_viewport_size({"width": 390, "height": 780})
@@ -180,6 +205,7 @@ def test_nseg_annotate_fills_a_coco_file_also_on_a_phone(visitor, tmp_path):
         visitor.screenshot(path=ARTEFACTS / "annotate-phone.png", full_page=True)
         width = visitor.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, "nothing is beyond the right edge"
+        one_row_of_tools(canvas)
         canvas.do("next")
         canvas.shows("note", "No more pictures")
     coco = COCO(str(pictures / "annotations.json"))

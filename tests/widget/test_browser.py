@@ -237,6 +237,11 @@ def test_fingers_draw_pinch_and_pens_press(lab, canvas, context):
     assert canvas.wait(2)["strokes"] == 1
     assert canvas.painted()[100, 150] == 1
 
+    assert canvas.root.locator(".nseg-spoken").inner_text().startswith("Mask ready, ")
+    for target in canvas.root.locator("button:visible, input:visible").all():
+        box = target.bounding_box()
+        assert min(box["width"], box["height"]) >= 44, target.get_attribute("aria-label")
+
     size = canvas.page.locator(".nseg-picture").bounding_box()["width"]
     touch("touchStart", (0, (200, 200)))
     touch("touchStart", (0, (200, 200)), (1, (260, 200)))
