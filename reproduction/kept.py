@@ -36,12 +36,13 @@ def keep_logs(runs: Path, report: Path) -> None:
 
 
 def records(report: Path) -> list[Path]:
-    """The JSON files of a report's rows, measurements, trainings, tables, figures and strokes."""
-    return sorted(
-        path
-        for folder in ("rows", "measured", "training", "tables", "figures", "strokes")
-        for path in (report / folder).rglob("*.json")
-    )
+    """The JSON files of a report's rows, measurements, trainings, tables, figures and strokes.
+
+    And all files of ``native``, whose rows no step of the workflow makes.
+    """
+    folders = ("rows", "measured", "training", "tables", "figures", "strokes")
+    found = (path for folder in folders for path in (report / folder).rglob("*.json"))
+    return sorted([*found, *(report / "native").glob("*.*")])
 
 
 def write_record_sums(report: Path) -> None:

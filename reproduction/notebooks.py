@@ -1,4 +1,4 @@
-"""Run one notebook with nbclient; keep notebooks and their script pairs the same.
+"""Run one notebook with papermill's parameters; keep notebooks and their script pairs the same.
 
 ``python -m reproduction.notebooks sync`` makes each ``notebooks/*.ipynb`` from the script of its
 name in ``notebooks/scripts``; ``check`` says where the two disagree or an output was left in.
@@ -114,17 +114,16 @@ def run(
     from jupyter_client.kernelspec import KernelSpecManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
 
     name, cells = source.stem, read_cells(source)
     declared = read_parameters(cells, name)
     if unknown := sorted(parameters.keys() - declared.keys()):
         allowed = ", ".join(declared)
         raise NotebookError(f"{name}: unknown parameter '{unknown[0]}' (it has: {allowed})")
-    notebook = nbformat.read(source, as_version=4)
-    place = next(i for i, c in enumerate(cells) if "parameters" in c["metadata"].get("tags", []))
-    text = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
-    given = nbformat.v4.new_code_cell(text, id="given", metadata={"tags": ["given"]})
-    notebook.cells.insert(place + 1, given)
+    # Papermill writes the values into a cell below the one tagged "parameters".
+    notebook = parameterize_notebook(load_notebook_node(str(source)), dict(parameters))
 
     began = started = time.monotonic()
     where = "its kernel"

@@ -16,17 +16,19 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import DataLoader
 
 from nseg_lib import config as configuration
 from nseg_lib.config import Config
 from nseg_lib.data import coco, frozen
+from nseg_lib.data.datasets import EpochBatches, TrainingPairs, collate
 from nseg_lib.evaluation import methods
 from nseg_lib.evaluation.metrics import METRICS
 from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.files import sha256
 from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.refine import Refiner
-from nseg_lib.training.unet import RefinementModule, StrokeData
+from nseg_lib.training.unet import RefinementModule
 from reproduction.evidence import Evidence, load, read_json
 
 TOLERANCE = 1e-3
@@ -81,22 +83,22 @@ def first_losses(config: Config, data: Path, steps: int) -> list[float]:
 
     It does what :func:`nseg_lib.training.unet.train` leaves to Lightning.
     """
-    L.seed_everything(config.training.seed, verbose=False)
+    t = config.training
+    L.seed_everything(t.seed, verbose=False)
     module = RefinementModule(config)
     optimizer = module.configure_optimizers()
-    with tempfile.TemporaryDirectory() as spare:
-        pairs = StrokeData(data, config, 0, Path(spare))
-        pairs.setup("fit")
-        batches = (batch for batch in pairs.train_dataloader() if batch is not None)
-        losses = []
-        for batch in islice(batches, steps):
-            with torch.autocast("cpu", enabled=config.training.precision == "bf16-mixed"):
-                loss = module.training_step(batch, 0)
-            assert loss is not None
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
+    pairs = TrainingPairs(coco.load_split(data, "train"), config.data, config.model.inputs, t.seed)
+    order = EpochBatches(pairs.sizes(), t.batch_size, t.seed, rank=0, replicas=1)
+    batches = DataLoader(pairs, batch_sampler=order, collate_fn=collate)
+    losses = []
+    for batch in islice((batch for batch in batches if batch is not None), steps):
+        with torch.autocast("cpu", enabled=t.precision == "bf16-mixed"):
+            loss = module.training_step(batch, 0)
+        assert loss is not None
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
     return losses
 
 
