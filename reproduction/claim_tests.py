@@ -28,6 +28,7 @@ from reproduction.estimates import (
     least_favourable,
     p_value,
     verdict,
+    verdict_of_pairs,
 )  # fmt: skip
 from reproduction.evidence import Evidence
 from reproduction.listings import MIN_PICTURES, categories
@@ -190,7 +191,9 @@ class PairedDifference(PairsClaim):
         # On pictures smaller than the paper's, only the IoU is comparable with the printed one.
         comparable = self.metric == "iou" or evidence.profile.scale == 1
         margin = evidence.margin(self.metric)
-        found = verdict(ours, self.sign, margin=margin, printed=printed if comparable else math.nan)
+        found = verdict_of_pairs(
+            differences, self.sign, margin=margin, printed=printed if comparable else math.nan
+        )
         source = rows_of(evidence, ours) + all_means(differences, self.metric)
         if 0 < len(run) < len(self.pairs):
             source += f"; {len(run)} of {len(self.pairs)} pairs run"
@@ -198,14 +201,16 @@ class PairedDifference(PairsClaim):
             if found == Verdict.HOLDS:
                 found = Verdict.OPEN
 
-        late, theirs = (
-            least_favourable(of_logs, self.sign) for of_logs in self.in_logs(evidence, "last five")
-        )
+        own_logs, authors_logs = self.in_logs(evidence, "last five")
+        late, theirs = (least_favourable(logs, self.sign) for logs in (own_logs, authors_logs))
         seen = "–"
         if theirs is not None:
             print_of_theirs = self.in_table1(evidence, theirs)
             full_size = margin / evidence.distance_scale(self.metric)
-            seen = SEEN[verdict(theirs, self.sign, margin=full_size, printed=print_of_theirs)]
+            judged = verdict_of_pairs(
+                authors_logs, self.sign, margin=full_size, printed=print_of_theirs
+            )
+            seen = SEEN[judged]
             if len(self.pairs) > 1:
                 source += f"; authors' logs: {theirs.of}, "
                 source += f"printed {number(print_of_theirs, self.metric, '+')}"

@@ -178,6 +178,7 @@ class Verdict(StrEnum):
 
     HOLDS = "holds"
     TOO_SMALL = "too small to matter"
+    NOT_EACH = "too small in one pair, not in each"
     SMALLER = "not as large as printed"
     FAILS = "does not hold"
     OPEN = "cannot be told"
@@ -210,6 +211,28 @@ def verdict(
     if high < 0:
         return Verdict.FAILS
     return Verdict.SMALLER if high < sign * printed else Verdict.OPEN
+
+
+def verdict_of_pairs(
+    estimates: Iterable[Estimate | None], sign: int, *, margin: float, printed: float = np.nan
+) -> Verdict:
+    """Judge a claim about each of several pairs by the pair that speaks least for it.
+
+    Args:
+        estimates: one per pair; ``None`` if a pair was not measured.
+        sign, margin, printed: as of :func:`verdict`; ``printed`` is of the deciding pair.
+
+    Returns:
+        As :func:`verdict`, but ``NOT_EACH`` if the difference of the deciding pair is too small to
+        matter while another pair's may matter: then neither can be said of the claim.
+    """
+    found = list(estimates)
+    decided = verdict(least_favourable(found, sign), sign, margin=margin, printed=printed)
+    if decided == Verdict.TOO_SMALL and any(
+        verdict(one, sign, margin=margin) != Verdict.TOO_SMALL for one in found
+    ):
+        return Verdict.NOT_EACH
+    return decided
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

@@ -140,7 +140,7 @@ SOURCES = (
     (CHANCE, "an epoch earlier or later, authors", authors_epochs, ""),
     (CHANCE, "an epoch earlier or later, ours", own_epochs, "not in our logs"),
     (CHANCE, "other pictures (what models add)", other_pictures, "one split only"),
-    (CHANCE, "stroke added to the logits, ours", stroke_added, "no such pair evaluated"),
+    (CHOICE, "stroke added to the logits, ours", stroke_added, "no such pair evaluated"),
     (CHOICE, "threshold: logit .5", threshold, "no model evaluated"),
     (CHOICE, "definition of the metric", definition, "no model evaluated"),
 )

@@ -13,7 +13,15 @@ from scipy import stats
 from nseg_lib.evaluation.summary import summarise
 from nseg_lib.provenance import PROJECT
 from reproduction import estimates, evidence
-from reproduction.estimates import Estimate, Scatter, Verdict, holm, p_value, verdict
+from reproduction.estimates import (
+    Estimate,
+    Scatter,
+    Verdict,
+    holm,
+    p_value,
+    verdict,
+    verdict_of_pairs,
+)
 from reproduction.evidence import Evidence
 
 TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
@@ -149,6 +157,18 @@ def test_a_verdict_follows_from_the_interval(
     estimate = Estimate((low + high) / 2, low, high, 100)
     assert verdict(estimate, sign, margin=0.01, printed=printed) == found
     assert verdict(None, sign, margin=0.01, printed=printed) == Verdict.OPEN
+
+
+def test_too_small_to_matter_is_said_of_several_pairs_only_if_each_is() -> None:
+    small, helps, open_ = (
+        Estimate((low + high) / 2, low, high, 100)
+        for low, high in ((-0.004, 0.006), (0.004, 0.018), (-0.012, 0.006))
+    )
+    for others, found in (
+        ([small], Verdict.TOO_SMALL), ([helps], Verdict.NOT_EACH), ([open_], Verdict.OPEN),
+    ):  # fmt: skip
+        assert verdict_of_pairs([small, *others], 1, margin=0.01) == found
+    assert verdict_of_pairs([helps, helps], 1, margin=0.01) == Verdict.HOLDS
 
 
 def test_p_and_power_follow_from_the_interval() -> None:
