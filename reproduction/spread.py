@@ -56,8 +56,9 @@ def redrawn_strokes(evidence: Evidence, metric: str) -> Moves:
 
 
 def seeds(evidence: Evidence, metric: str) -> Moves:
-    """Each seed's mean less the mean over all seeds of the model."""
-    means = _means(evidence, metric)
+    """Each seed's mean less the mean over all seeds of the model, those that wait included."""
+    waiting = evidence.waiting[evidence.waiting["split"] == evidence.splits[-1]]
+    means = _means(evidence, metric, pd.concat([evidence.held_out, waiting]))
     groups = means.groupby("method", sort=False)
     return _named((means - groups.transform("mean"))[groups.transform("size") > 1])
 
