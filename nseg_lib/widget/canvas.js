@@ -140,10 +140,9 @@ class Paper {
   }
   /** Whether a point of the picture lies in one of its other objects. */
   isOthers([x, y]) {
-    if (!this.others) return false;
-    const { width, height } = this.others, spot = new OffscreenCanvas(1, 1).getContext("2d");
-    spot.drawImage(this.others, -Math.floor((x / this.width) * width), -Math.floor((y / this.height) * height));
-    return spot.getImageData(0, 0, 1, 1).data[3] > 127;
+    const { width, height } = this.mask.canvas, column = Math.floor(x * this.scale), row = Math.floor(y * this.scale);
+    if (!this.others || column < 0 || row < 0 || column >= width || row >= height) return false;
+    return !!this.theirs?.[row * width + column];
   }
   /** Where a bitmap (such as `cover`, opaque where the mask is) is opaque, a byte a pixel. */
   inside(bitmap) {
@@ -161,9 +160,11 @@ class Paper {
     const { pixels } = this.mask, { width } = this.mask.canvas;
     const line = Math.max(1, Math.round(this.scale / this.fitted)), row = line * width; // about a pixel of the screen
     pixels.fill(0);
+    this.theirs = null;
     for (const [name, most, bitmap] of [["others", 80, this.others], ["mask", 160, this.cover]]) {
       if (!bitmap) continue;
       const inside = this.inside(bitmap);
+      if (name === "others") this.theirs = inside;
       // A bright line within the mask and a dark one around it can be seen on any picture.
       const tint = word(COLOURS[name], Math.round(opacity * most));
       const edge = word(COLOURS[name]), shade = word([0, 0, 0], 150);
@@ -662,6 +663,7 @@ class Drawing {
     // Nothing of a finished object is given to another one, so a click on it can mean itself.
     const click = rest.every(([x, y]) => Math.hypot(x - first[0], y - first[1]) * this.zoom.k < 4);
     if (click && kind === "object" && this.paper.isOthers(first)) {
+      this.drop();
       return this.leave({ type: "pick", x: first[0], y: first[1] });
     }
     this.live = null;
@@ -746,6 +748,8 @@ class Drawing {
     this.ring.hidden = !this.paper.width || !!event.target.closest?.(".nseg-panel");
     Object.assign(this.ring.style, { width: `${2 * r}px`, height: `${2 * r}px`, transform: `translate(${x - r}px, ${y - r}px)` });
     this.ring.dataset.brush = this.live?.kind ?? (event.altKey ? "background" : this.model.get("brush"));
+    const picks = !this.live && this.ring.dataset.brush === "object" && this.paper.isOthers(this.point(event));
+    this.stage.classList.toggle("nseg-pick", picks); // a click takes up the object under it
   }
 
   /** Show the brush's size in the middle of the stage for a moment, while the slider is moved. */

@@ -181,9 +181,11 @@ class FolderSession:
         notes = []
         if foreign and self.id is None:
             notes.append(
-                f"{foreign} object{'s' * (foreign > 1)} of another program, in violet; the arrow "
-                "before “new” (Shift+O) takes one up"
+                f"{foreign} object{'s' * (foreign > 1)} of another program, in violet; a click "
+                "takes one up"
             )
+        elif self.id is None and others.any():
+            notes.append("a click on a finished object, in violet, takes it up again")
         if unreadable:
             notes.append(f"{unreadable} without a mask that can be shown")
         return Opened(
