@@ -160,11 +160,31 @@ def mask_of(
     return (answer | added) & ~drawn.background, note
 
 
-def at_walls(mask: Mask, walls: Mask | None) -> str:
-    """What there is to say of a mask that reaches into finished objects (bool H×W each), or ""."""
-    if walls is None or not (mask & walls).any():
-        return ""
-    return SHARED if (mask & ~walls).any() else TAKEN
+def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> tuple[Mask, str]:
+    """A mask without what belongs to finished objects, and what there is to say about it.
+
+    A network's border is off by some pixels, so a rim around a finished object would be left. The
+    rim goes too, unless it was brushed.
+
+    Args:
+        mask: bool H×W.
+        walls: bool H×W, what belongs to finished objects; None if there are none.
+        strokes: those that gave the mask.
+
+    Returns:
+        bool H×W, and a line for the user or "".
+    """
+    if walls is None or not (shared := mask & walls).any():
+        return mask, ""
+    height, width = mask.shape
+    free = mask & ~walls
+    # A rim is what is narrower than 5 pixels of a picture of 640, and as near to the wall.
+    side = 2 * max(1, round(max(height, width) / 320)) + 1
+    square = np.ones((side, side), np.uint8)
+    broad = cv2.morphologyEx(free.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
+    near = cv2.dilate(shared.astype(np.uint8), square, iterations=2) > 0
+    kept = free & (broad | ~near | rasterize(strokes, height, width).object)
+    return kept, SHARED if kept.any() else TAKEN
 
 
 def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Mask | None) -> Mask:

@@ -20,7 +20,7 @@ from nseg_lib.data.masks import parse_strokes
 from nseg_lib.files import write_atomic
 from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
-from nseg_lib.widget.answers import AnyRefiner, Memory, at_walls, mask_of
+from nseg_lib.widget.answers import AnyRefiner, Memory, beside_walls, mask_of
 from nseg_lib.widget.frontend import Frontend
 from nseg_lib.widget.pictures import jpeg, read, still
 from nseg_lib.widget.results import export
@@ -205,13 +205,14 @@ class StrokeCanvas(Frontend):
                     self._say("The model is being loaded; the mask will follow.")
                 before = self._mask_before()
                 mask, note = mask_of(refiner, self.image, self.strokes, before, self._start)
-            self._say(at_walls(mask, self._walls) or note)
         except Exception as error:  # of any model; the user sees it and can go on
             mask, answered = self._mask_so_far(), False
             self._say(f"The model failed: {error}", "error")
-        self._publish(mask, started)
+        free, at_walls = beside_walls(mask, self._walls, self.strokes)
         if answered:
+            self._say(at_walls or note)
             self._answers.keep(self.strokes, refiner, mask, note)
+        self._publish(free, started)
         if self.session is not None:
             try:
                 self._record(self.session)
@@ -227,9 +228,7 @@ class StrokeCanvas(Frontend):
         self._recorded = True
 
     def _publish(self, mask: Mask, started: float) -> None:
-        """Show a mask, as far as it is free: in the browser, to observers, in the still picture."""
-        if self._walls is not None:
-            mask = mask & ~self._walls
+        """Show a mask: first in the browser, then to observers, then in the still picture."""
         self._send_mask(mask, time.perf_counter() - started)
         self._masked = list(self.strokes)
         self.mask = mask
@@ -247,7 +246,8 @@ class StrokeCanvas(Frontend):
         assert self.image is not None
         if self._masked:
             return self.mask
-        return mask_of(None, self.image, self.strokes, start=self._start)[0]
+        brushed, _ = mask_of(None, self.image, self.strokes, start=self._start)
+        return beside_walls(brushed, self._walls, self.strokes)[0]
 
     # --- results out ---
 

@@ -185,7 +185,7 @@ class FolderSession:
                 "takes one up"
             )
         elif self.id is None and others.any():
-            notes.append("a click on a finished object, in violet, takes it up again")
+            notes.append("A click on a finished object, in violet, takes it up again.")
         if unreadable:
             notes.append(f"{unreadable} without a mask that can be shown")
         return Opened(
