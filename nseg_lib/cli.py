@@ -10,17 +10,35 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from nseg_lib import cli_data, parsing
+from nseg_lib import __version__, cli_data, parsing
 from nseg_lib import config as configuration
 from nseg_lib.console import console, print_any_name, say, warn
 
 app = typer.Typer(
-    help="Coarse-mask refinement: from a brush stroke to a precise mask.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_data.app, name="data")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"nseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    """Coarse-mask refinement: from a brush stroke to a precise mask."""
+
 
 Data = Annotated[Path, typer.Option(help="A reduced or sample data set.")]
 RunFolder = Annotated[Path | None, typer.Option(help="The run's folder.")]

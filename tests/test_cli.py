@@ -21,7 +21,7 @@ import torch
 import typer
 from PIL import Image
 
-from nseg_lib import Refiner, limits
+from nseg_lib import Refiner, __version__, limits
 from nseg_lib.data import images as pictures
 from nseg_lib.data import masks, outputs
 from nseg_lib.networks.weights import checkpoint_file
@@ -57,6 +57,8 @@ def test_the_installed_command_answers() -> None:
     command = Path(sys.executable).with_name("nseg")
     done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
     assert "from a brush stroke to a precise mask" in done.stdout
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"nseg {__version__}\n"
 
 
 @pytest.fixture(scope="module")
