@@ -15,13 +15,16 @@ import argparse
 import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -65,7 +68,8 @@ class Job:
     def say(self, line: str) -> None:
         """To the log and the console."""
         self.note(line)
-        print(f"{self.step}: {line}", file=self.console, flush=True)
+        with suppress(BrokenPipeError):  # nobody reads any more; what is done is done
+            print(f"{self.step}: {line}", file=self.console, flush=True)
 
     def begun(self, target: Path) -> Path:
         """A working name for ``target``, so that what is unfinished never takes its place.
@@ -311,6 +315,19 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def _end_with_its_reader(console: TextIO) -> None:
+    """End all jobs of a run once nobody reads its console, because it was killed."""
+    reader = select.poll()
+    reader.register(console, 0)  # that the pipe is broken is told in any case
+    reader.poll()
+    # Snakemake leads a session of its own (`reproduction.workflow`), and every job is in it.
+    leader = os.getsid(0)
+    if leader == os.getpgrp():
+        with suppress(ProcessLookupError):
+            os.kill(leader, signal.SIGKILL)  # at once, so that it does nothing to any file
+        os.killpg(leader, signal.SIGTERM)
+
+
 def main(arguments: list[str]) -> int:
     """Do one step; an error is one line on the console, all of it in the log."""
     parser = argparse.ArgumentParser(prog="python -m reproduction.steps")
@@ -326,6 +343,8 @@ def main(arguments: list[str]) -> int:
     # Whatever libraries print goes to the log: the console stays readable side by side.
     console = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    if hasattr(select, "poll"):  # Windows has none
+        threading.Thread(target=_end_with_its_reader, args=(console,), daemon=True).start()
     root = Path.cwd()
     try:
         profile = profiles.load(root, given.profile, [m for m in given.models.split(",") if m])
@@ -336,7 +355,8 @@ def main(arguments: list[str]) -> int:
         if not isinstance(error, ValueError | OSError):  # these say all in their one line
             log = f"reports/{given.profile}/logs/{given.step.replace('/', '_')}.log"
             said = f"{type(error).__name__}: {said}; see {log}"
-        print(f"{given.step}: FAILED: {said}", file=console, flush=True)
+        with suppress(BrokenPipeError):
+            print(f"{given.step}: FAILED: {said}", file=console, flush=True)
         return 1
     return 0
 

@@ -275,29 +275,36 @@ def _keep_trained(run: Run, states: dict[str, State]) -> list[str]:
 
 # --- running --------------------------------------------------------------------------------------
 
+PATIENCE = 15.0
+"""Seconds that a run waits for another one to end."""
+
 
 @contextmanager
 def _alone(root: Path) -> Iterator[int]:
     """Be the only run in a project; the lock's file descriptor, for Snakemake to hold as well.
 
-    The system takes the lock back when the last process that holds it is gone.
+    The system takes the lock back when the last process that holds it is gone. The jobs of a run
+    that was killed need some seconds to end, so this waits for them.
 
     Raises:
         ConfigError: another run is at work.
     """
     (root / ".snakemake").mkdir(exist_ok=True)
     with (root / ".snakemake" / "running").open("w") as file:
-        try:
+        deadline = time.monotonic() + PATIENCE
+        while sys.platform != "win32":  # there, nothing keeps a second run out
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows: nothing keeps a second run out
-            pass
-        except OSError:
-            raise ConfigError(
-                f"{root}: another 'nseg reproduce' is at work in this project; "
-                "wait for it, or end it"
-            ) from None
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise ConfigError(
+                        f"{root}: another 'nseg reproduce' is at work in this project; "
+                        "wait for it, or end it"
+                    ) from None
+                time.sleep(0.2)
         yield file.fileno()
 
 
