@@ -19,6 +19,7 @@ from nseg_lib.evaluation.metrics import DISTANCES, LABELS
 from nseg_lib.evaluation.summary import IOU_MARGIN, summarise
 from nseg_lib.evaluation.tables import difference_cell, mean_cell
 from nseg_lib.networks import ModelSize
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA
 from reproduction.artefacts import Table, grouped
 from reproduction.evidence import Evidence
 from reproduction.words import notes
@@ -152,6 +153,7 @@ def native_table(native: pd.DataFrame) -> Table:
             pictures=strokes["image_id"].nunique(),
             size=_median_size(native),
             least=MIN_OBJECT,
+            stroke=MIN_STROKE_AREA,
             margin=IOU_MARGIN,
         ),
     )
