@@ -52,13 +52,14 @@ class Evidence:
         return self.folder.parent / "claims.yml"
 
     @cached_property
-    def native(self) -> pd.DataFrame:
-        """Rows of test pictures at their own size, in the form of ``results``; empty without any.
+    def native(self) -> dict[str, pd.DataFrame]:
+        """Rows of test pictures at their own size, in the form of ``results``, by their folder.
 
-        ``nseg evaluate … --scale 1 --out reports/<profile>/native`` makes them.
+        In ``native/largest`` they are of the largest object of each picture, in ``native/every``
+        of every object (``nseg evaluate --scale 1``, with ``--every-object`` or without).
         """
-        path = self.folder / "native" / "results.csv"
-        return read_results(path) if path.is_file() else pd.DataFrame()
+        files = sorted((self.folder / "native").glob("*/results.csv"))
+        return {path.parent.name: read_results(path) for path in files}
 
     @cached_property
     def waiting(self) -> pd.DataFrame:

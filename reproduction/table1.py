@@ -121,26 +121,26 @@ def table1b(results: pd.DataFrame) -> Table:
     )
 
 
-def native_table(native: pd.DataFrame) -> Table:
+def native_table(largest: pd.DataFrame, every: pd.DataFrame) -> Table:
     """Table 1b at the pictures' own size: the authors' released networks beside ours.
 
     Args:
-        native: rows of every object of the test pictures, see
+        largest, every: rows of the largest object of each test picture, and of every object, see
             :attr:`reproduction.evidence.Evidence.native`.
     """
-    strokes = native[native["method"] == "identity"]
-    by_size = strokes.sort_values(["object_area", "annotation_id"])
-    chosen = by_size.drop_duplicates("image_id", keep="last")["annotation_id"]
-    parts = {"largest": native[native["annotation_id"].isin(chosen)], "every": native}
-    found = {name: _ranked(summarise(part, split="test")) for name, part in parts.items()}
-    counts = {name: part[0]["n"] for name, part in found.items()}
-    titles = {
-        "largest": f"the largest object of each picture ({counts['largest']})",
-        "every": f"every object ({counts['every']})",
+    found = {
+        "largest": _ranked(summarise(largest, split="test")),
+        "every": _ranked(summarise(every, split="test")),
     }
-    every = {row["method"]: row for row in found["every"]}
+    titles = {
+        "largest": f"the largest object of each picture ({found['largest'][0]['n']})",
+        "every": f"every object ({found['every'][0]['n']})",
+    }
+    of_every = {row["method"]: row for row in found["every"]}
     rows = [
-        _about(row) | _added(row, titles["largest"]) | _added(every[row["method"]], titles["every"])
+        _about(row)
+        | _added(row, titles["largest"])
+        | _added(of_every[row["method"]], titles["every"])
         for row in found["largest"]
     ]
     numbers = pd.concat([pd.DataFrame(part).assign(objects=name) for name, part in found.items()])
@@ -150,8 +150,8 @@ def native_table(native: pd.DataFrame) -> Table:
         numbers.round(6),
         notes(
             "table1b_native",
-            pictures=strokes["image_id"].nunique(),
-            size=_median_size(native),
+            pictures=every["image_id"].nunique(),
+            size=_median_size(every),
             least=MIN_OBJECT,
             stroke=MIN_STROKE_AREA,
             margin=IOU_MARGIN,
@@ -195,7 +195,8 @@ def table1b_of(evidence: Evidence) -> Table:
 
 def native_of(evidence: Evidence) -> Table | None:
     """Table 1b at the pictures' own size, if they were judged at that size."""
-    return None if evidence.native.empty else native_table(evidence.native)
+    there = {"largest", "every"} <= evidence.native.keys()
+    return native_table(**evidence.native) if there else None
 
 
 def _by_method(results: pd.DataFrame, split: str, rule: str) -> dict[str, dict[str, Any]]:

@@ -91,7 +91,7 @@ def test_the_authors_networks_are_judged_on_the_largest_and_on_every_object(
 ) -> None:
     native = rows.replace({"method": {MODEL: f"released-{MODEL}"}}).query("split == 'test'")
     smaller = native.assign(annotation_id=native["annotation_id"] + 1000, object_area=1, iou=0.5)
-    table = native_table(pd.concat([native, smaller]))
+    table = native_table(native, pd.concat([native, smaller]))
     shown = of_method(table.text, f"{MODEL}, as the authors released it")
     assert shown["", "parameters"] == "117,681"
     mean = native[native["method"] == f"released-{MODEL}"]["iou"].mean()
