@@ -42,6 +42,11 @@ def values(evidence: Evidence) -> dict[str, str]:
         found |= {f"{name}_low": str(part.min()), f"{name}_high": str(part.max())}
         found[f"{name}_kept"] = " or ".join(map(str, kept))
 
+    # The few networks with several seeds: the deviation of their means over seeds.
+    means = spread.seed_means(evidence, "iou").groupby("method").agg(["std", "size"])
+    for model, row in means[means["size"] > 1].iterrows():
+        found[f"sd {model}"] = f"{_short(row['std'], 4)} over {row['size']:.0f} seeds"
+
     trainings = evidence.scatter("iou")
     return found | {"scatter": _short(trainings.sd, 4), "degrees": str(trainings.degrees)}
 

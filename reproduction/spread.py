@@ -57,8 +57,7 @@ def redrawn_strokes(evidence: Evidence, metric: str) -> Moves:
 
 def seeds(evidence: Evidence, metric: str) -> Moves:
     """Each seed's mean less the mean over all seeds of the model, those that wait included."""
-    waiting = evidence.waiting[evidence.waiting["split"] == evidence.splits[-1]]
-    means = _means(evidence, metric, pd.concat([evidence.held_out, waiting]))
+    means = seed_means(evidence, metric)
     groups = means.groupby("method", sort=False)
     return _named((means - groups.transform("mean"))[groups.transform("size") > 1])
 
@@ -109,6 +108,12 @@ def definition(evidence: Evidence, metric: str) -> Moves:
     rows = evidence.held_out
     areas = mask_areas(rows).groupby([rows["method"], rows["seed"]], sort=False).sum()
     return _named((areas["shared"] / areas["union"])[means.index] - means, "all pixels together: ")
+
+
+def seed_means(evidence: Evidence, metric: str) -> pd.Series:
+    """Mean over held-out pictures of each (model, seed), further seeds that wait included."""
+    waiting = evidence.waiting[evidence.waiting["split"] == evidence.splits[-1]]
+    return _means(evidence, metric, pd.concat([evidence.held_out, waiting]))
 
 
 def _means(evidence: Evidence, column: str, rows: pd.DataFrame | None = None) -> pd.Series:
