@@ -1,6 +1,6 @@
 """The tables and figures of a report, in the order of its page, and the function that makes each.
 
-A new one needs an entry in :data:`EXHIBITS`, and its title and explanation in
+A new one needs an entry in :data:`EXHIBITS`, and its title and explanation at the same place in
 ``templates/captions.yml``.
 """
 

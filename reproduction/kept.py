@@ -1,4 +1,4 @@
-"""What a report or the package keeps of its runs, and the command that makes a missing one."""
+"""Copy a run's log into the report and its weights into the package; name runs that are missing."""
 
 from __future__ import annotations
 

@@ -1,2 +1,1 @@
-"""What the chapters of the course share: figures, probes, checks of exercises, and stand-ins
-for data and networks that are not made yet."""
+"""What the chapters share: figures, probes, exercises, and stand-ins for what is not made yet."""

@@ -1,4 +1,4 @@
-"""Picture files: read as they are shown or as a data set counts their pixels, and written."""
+"""Read picture files, turned as they are shown or as they are stored, and scale pictures."""
 
 from __future__ import annotations
 

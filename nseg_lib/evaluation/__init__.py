@@ -1,0 +1,1 @@
+"""Judging masks: metrics, baselines, rows of results, summaries and tables."""

@@ -1,4 +1,4 @@
-"""Stroke after stroke: how well a method is corrected, as the field measures it.
+"""Correct a method's mask stroke after stroke, and measure how many strokes it needs.
 
 The first stroke is drawn where the empty mask is wrong, each further one where the last answer is.
 The summary of the IoU after every stroke is NoC@q, the number of strokes until the IoU first

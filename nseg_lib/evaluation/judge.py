@@ -1,4 +1,4 @@
-"""Methods on a data set → files of rows, which grow and are never recomputed, and their tables.
+"""Judge methods on a data set: write their rows, none of them twice, and the tables of them.
 
 :func:`evaluate_networks` is ``nseg evaluate``: the paper's networks and baselines on coarse masks.
 :func:`evaluate_methods` is ``nseg evaluate-refiner``: methods that know any strokes, on every kind

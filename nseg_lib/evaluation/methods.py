@@ -1,4 +1,4 @@
-"""What is judged: predictors under the names that their rows go by."""
+"""The methods that are judged: each a predictor with the name that stands in its rows."""
 
 from __future__ import annotations
 

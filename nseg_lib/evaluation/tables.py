@@ -1,4 +1,4 @@
-"""Summaries as text, and how a table of the report is written.
+"""Write a summary as CSV or Markdown, and round the numbers of all tables.
 
 The rounding is the same in both and follows from the metric: four decimals for what lies in
 [0, 1], two for pixels, as in the paper. A summary has identity in its first row, so that no table

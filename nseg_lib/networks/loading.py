@@ -1,4 +1,4 @@
-"""From a file of weights to a network, and from a network to what can be asked.
+"""Load a network from a file of weights, and make a predictor of a network.
 
 It knows every kind of network; training one kind depends on no code of another.
 """

@@ -1,4 +1,4 @@
-"""How a network is asked: the paper's sees the whole picture, the refiner's looks at it twice."""
+"""The predictors: the paper's networks see the whole picture, the refiner looks at it twice."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def make_stroke(
 
     Args:
         mask: bool H×W, the object.
-        recipe: ``erode`` (the paper's), ``v1``, ``paintbrush`` or ``dist``.
+        recipe: a name in :data:`RECIPES`; ``erode`` is the paper's.
         seed, image_id, annotation_id, draw: whole numbers from 0.
 
     Returns:

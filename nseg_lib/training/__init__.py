@@ -1,0 +1,1 @@
+"""Training: the losses, the paper's networks, the refiner, and the folders of runs."""

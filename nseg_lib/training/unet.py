@@ -1,4 +1,4 @@
-"""Training with Lightning, as the paper did it (section 2.5), and resumable.
+"""Train a network of the paper with Lightning, by the paper's protocol (section 2.5).
 
 Started again in the same folder (:mod:`nseg_lib.training.runs`), a training goes on after its last
 finished epoch and ends in the same weights as one that was never cut; on a CPU, bit for bit.

@@ -1,4 +1,4 @@
-"""From a drawing to its mask, with whatever a model can do."""
+"""Turn a drawing into a mask with any model, whether or not it can correct a mask."""
 
 from __future__ import annotations
 
