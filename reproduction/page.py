@@ -86,6 +86,8 @@ def _words(root: Path, profile: Profile) -> dict[str, Any]:
     numbers = first_numbers(out / "tables" / "table1.csv")
     # The template is YAML once Jinja has filled it in.
     captions = yaml.safe_load(render("captions.yml", printed=printed, numbers=numbers))
+    if missing := [x.name for x in EXHIBITS if x.name not in captions["exhibits"]]:
+        raise ValueError(f"reproduction/templates/captions.yml: no caption for '{missing[0]}'")
     return {
         "title": printed["title"],
         "profile": profile.name,

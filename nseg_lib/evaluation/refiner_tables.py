@@ -191,13 +191,16 @@ def _strokes_md(strokes: pd.DataFrame, curves: pd.DataFrame, corrections: pd.Dat
         ours = every.get((way, REFINER), pd.DataFrame()).reindex(found.index)
         if len(found) < most and ours.size and not ours.isna().any(axis=None):
             needed = (strokes_needed(ours.to_numpy(), target).mean() for target in TARGETS)
-            counts = " and ".join(f"{strokes:.2f}" for strokes in needed)
-            there[f"{counts} on the first {len(found)} ({way})"] = None
+            counts = " and ".join(
+                f"{strokes:.2f} strokes to {target:.2f}"
+                for strokes, target in zip(needed, TARGETS, strict=True)
+            )
+            there[f"{counts} ({way}, the first {len(found)})"] = None
     note = (
         "NoC@85: mean number of strokes until an IoU of .85 is reached, 20 where it never is; "
         "failed: objects where it never is. plain: straight lines that no training used; "
         "simulated: those of the training's simulator. A method with fewer than "
-        f"{most} objects saw the first n only"
+        f"{most} objects saw only the first ones."
     )
-    same = f"; {REFINER} needs {', '.join(there)}" if there else ""
-    return f"{note}{same}.\n\n" + tables.markdown(header, lines)
+    same = f" On the same objects, {REFINER} needs {'; '.join(there)}." if there else ""
+    return f"{note}{same}\n\n" + tables.markdown(header, lines)
