@@ -194,7 +194,10 @@ def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evi
         found = spread.spread(e).numbers.query("metric == 'iou' and source == @source")
         return found.set_index("of")["moves"]
 
-    assert "missing" in moves(half, "another seed").index[0]
+    assert "tiny16-128_bce-dice, seed 1" in moves(half, "another seed"), "it waits for more seeds"
+    alone = replace(half)
+    vars(alone)["waiting"] = half.results.iloc[:0]
+    assert "missing" in moves(alone, "another seed").index[0]
     assert len(moves(half, "an epoch earlier or later, authors")) == 16
     drawn = moves(half, "strokes drawn anew")
     assert "identity, draw 0" in drawn, "the draw of all tables"
@@ -205,7 +208,9 @@ def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evi
         assert (f"{TINY}, seed 42" in own) == there
     again = half.results[half.results["method"] == TINY].assign(seed=1)
     again["iou"] -= 0.01
-    seeded = moves(replace(half, results=pd.concat([half.results, again])), "another seed")
+    seeded = replace(half, results=pd.concat([half.results, again]))
+    vars(seeded)["waiting"] = half.results.iloc[:0]
+    seeded = moves(seeded, "another seed")
     assert seeded.tolist() == pytest.approx([0.005, 0.005], abs=2e-6)
 
 
