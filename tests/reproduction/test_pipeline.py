@@ -220,7 +220,7 @@ def test_a_failing_chapter_is_named_and_spares_the_good_one(project: Path) -> No
 
 
 def test_ended_from_outside_a_run_ends_its_jobs_and_goes_on_later(project: Path) -> None:
-    edit(profile_of(project), "epochs: 1", "epochs: 500, training.patience: 500")
+    edit(profile_of(project), "epochs: 1", "epochs: 9000, training.patience: 9000")
     old = (project / RUN / "weights.safetensors").read_bytes()
 
     def run_until(words: str, end: int) -> str:
@@ -229,9 +229,10 @@ def test_ended_from_outside_a_run_ends_its_jobs_and_goes_on_later(project: Path)
         run = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
         assert run.stdout is not None
         line = next(line for line in run.stdout if words in line)
-        again = nseg(project, "reproduce", "--profile", "toy")
-        assert again.returncode != 0
-        assert "another 'nseg reproduce' is at work in this project" in again.stdout + again.stderr
+        if end == signal.SIGKILL:  # once is enough: it is refused after 15 s
+            again = nseg(project, "reproduce", "--profile", "toy")
+            assert again.returncode != 0
+            assert "another 'nseg reproduce' is at work" in again.stdout + again.stderr
         run.send_signal(end)
         assert run.wait(30) == (143 if end == signal.SIGTERM else -end)
         for _ in range(100):  # the jobs have to notice a kill -9 by themselves
@@ -244,7 +245,7 @@ def test_ended_from_outside_a_run_ends_its_jobs_and_goes_on_later(project: Path)
     assert (project / f"{RUN}.begun" / "last.ckpt").is_file()
     assert not_done(project)[TRAIN].startswith("stale")
     taken = len((project / f"{RUN}.begun" / "log.csv").read_text().splitlines()) - 1
-    resumed = re.search(r"epoch +(\d+)", run_until("epoch  ", signal.SIGTERM))
+    resumed = re.search(r"epoch +(\d+)", run_until("epoch ", signal.SIGTERM))
     assert resumed is not None
     assert int(resumed[1]) >= taken - 1
     assert (project / RUN / "weights.safetensors").read_bytes() == old
