@@ -30,6 +30,9 @@ draws by name could."""
 LOGGED = ("nseg_lib.evaluation.metrics",)
 """Modules whose results a training writes into its log, and that change no weight."""
 
+STARTER = "NSEG_REPRODUCE"
+"""Environment variable of a run's jobs: the process number of their ``nseg reproduce``."""
+
 SUMS = "SHA256SUMS"
 """File of a data set with a hash of each split; a step that reads the data set depends on it."""
 

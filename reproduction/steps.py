@@ -320,7 +320,8 @@ def _end_with_its_reader(console: TextIO) -> None:
     reader = select.poll()
     reader.register(console, 0)  # that the pipe is broken is told in any case
     reader.poll()
-    # Snakemake leads a session of its own (`reproduction.workflow`), and every job is in it.
+    # Snakemake leads a session of its own (`reproduction.workflow`), and every job is in it. A step
+    # that was started by hand is in its user's session, which must not be ended.
     leader = os.getsid(0)
     if leader == os.getpgrp():
         with suppress(ProcessLookupError):
@@ -343,7 +344,7 @@ def main(arguments: list[str]) -> int:
     # Whatever libraries print goes to the log: the console stays readable side by side.
     console = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    if hasattr(select, "poll"):  # Windows has none
+    if ingredients.STARTER in os.environ and hasattr(select, "poll"):  # Windows has no poll
         threading.Thread(target=_end_with_its_reader, args=(console,), daemon=True).start()
     root = Path.cwd()
     try:

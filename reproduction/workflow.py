@@ -78,7 +78,11 @@ class Run:
                 *where,
             ],
             "cwd": self.root,
-            "env": {**os.environ, **dict.fromkeys(threads, str(self.profile.threads))},
+            "env": {
+                **os.environ,
+                **dict.fromkeys(threads, str(self.profile.threads)),
+                ingredients.STARTER: str(os.getpid()),
+            },
             "stdout": subprocess.PIPE,
             "text": True,
         }
