@@ -104,6 +104,9 @@ def train(
         # The seed decides the first weights; order and strokes depend on it and the epoch alone.
         reuse_memory()
         L.seed_everything(t.seed, verbose=False)
+        # Deterministic torch fills new tensors with NaN before they are written; nothing here reads
+        # one before that, and the filling costs time in every step.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         module = RefinementModule(config)
         trainer.fit(module, StrokeData(data, config, workers, out), ckpt_path=resume_from(run))
         if trainer.interrupted:
@@ -225,7 +228,8 @@ class EpochEnds(Checkpoint):
                 self.run.say(f"{self.epochs.path}: broken; the rows of {lost} epochs are lost")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.began, self.total, self.taken, self.dropped = time.monotonic(), 0.0, 0, 0
+        self.began, self.dropped = time.monotonic(), 0
+        self.losses: list[Tensor] = []
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -233,10 +237,10 @@ class EpochEnds(Checkpoint):
         if batch is None:
             self.dropped += 1
             return
-        loss = float(outputs["loss"])
-        self.total += loss
-        self.taken += 1
-        if self.taken % LOG_EVERY == 0 and trainer.is_global_zero:
+        # Kept where it was computed: a number would make every step wait for the GPU.
+        self.losses.append(outputs["loss"].detach())
+        if len(self.losses) % LOG_EVERY == 0 and trainer.is_global_zero:
+            loss = self.losses[-1].item()
             self.steps.add(trainer.current_epoch, trainer.global_step, f"{loss:.6g}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -249,7 +253,8 @@ class EpochEnds(Checkpoint):
             )
         # The row before the state: a row whose state was not saved is forgotten on resuming.
         if trainer.is_global_zero:
-            mean = self.total / max(1, self.taken)
+            losses = [value.item() for value in self.losses]
+            mean = sum(losses) / max(1, len(losses))
             self.epochs.add(
                 epoch, trainer.global_step, self.dropped,
                 *(f"{value:.6g}" for value in (mean, loss, *values)), f"{seconds:.1f}",

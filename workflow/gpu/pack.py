@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/coco1000"))
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu")
-    parser.add_argument("--wheels", default="pycocotools", help="with commas; none: ''")
+    names = ("pycocotools", "pydantic", "pydantic-core", "annotated-types", "typing-inspection")
+    wheels = ",".join(f"{name}=={version(name)}" for name in names)  # those that fit together
+    parser.add_argument("--wheels", default=wheels, help="with commas; none: ''")
     arguments = parser.parse_args()
     freeze(ROOT / arguments.data)
     for path in pack(ROOT, arguments.data, arguments.out):

@@ -32,6 +32,9 @@ NEEDED = {
     "pycocotools": "pycocotools",
     "lightning": "lightning",
     "cv2": "opencv-python-headless",
+    "annotated_types": "annotated-types",
+    "typing_inspection": "typing-inspection",
+    "pydantic_core": "pydantic-core",
     "pydantic": "pydantic",
     "yaml": "pyyaml",
     "pandas": "pandas",
@@ -88,16 +91,21 @@ def files(profile: Profile, step: str) -> tuple[list[Path], list[Path]]:
     return [made["data"], *(made[f"train/{network}"] for network in needed)], [made[step]]
 
 
-def work(profile: str, models: str, minutes: float, jobs: int) -> None:
-    """Start steps while there is time; those still running at its end are stopped."""
+def work(profile: str, models: str, networks: str, minutes: float, jobs: int) -> None:
+    """Start steps while there is time; those still running at its end are stopped.
+
+    With ``networks``, such as ``tiny16-32_bce-dice_seed1``, only these, in this order.
+    """
     from reproduction import ingredients, profiles
 
     loaded = profiles.load(ROOT, profile, [m for m in models.split(",") if m] or None)
-    waiting = order(ingredients.artefacts(ROOT, loaded))
+    waiting = [f"train/{network}" for network in networks.split(",") if network]
+    last = [] if waiting else ["evaluate/baselines", "measure/pictures", "measure/redraws"]
+    waiting = waiting or order(ingredients.artefacts(ROOT, loaded))
     after = {name: name.replace("train/", "evaluate/") for name in waiting}
-    last = ["evaluate/baselines", "measure/pictures", "measure/redraws"]
     environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
     environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what torch asks for to be deterministic
+    environment["NVIDIA_TF32_OVERRIDE"] = "0"  # 32 bits are 32 bits, as on a CPU
     environment["PYTHONPATH"] = str(ROOT)
     if (PACKED / "commit").is_file():
         environment["NSEG_COMMIT"] = (PACKED / "commit").read_text().strip()
@@ -153,6 +161,9 @@ def main() -> None:
     parser.add_argument("--unpack", action="store_true", help="only unpack what was carried")
     parser.add_argument("--profile", default="paper")
     parser.add_argument("--models", default="", help="with commas; default: the profile's")
+    parser.add_argument(
+        "--networks", default="", help="with commas, such as MODEL_seed1: only these"
+    )
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--jobs", type=int, default=14, help="processes side by side")
     parser.add_argument("--out", type=Path, default=PACKED / "out")
@@ -161,7 +172,8 @@ def main() -> None:
     if arguments.unpack:
         return
     sys.path.insert(0, str(ROOT))
-    work(arguments.profile, arguments.models, arguments.minutes, arguments.jobs)
+    asked = arguments.models, arguments.networks
+    work(arguments.profile, *asked, arguments.minutes, arguments.jobs)
     for path in bring_back(arguments.profile, arguments.out):
         print(f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB")
 
