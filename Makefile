@@ -8,6 +8,7 @@ override export PYTHON := $(value PYTHON)
 override export PROFILE := $(value PROFILE)
 override export COCO := $(value COCO)
 override export MODELS := $(value MODELS)
+override export DRAW := $(value DRAW)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce status test check draw clean
@@ -44,8 +45,8 @@ check: setup  ## lint, formatting, types, layers, notebooks in step with their s
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m reproduction.notebooks check
 
-draw: setup  ## brush over a picture in the browser
-	$(BIN)/nseg draw
+draw: setup  ## brush over a picture in the browser; DRAW=picture or folder
+	$(BIN)/nseg draw $${DRAW:+"$$DRAW"}
 
 clean:  ## remove the environment and what the built-in profiles made
 	rm -rf .venv data/sample data/smoke runs/sample runs/smoke reports/sample reports/smoke .snakemake

@@ -322,45 +322,32 @@ def refine(
 
 
 @app.command()
-def annotate(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+def draw(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[PICTURE|FOLDER]", help="Of yours; or drop one there.")
+    ] = None,
     checkpoint: Checkpoint = None,
-    out: Annotated[Path | None, typer.Option(help="COCO file; DIR/annotations.json.")] = None,
-    category: Annotated[str | None, typer.Option(help="What the objects are; 'object'.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder's COCO file; FOLDER/annotations.json.")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="What a folder's objects are; 'object'.")
+    ] = None,
     model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
     port: Port = 0,
     browser: Browser = True,
 ) -> None:
-    """Draw masks over a folder's pictures, object by object, into a COCO file that grows.
+    """Brush over a picture in the browser and see the mask follow.
 
-    Started again, it goes on where it stopped.
-    Example: nseg annotate photos --category cat
+    Of a FOLDER, objects are drawn picture by picture into a COCO file that grows. Started again,
+    it goes on where it stopped.
+    Example: nseg draw photo.jpg
     """
     from nseg_lib.widget import app as widget_app
 
-    status = widget_app.annotate(
-        folder, checkpoint, out=out, category=category, model=model, port=port, browser=browser
+    status = widget_app.draw(
+        path, checkpoint, out=out, category=category, model=model, port=port, browser=browser
     )
-    if status:
-        raise typer.Exit(status)
-
-
-@app.command()
-def draw(
-    notebook: Annotated[Path, typer.Argument(help="Shown as a page, without its code.")] = Path(
-        "notebooks/09_draw_your_own.ipynb"
-    ),
-    port: Port = 0,
-    browser: Browser = True,
-) -> None:
-    """Brush over pictures in the browser and see the mask follow: chapter 09 as an app.
-
-    Example: nseg draw
-    """
-    from nseg_lib.widget import app as widget_app
-
-    # The chapter takes its time, so each cell is shown as soon as it has run.
-    status = widget_app.serve(notebook, port=port, browser=browser, gradual=True)
     if status:
         raise typer.Exit(status)
 

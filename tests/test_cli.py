@@ -24,8 +24,6 @@ from PIL import Image
 from nseg_lib import Refiner, __version__, limits
 from nseg_lib.data import images as pictures
 from nseg_lib.data import masks, outputs
-from nseg_lib.networks.weights import checkpoint_file
-from nseg_lib.widget import app as widget_app
 from reproduction import commands as cli
 
 
@@ -321,12 +319,18 @@ def test_the_paper_s_networks_get_no_larger_pictures_than_memory_holds(
     nseg("refine", "photo.jpg", "stroke.png")
 
 
-def test_annotate_takes_a_shipped_network_by_its_name(
-    desk: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.jpg"], "nowhere.jpg: no such picture"),
+        (["stroke.json"], "stroke.json: "),
+        ([".", "-c", "tiny"], "tiny: no such checkpoint"),
+        (["photo.jpg", "--out", "a.json"], "--out is for a folder of pictures, not for photo.jpg"),
+        (["--category", "cat"], "--category is for a folder of pictures, not for an empty canvas"),
+    ],
+)
+def test_draw_says_what_is_wrong_before_it_opens_a_page(
+    desk: Path, words: list[str], said: str
 ) -> None:
-    served = []
-    monkeypatch.setattr(widget_app, "serve", lambda path, **_: served.append(path.read_text()) or 0)
-    nseg("annotate", ".", "-c", "tiny16-32_bce-dice", "--no-browser")
-    assert str(checkpoint_file("tiny16-32_bce-dice")) in served[0]
-    assert "no such checkpoint" in refused("annotate", ".", "-c", "tiny")
-    assert "nowhere: no such folder" in refused("annotate", "nowhere")
+    (desk / "stroke.json").write_text("{}")
+    assert said in refused("draw", *words, "--no-browser")

@@ -51,7 +51,7 @@ STROKES = ROOT / out / "strokes"
 # ## Two networks
 #
 # The package comes with trained networks, named in `PRETRAINED`. The first is the one that
-# `nseg refine` and `nseg annotate` use; the last is the paper's smallest. They stand side by side
+# `nseg refine` and `nseg draw` use; the last is the paper's smallest. They stand side by side
 # in this chapter, and get the same strokes. Another network, such as one that you trained, goes in
 # by a line: `refiners["mine"] = Refiner.load("runs/…/weights.safetensors")`. And anything with a
 # method `refine(image, stroke) → mask` can sit behind the canvas, a network or not.
@@ -264,7 +264,7 @@ if len(judged):
 # *What to look for:* compare "the stroke" with each network *within* a kind of stroke: is the mask
 # better than what was handed in? Then compare the kinds: which simulation is like your hand? So few
 # photographs prove nothing; they show what to measure. Your own strokes on pictures of your own are
-# the test that counts. `nseg annotate DIR` opens the same canvas over a folder, as many objects a
+# the test that counts. `nseg draw FOLDER` opens the same canvas over a folder, as many objects a
 # picture as you like, and writes a COCO file that keeps the strokes.
 #
 # ## Exercises

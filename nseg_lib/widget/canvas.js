@@ -765,13 +765,14 @@ class Drawing {
     if (room <= 0) return;
     this.root.closest(".jp-OutputArea-child")?.classList.add("nseg-live"); // hides the still picture
     this.laidOut = this.root.clientWidth;
-    // The picture fills the window (in JupyterLab and Voilà: the part that scrolls), but for the
-    // tools and 40 pixels of the page around the canvas.
-    const pane = this.root.closest(".jp-WindowedPanel-outer, #rendered_cells")?.clientHeight ?? window.innerHeight;
-    const most = Math.max(260, pane - (this.root.offsetHeight - this.stage.offsetHeight) - 40);
+    // The picture fills the window (in JupyterLab: the part that scrolls), but for the tools and,
+    // in a notebook, 40 pixels of the page around the canvas.
+    const notebook = this.root.closest(".jp-WindowedPanel-outer"), pane = notebook?.clientHeight ?? window.innerHeight;
+    const most = Math.max(260, pane - (this.root.offsetHeight - this.stage.offsetHeight) - (notebook ? 40 : 14));
     const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 4) : 1;
     let tall = width ? Math.max(120, Math.ceil(height * k)) : 220;
-    if (this.model.get("_session").total) tall = most; // one height, so that no button moves from picture to picture
+    // One height where the page is the canvas's own, and in a folder: no button moves from picture to picture.
+    if (!this.root.closest(".jp-OutputArea") || this.model.get("_session").total) tall = most;
     this.stage.style.height = `${tall}px`;
     if (fresh || this.zoom.fitted) this.fit();
   }
@@ -859,18 +860,7 @@ class Drawing {
 
 export default {
   render({ model, el }) {
-    let drawing = null;
-    const start = () => {
-      if (!drawing && model.get("_drawing")?.strokes) drawing = new Drawing(model, el);
-    };
-    start();
-    if (!drawing) { // an app that shows cells as they run now and then loses what came first
-      model.on("change:_drawing", start);
-      model.send({ type: "state" });
-    }
-    return () => {
-      model.off("change:_drawing", start);
-      drawing?.remove();
-    };
+    const drawing = new Drawing(model, el);
+    return () => drawing.remove();
   },
 };

@@ -314,8 +314,6 @@ class StrokeCanvas(Frontend):
                     name, data = self.export(content["what"])
                     mime = "application/json" if name.endswith(".json") else "image/png"
                     self.send({"type": "file", "name": name, "mime": mime}, [data])
-                elif content["type"] == "state":
-                    self.send_state()
                 elif content["type"] == "open":
                     self._receive(content, bytes(buffers[0]))
                 elif self.session is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +81,7 @@ class FolderSession:
         self.file = AnnotationFile(self.out)
         self.id: int | None = None  # of the current annotation; None for a new object
         self._known: Record | None = None  # the current annotation as it was read or written here
+        self._release: Callable[[], Any] = lambda: None  # gives up the hold of the folder
         drawn = [a for a in self.file.annotations if "strokes" in a]
         self.category = category or (self.file.category_of(drawn[-1]) if drawn else "object")
         # Start with the first undone picture after the last that is done.
@@ -227,7 +228,7 @@ class FolderSession:
         except ImportError:  # Windows has none
             return True
         descriptor = os.open(self.folder, os.O_RDONLY)
-        weakref.finalize(self, os.close, descriptor)
+        self._release = weakref.finalize(self, os.close, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -235,6 +236,10 @@ class FolderSession:
         except OSError:  # a file system that knows no locks
             return True
         return True
+
+    def close(self) -> None:
+        """Let another window hold the folder alone."""
+        self._release()
 
     # --- objects ---
 

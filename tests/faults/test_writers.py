@@ -178,7 +178,7 @@ def test_annotate_read_only_pictures(tmp_path: Path) -> None:
     folder.chmod(0o555)
     prctl = ctypes.CDLL(None).prctl  # without this capability, root may not write either
     dac_override, capbset_drop = 1, 24
-    command = [sys.executable, "-m", "nseg_lib.cli", "annotate", str(folder), "--no-browser"]
+    command = [sys.executable, "-m", "nseg_lib.cli", "draw", str(folder), "--no-browser"]
     ended = subprocess.run(
         command, preexec_fn=lambda: prctl(capbset_drop, dac_override),
         capture_output=True, text=True, timeout=60, check=False,
