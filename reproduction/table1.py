@@ -1,6 +1,6 @@
 """The paper's Tables 1 and 2 beside ours, and Table 1b: what each method adds to the stroke.
 
-All are functions of rows; chapter ``07`` shows them. No model of the paper is left out: one that
+All are functions of rows; chapter ``09`` shows them. No model of the paper is left out: one that
 was not run is a row that says so.
 """
 

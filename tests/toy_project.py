@@ -87,8 +87,8 @@ def make_project(root: Path) -> Path:
     (root / "workflow" / "profiles" / "toy.yml").write_text(PROFILE)
     write_split(root / COCO, "train", [(240, 320)] * 10, 1)
     (root / "notebooks" / "scripts").mkdir(parents=True, exist_ok=True)
-    (root / "notebooks" / "scripts" / "01_dataset_reduction.py").write_text(FIRST)
-    (root / "notebooks" / "scripts" / "07_evaluation.py").write_text(SECOND)
+    (root / "notebooks" / "scripts" / "01_masks_and_coco.py").write_text(FIRST)
+    (root / "notebooks" / "scripts" / "09_results_table.py").write_text(SECOND)
     sync(root)
     return root
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.palette import PALETTE
+from nseg_lib.strokes.drawing import Drawn
 
 NAMES = {
     "stroke": "stroke",
@@ -109,6 +110,19 @@ def show(
         _outline(ax, mask[crop], "truth", 1.4)
     if prediction is not None:
         _outline(ax, prediction[crop], "prediction", 1.2)
+    return ax
+
+
+def show_drawn(ax: Axes, image: NDArray[Any], drawn: Drawn, **others: Any) -> Axes:
+    """Like :func:`show`, with object strokes in orange and background strokes in dark blue.
+
+    Args:
+        drawn: the strokes, bool H×W each.
+        others: what :func:`show` takes besides the stroke.
+    """
+    show(ax, image, stroke=drawn.object, **others)
+    crop = others.get("crop") or (slice(None), slice(None))
+    ax.imshow(tint(drawn.background[crop], "background stroke", 0.85))
     return ax
 
 

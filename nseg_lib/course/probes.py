@@ -2,7 +2,7 @@
 
 The strokes that training draws (:mod:`nseg_lib.strokes.recipes`) are all alike: most of the object,
 with bites missing. The strokes here are too small, too large or thin. Chapter
-``08_qualitative_and_errors`` builds them in the open; chapter ``10_beyond_the_paper`` measures with
+``10_errors`` builds them in the open; chapters ``12`` to ``14`` measure with
 them.
 """
 

@@ -3,7 +3,7 @@
 Nothing is assumed about the architecture: torch follows one picture through the network and records
 every operation, its inputs and the module that called it. So a skip connection, a gate or an added
 stroke is in the list if and only if the network has it. No values are computed, only shapes.
-:mod:`nseg_lib.course.diagrams` draws the list; chapters ``03`` to ``05`` show it.
+:mod:`nseg_lib.course.diagrams` draws the list; chapters ``03``, ``06`` and ``07`` show it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class AttentionGate(nn.Module):
 
     After Oktay et al. 2018, eq. 1 and 2, with group normalisation. It departs from that paper in
     one thing, as the released code does: the gate comes after upsampling, so that gate and skip
-    have one size and nothing is resampled. Explained in chapter ``05_unet_attention``.
+    have one size and nothing is resampled. Explained in chapter ``07_attention``.
 
     Shapes: gate float N×C×H×W, skip float N×C×H×W → float N×C×H×W. ``C // 2`` is rounded up to a
     multiple of 8 where the groups ask for it.

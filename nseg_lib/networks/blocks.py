@@ -15,7 +15,7 @@ class DoubleConv(nn.Module):
 
     The U-Net's block (Ronneberger et al. 2015), with padding so that sizes stay, and with group
     normalisation (Wu and He 2018), which the paper's batches of one picture need: it does not
-    look across the batch. Explained in chapter ``03_unet_tiny``.
+    look across the batch. Explained in chapter ``03_unet``.
 
     Shapes: float N×in×H×W → float N×out×H×W.
     """
@@ -43,7 +43,7 @@ class ResidualDoubleConv(nn.Module):
     where :math:`F` is convolution, GN, ReLU, convolution, GN, and :math:`P` is a 1x1 convolution
     where the channels change and the identity elsewhere. This is what the paper's text says of
     its residual models ("within both encoder and decoder blocks"); the recurrence of the R2U-Net
-    it cites is left out, as the text does not mention it. Explained in ``04_unet_residual``.
+    it cites is left out, as the text does not mention it. Explained in ``06_two_residuals``.
 
     Shapes: float N×in×H×W → float N×out×H×W.
     """

@@ -18,7 +18,7 @@ class MaskResidualUNet(UNet):
     The stroke (channel 0) is added to the logits. It has exactly the U-Net's parameters, which is
     how the equal sizes in Table 2 show that this, and not :class:`BlockResidualUNet`, is what the
     paper measured. Adding 1 to a logit moves a probability of 0.50 to 0.73, so the stroke is a
-    gentle prior. Explained in chapter ``04_unet_residual``.
+    gentle prior. Explained in chapter ``06_two_residuals``.
 
     Shapes: as :class:`~nseg_lib.networks.unet.UNet`.
     """

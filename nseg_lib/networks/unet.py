@@ -20,7 +20,7 @@ class UNet(nn.Module):
     Each level of the encoder is a block and a 2x2 max pooling; the bottleneck has twice the last
     width; each level of the decoder is a 2x2 transposed convolution of stride 2, concatenation
     with the encoder's features of that size, and a block. A 1x1 convolution gives one logit per
-    pixel. Explained in chapter ``03_unet_tiny``.
+    pixel. Explained in chapter ``03_unet``.
 
     Any picture whose sides are at least 2**len(widths) px works: where pooling rounded an odd size
     down, the decoder's features are brought to the skip's size by nearest-neighbour interpolation,

@@ -2,7 +2,7 @@
 
 Each of the four is a short function of a mask and a random generator. :func:`make_stroke` seeds the
 generator from what the stroke is of, so a stroke never depends on the order of access, on workers
-or on what was drawn before. Chapter ``02_stroke_synthesis`` takes them apart step by step.
+or on what was drawn before. Chapter ``02_strokes`` takes them apart step by step.
 
 All radii, kernels and sigmas are in pixels of the picture at its native size. In the recipes a mask
 is uint8 H×W of 0 and 255, as OpenCV takes it, and a stroke is bool H×W.

@@ -3,7 +3,7 @@
 All losses take logits, float N×1×H×W, and targets in {0, 1}, float N×1×H×W, and return a scalar.
 The paper's raise ValueError for another shape or dtype, or for a target beyond 0..1; only on a GPU
 are the values not looked at, since every step would wait for them. What each loss rewards is shown
-on a toy edge in chapter ``06_losses_and_training``.
+on a toy edge in chapter ``05_losses``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Started again in the same folder (:mod:`nseg_lib.training.runs`), a training goes on after its last
 finished epoch and ends in the same weights as one that was never cut; on a CPU, bit for bit.
-Explained in chapter ``06_losses_and_training``.
+Explained in chapter ``04_training_by_hand``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The drawing widget: brush over an object in a notebook or browser and get its mask.
 
-Explained in chapter ``09_draw_your_own``.
+Explained in chapter ``00_draw_first``.
 """
 
 from nseg_lib.widget.answers import Later

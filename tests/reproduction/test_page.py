@@ -19,7 +19,7 @@ from reproduction.page import write_page
 from reproduction.words import render
 
 CODE = "print('hello')"
-TEXT = "Of $x^2$; next: [03](03_unet_tiny.ipynb#a-b), [no](x.ipynb). It costs $5 or $6, `$a$`."
+TEXT = "Of $x^2$; next: [03](03_unet.ipynb#a-b), [no](x.ipynb). It costs $5 or $6, `$a$`."
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.unlink()
     output = v4.new_output("stream", text="hello there")
     cells = [v4.new_markdown_cell(TEXT), v4.new_code_cell(CODE, outputs=[output])]
-    executed = report / "notebooks" / "02_stroke_synthesis.ipynb"
+    executed = report / "notebooks" / "02_strokes.ipynb"
     executed.parent.mkdir()
     nbformat.write(v4.new_notebook(cells=cells), executed)
     record = {"finished": "2030-05-03T09:30:00+00:00", "seconds": 61.2, "device": "a machine"}
@@ -66,7 +66,7 @@ def test_the_page_shows_every_exhibit_and_leads_nowhere_else(out: Path) -> None:
     assert '<td class="open">cannot be told</td>' in page
     assert "Not the paper&#39;s setting" in page
     assert "mean 579.4, median 640" in page
-    assert page.count("Not made yet: chapter 04_unet_residual makes it.") == 1
+    assert page.count("Not made yet: chapter 06_two_residuals makes it.") == 1
     assert "3 May 2030, 09:30 UTC" in page
     assert "<td>61</td><td>2030-05-03 09:30</td><td>a machine</td><td>01234567 +</td>" in page
     links = re.findall(r'(?:href|src)="([^"]+)"', page)
@@ -85,7 +85,7 @@ def test_beside_the_page_lies_a_text_with_its_figures_and_tables(out: Path) -> N
     assert "**Not the paper's setting" in text
     assert "- **0.7903** IoU of the stroke unchanged, on 146 test pictures" in text
     assert "## Figure 1. Widths and heights of the pictures\n\n![" in text
-    assert "Not made yet: chapter 04_unet_residual makes it." in text
+    assert "Not made yet: chapter 06_two_residuals makes it." in text
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert {"tables/claims.md", "tables/table1.md", "figures/spread.png"} <= {*links}
     for link in links:
@@ -93,10 +93,10 @@ def test_beside_the_page_lies_a_text_with_its_figures_and_tables(out: Path) -> N
 
 
 def test_an_executed_notebook_is_a_page_without_anything_from_elsewhere(out: Path) -> None:
-    page = (out / "notebooks" / "02_stroke_synthesis.html").read_text()
+    page = (out / "notebooks" / "02_strokes.html").read_text()
     assert "hello there" in page
     assert "<msup>" in page
-    assert 'href="03_unet_tiny.html#a-b"' in page
+    assert 'href="03_unet.html#a-b"' in page
     assert 'href="x.ipynb"' in page
     assert "It costs $5 or $6" in page
     assert "<code>$a$</code>" in page

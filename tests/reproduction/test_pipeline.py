@@ -27,7 +27,7 @@ from reproduction.replay import replay
 TRAIN = "train/tiny16-32_bce-dice_seed42"
 ROWS = ["evaluate/baselines", "evaluate/tiny16-32_bce-dice_seed42"]
 RUN = "runs/toy/tiny16-32_bce-dice/seed42"
-CHAPTERS = ["chapter/01_dataset_reduction", "chapter/07_evaluation"]
+CHAPTERS = ["chapter/01_masks_and_coco", "chapter/09_results_table"]
 MEASURE = ["measure/pictures", "measure/redraws"]
 ALL = ["data", TRAIN, *ROWS, *MEASURE, *CHAPTERS, "evidence", "page"]
 HARD = "a #1 {b}: c's ü"
@@ -136,7 +136,7 @@ def test_words_and_what_changes_no_number_make_nothing_stale(project: Path) -> N
     edit(project / "reproduction" / "kept.py", "MAX_WEIGHT_BYTES = ", "MAX_WEIGHT_BYTES = 1 + ")
     with profile_of(project).open("a") as file:
         file.write("memory: 9000\nthreads: 2\nminutes: {train: 7, chapter: 8}\n")
-    notebook = project / "notebooks" / "07_evaluation.ipynb"
+    notebook = project / "notebooks" / "09_results_table.ipynb"
     opened = nbformat.read(notebook, as_version=4)
     opened.cells[-1].outputs = [nbformat.v4.new_output("stream", text="saved with outputs")]
     nbformat.write(opened, notebook)
@@ -162,7 +162,7 @@ def test_a_changed_metric_is_evaluated_again_but_not_trained(project: Path) -> N
 def test_changed_settings_losses_and_files_are_named(project: Path) -> None:
     change_losses(project)
     edit(profile_of(project), "epochs: 1", "epochs: 2")
-    script = project / "notebooks" / "scripts" / "01_dataset_reduction.py"
+    script = project / "notebooks" / "scripts" / "01_masks_and_coco.py"
     edit(script, "greeting =", "more = 1\ngreeting =")
     notebooks.sync(project)
     with (project / "reports/toy/measured/pictures.csv").open("a") as file:
@@ -171,7 +171,7 @@ def test_changed_settings_losses_and_files_are_named(project: Path) -> None:
     why = "nseg_lib/training/losses.py changed; training.epochs: 1 → 2"
     assert found[TRAIN] == f"stale {why}"
     assert found[ROWS[1]] == f"stale follows from {RUN}/weights.safetensors"
-    assert found[CHAPTERS[0]] == "stale notebooks/01_dataset_reduction.ipynb changed"
+    assert found[CHAPTERS[0]] == "stale notebooks/01_masks_and_coco.ipynb changed"
     assert found[MEASURE[0]] == "stale reports/toy/measured/pictures.csv changed since"
     assert {"data", ROWS[0]}.isdisjoint(found)
 
@@ -202,21 +202,21 @@ def test_a_fresh_checkout_knows_what_is_done(project: Path) -> None:
 
 
 def test_a_failing_chapter_is_named_and_spares_the_good_one(project: Path) -> None:
-    good = (project / "reports/toy/notebooks/01_dataset_reduction.ipynb").read_bytes()
-    script = project / "notebooks" / "scripts" / "01_dataset_reduction.py"
+    good = (project / "reports/toy/notebooks/01_masks_and_coco.ipynb").read_bytes()
+    script = project / "notebooks" / "scripts" / "01_masks_and_coco.py"
     edit(script, '"toy"', '"broken"')
     script.write_text(script.read_text() + "\n# %%\nraise ValueError('no luck')\n")
     notebooks.sync(project)
     run = nseg(project, "reproduce", "--profile", "toy")
     assert run.returncode == 1
-    assert f"{CHAPTERS[0]}: FAILED: 01_dataset_reduction: cell 6/6 failed: " in run.stdout
-    assert "ValueError: no luck; see reports/toy/failed/01_dataset_reduction.ipynb" in run.stdout
+    assert f"{CHAPTERS[0]}: FAILED: 01_masks_and_coco: cell 6/6 failed: " in run.stdout
+    assert "ValueError: no luck; see reports/toy/failed/01_masks_and_coco.ipynb" in run.stdout
     assert f"not done: {CHAPTERS[0]}, page" in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
-    assert (project / "reports/toy/notebooks/01_dataset_reduction.ipynb").read_bytes() == good
+    assert (project / "reports/toy/notebooks/01_masks_and_coco.ipynb").read_bytes() == good
     assert (project / "reports/toy/figures/figure1.csv").read_text() == "toy", "its figure too"
-    assert (project / "reports/toy/failed/01_dataset_reduction.ipynb").is_file()
-    assert "no luck" in (project / "reports/toy/logs/chapter_01_dataset_reduction.log").read_text()
+    assert (project / "reports/toy/failed/01_masks_and_coco.ipynb").is_file()
+    assert "no luck" in (project / "reports/toy/logs/chapter_01_masks_and_coco.log").read_text()
 
 
 def test_ended_from_outside_a_run_ends_its_jobs_and_goes_on_later(project: Path) -> None:

@@ -27,7 +27,7 @@ _OBJECT = _disc(96, 128, 48, 60, 38)
 
 CASES: dict[str, list[Case]] = {}
 
-# --- 00_start_here --------------------------------------------------------------------------------
+# --- 00_draw_first --------------------------------------------------------------------------------
 
 # iou(predicted, target): |P ∩ T| / |P ∪ T|; 1 for two empty masks.
 CASES["iou"] = [
@@ -52,7 +52,7 @@ CASES["made_worse"] = [
 ]
 
 
-# --- 01_dataset_reduction -------------------------------------------------------------------------
+# --- 01_masks_and_coco ----------------------------------------------------------------------------
 
 # polygon_area(polygon): area in px² of COCO's flat list [x1, y1, x2, y2, …].
 _FORWARDS = [1.0, 1.0, 5.0, 1.0, 5.0, 4.0, 1.0, 4.0]
@@ -102,7 +102,7 @@ CASES["sample"] = [
     Case((_IDS[::-1], 10, 2), _is_seeded_choice),
 ]
 
-# --- 02_stroke_synthesis --------------------------------------------------------------------------
+# --- 02_strokes -----------------------------------------------------------------------------------
 
 # stroke_faults(stroke, mask): the share of the object that the stroke misses, and the share of the
 # stroke that lies outside.

@@ -16,7 +16,7 @@ _PREDICTED = np.array([[0.9, 0.8, 0.1, 0.2], [0.5, 1.0, 0.0, 0.4]])
 CASES: dict[str, list[Case]] = {}
 
 
-# --- 06_losses_and_training -----------------------------------------------------------------------
+# --- 06_losses_and_training ----------------------------------------------------------------------
 
 # soft_dice(p, t): Dice loss of probabilities, with a smoothing of 1.
 overlap = float((_PREDICTED * _TARGET).sum())
@@ -54,7 +54,7 @@ CASES["matched_difference"] = [
 ]
 
 
-# --- 07_evaluation --------------------------------------------------------------------------------
+# --- 07_evaluation -------------------------------------------------------------------------------
 
 # inner_boundary(mask): mask pixels with a background pixel among their 8 neighbours.
 ring = square(2, 6) & ~square(3, 5)
@@ -95,7 +95,7 @@ CASES["paired"] = [
 ]
 
 
-# --- 08_qualitative_and_errors --------------------------------------------------------------------
+# --- 08_qualitative_and_errors -------------------------------------------------------------------
 
 # precision_recall(predicted, target): shares of prediction and of target that agree.
 CASES["precision_recall"] = [
@@ -121,7 +121,7 @@ CASES["bin_means"] = [
 ]
 
 
-# --- 09_draw_your_own -----------------------------------------------------------------------------
+# --- 09_draw_your_own ----------------------------------------------------------------------------
 
 _STROKES: list[dict[str, Any]] = [
     {"kind": "object", "points": [[10.0, 20.0, 8.0], [30.0, 25.0, 6.0]]},
@@ -165,7 +165,7 @@ CASES["corrected"] = [
 ]
 
 
-# --- 10_beyond_the_paper --------------------------------------------------------------------------
+# --- 10_beyond_the_paper -------------------------------------------------------------------------
 
 # share_of_gap(identity, method): how much of identity's gap to 1 a method closes.
 CASES["share_of_gap"] = [

@@ -12,7 +12,7 @@ _INSIDE = square(2, 6)
 
 CASES: dict[str, list[Case]] = {}
 
-# --- 03_unet_tiny ---------------------------------------------------------------------------------
+# --- 03_unet --------------------------------------------------------------------------------------
 
 # convolution_parameters(inputs, outputs, kernel): weights and biases of a Conv2d.
 CASES["convolution_parameters"] = [
@@ -44,7 +44,7 @@ CASES["padded_size"] = [
 ]
 
 
-# --- 04_unet_residual -----------------------------------------------------------------------------
+# --- 06_two_residuals -----------------------------------------------------------------------------
 
 # with_stroke(p): the probability that p becomes when 1 is added to its logit.
 CASES["with_stroke"] = [
@@ -74,7 +74,7 @@ CASES["shortcut_parameters"] = [
 ]
 
 
-# --- 05_unet_attention ----------------------------------------------------------------------------
+# --- 07_attention ---------------------------------------------------------------------------------
 
 # gate_parameters(channels): parameters of an attention gate; 16 divides channels.
 CASES["gate_parameters"] = [
