@@ -10,24 +10,49 @@ import numpy as np
 
 from nseg_lib.arrays import Image, Logits, Mask, check
 
+Box = tuple[int, int, int, int]
+"""(left, top, right, bottom) in pixels from the picture's upper left corner; the column ``right``
+and the row ``bottom`` are the first ones outside."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """What a user drew on a picture to say which object is meant."""
 
     object: Mask
-    """bool H×W: strokes over the object. At least one pixel is True."""
+    """bool H×W: strokes over the object. At least one pixel is True, unless there is a box."""
     background: Mask | None = None
     """bool H×W: strokes over what is not the object; None if there are none."""
     mask: Mask | None = None
     """bool H×W: an earlier mask, to be corrected; None if there is none."""
+    box: Box | None = None
+    """The object is only in here; None if nothing is said of that."""
 
     @property
     def planes(self) -> tuple[Mask, Mask, Mask]:
-        """Object strokes, background strokes and mask; a part that is None is all False."""
+        """Object strokes, background strokes and mask; a part that is None is all False.
+
+        All that is outside the box is background. Where a box is all that was drawn, it is the
+        object stroke too, painted full.
+        """
         nothing = np.zeros_like(self.object)
+        stroke, mask = self.object, nothing if self.mask is None else self.mask
         background = nothing if self.background is None else self.background
-        return self.object, background, nothing if self.mask is None else self.mask
+        if self.box is not None:
+            outside = ~self.inside
+            background = background | outside
+            stroke = stroke & ~outside if stroke.any() else ~background
+        return stroke, background, mask
+
+    @property
+    def inside(self) -> Mask:
+        """The pixels in the box, bool H×W; all of them without one."""
+        if self.box is None:
+            return np.ones_like(self.object)
+        left, top, right, bottom = self.box
+        inside = np.zeros_like(self.object)
+        inside[top:bottom, left:right] = True
+        return inside
 
     def shrunk(self, size: tuple[int, int]) -> Prompt:
         """The same prompt for a smaller picture of ``size`` (width, height)."""
@@ -38,10 +63,16 @@ class Prompt:
             share = cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
             return (share > 0) & (share >= min(0.5, float(share.max())))
 
+        box = self.box
+        if box is not None:  # the smallest one that holds the same part of the picture
+            (height, width), (narrow, low) = self.object.shape, size
+            left, right = box[0] * narrow // width, -(-box[2] * narrow // width)
+            box = left, box[1] * low // height, right, -(-box[3] * low // height)
         return Prompt(
             shrink(self.object),
             None if self.background is None else shrink(self.background),
             None if self.mask is None else shrink(self.mask),
+            box,
         )
 
     def check(self, image: Image) -> None:
@@ -49,12 +80,25 @@ class Prompt:
 
         Raises:
             TypeError: a wrong dtype, or something that is no array.
-            ValueError: a wrong shape, or an object stroke without a pixel.
+            ValueError: a wrong shape, an object stroke without a pixel and no box, strokes that
+                all lie outside the box, or a box that is empty or reaches beyond the picture.
         """
         given = {"background": self.background, "mask": self.mask}
         masks = {name: plane for name, plane in given.items() if plane is not None}
         check(image, stroke=self.object, **masks)
-        if not self.object.any():
+        height, width = self.object.shape
+        if self.box is not None:
+            if len(self.box) != 4 or not all(isinstance(n, int | np.integer) for n in self.box):
+                raise TypeError(f"box must be four whole numbers, got {self.box!r}")
+            left, top, right, bottom = self.box
+            if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+                raise ValueError(
+                    f"box {self.box} must be left, top, right, bottom with left < right <= {width} "
+                    f"and top < bottom <= {height}, none below 0"
+                )
+            if not self.planes[0].any():
+                raise ValueError("stroke and box: nothing is brushed inside the box")
+        elif not self.object.any():
             more = "" if self.mask is None else ", also to take a part of the mask away"
             raise ValueError(f"stroke is empty: brush over the object first{more}")
 

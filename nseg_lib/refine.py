@@ -13,7 +13,7 @@ from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.data.images import scaled_size
 from nseg_lib.networks.loading import AnyConfig, load_weights, predictor
 from nseg_lib.networks.weights import PRETRAINED, checkpoint_file, shipped, usable_device
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import Box, Prompt
 
 
 class Refiner:
@@ -22,6 +22,7 @@ class Refiner:
     >>> refiner = Refiner.from_pretrained()  # doctest: +SKIP
     >>> mask = refiner.refine(image, stroke)  # doctest: +SKIP
     >>> mask = refiner.refine(image, stroke, background=not_this, mask=mask)  # doctest: +SKIP
+    >>> mask = refiner.refine(image, box=(left, top, right, bottom))  # doctest: +SKIP
 
     Args:
         network: of the kind that ``config`` describes, else TypeError is raised.
@@ -71,20 +72,22 @@ class Refiner:
     def refine(
         self,
         image: Image,
-        stroke: Mask,
+        stroke: Mask | None = None,
         background: Mask | None = None,
         mask: Mask | None = None,
         *,
+        box: Box | None = None,
         scale: float | None = None,
     ) -> Mask:
         """Refine a stroke into a mask: every pixel of probability above .5.
 
         Args:
             image: uint8 H×W×3, RGB, any size.
-            stroke: bool H×W, where the user brushed over the object; it always has a pixel, also
-                where something is to be taken away from ``mask``.
+            stroke: bool H×W, where the user brushed over the object; it has a pixel, also where
+                something is to be taken away from ``mask``. With a box it may be left out.
             background: bool H×W, where the user brushed over what is not the object.
             mask: bool H×W, the mask to correct: an earlier answer, or one from elsewhere.
+            box: left, top, right, bottom in pixels; the object is only in here.
             scale: at which the network sees the picture; by default :attr:`scale`. Give 1 for a
                 picture that has been scaled already.
 
@@ -93,16 +96,21 @@ class Refiner:
 
         Raises:
             TypeError: a wrong dtype, or something that is no plain array; one line that names it.
-            ValueError: a wrong shape, a stroke with no pixel in it, ``background`` or ``mask``
-                given to a network that does not correct (see :attr:`corrects`), a scale that is
-                not above 0 and at most 1, or an answer that is not finite, from broken weights.
+            ValueError: a wrong shape, a stroke with no pixel in it, a box that does not fit,
+                ``background``, ``mask`` or ``box`` given to a network that does not correct (see
+                :attr:`corrects`), a scale that is not above 0 and at most 1, or an answer that is
+                not finite, from broken weights.
         """
-        if not self.corrects and not (background is None and mask is None):
+        if not self.corrects and not (background is None and mask is None and box is None):
             raise ValueError(
-                f"{self.config.name} sees object strokes alone: give neither background nor mask, "
+                f"{self.config.name} sees object strokes alone: give no background, mask or box, "
                 f"or use '{PRETRAINED[0]}'"
             )
-        return self.logits(image, Prompt(stroke, background, mask), scale) > 0
+        if stroke is None and box is not None and isinstance(image, np.ndarray):
+            stroke = np.zeros(image.shape[:2], bool)  # the box says it all
+        if stroke is None:
+            raise TypeError("stroke is missing: a bool array H×W, or a box, must say what is meant")
+        return self.logits(image, Prompt(stroke, background, mask, box), scale) > 0
 
     def logits(self, image: Image, prompt: Prompt, scale: float | None = None) -> Logits:
         """The answer before any threshold, as of every :class:`nseg_lib.prompt.Predictor`.

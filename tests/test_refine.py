@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_what_the_package_ships_improves_strokes_over_real_photographs(
         (IMAGE.astype(float), STROKE, TypeError, "image must be uint8 in 0..255, got float64"),
         (IMAGE, STROKE.astype(np.uint8), TypeError, "stroke must be bool"),
         ("photo.jpg", STROKE, TypeError, "image must be a NumPy array, got str"),
-        (IMAGE, None, TypeError, "stroke must be a NumPy array, got NoneType"),
+        (IMAGE, None, TypeError, "stroke is missing"),
         (IMAGE[..., 0], STROKE, ValueError, r"image must have shape \(height, width, 3\)"),
         (IMAGE, STROKE.T, ValueError, r"height and width \(45, 61\), got \(61, 45\)"),
         (IMAGE, STROKE & False, ValueError, "stroke is empty: brush over the object first"),
@@ -164,3 +165,37 @@ def test_a_network_asked_at_another_scale_answers_at_the_picture_s_size():
             refiner.refine(image, stroke, scale=scale)
     with pytest.raises(TypeError, match="scale must be a number, got str"):
         refiner.refine(image, stroke, scale="1")
+
+
+def test_a_box_alone_and_a_box_with_a_stroke_keep_the_answer_inside() -> None:
+    refiner, box = Refiner.from_pretrained(), (4, 6, 40, 30)
+    outside = np.ones(IMAGE.shape[:2], bool)
+    outside[6:30, 4:40] = False
+    alone = refiner.refine(IMAGE, box=box)
+    assert not alone[outside].any()
+    # The same said with masks: the box painted full, and background all round it.
+    assert Prompt(np.zeros_like(STROKE), box=box).planes[0].sum() == (~outside).sum()
+    dot = np.zeros_like(STROKE)
+    dot[10:13, 20:23] = True
+    assert not refiner.refine(IMAGE, dot, box=box)[outside].any()
+
+
+@pytest.mark.parametrize(
+    ("box", "error", "said"),
+    [
+        ((9, 5, 9, 8), ValueError, "left < right"),
+        ((0, 0, 9, 10_000), ValueError, "none below 0"),
+        ((0.5, 0, 9, 9), TypeError, "four whole numbers"),
+        ((0, 0, 9), TypeError, "four whole numbers"),
+    ],
+)
+def test_a_box_that_does_not_fit_is_told_in_one_line(
+    box: Any, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        Refiner.from_pretrained().refine(IMAGE, box=box)
+
+
+def test_a_box_on_a_smaller_picture_holds_the_same_part() -> None:
+    prompt = Prompt(np.zeros((200, 300), bool), box=(51, 41, 201, 151))
+    assert prompt.shrunk((150, 100)).box == (25, 20, 101, 76)

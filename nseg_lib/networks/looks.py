@@ -41,7 +41,7 @@ class WholePicture:
 
     def logits(self, image: Image, prompt: Prompt) -> Logits:
         """The network's answer to the picture as it is, float32 H×W."""
-        stroke = prompt.object
+        stroke = prompt.planes[0]
         height, width = stroke.shape
         # The poolings must leave a pixel of each side: a smaller picture is continued beyond its
         # border, and the answer there is cut off again.
@@ -98,6 +98,8 @@ def two_looks(network: PromptNet, config: NetworkConfig, image: Image, prompt: P
     # says how large the object is.
     if last.any():
         wide = crops.zoom(stroke | last, margin=crops.CORRECTION_MARGIN)
+    elif prompt.box is not None:  # which says it too
+        wide = crops.zoom(prompt.inside, margin=crops.CORRECTION_MARGIN)
     else:
         wide = crops.look(stroke, background, beside=config.beside)
     logits = _look(network, image, (stroke, background, last), wide, config.look)
