@@ -1,4 +1,4 @@
-"""The commands that train, evaluate, refine and draw: each parses, calls the library, prints."""
+"""The command line: here the commands that train and evaluate; each parses, calls the library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from nseg_lib import __version__, cli_data, parsing
+from nseg_lib import __version__, cli_data, cli_use, parsing
 from nseg_lib import config as configuration
 from nseg_lib.console import console, print_any_name, say, warn
 
@@ -46,17 +46,6 @@ Settings = Annotated[
     list[str], typer.Option("--set", help="Change a setting, as key=value; repeatable.")
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
-Browser = Annotated[bool, typer.Option(help="Open the page in a browser.")]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint",
-        "-c",
-        help="Weights of 'nseg train' or 'nseg train-refiner', or a shipped network's name; "
-        "default: lite0.",
-    ),
-]
 
 
 @app.command("models")
@@ -240,116 +229,7 @@ def evaluate_refiner(
         say(f"{path}")
 
 
-@app.command()
-def refine(
-    photo: Annotated[Path, typer.Argument(help="The picture.")],
-    stroke: Annotated[
-        Path,
-        typer.Argument(help="What was brushed: white on black, or on clear, or the canvas's JSON."),
-    ],
-    checkpoint: Checkpoint = None,
-    background: Annotated[
-        Path | None, typer.Option("--background", "-b", help="What was brushed as not the object.")
-    ] = None,
-    correct: Annotated[Path | None, typer.Option("--mask", "-m", help="A mask to correct.")] = None,
-    label: Annotated[
-        int | None,
-        typer.Option(min=0, help="MASK's value of the object, or its id, where there are several."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Where the mask goes; PHOTO's name_mask.png, here."),
-    ] = None,
-    overlay: Annotated[
-        Path | None, typer.Option(help="Where picture, stroke and mask go; OUT's name_overlay.png.")
-    ] = None,
-    device: Device = "cpu",
-) -> None:
-    """Turn a brush stroke over a picture into a mask.
-
-    All pictures are taken as they are shown, turned as their EXIF says. OUT may be the MASK.
-    Example: nseg refine photo.jpg stroke.png -o mask.png
-    """
-    from nseg_lib import limits
-    from nseg_lib.data import coco, masks, outputs
-    from nseg_lib.data import images as pictures
-    from nseg_lib.networks.weights import PRETRAINED
-    from nseg_lib.refine import Refiner
-
-    # See that both results can be written, over no input, before anything is computed.
-    if out is None:
-        out = Path(f"{photo.stem}_mask.png")
-        if correct is None or correct.resolve() != out.resolve():
-            outputs.check_default(out, photo)
-    inputs = [path for path in (photo, stroke, background) if path is not None]
-    outputs.check_target(out, "--out", inputs)
-    overlay = overlay or out.with_name(f"{out.stem}_overlay.png")
-    inputs += [out] if correct is None else [out, correct]
-    outputs.check_target(overlay, "--overlay", inputs)
-    # An empty plane says nothing, so it is not given on.
-    stored = pictures.open_picture(photo)
-    image = pictures.as_rgb(photo, stored)
-    taken = masks.Photo(photo, stored, image)
-    brushed, not_object = masks.read_stroke(stroke, taken)
-    # A file of strokes may say what is background; a file of its own takes the place of that.
-    given = {"background": not_object} if not_object.any() else {}
-    for name, path in (("background", background), ("mask", correct)):
-        if path is None:
-            continue
-        plane = masks.read_mask(path, taken, name, label if name == "mask" else None)
-        if masks.seems_inverted(plane):
-            warn(f"{path}: covers {plane.mean():.0%} of the picture; is it inverted?")
-        if plane.any():
-            given[name] = plane
-    if "background" in given and (brushed <= given["background"]).all():
-        raise coco.DataError(f"{background or stroke}: covers all of {stroke}; is it inverted?")
-    for unusual, detail, outcome in pictures.notes(stored):
-        if unusual == "several frames" or (unusual == "16-bit picture" and "65535" not in outcome):
-            warn(f"{photo}: {unusual} ({detail}): {outcome}")
-    if brushed.mean() > 0.9:
-        warn(f"{stroke}: covers {brushed.mean():.0%} of the picture; is it inverted?")
-    # The paper's networks see the whole picture at once, and memory grows with it.
-    refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
-    if not refiner.corrects and brushed.size > limits.MAX_RECORD_PIXELS:
-        raise coco.DataError(
-            f"{photo}: {brushed.size:,} pixels, at most {limits.MAX_RECORD_PIXELS:,} for "
-            f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
-        )
-    mask = refiner.refine(image, brushed, given.get("background"), given.get("mask"))
-    outputs.write_png(out, mask, photo)
-    outputs.write_png(overlay, outputs.overlay(image, brushed, mask))
-    say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {overlay}")
-
-
-@app.command()
-def draw(
-    path: Annotated[
-        Path | None, typer.Argument(metavar="[PICTURE|FOLDER]", help="Of yours; or drop one there.")
-    ] = None,
-    checkpoint: Checkpoint = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder's COCO file; FOLDER/annotations.json.")
-    ] = None,
-    category: Annotated[
-        str | None, typer.Option(help="What a folder's objects are; 'object'.")
-    ] = None,
-    model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
-    port: Port = 0,
-    browser: Browser = True,
-) -> None:
-    """Brush over a picture in the browser and see the mask follow.
-
-    Of a FOLDER, objects are drawn picture by picture into a COCO file that grows. Started again,
-    it goes on where it stopped.
-    Example: nseg draw photo.jpg
-    """
-    from nseg_lib.widget import app as widget_app
-
-    status = widget_app.draw(
-        path, checkpoint, out=out, category=category, model=model, port=port, browser=browser
-    )
-    if status:
-        raise typer.Exit(status)
+app.add_typer(cli_use.app)
 
 
 def main() -> None:

@@ -319,6 +319,58 @@ def test_the_paper_s_networks_get_no_larger_pictures_than_memory_holds(
     nseg("refine", "photo.jpg", "stroke.png")
 
 
+def mask_of(path: str) -> np.ndarray:
+    return np.asarray(Image.open(path)) > 0
+
+
+def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) -> None:
+    """Each kind alone finds the patch, and all together do."""
+    drawing = {"format": "nseg strokes 1", "width": 60, "height": 40}
+    line = {"kind": "object", "points": [[20, 20, 2], [40, 20, 2]]}
+    Path("drawn.json").write_text(json.dumps(drawing | {"strokes": [line]}))
+    square = [16, 11, 44, 11, 44, 29, 16, 29]
+    picture = {"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40}
+    record = {"id": 5, "image_id": 1, "category_id": 1, "segmentation": [square], "iscrowd": 0}
+    record |= {"area": 504, "bbox": [16, 11, 28, 18]}
+    categories = [{"id": 1, "name": "patch"}]
+    content = {"images": [picture], "annotations": [record], "categories": categories}
+    Path("coco.json").write_text(json.dumps(content))
+    patch = np.zeros((40, 60), bool)
+    patch[10:30, 15:45] = True
+    every = [["--click", "30,20"], ["--strokes", "drawn.json"], ["--coco", "coco.json"]]
+    for words in (*every, [word for each in every for word in each] + ["--click", "20,12"]):
+        nseg("refine", "photo.jpg", *words, "-o", "out.png")
+        mask = mask_of("out.png")
+        assert (mask & patch).sum() / (mask | patch).sum() > 0.8, words
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "photo.jpg: say what is meant: a stroke, --click, --strokes or --coco"),
+        (["--click", "60,20"], "--click 60,20: is not in the picture, 60x40 pixels"),
+        (["--click", "6"], "--click 6: x,y is needed, in pixels of the picture"),
+        (["--click", "nan,1"], "--click nan,1: x,y is needed"),
+        (["stroke.png", "--batch", "folder"], "--batch takes a folder of photos and --out, and no"),
+        (["--batch", "folder"], "--batch needs --out"),
+    ],
+)
+def test_prompts_that_say_nothing_are_refused(desk: Path, words: list[str], said: str) -> None:
+    assert said in refused("refine", "photo.jpg", *words)
+
+
+def test_refine_batch_prints_what_changed_and_fails_if_a_mask_did(desk: Path) -> None:
+    for folder in ("photos", "rough"):
+        Path(folder).mkdir()
+    shutil.copy("photo.jpg", "photos/a.jpg")
+    shutil.copy("last.png", "rough/a.png")
+    words = ["refine", "photos", "--batch", "rough", "-o", "out", "-c", "tiny16-32_bce-dice"]
+    assert "1 masks in out, each with a row in out/refined.csv; 0 failed" in nseg(*words).stdout
+    assert mask_of("out/a.png").any()
+    shutil.copy("none.png", "rough/a_2.png")
+    assert "a_2.png: nothing is painted" in nseg(*words, status=1).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

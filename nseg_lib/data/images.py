@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -330,6 +331,34 @@ def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
         outcome = "not turned: its stored size is its record's" if as_stored else "turned"
         found.append(("EXIF orientation", f"{stored.orientation}", outcome))
     return found
+
+
+def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder in the order of their names, and the names of its other files.
+
+    Numbers are ordered by value: 2 before 10. Hidden files, such as the ``._1.jpg`` that macOS
+    leaves beside ``1.jpg``, folders and JSON files are neither.
+
+    Raises:
+        DataError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    Pillow.init()
+    suffixes = {suffix for suffix, kind in Pillow.EXTENSION.items() if kind in FORMATS}
+    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    pictures = [p for p in files if p.suffix.lower() in suffixes]
+    if not pictures:
+        raise DataError(f"{folder}: no pictures in it; read are {', '.join(FORMATS)}")
+    rest = {p.name for p in files} - {p.name for p in pictures}
+    others = [name for name in rest if not name.lower().endswith((".json", ".part"))]
+    return sorted(pictures, key=lambda p: _natural(p.name)), sorted(others, key=_natural)
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """A key that orders names by their words and, where these agree, numbers by their value."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
 
 
 def rescale(image: Image, mask: Mask, stroke: Mask, scale: float) -> tuple[Image, Mask, Mask]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, annotation_mask
-from nseg_lib.data.images import FORMATS, as_rgb, open_picture
+from nseg_lib.data.images import as_rgb, list_pictures, open_picture
 from nseg_lib.data.records import Record, is_int
 from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.annotations import AnnotationFile, next_id
@@ -365,34 +363,6 @@ class FolderSession:
             record["category_id"] = self.file.category_id(self.category)
             self._known = record if unchanged else self._known
             self.file.write()
-
-
-def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
-    """The pictures of a folder in the order of their names, and the names of its other files.
-
-    Numbers are ordered by value: 2 before 10. Hidden files, such as the ``._1.jpg`` that macOS
-    leaves beside ``1.jpg``, folders and JSON files are neither.
-
-    Raises:
-        DataError: no such folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    Pillow.init()
-    suffixes = {suffix for suffix, kind in Pillow.EXTENSION.items() if kind in FORMATS}
-    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-    pictures = [p for p in files if p.suffix.lower() in suffixes]
-    if not pictures:
-        raise DataError(f"{folder}: no pictures in it; read are {', '.join(FORMATS)}")
-    rest = {p.name for p in files} - {p.name for p in pictures}
-    others = [name for name in rest if not name.lower().endswith((".json", ".part"))]
-    return sorted(pictures, key=lambda p: _natural(p.name)), sorted(others, key=_natural)
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    """A key that orders names by their words and, where these agree, numbers by their value."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
 
 
 def _parts(record: Record) -> Record:

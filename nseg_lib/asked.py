@@ -1,0 +1,118 @@
+"""What a user asks on the command line, of every kind, as one prompt; and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nseg_lib import limits
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.data import masks
+from nseg_lib.data.images import as_rgb, notes, open_picture
+from nseg_lib.data.records import DataError
+from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.prompt import Prompt
+from nseg_lib.refine import Refiner
+from nseg_lib.strokes.drawing import rasterize
+
+
+def click_radius(height: int, width: int) -> float:
+    """Radius of the disc that a click stands for, in pixels: 3 on a picture of 640."""
+    return max(1.0, max(height, width) * 3 / 640)
+
+
+def numbers(text: str, count: int, option: str) -> list[float]:
+    """``"320,200"`` → its numbers; DataError that names the option unless there are ``count``."""
+    parts = text.split(",")
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    if len(values) != count or not np.isfinite(values).all():
+        form = {2: "x,y", 4: "left,top,right,bottom"}[count]
+        raise DataError(f"{option} {text}: {form} is needed, in pixels of the picture")
+    return values
+
+
+def read_prompt(
+    photo: Path,
+    stroke: Path | None = None,
+    *,
+    clicks: Sequence[str] = (),
+    strokes: Path | None = None,
+    coco: Path | None = None,
+    background: Path | None = None,
+    mask: Path | None = None,
+    label: int | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> tuple[Image, Prompt]:
+    """A photograph and all that was drawn on it, in whatever form it comes.
+
+    Args:
+        stroke: a picture of what was brushed, or a JSON file of the canvas.
+        clicks: points on the object, ``x,y`` each; each counts as a small disc.
+        strokes: a JSON file of the canvas.
+        coco: a COCO file whose mask of this photograph counts as a stroke that nearly covers its
+            object.
+        background: a picture of what is not the object; it takes the place of what a file of
+            strokes says of it.
+        mask: the mask to correct.
+        label: see :func:`nseg_lib.data.masks.read_mask`; for ``mask`` and ``coco``.
+        warn: is told what looks odd.
+
+    Raises:
+        DataError: a file that cannot be read or does not fit, or nothing that says what is meant.
+    """
+    stored = open_picture(photo)
+    image = as_rgb(photo, stored)
+    taken = masks.Photo(photo, stored, image)
+    height, width = image.shape[:2]
+    for unusual, detail, outcome in notes(stored):
+        if unusual == "several frames" or (unusual == "16-bit picture" and "65535" not in outcome):
+            warn(f"{photo}: {unusual} ({detail}): {outcome}")
+    # Everything that is on the object, together.
+    brushed, not_object = np.zeros((2, height, width), bool)
+    for path in (stroke, strokes):
+        if path is not None:
+            drawn = masks.read_stroke(path, taken)
+            brushed |= drawn.object
+            not_object |= drawn.background
+    if coco is not None:
+        brushed |= masks.read_mask(coco, taken, label=label)
+    for text in clicks:
+        x, y = numbers(text, 2, "--click")
+        if not (0 <= x < width and 0 <= y < height):
+            raise DataError(f"--click {text}: is not in the picture, {width}x{height} pixels")
+        disc = {"kind": "object", "points": [[x, y, click_radius(height, width)]]}
+        brushed |= rasterize([disc], height, width).object
+    source = stroke or strokes or coco
+    if brushed.mean() > 0.9:
+        warn(f"{source}: covers {brushed.mean():.0%} of the picture; is it inverted?")
+    # A file of strokes may say what is background; a file of its own takes the place of that.
+    planes = {"background": not_object}
+    for name, path in (("background", background), ("mask", mask)):
+        if path is None:
+            continue
+        planes[name] = masks.read_mask(path, taken, name, label if name == "mask" else None)
+        if masks.seems_inverted(planes[name]):
+            warn(f"{path}: covers {planes[name].mean():.0%} of the picture; is it inverted?")
+    if not brushed.any():
+        raise DataError(f"{photo}: say what is meant: a stroke, --click, --strokes or --coco")
+    if planes["background"].any() and (brushed <= planes["background"]).all():
+        raise DataError(f"{background or source}: covers all of {source}; is it inverted?")
+    # An empty plane says nothing, so it is not given on.
+    given = {name: plane for name, plane in planes.items() if plane.any()}
+    return image, Prompt(brushed, given.get("background"), given.get("mask"))
+
+
+def answer(refiner: Refiner, image: Image, prompt: Prompt, photo: Path) -> Mask:
+    """The mask that a refiner makes of a prompt; DataError for a picture too large for it."""
+    # The paper's networks see the whole picture at once, and memory grows with it.
+    if not refiner.corrects and prompt.object.size > limits.MAX_RECORD_PIXELS:
+        raise DataError(
+            f"{photo}: {prompt.object.size:,} pixels, at most {limits.MAX_RECORD_PIXELS:,} for "
+            f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
+        )
+    return refiner.refine(image, prompt.object, prompt.background, prompt.mask)

@@ -1,0 +1,243 @@
+"""A folder of rough masks made precise, one after the other, with a table of what changed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from nseg_lib.arrays import Image, Logits, Mask
+from nseg_lib.console import progress_bar
+from nseg_lib.data import coco, masks, outputs
+from nseg_lib.data.images import as_rgb, list_pictures, open_picture
+from nseg_lib.data.records import DataError, Record
+from nseg_lib.files import append_row, only_writer, sha256, write_atomic
+from nseg_lib.prompt import Prompt
+from nseg_lib.refine import Refiner
+
+TABLE = "refined.csv"
+"""The table's name, in the folder of the masks."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one rough mask."""
+
+    mask: str
+    """Name of the refined mask's file."""
+    photo: str
+    iou: float
+    """Of the rough and the refined mask: 1 where nothing changed."""
+    added: int
+    """Pixels."""
+    removed: int
+    """Pixels."""
+    sure: float
+    """:func:`sureness` of the refined mask."""
+    seconds: float
+    made_from: str
+    """A hash of photo, rough mask and weights: another one, and the mask is made again."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A photograph and one of its rough masks."""
+
+    photo: Path
+    name: str
+    """Of the refined mask's file."""
+    source: str
+    """What messages call the rough mask."""
+    stamp: str
+    """Changes with the rough mask."""
+    read: Callable[[], tuple[Image, Mask]]
+
+
+def sureness(logits: Logits) -> float:
+    """The IoU to be expected of a mask, if the network's probabilities p were right.
+
+    The sum of p in the mask, over the mask's pixels and the sum of p outside; 0 for no mask. It is
+    the network's own opinion: where it is surely wrong, this is high too.
+    """
+    p = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -50, 50)))
+    mask = logits > 0
+    if not mask.any():
+        return 0.0
+    return float(p[mask].sum() / (mask.sum() + p[~mask].sum()))
+
+
+def refine_folder(
+    refiner: Refiner,
+    weights: Path,
+    coarse: Path,
+    photos: Path,
+    out: Path,
+    *,
+    say: Callable[[str], None],
+    progress: bool = False,
+) -> tuple[list[Row], list[str]]:
+    """Refine the rough masks of a folder's photographs; goes on where it was stopped.
+
+    Args:
+        weights: the refiner's file.
+        coarse: a folder of masks, each named as its photo, or that name, ``_`` and more: of
+            ``cat.jpg``, ``cat.png`` or ``cat_2.png``. Or a COCO file; then a mask's name is the
+            photo's, ``_`` and the annotation's id, and ``out`` gets a COCO file too.
+        photos: the folder of photographs.
+        out: the folder of the masks, PNG, and of :data:`TABLE`.
+        say: is told what is left out.
+
+    Returns:
+        A row per mask, in the order of their names, and a line for each that failed.
+
+    Raises:
+        DataError: a missing folder, or nothing that belongs together.
+        ValueError: another process writes ``out``.
+        OSError: a result cannot be written.
+    """
+    if out.resolve() in (coarse.resolve(), photos.resolve()):
+        raise DataError(f"--out {out}: is the folder of the input; choose another")
+    found = _of_coco(coarse, photos) if coarse.is_file() else _of_folder(coarse, photos, say)
+    model, rows, failed = sha256(weights), [], []
+    with only_writer(out / TABLE):
+        known = _read(out / TABLE)
+        for work in progress_bar(found, "refining", progress):
+            try:
+                if not work.photo.is_file():
+                    raise DataError(f"{work.photo}: no such picture")
+                made_from = f"{sha256(work.photo)[:16]}-{work.stamp[:16]}-{model[:16]}"
+                row = known.get(work.name)
+                if row is None or row.made_from != made_from or not (out / work.name).is_file():
+                    row = _refine(refiner, work, out, made_from)
+                rows.append(row)
+            except (DataError, ValueError) as error:
+                said = str(error)
+                failed.append(said if work.source in said else f"{work.source}: {said}")
+        # Once more, in order and without rows that were replaced.
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(
+            [_names(), *(asdict(row).values() for row in rows)]
+        )
+        write_atomic(out / TABLE, text.getvalue())
+    if coarse.is_file() and rows:
+        _write_coco(coarse, out, {row.mask for row in rows})
+    return rows, failed
+
+
+def _names() -> list[str]:
+    return [field.name for field in fields(Row)]
+
+
+def _refine(refiner: Refiner, work: Work, out: Path, made_from: str) -> Row:
+    """Refine one mask, write it, and then its row."""
+    started = time.perf_counter()
+    image, rough = work.read()
+    if not rough.any():
+        raise DataError(f"{work.source}: nothing is painted")
+    logits = refiner.logits(image, Prompt(rough))
+    mask = logits > 0
+    outputs.write_png(out / work.name, mask)
+    row = Row(
+        work.name, work.photo.name, round(float((mask & rough).sum() / (mask | rough).sum()), 4),
+        int((mask & ~rough).sum()), int((rough & ~mask).sum()), round(sureness(logits), 4),
+        round(time.perf_counter() - started, 2), made_from,
+    )  # fmt: skip
+    if not (out / TABLE).exists():
+        append_row(out / TABLE, _names())
+    append_row(out / TABLE, asdict(row).values())
+    return row
+
+
+def _read(path: Path) -> dict[str, Row]:
+    """The rows of an earlier run by the mask's name; a row that was cut off is none."""
+    found = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            for each in csv.DictReader(file):
+                with suppress(ValueError, TypeError, KeyError):
+                    row = Row(
+                        each["mask"], each["photo"], float(each["iou"]), int(each["added"]),
+                        int(each["removed"]), float(each["sure"]), float(each["seconds"]),
+                        each["made_from"],
+                    )  # fmt: skip
+                    found[row.mask] = row
+    return found
+
+
+def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[Work]:
+    """Each mask of a folder, with the photo that has the longest name the mask's begins with."""
+    photographs = {path.stem: path for path in list_pictures(photos)[0]}
+    found, alone = [], []
+    for path in list_pictures(coarse)[0]:
+        stems = [s for s in photographs if path.stem == s or path.stem.startswith(f"{s}_")]
+        if not stems:
+            alone.append(path.name)
+            continue
+        photo = photographs[max(stems, key=len)]
+
+        def read(photo: Path = photo, path: Path = path) -> tuple[Image, Mask]:
+            stored = open_picture(photo)
+            image = as_rgb(photo, stored)
+            return image, masks.read_mask(path, masks.Photo(photo, stored, image))
+
+        found.append(Work(photo, f"{path.stem}.png", str(path), sha256(path), read))
+    if not found:
+        raise DataError(f"{coarse}: no mask is named as a photo of {photos}")
+    if alone:
+        more = ", …" if len(alone) > 5 else ""
+        say(f"left out, for want of a photo: {len(alone)} masks ({', '.join(alone[:5])}{more})")
+    return found
+
+
+def _of_coco(path: Path, photos: Path) -> list[Work]:
+    """Each annotation of a COCO file whose picture is in the folder."""
+    if not photos.is_dir():
+        raise DataError(f"{photos}: no such folder")
+    split, _ = coco.parse_split(coco.read_json(path), photos.parent, photos.name, path.name)
+    found = []
+    for image_id, annotation in _annotations(split):
+        photo = photos / Path(split.images[image_id]["file_name"]).name
+
+        def read(image_id: int = image_id, record: Record = annotation) -> tuple[Image, Mask]:
+            return split.read_image(image_id), split.mask(image_id, record)
+
+        source = f"{path}: annotation {annotation['id']} of {photo.name}"
+        stamp = hashlib.sha256(json.dumps(annotation["segmentation"]).encode()).hexdigest()
+        found.append(Work(photo, f"{photo.stem}_{annotation['id']}.png", source, stamp, read))
+    if not any(work.photo.is_file() for work in found):
+        raise DataError(f"{path}: no annotation of a picture in {photos}")
+    return found
+
+
+def _annotations(split: coco.Split) -> Iterator[tuple[int, Record]]:
+    """The objects that have a mask, crowds left out, each with its picture's id."""
+    for image_id, records in split.annotations.items():
+        for record in records:
+            if not record.get("iscrowd"):
+                yield image_id, record
+
+
+def _write_coco(path: Path, out: Path, made: set[str]) -> None:
+    """A COCO file like the one that was given, with the refined masks as RLE."""
+    content = coco.read_json(path)
+    stems = {r["id"]: Path(r["file_name"]).stem for r in content["images"]}
+    for record in content["annotations"]:
+        name = f"{stems.get(record.get('image_id'))}_{record.get('id')}.png"
+        if name not in made:
+            continue
+        mask = masks.read_mask(out / name)
+        rows, columns = np.nonzero(mask)
+        record |= {"segmentation": coco.mask_to_rle(mask), "area": int(mask.sum())}
+        if len(rows):
+            left, top = int(columns.min()), int(rows.min())
+            size = int(columns.max()) + 1 - left, int(rows.max()) + 1 - top
+            record["bbox"] = [float(value) for value in (left, top, *size)]
+    write_atomic(out / "annotations.json", json.dumps(content))

@@ -1,0 +1,193 @@
+"""The commands of somebody who has pictures: refine, draw, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+from nseg_lib.console import console, say, warn
+
+app = typer.Typer()
+
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+Browser = Annotated[bool, typer.Option(help="Open the page in a browser.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        help="Weights of 'nseg train' or 'nseg train-refiner', or a shipped network's name; "
+        "default: lite0.",
+    ),
+]
+
+
+@app.command()
+def refine(
+    photo: Annotated[Path, typer.Argument(help="The picture; with --batch, a folder of them.")],
+    stroke: Annotated[
+        Path | None,
+        typer.Argument(help="What was brushed: white on black, or on clear, or the canvas's JSON."),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    click: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y", help="A point on the object, in pixels; repeatable."),
+    ] = None,
+    strokes: Annotated[
+        Path | None, typer.Option(help="What was drawn in the canvas, as it saves it (JSON).")
+    ] = None,
+    coco: Annotated[
+        Path | None, typer.Option(help="Another tool's COCO file: its mask, taken as rough.")
+    ] = None,
+    background: Annotated[
+        Path | None, typer.Option("--background", "-b", help="What was brushed as not the object.")
+    ] = None,
+    correct: Annotated[Path | None, typer.Option("--mask", "-m", help="A mask to correct.")] = None,
+    label: Annotated[
+        int | None,
+        typer.Option(min=0, help="MASK's value of the object, or its id, where there are several."),
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="A folder of rough masks, or a COCO file: each is made precise."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Where the mask goes; PHOTO's name_mask.png, here."),
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Where picture, stroke and mask go; OUT's name_overlay.png.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Turn strokes, clicks or a rough mask into a mask.
+
+    All pictures are taken as they are shown, turned as their EXIF says. OUT may be the MASK.
+    With --batch, each mask of a folder is made precise, and a table says what changed.
+    Example: nseg refine photo.jpg --click 320,200 -o mask.png
+    """
+    from nseg_lib import asked
+    from nseg_lib.data import outputs
+    from nseg_lib.data.records import DataError
+    from nseg_lib.networks.weights import PRETRAINED
+    from nseg_lib.refine import Refiner
+
+    given = {
+        "stroke": stroke, "--strokes": strokes, "--coco": coco,
+        "--background": background, "--mask": correct,
+    }  # fmt: skip
+    if batch is not None:
+        others = [*given.items(), ("--click", click), ("--overlay", overlay), ("--label", label)]
+        if wrong := [name for name, value in others if value is not None]:
+            raise DataError(f"--batch takes a folder of photos and --out, and no {wrong[0]}")
+        _refine_batch(photo, batch, out, checkpoint, device)
+        return
+    # See that both results can be written, over no input, before anything is computed.
+    if out is None:
+        out = Path(f"{photo.stem}_mask.png")
+        if correct is None or correct.resolve() != out.resolve():
+            outputs.check_default(out, photo)
+    inputs = [path for path in (photo, stroke, strokes, coco, background) if path is not None]
+    outputs.check_target(out, "--out", inputs)
+    overlay = overlay or out.with_name(f"{out.stem}_overlay.png")
+    inputs += [out] if correct is None else [out, correct]
+    outputs.check_target(overlay, "--overlay", inputs)
+    image, prompt = asked.read_prompt(
+        photo, stroke, clicks=click or (), strokes=strokes, coco=coco,
+        background=background, mask=correct, label=label, warn=warn,
+    )  # fmt: skip
+    refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
+    mask = asked.answer(refiner, image, prompt, photo)
+    outputs.write_png(out, mask, photo)
+    outputs.write_png(overlay, outputs.overlay(image, prompt.object, mask))
+    say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {overlay}")
+
+
+def _refine_batch(
+    photos: Path, coarse: Path, out: Path | None, checkpoint: Path | None, device: str
+) -> None:
+    """Refine a folder, and print the table: all of it, or the masks that changed most."""
+    from nseg_lib import batch
+    from nseg_lib.data.records import DataError
+    from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
+    from nseg_lib.refine import Refiner
+
+    if out is None:
+        raise DataError("--batch needs --out, the folder that the masks go to")
+    weights = checkpoint_file(checkpoint or PRETRAINED[0])
+    refiner = Refiner.load(weights, device)
+    rows, failed = batch.refine_folder(
+        refiner, weights, coarse, photos, out, say=say, progress=True
+    )
+    least = sorted(rows, key=lambda row: row.sure)[:20]
+    title = "The 20 least sure" if len(rows) > len(least) else None
+    table = Table(Column("mask", overflow="fold"), title=title)
+    for name in ("IoU to rough", "added px", "removed px", "sure"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in least:
+        cells = f"{row.iou:.3f}", f"{row.added:,}", f"{row.removed:,}", f"{row.sure:.3f}"
+        table.add_row(row.mask, *cells)
+    console.print(table)
+    for line in failed:
+        warn(line, "red")
+    say(f"{len(rows)} masks in {out}, each with a row in {out / batch.TABLE}; {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    onnx: Annotated[Path, typer.Option(help="The file to write.")],
+    checkpoint: Checkpoint = None,
+) -> None:
+    """Write a network for programs without PyTorch; docs/onnx.md says how to ask it.
+
+    Example: nseg export --onnx lite0.onnx
+    """
+    from nseg_lib.networks import onnx as exporting
+    from nseg_lib.networks.loading import load_weights
+    from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
+
+    network, config = load_weights(checkpoint_file(checkpoint or PRETRAINED[0]))
+    exporting.export(network, config, onnx)
+    channels, multiple = exporting.shape_of(network, config)
+    say(
+        f"{onnx}: input float32 1×{channels}×H×W, H and W multiples of {multiple}, "
+        "to logits float32 1×1×H×W"
+    )
+
+
+@app.command()
+def draw(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[PICTURE|FOLDER]", help="Of yours; or drop one there.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder's COCO file; FOLDER/annotations.json.")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="What a folder's objects are; 'object'.")
+    ] = None,
+    model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
+    port: Port = 0,
+    browser: Browser = True,
+) -> None:
+    """Brush over a picture in the browser and see the mask follow.
+
+    Of a FOLDER, objects are drawn picture by picture into a COCO file that grows. Started again,
+    it goes on where it stopped.
+    Example: nseg draw photo.jpg
+    """
+    from nseg_lib.widget import app as widget_app
+
+    status = widget_app.draw(
+        path, checkpoint, out=out, category=category, model=model, port=port, browser=browser
+    )
+    if status:
+        raise typer.Exit(status)

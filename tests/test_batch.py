@@ -1,0 +1,125 @@
+"""Rough masks of a folder made precise: what is written, resumed, left out and refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from skimage import data as photographs
+
+from nseg_lib import batch
+from nseg_lib.data.coco import mask_to_rle
+from nseg_lib.networks.weights import shipped
+from nseg_lib.refine import Refiner
+
+WEIGHTS = shipped("tiny16-32_bce-dice")
+
+
+class Counting(Refiner):
+    """Counts its answers."""
+
+    asked = 0
+
+    def logits(self, *args, **keys):
+        self.asked += 1
+        return super().logits(*args, **keys)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Photos cat and cat_2, three rough masks of them, and one of another photo."""
+    for folder in ("photos", "rough"):
+        (tmp_path / folder).mkdir()
+    picture = photographs.chelsea()[:120, :160]
+    rough = np.zeros((120, 160), np.uint8)
+    rough[30:90, 40:110] = 255
+    for name in ("cat", "cat_2"):
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{name}.png")
+    for name in ("cat", "cat_2", "cat_2_b", "dog"):
+        Image.fromarray(rough).save(tmp_path / "rough" / f"{name}.png")
+    return tmp_path
+
+
+def refine(desk: Path, coarse: str = "rough") -> tuple[list[batch.Row], list[str], list[str], int]:
+    refiner, said = Counting.load(WEIGHTS), []
+    rows, failed = batch.refine_folder(
+        refiner, WEIGHTS, desk / coarse, desk / "photos", desk / "out", say=said.append
+    )
+    return rows, failed, said, refiner.asked
+
+
+def test_each_mask_gets_the_photo_of_its_name_and_a_row(desk: Path) -> None:
+    rows, failed, said, _ = refine(desk)
+    assert failed == []
+    assert said == ["left out, for want of a photo: 1 masks (dog.png)"]
+    photos = {"cat.png": "cat.png", "cat_2.png": "cat_2.png", "cat_2_b.png": "cat_2.png"}
+    assert {row.mask: row.photo for row in rows} == photos
+    mask = np.asarray(Image.open(desk / "out" / "cat.png")) > 0
+    rough = np.asarray(Image.open(desk / "rough" / "cat.png")) > 0
+    assert rows[0].added == (mask & ~rough).sum() > 0
+    assert rows[0].removed == (rough & ~mask).sum()
+    assert rows[0].iou == pytest.approx((mask & rough).sum() / (mask | rough).sum(), abs=1e-4)
+    assert 0.5 < rows[0].sure <= 1
+    with (desk / "out" / batch.TABLE).open() as file:
+        assert [each["mask"] for each in csv.DictReader(file)] == [row.mask for row in rows]
+
+
+def test_it_goes_on_where_it_was_stopped_and_sees_what_changed(desk: Path) -> None:
+    rows, *_, asked = refine(desk)
+    assert asked == 3
+    assert refine(desk)[0] == rows
+    assert refine(desk)[3] == 0
+    (desk / "out" / "cat_2.png").unlink()
+    table = desk / "out" / batch.TABLE
+    table.write_text(table.read_text()[:-30])  # the last row was cut off
+    assert refine(desk)[3] == 2
+    Image.new("L", (160, 120)).save(desk / "rough" / "cat.png")
+    again, failed, *_ = refine(desk)
+    assert [row.mask for row in again] == ["cat_2.png", "cat_2_b.png"]
+    assert failed == [f"{desk / 'rough' / 'cat.png'}: nothing is painted"]
+
+
+def test_a_coco_file_of_another_tool_comes_back_with_precise_masks(desk: Path) -> None:
+    rough = np.asarray(Image.open(desk / "rough" / "cat.png")) > 0
+    objects = [
+        {"id": 7, "segmentation": mask_to_rle(rough)},
+        {"id": 8, "segmentation": [[10, 10, 60, 10, 60, 60, 10, 60]], "own": "kept"},
+    ]
+    common = {"image_id": 1, "category_id": 3, "iscrowd": 0, "area": 1, "bbox": [0, 0, 1, 1]}
+    content = {
+        "images": [{"id": 1, "file_name": "cat.png", "height": 120, "width": 160}],
+        "annotations": [common | each for each in objects],
+        "categories": [{"id": 3, "name": "cat"}],
+    }
+    (desk / "rough.json").write_text(json.dumps(content))
+    rows, failed, *_ = refine(desk, "rough.json")
+    assert failed == []
+    assert [row.mask for row in rows] == ["cat_7.png", "cat_8.png"]
+    made = COCO(str(desk / "out" / "annotations.json"))
+    for number in (7, 8):
+        (annotation,) = made.loadAnns([number])
+        mask = np.asarray(Image.open(desk / "out" / f"cat_{number}.png")) > 0
+        assert (made.annToMask(annotation) > 0).tolist() == mask.tolist()
+        assert annotation["area"] == mask.sum()
+        assert annotation["category_id"] == 3
+    assert annotation["own"] == "kept"
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_done(desk: Path) -> None:
+    (desk / "photos" / "cat.png").write_bytes(b"broken")
+    rows, failed, *_ = refine(desk)
+    assert [row.mask for row in rows] == ["cat_2.png", "cat_2_b.png"]
+    assert len(failed) == 1
+    assert "photos/cat.png: not a readable picture" in failed[0]
+
+
+def test_sureness_is_the_iou_to_be_expected() -> None:
+    logits = np.array([[50.0, 50.0, -50.0]], np.float32)
+    assert batch.sureness(logits) == pytest.approx(1)
+    assert batch.sureness(np.array([[0.001, -50.0]], np.float32)) == pytest.approx(0.5, abs=1e-3)
+    assert batch.sureness(np.array([[-1.0]], np.float32)) == 0
