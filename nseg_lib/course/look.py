@@ -6,7 +6,7 @@ The colours are those of :mod:`nseg_lib.palette`.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -33,7 +33,7 @@ NAMES = {
 """Key of the palette → its words in a legend."""
 
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 100,
+    "figure.dpi": 130,  # a panel of 2.7 inches has 350 pixels: enough to follow an outline
     "savefig.dpi": 150,
     "pdf.fonttype": 42,
     "font.size": 9,
@@ -182,6 +182,74 @@ def legend(fig: Figure, what: Sequence[str]) -> None:
         line = name in ("truth", "prediction")
         handles.append(Line2D([], [], **style) if line else Patch(**style, alpha=0.7))
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def gallery(
+    pictures: Mapping[str, NDArray[Any] | Mapping[str, Any]],
+    columns: int = 3,
+    *,
+    crop: tuple[slice, slice] | None = None,
+    legend_of: Sequence[str] = (),
+    size: tuple[float, float] = (2.7, 2.5),
+) -> None:
+    """Show pictures side by side, in rows of ``columns``, below their titles.
+
+    Args:
+        pictures: title → an array to show, or the arguments of :func:`show` by name (``image``,
+            ``stroke``, ``mask``, …). With ``drawn`` (strokes of both kinds) it is shown by
+            :func:`show_drawn`; with ``errors`` the ``mask`` and this prediction are compared by
+            :func:`show_errors`.
+        crop: the part of each picture to show, as :func:`around` gives it.
+        legend_of: keys of :data:`NAMES`, explained below the pictures.
+        size: of a panel, in inches.
+    """
+    rows = -(-len(pictures) // columns)
+    fig, axes = panels(rows, min(columns, len(pictures)), size=size)
+    for ax, (title, given) in zip(axes.flat, pictures.items(), strict=False):
+        shown: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"image": given}
+        shown = {"crop": crop, **shown, "title": title}
+        if "drawn" in shown:
+            show_drawn(ax, shown.pop("image"), shown.pop("drawn"), **shown)
+        elif "errors" in shown:
+            show_errors(ax, shown.pop("image"), prediction=shown.pop("errors"), **shown)
+        else:
+            show(ax, shown.pop("image"), **shown)
+    if legend_of:
+        legend(fig, legend_of)
+    plt.show()
+
+
+def curves(
+    panels_of: Mapping[str, Mapping[str, Any]],
+    *,
+    x: str,
+    y: str,
+    level: Mapping[str, float] | None = None,
+    **settings: Any,
+) -> None:
+    """Draw curves side by side, one panel for each title.
+
+    Args:
+        panels_of: title → label → the values, or a pair (x, values).
+        x, y: what the axes show.
+        level: label → height of a dashed line in every panel.
+        settings: of every panel's axes, such as ``yscale="log"``.
+    """
+    _, axes = plt.subplots(
+        1, len(panels_of), figsize=(min(10.0, 4.4 * len(panels_of)), 3.0), squeeze=False,
+        layout="constrained", sharey=True,
+    )  # fmt: skip
+    for ax, (title, lines) in zip(axes.flat, panels_of.items(), strict=True):
+        for label, values in lines.items():
+            at, heights = values if isinstance(values, tuple) else (range(len(values)), values)
+            ax.plot(at, heights, ".-", ms=4, lw=1.2, label=label)
+        for label, height in (level or {}).items():
+            ax.axhline(height, color=PALETTE["identity"], ls="--", lw=1, label=label)
+        ax.set(title=title, xlabel=x, **settings)
+        if len(lines) + len(level or {}) > 1:
+            ax.legend()
+    axes[0, 0].set_ylabel(y)
+    plt.show()
 
 
 def absent(ax: Axes, message: str) -> None:

@@ -65,8 +65,7 @@ def _share(a: Any, b: Any) -> float:
 
 
 WRONG: dict[str, Callable[..., Any]] = {
-    "iou": lambda p, t: float((p & t).sum() / (p | t).sum()),  # 0 / 0 for two empty masks
-    "pixel_accuracy": lambda p, t: (p & t).sum() / t.sum(),
+    "what_changed": lambda s, a: (_share(a & ~s, a), _share(s & ~a, s)),  # of the answer
     "made_worse": lambda before, after: np.mean(np.array(after) <= np.array(before)),
     "polygon_area": lambda p: float(np.ptp(p[0::2]) * np.ptp(p[1::2])),  # the bounding box
     "rle_area": lambda counts: sum(counts[::2]),

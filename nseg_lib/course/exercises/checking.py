@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 RIGHT = "right"
 NOT_DONE = "not done yet: your function returns nothing"
 
+SMALL = 100
+"""Arrays of at most so many values are printed whole."""
+
 Judge = Callable[..., str]
 """Says what is wrong with an answer, "" if nothing is; called with the function, its answer and the
 case's arguments. For exercises with several right answers."""
@@ -30,7 +33,8 @@ class Case(NamedTuple):
 def check_cases(function: Callable[..., Any], cases: Sequence[Case]) -> str:
     """Call a function on one case after the other until an answer is wrong.
 
-    It gets copies of the arguments, so a function that changes them does no harm.
+    It gets copies of the arguments, and may not change them. Only a wrong value gets a hint: an
+    exception says by itself what went wrong.
 
     Returns:
         ``right``; ``not done yet: …`` if the first answer is ``None``; or ``wrong: …``.
@@ -38,12 +42,16 @@ def check_cases(function: Callable[..., Any], cases: Sequence[Case]) -> str:
     for number, case in enumerate(cases, 1):
         told = ", ".join(_brief(a) for a in case.arguments)
         hint = f" ({case.hint})" if case.hint else ""
+        given = copy.deepcopy(case.arguments)
         try:
-            answer = function(*copy.deepcopy(case.arguments))
+            answer = function(*given)
         except Exception as error:
-            return f"wrong: for {told} it raised {type(error).__name__}: {error}{hint}"
+            return f"wrong: for {told} it raised {type(error).__name__}: {error}"
         if answer is None:
             return NOT_DONE if number == 1 else f"wrong: for {told} it returns nothing{hint}"
+        for place, (before, after) in enumerate(zip(case.arguments, given, strict=True), 1):
+            if isinstance(before, np.ndarray | list | dict) and not _same(before, after):
+                return f"wrong: it changes its argument {place}; work on a copy"
         try:
             if callable(case.expected):
                 problem = case.expected(function, answer, *case.arguments)
@@ -54,6 +62,13 @@ def check_cases(function: Callable[..., Any], cases: Sequence[Case]) -> str:
         if problem:
             return f"wrong: for {told}, {problem}{hint}"
     return RIGHT
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Whether an argument is what it was: arrays by their values, lists and dicts as a whole."""
+    if isinstance(before, np.ndarray):
+        return bool(np.array_equal(before, after))
+    return bool(before == after)
 
 
 def _difference(answer: Any, expected: Any) -> str:
@@ -71,7 +86,10 @@ def _difference(answer: Any, expected: Any) -> str:
     if same.all():
         return ""
     if right.ndim > 1:
-        return f"{np.count_nonzero(~same)} of {right.size} values differ"
+        said = f"{np.count_nonzero(~same)} of {right.size} values differ"
+        if right.size <= SMALL:
+            said += f"; you gave {_brief(given)}\nexpected {_brief(right)}"
+        return said
     return f"you gave {_brief(answer)}, expected {_brief(expected)}"
 
 
@@ -83,7 +101,10 @@ def square(first: int, last: int, size: int = 8) -> NDArray[np.bool_]:
 
 
 def _brief(value: Any) -> str:
-    """A short text for a value; arrays and long lists are described by their size."""
+    """A text for a value; large arrays and long lists are described by their size."""
+    if isinstance(value, np.ndarray) and value.ndim > 1 and value.size <= SMALL:
+        digits = value.astype(int) if value.dtype == np.bool_ else value
+        return "\n" + np.array2string(digits, precision=3)
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of shape {value.shape}"
     if isinstance(value, list | tuple) and len(value) > 8:

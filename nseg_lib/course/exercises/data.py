@@ -29,26 +29,18 @@ CASES: dict[str, list[Case]] = {}
 
 # --- 00_draw_first --------------------------------------------------------------------------------
 
-# iou(predicted, target): |P ∩ T| / |P ∪ T|; 1 for two empty masks.
-CASES["iou"] = [
-    Case((_SQUARE, _CORNER), 4 / 28, "count the union's pixels once"),
-    Case((_SQUARE, _SQUARE), 1.0),
-    Case((_SQUARE, _EMPTY), 0.0),
-    Case((_EMPTY, _EMPTY), 1.0, "two empty masks agree: their IoU is 1 by convention"),
-]
-
-# pixel_accuracy(predicted, target): share of pixels on which the masks agree.
-CASES["pixel_accuracy"] = [
-    Case((_EMPTY, _SQUARE), 0.75, "background that is left background counts as right"),
-    Case((_SQUARE, _CORNER), 1 - 24 / 64),
-    Case((_SQUARE, _SQUARE), 1.0),
-]
-
 # made_worse(before, after): share of the pictures whose IoU fell.
 CASES["made_worse"] = [
     Case(([0.8, 0.9, 0.7, 0.6], [0.9, 0.8, 0.7, 0.9]), 0.25, "an unchanged IoU is not worse"),
     Case(([0.5], [0.6]), 0.0),
     Case(([0.5, 0.5], [0.4, 0.1]), 1.0),
+]
+
+# what_changed(stroke, answer): pixels added and taken away, as shares of the stroke.
+CASES["what_changed"] = [
+    Case((_SQUARE, _CORNER), (0.75, 0.75), "12 pixels came and 12 went, of 16"),
+    Case((_CORNER, np.ones((8, 8), bool)), (3.0, 0.0), "more can be added than there was"),
+    Case((_SQUARE, _EMPTY), (0.0, 1.0), "added comes first"),
 ]
 
 

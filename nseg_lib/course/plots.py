@@ -1,0 +1,67 @@
+"""Drawings of single ideas: masks on a grid, a loss, an interval. Each belongs to one chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from pandas.io.formats.style import Styler
+
+from nseg_lib.arrays import Mask
+from nseg_lib.course import look
+
+
+def table(
+    rows: Iterable[Sequence[Any]], columns: Sequence[str], form: str = "{:.3f}", **forms: str
+) -> Styler:
+    """A table for a page: rows of values below their headings, without row numbers.
+
+    Args:
+        form: the format of every number; ``forms`` has other ones by column.
+    """
+    frame = pd.DataFrame(list(rows), columns=list(columns))
+    numbers = [name for name in frame.select_dtypes("number") if name not in forms]
+    chosen: dict[Any, Any] = {**dict.fromkeys(numbers, form), **forms}
+    return frame.style.format(chosen, na_rep="–").hide()
+
+
+def grid(ax: Axes, predicted: Mask, target: Mask, title: str = "") -> None:
+    """Draw two small masks so that pixels can be counted: both grey, missed blue, added magenta."""
+    height, width = target.shape
+    ax.imshow(np.where(predicted & target, 150, 255), vmin=0, vmax=255, cmap="gray")
+    ax.imshow(look.tint(target & ~predicted, "missed", 0.8))
+    ax.imshow(look.tint(predicted & ~target, "extra", 0.8))
+    ax.set(xticks=np.arange(-0.5, width), yticks=np.arange(-0.5, height), title=title)
+    ax.tick_params(length=0, labelbottom=False, labelleft=False)
+    ax.grid(color="#d0d0d0", lw=0.6)
+    ax.spines[:].set_visible(False)
+
+
+def grids(pairs: dict[str, tuple[Mask, Mask]]) -> None:
+    """Draw pairs of small masks, predicted and target, side by side below their titles."""
+    _, axes = plt.subplots(
+        1, len(pairs), figsize=(3.4 * len(pairs), 3.2), squeeze=False, layout="constrained"
+    )
+    for ax, (title, (predicted, target)) in zip(axes.flat, pairs.items(), strict=True):
+        grid(ax, predicted, target, title)
+    plt.show()
+
+
+def toy_pair() -> tuple[Mask, Mask]:
+    """A predicted and a true mask of 12×14 pixels, small enough to count on."""
+    target, predicted = np.zeros((2, 12, 14), bool)
+    target[2:9, 3:9] = True
+    predicted[3:10, 4:9] = True
+    predicted[5, 9:12] = True
+    return predicted, target
+
+
+def two_masks_on_a_grid() -> tuple[int, int]:
+    """Draw the toy pair; returns the number of pixels in both, and of those in at least one."""
+    predicted, target = toy_pair()
+    grids({"grey: both · blue: only the truth · magenta: only the answer": (predicted, target)})
+    return int((predicted & target).sum()), int((predicted | target).sum())
