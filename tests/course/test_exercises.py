@@ -120,7 +120,6 @@ WRONG: dict[str, Callable[..., Any]] = {
 def test_a_wrong_answer_is_told_from_a_right_one(name: str) -> None:
     verdict = check_cases(WRONG[name], exercises.CASES[name])
     assert verdict.startswith("wrong: ")
-    assert "\n" not in verdict
 
 
 def test_a_check_says_what_was_wrong_and_never_raises() -> None:
@@ -131,7 +130,7 @@ def test_a_check_says_what_was_wrong_and_never_raises() -> None:
     assert check_cases(lambda x: x * x, cases) == "right"
     assert check_cases(lambda x: x + x, cases) == "wrong: for 3, you gave 6, expected 9"
     assert check_cases(lambda x: 0, cases) == "wrong: for 2, you gave 0, expected 4 (square it)"
-    assert check_cases(fails, cases) == "wrong: for 2 it raised KeyError: 'width' (square it)"
+    assert check_cases(fails, cases) == "wrong: for 2 it raised KeyError: 'width'"
     assert check_cases(lambda x: "four", cases).startswith("wrong: for 2, 'four' cannot be judged")
     assert check_cases(lambda x: 4 if x == 2 else None, cases) == "wrong: for 3 it returns nothing"
     assert check_cases(lambda x: None, cases) == exercises.NOT_DONE
@@ -140,21 +139,24 @@ def test_a_check_says_what_was_wrong_and_never_raises() -> None:
     )
 
 
-def test_a_check_is_not_fooled_by_changed_arguments() -> None:
-    shared = [1, 2, 3]
-
+def test_a_check_refuses_a_function_that_changes_what_it_is_given() -> None:
     def clears(numbers: list[int]) -> int:
         total = sum(numbers)
         numbers.clear()
         return total
 
-    assert check_cases(clears, [Case((shared,), 6), Case((shared,), 6)]) == "right"
+    def paints(mask: np.ndarray) -> np.ndarray:
+        mask[0] = True
+        return mask
+
+    told = "wrong: it changes its argument 1; work on a copy"
+    assert check_cases(clears, [Case(([1, 2, 3],), 6)]) == told
+    assert check_cases(paints, [Case((np.zeros((2, 2), bool),), np.eye(2))]) == told
 
 
 def test_arrays_are_compared_by_shape_and_value() -> None:
     array = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert check_cases(lambda: array + 1e-9, [Case((), array)]) == "right"
-    assert "1 of 4 values differ" in check_cases(
-        lambda: array * [[1, 1], [1, 2]], [Case((), array)]
-    )
+    told = check_cases(lambda: array * [[1, 1], [1, 2]], [Case((), array)])
+    assert "1 of 4 values differ; you gave \n[[1. 2.]\n [3. 8.]]" in told
     assert "shape (2,), not (2, 2)" in check_cases(lambda: array[0], [Case((), array)])
