@@ -128,7 +128,10 @@ def train(
 def train_refiner(
     data: Data,
     recipe: Annotated[
-        Path | None, typer.Option(help="A .yml file; default: the package's own network.")
+        str, typer.Option(help="A .yml file, or lite0 or lite1, the package's own networks.")
+    ] = "lite1",
+    persons: Annotated[
+        Path | None, typer.Option(help="A data set that 'nseg data persons' made; lite1 needs it.")
     ] = None,
     out: RunFolder = None,
     edge_for: Annotated[
@@ -149,11 +152,11 @@ def train_refiner(
     if usable_device(device).index is not None:
         raise configuration.ConfigError(f"--device must be cpu or cuda, got '{device}'")
     changed = overrides(settings)
-    config = configuration.load(recipe or "lite0", changed, kind=configuration.RefinerConfig)
+    config = configuration.load(recipe, changed, kind=configuration.RefinerConfig)
     folder = out or Path("runs") / "refiner" / config.name
     options: Any = {"workers": workers, "device": device, "minutes": minutes, "say": say}
     if edge_for is None:
-        weights = training.train(config, data, folder, **options)
+        weights = training.train(config, data, folder, persons=persons, **options)
     else:
         others = [key for key in changed if not key.startswith("edge.")]
         if config.edge is None or others:

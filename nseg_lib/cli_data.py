@@ -86,6 +86,22 @@ def fetch(
 
 
 @app.command()
+def persons(
+    ccp: Annotated[Path, typer.Option(help="Clothing Co-Parsing: images, labels, labels.json.")],
+    out: Out = Path("data/ccp"),
+    max_side: Annotated[int, typer.Option(min=64, help="Shrink longer sides to this.")] = 480,
+) -> None:
+    """Make a data set of persons with exact outlines, which the recipe lite1 learns from too.
+
+    Example: nseg data persons --ccp ccp --out data/ccp
+    """
+    from nseg_lib.data.ccp import convert
+
+    for split, count in convert(ccp, out, max_side, progress=True).items():
+        typer.echo(f"{split}: {count} pictures")
+
+
+@app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="A data set in COCO's layout.")],
     split: Annotated[str | None, typer.Option(help="One split; otherwise all.")] = None,

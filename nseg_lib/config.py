@@ -184,6 +184,16 @@ class PromptConfig(Strict):
     """Share of samples that take a picture's largest object; the others take any."""
     feedback: Share = 0.65
     """Share of steps that correct a prediction of the network's own."""
+    smallest: Annotated[int, Field(ge=1)] = 400
+    """Pixels; smaller objects are not trained on."""
+    alike: Share = 0.0
+    """Share of samples in which the object is pasted once more beside itself; one is meant."""
+    finished: Share = 0.0
+    """Share of samples in which neighbours are marked as background, as finished objects are."""
+    boxes: Share = 0.0
+    """Share of brushed prompts that come with a box; outside it, all is marked as background."""
+    persons: Share = 0.0
+    """Share of samples from the second data set, that of persons with exact outlines."""
 
 
 class FitConfig(Strict):
@@ -272,6 +282,9 @@ class RefinerConfig(Strict):
     """Everything that determines an interactive refiner, apart from the pictures."""
 
     name: Name
+    start: Literal["lite0"] | None = None
+    """A shipped refiner that the training goes on from, its edge network included; none: from
+    ImageNet weights, or from nothing."""
     network: NetworkConfig = NetworkConfig()
     prompts: PromptConfig = PromptConfig()
     training: FitConfig = FitConfig()

@@ -237,6 +237,30 @@ def _hatched(scene: Scene, hand: Hand) -> list[Stroke]:
     return _hatch(scene, hand, hand.radius(scene), cover) + _some_background(scene, hand)
 
 
+def _click(scene: Scene, hand: Hand) -> list[Stroke]:
+    """One dot, mostly about the middle."""
+    rng = hand.rng
+    point = paths.through(scene, rng, 2, rng.uniform(0.5, 3))[:1]
+    return [hand.trace("object", point, max(2.0, scene.size * log_uniform(rng, 0.01, 0.05)))]
+
+
+def _extremes(scene: Scene, hand: Hand) -> list[Stroke]:
+    """Dots at the leftmost, highest, rightmost and lowest place of the object.
+
+    Source: Maninis et al., "Deep Extreme Cut" (DEXTR), CVPR 2018.
+    """
+    rng, (y, x) = hand.rng, np.nonzero(scene.mask)
+    radius = max(2.0, scene.size * log_uniform(rng, 0.01, 0.03))
+    dots = []
+    for order in (x, y, -x, -y):
+        # Anywhere among the outermost pixels, a little off.
+        outermost = np.flatnonzero(order <= order.min() + 1)
+        pick = outermost[rng.integers(len(outermost))]
+        point = np.array([[x[pick], y[pick]]]) + rng.normal(0, 0.01 * scene.size, 2)
+        dots.append(hand.trace("object", point, radius))
+    return dots
+
+
 STROKES: dict[str, Callable[[Scene, Hand], list[Stroke]]] = {
     "sparse": _sparse,
     "sparse_object": lambda scene, hand: _sparse(scene, hand, background=False),
@@ -247,6 +271,8 @@ STROKES: dict[str, Callable[[Scene, Hand], list[Stroke]]] = {
     ),
     "fill": lambda scene, hand: _zigzag(scene, hand) + _few(scene, hand),
     "beside": lambda scene, hand: _across_edge(scene, hand) + _few(scene, hand),
+    "click": _click,
+    "extremes": _extremes,
 }
 """Kinds of prompt that are brushed, by name."""
 

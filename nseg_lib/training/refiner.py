@@ -8,21 +8,26 @@ what :mod:`nseg_lib.training.refiner_data` draws.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.config import ConfigError, EdgeConfig, FitConfig, RefinerConfig
 from nseg_lib.data import coco
+from nseg_lib.data.datasets import fingerprint
 from nseg_lib.files import sha256
 from nseg_lib.networks.crops import Floats
 from nseg_lib.networks.edge import EdgeNet
@@ -60,6 +65,7 @@ def train(
     data: Path,
     out: Path,
     *,
+    persons: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
     **options: Unpack[Options],
 ) -> Path | None:
@@ -71,6 +77,8 @@ def train(
         config: the recipe.
         data: a reduced data set with a split ``train``.
         out: the run's folder, made if missing.
+        persons: a data set of persons with exact outlines (:mod:`nseg_lib.data.ccp`), for a recipe
+            that has a share of them.
         say: takes a line of progress.
         options: see :class:`Options`.
 
@@ -79,36 +87,55 @@ def train(
         too few.
 
     Raises:
-        ConfigError: ``out`` belongs to another recipe or other data.
+        ConfigError: ``out`` belongs to another recipe or other data, or the recipe has a share of
+            persons and ``persons`` is missing.
         coco.DataError: the data set cannot be used.
         SystemExit: with status 143, on SIGTERM.
     """
     begun = time.monotonic()
     alone, recipe = config.model_copy(update={"edge": None}), config.training
+    if config.prompts.persons and persons is None:
+        raise ConfigError(
+            f"{config.name}: 'prompts.persons' is {config.prompts.persons:g}, and no data set of "
+            "persons is given; 'nseg data persons' makes one, or --set prompts.persons=0"
+        )
+    more = {"persons": fingerprint(persons, ("train",))["train"]} if persons is not None else {}
+    started = Refiner.from_pretrained(config.start) if config.start is not None else None
     run = RunFolder(out, say)
     with run.under_way():
-        run.claim(alone, settings_that_bind, data, ("train",))
+        run.claim(alone, settings_that_bind, data, ("train",), **more)
         if not is_finished(run, alone, recipe, "training.steps"):
             # A resumed network has its weights from the folder, and needs no others.
             torch.manual_seed(recipe.seed)
             network = build(alone)
-            if recipe.pretrained and not run.last.exists():
+            if started is not None:
+                looks = started.network.state_dict()
+                network.load_state_dict({k: looks[k] for k in network.state_dict()})
+            elif recipe.pretrained and not run.last.exists():
                 weights = torch.load(imagenet(), map_location="cpu", weights_only=True)
                 load_imagenet(network, weights)
-            crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, recipe)
+            also = coco.load_split(persons, "train") if persons is not None else None
+            crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, recipe, also)
 
             def show(x: Tensor, target: Tensor, counts: Tensor, step: int) -> Tensor:
                 """In a share of the steps, what was drawn is only the beginning of a dialogue."""
                 if np.random.default_rng((recipe.seed, step)).random() < config.prompts.feedback:
-                    return feed_back(network.eval(), x, target, counts, (recipe.seed, step, 1))
+                    key = (recipe.seed, step, 1)
+                    return feed_back(network.eval(), x, target, counts, key, each)
                 return x
 
             slow = network.pretrained() if recipe.pretrained else []
-            trained = fit(run, network, crops, recipe, show=show, slow=slow, **options)
+            with contextlib.ExitStack() as stack:
+                each: Callable[..., Iterable[Any]] = map
+                if options.get("workers", 1) > 1:  # strokes are drawn side by side here too
+                    pool = stack.enter_context(ProcessPoolExecutor(options["workers"] // 3 + 1))
+                    each = functools.partial(pool.map, chunksize=4)
+                trained = fit(run, network, crops, recipe, show=show, slow=slow, **options)
             if trained is None:
                 return None
             mean, seconds = trained
-            inputs = [coco.find_splits(data)["train"]]
+            inputs = [coco.find_splits(root)["train"] for root in (data, persons) if root]
+            inputs += [shipped(config.start)] if config.start is not None else []
             run.finish(mean, alone, inputs, seconds, objects=len(crops))
     if config.edge is None:
         return run.weights
@@ -173,7 +200,12 @@ def train_edge(
 
 
 def feed_back(
-    network: PromptNet, x: Tensor, target: Tensor, counts: Tensor, key: Sequence[int]
+    network: PromptNet,
+    x: Tensor,
+    target: Tensor,
+    counts: Tensor,
+    key: tuple[int, ...],
+    each: Callable[..., Iterable[Any]] = map,
 ) -> Tensor:
     """Put the network's own prediction in as the last mask, with strokes that correct it.
 
@@ -186,6 +218,7 @@ def feed_back(
         x: float N×6×S×S, the input with its first strokes and an empty last mask.
         target, counts: float N×1×S×S, the object, and 0 where a pixel is beyond the picture.
         key: the only source of chance.
+        each: ``map``, or a pool of processes' own, which draws the strokes side by side.
 
     Returns:
         float N×6×S×S; ``x`` itself stays as it is.
@@ -195,23 +228,32 @@ def feed_back(
     truth = (target[:, 0] > 0.5).cpu().numpy()
     ignore = (counts[:, 0] < 0.5).cpu().numpy()
     x = x.clone()
-    for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))):
+    for number in range(int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))):
         # The answer to what has been drawn so far, without gradients: it is data, not a step.
         looked_at = F.interpolate(x, scale_factor=0.5, mode="area") if half_size else x
         with torch.no_grad():
             logits = F.interpolate(network(looked_at), size=x.shape[2:], mode="bilinear")
         found = (logits[:, 0] > 0) & (counts[:, 0] > 0.5)
-        for index, mask in enumerate(found.cpu().numpy()):
-            if rng.random() < 0.15:
-                continue  # this one stays as it came: a first answer must be learnt as well
-            x[index, LAST_MASK] = found[index].float()
-            if rng.random() < corrected:
-                # Strokes add up, as they do on the canvas.
-                drawn = draw_correction(truth[index], mask, rng, ignore=ignore[index])
-                for plane, stroke in zip(x[index, OBJECT:LAST_MASK], drawn, strict=True):
-                    torch.maximum(plane, torch.from_numpy(stroke).to(x), out=plane)
+        # Some stay as they came: a first answer must be learnt as well.
+        shown = rng.random(len(x)) >= 0.15
+        chosen = torch.from_numpy(np.flatnonzero(shown)).to(x.device)
+        x[chosen, LAST_MASK] = found[chosen].to(x.dtype)
+        # Strokes add up, as they do on the canvas.
+        masks, drawn = found.cpu().numpy(), np.flatnonzero(shown & (rng.random(len(x)) < corrected))
+        tasks = [(truth[i], masks[i], ignore[i], (*key, number, int(i))) for i in drawn]
+        if tasks:
+            strokes = torch.from_numpy(np.stack([*each(_corrected, tasks)])).to(x)
+            chosen = torch.from_numpy(drawn).to(x.device)
+            before = x[chosen, OBJECT:LAST_MASK]
+            x[chosen, OBJECT:LAST_MASK] = torch.maximum(before, strokes)
         half_size, corrected = False, 0.9
     return x
+
+
+def _corrected(task: tuple[Mask, Mask, Mask, tuple[int, ...]]) -> NDArray[np.bool_]:
+    """Strokes that correct an answer: truth, answer, pixels to ignore and key → bool 2×S×S."""
+    truth, found, ignore, key = task
+    return np.stack(draw_correction(truth, found, np.random.default_rng(key), ignore=ignore))
 
 
 def imagenet() -> Path:

@@ -10,7 +10,7 @@ import pickle
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,9 +26,7 @@ from nseg_lib.networks import crops, edge
 from nseg_lib.networks.crops import Crop
 from nseg_lib.strokes.drawing import Drawn
 from nseg_lib.strokes.people import MIX, draw_prompt
-
-LEAST_AREA = 400
-"""Pixels; smaller objects are not trained on."""
+from nseg_lib.training import neighbours
 
 LEVELS = 30
 """Steps to a logit in which the looks' answers are kept."""
@@ -38,6 +36,13 @@ TRIES = 200
 
 PICTURE_BYTES = 2**30
 """Decoded pictures that a process keeps at most: about 1,100 of COCO's, or 28 of 12 megapixels."""
+
+BOXED: dict[str, float] = {
+    "sparse": 1.0, "sparse_object": 1.0, "dense": 0.5, "hatch": 0.5, "fill": 0.5, "beside": 1.0,
+    "click": 1.5, "extremes": 2.5, "box": 2.5,
+}  # fmt: skip
+"""Kinds of prompt that a box may come with, and how much more often than the recipe's share. A
+painted box comes as nothing but a box, and extreme points mostly come with theirs."""
 
 NEAR, FAR = 0.45, 0.4
 """Shares of crops like the second look's and like the first's; the rest see more still."""
@@ -62,47 +67,117 @@ class PictureCache:
         return image
 
 
-class TrainingObjects:
-    """The objects of a split that are trained on, each with a prompt drawn for it.
+class Example(NamedTuple):
+    """An object in a picture, and what was drawn to say that it is meant."""
+
+    image: Image
+    mask: Mask
+    drawn: Drawn
+    image_id: int
+    box: Crop | None = None
+    """A box that the object is in; all outside it is drawn as background."""
+
+
+class Objects:
+    """The objects of a split that are trained on.
 
     Raises:
         coco.DataError: there is none.
     """
 
-    def __init__(self, split: coco.Split, prompts: PromptConfig) -> None:
-        self.largest = prompts.largest
-        early = prompts.mix or MIX
-        self.mixes = [_shares(early), _shares(prompts.late or early)]
+    def __init__(self, split: coco.Split, smallest: int) -> None:
         usable = {
-            i: [a for a in found if not a.get("iscrowd") and a["area"] >= LEAST_AREA]
+            i: [a for a in found if not a.get("iscrowd") and a["area"] >= smallest]
             for i, found in sorted(split.annotations.items())
         }
-        self.objects = [(i, found) for i, found in usable.items() if found]
-        if not self.objects:
+        self.pictures = [(i, found) for i, found in usable.items() if found]
+        if not self.pictures:
             raise coco.DataError(
-                f"{split.root}: no object of {LEAST_AREA} px or more in the split '{split.name}'"
+                f"{split.root}: no object of {smallest} px or more in the split '{split.name}'"
             )
         self.read = PictureCache(split.read_image)
 
     def __len__(self) -> int:
-        return sum(len(found) for _, found in self.objects)
+        return sum(len(found) for _, found in self.pictures)
 
-    def draw(self, rng: Generator, late: bool) -> tuple[Image, Mask, Drawn, int]:
-        """A picture, an object in it, a prompt of the early or late mix, and the picture's id."""
+    def choose(self, largest: float, rng: Generator) -> tuple[int, Any, list[Any]]:
+        """A picture's id, one of its objects, and all of them.
+
+        In a share ``largest`` of the cases it is the largest object, else any, the larger ones more
+        often.
+        """
+        image_id, found = self.pictures[rng.integers(len(self.pictures))]
+        if rng.random() < largest:
+            return image_id, max(found, key=lambda a: float(a["area"])), found
+        weights = np.sqrt([a["area"] for a in found])
+        return image_id, found[rng.choice(len(found), p=weights / weights.sum())], found
+
+
+class TrainingObjects:
+    """Objects with a prompt drawn for each.
+
+    Args:
+        split: pictures with objects.
+        prompts: what is drawn, and how often.
+        persons: pictures of one person each with its parts, whole persons first; where the recipe
+            has a share of them.
+    """
+
+    def __init__(
+        self, split: coco.Split, prompts: PromptConfig, persons: coco.Split | None = None
+    ) -> None:
+        self.prompts = prompts
+        early = prompts.mix or MIX
+        self.mixes = [_shares(early), _shares(prompts.late or early)]
+        self.objects = Objects(split, prompts.smallest)
+        self.persons = Objects(persons, prompts.smallest) if persons is not None else None
+        self.read = self.objects.read
+
+    def __len__(self) -> int:
+        return len(self.objects) + (len(self.persons) if self.persons is not None else 0)
+
+    def draw(self, rng: Generator, late: bool) -> Example:
+        """An object, and a prompt of the early or the late mix."""
+        prompts = self.prompts
         while True:
-            image_id, found = self.objects[rng.integers(len(self.objects))]
-            # The largest object, or any, the larger ones more often.
-            if rng.random() < self.largest:
-                annotation = max(found, key=lambda a: float(a["area"]))
-            else:
-                weights = np.sqrt([a["area"] for a in found])
-                annotation = found[rng.choice(len(found), p=weights / weights.sum())]
-            image = self.read(image_id)
-            mask = coco.annotation_mask(annotation, *image.shape[:2])
-            if mask.any():
-                kinds, shares = self.mixes[late]
-                drawn = draw_prompt(mask, str(rng.choice(kinds, p=shares)), rng)
-                return image, mask, drawn, image_id
+            # Which object. A chance is only taken where the recipe asks for it, so that recipes
+            # without it draw what they always drew.
+            person = bool(prompts.persons) and rng.random() < prompts.persons
+            objects = self.persons if person and self.persons is not None else self.objects
+            image_id, chosen, found = objects.choose(prompts.largest, rng)
+            image = objects.read(image_id)
+            mask = coco.annotation_mask(chosen, *image.shape[:2])
+            if not mask.any():
+                continue
+            part = person and chosen is not found[0]  # of a person
+
+            # Beside it: one just like it, and neighbours that are finished already.
+            others: list[Mask] = []
+            if prompts.alike and not part and rng.random() < prompts.alike:
+                pasted = neighbours.paste_like(image, mask, rng)
+                if pasted is not None:
+                    image, mask, like = pasted
+                    others.append(like)
+            walls = np.zeros_like(mask)
+            if prompts.finished and (part or rng.random() < prompts.finished):
+                # The other parts of a person tell that only this one is meant.
+                kept = (a for a in found if a is not chosen and not (part and a is found[0]))
+                others += [coco.annotation_mask(a, *mask.shape) for a in kept]
+                walls = neighbours.finished(mask, others, rng)
+
+            # What is drawn: strokes or a coarse mask, and perhaps a box.
+            kinds, shares = self.mixes[late]
+            kind = str(rng.choice(kinds, p=shares))
+            drawn, box = draw_prompt(mask, kind, rng), None
+            if prompts.boxes and kind in BOXED and rng.random() < BOXED[kind] * prompts.boxes:
+                box = _loose_box(mask, drawn.object if kind == "box" else None, rng)
+                outside = np.ones_like(mask)
+                outside[box.window] = False
+                walls = walls | outside
+            stroke = drawn.object & ~walls
+            if stroke.any():
+                drawn = Drawn(stroke, (drawn.background | walls) & ~stroke)
+                return Example(image, mask, drawn, image_id, box)
 
 
 class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -112,8 +187,14 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
     last mask; float32 1×S×S of 0 and 1: the object; float32 1×S×S: 0 beyond the picture).
     """
 
-    def __init__(self, split: coco.Split, prompts: PromptConfig, fit: FitConfig) -> None:
-        self.objects = TrainingObjects(split, prompts)
+    def __init__(
+        self,
+        split: coco.Split,
+        prompts: PromptConfig,
+        fit: FitConfig,
+        persons: coco.Split | None = None,
+    ) -> None:
+        self.objects = TrainingObjects(split, prompts, persons)
         self.seed, self.half = fit.seed, fit.steps / 2
         self.augment, self.scales = fit.augment, fit.scales
 
@@ -123,8 +204,8 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, Tensor]:
         step, slot, size = key
         rng = np.random.default_rng((self.seed, step, slot))
-        image, mask, drawn, _ = self.objects.draw(rng, late=step >= self.half)
-        crop = _crop(mask, drawn, self.scales, rng)
+        image, mask, drawn, _, box = self.objects.draw(rng, late=step >= self.half)
+        crop = _crop(mask, drawn, box, self.scales, rng)
         # The picture and its prompts as the network sees them when it is asked.
         channels, (height, width) = crops.crop_input(
             image, (drawn.object, drawn.background, np.zeros_like(mask)), crop, size, size
@@ -204,7 +285,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def _paint(self, rng: Generator) -> bytes:
         """One carefully painted object, packed: picture id, crop, shape, truth, paint, logits."""
         for _ in range(TRIES):
-            image, mask, drawn, image_id = self.drawn.draw(rng, late=False)
+            image, mask, drawn, image_id, _ = self.drawn.draw(rng, late=False)
             if not edge.is_careful(drawn.object, drawn.object):
                 continue  # whatever the looks would say
             logits = self.looks(image, drawn.object)
@@ -249,11 +330,28 @@ def _shares(mix: Mapping[str, float]) -> tuple[list[str], list[float]]:
     return list(mix), [weight / total for weight in mix.values()]
 
 
-def _crop(mask: Mask, drawn: Drawn, scales: bool, rng: Generator) -> Crop:
+def _loose_box(mask: Mask, painted: Mask | None, rng: Generator) -> Crop:
+    """A box as somebody drags it round an object; where a box was painted, just that one."""
+    if painted is not None:
+        return crops.bounding_box(painted)
+    box = crops.bounding_box(mask)
+    top, bottom, left, right = (rng.uniform(-0.02, 0.1, 4) * box.longer).round().astype(int)
+    height, width = mask.shape
+    return Crop(
+        max(0, box.top - top), min(height, max(box.bottom + bottom, box.top + 1)),
+        max(0, box.left - left), min(width, max(box.right + right, box.left + 1)),
+    )  # fmt: skip
+
+
+def _crop(mask: Mask, drawn: Drawn, box: Crop | None, scales: bool, rng: Generator) -> Crop:
     """Near, as the second look round the object; far, as the first round the strokes; or farther.
 
     Without ``scales`` exactly as the looks are cut, and never farther.
     """
+    if box is not None and rng.random() < 0.5:
+        inside = np.zeros_like(mask)
+        inside[box.window] = True
+        return crops.zoom(inside, margin=crops.CORRECTION_MARGIN * rng.uniform(0.3, 1.5))
     if not scales:
         near = rng.random() < NEAR / (NEAR + FAR)
         return crops.zoom(mask | drawn.object) if near else crops.look(*drawn)

@@ -184,9 +184,8 @@ class Learner:
         # Early on the average follows quickly: it should not remember the random beginning.
         decay = min(recipe.average, (1 + step) / (10 + step))
         now = self.network.state_dict()
-        for key, kept in self.average.state_dict().items():
-            if kept.is_floating_point():
-                kept.lerp_(now[key], 1 - decay)
+        kept = {k: v for k, v in self.average.state_dict().items() if v.is_floating_point()}
+        torch._foreach_lerp_([*kept.values()], [now[key] for key in kept], 1 - decay)
 
     def end_cycle(self) -> None:
         """Remember the averaged network as it is now."""
