@@ -13,7 +13,7 @@ from nseg_lib.data import masks
 from nseg_lib.data.images import as_rgb, notes, open_picture
 from nseg_lib.data.records import DataError
 from nseg_lib.networks.weights import PRETRAINED
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import Box, Prompt
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.drawing import rasterize
 
@@ -36,11 +36,24 @@ def numbers(text: str, count: int, option: str) -> list[float]:
     return values
 
 
+def _box(text: str, height: int, width: int) -> Box:
+    """``left,top,right,bottom`` as a box of whole pixels; DataError unless it is in the picture."""
+    left, top, right, bottom = numbers(text, 4, "--box")
+    box = int(np.floor(left)), int(np.floor(top)), int(np.ceil(right)), int(np.ceil(bottom))
+    if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+        raise DataError(
+            f"--box {text}: left,top,right,bottom must lie in the picture, {width}x{height} "
+            "pixels, left before right and top above bottom"
+        )
+    return box
+
+
 def read_prompt(
     photo: Path,
     stroke: Path | None = None,
     *,
     clicks: Sequence[str] = (),
+    box: str | None = None,
     strokes: Path | None = None,
     coco: Path | None = None,
     background: Path | None = None,
@@ -53,7 +66,8 @@ def read_prompt(
     Args:
         stroke: a picture of what was brushed, or a JSON file of the canvas.
         clicks: points on the object, ``x,y`` each; each counts as a small disc.
-        strokes: a JSON file of the canvas.
+        box: ``left,top,right,bottom``: the object is only in here.
+        strokes: a JSON file of the canvas, which may hold a box too.
         coco: a COCO file whose mask of this photograph counts as a stroke that nearly covers its
             object.
         background: a picture of what is not the object; it takes the place of what a file of
@@ -74,11 +88,15 @@ def read_prompt(
             warn(f"{photo}: {unusual} ({detail}): {outcome}")
     # Everything that is on the object, together.
     brushed, not_object = np.zeros((2, height, width), bool)
+    within = None if box is None else _box(box, height, width)
     for path in (stroke, strokes):
         if path is not None:
-            drawn = masks.read_stroke(path, taken)
+            drawn, drawn_box = masks.read_drawing(path, taken)
             brushed |= drawn.object
             not_object |= drawn.background
+            within = within or drawn_box
+            if not drawn.object.any() and within is None:
+                masks.read_stroke(path, taken)  # says what is missing
     if coco is not None:
         brushed |= masks.read_mask(coco, taken, label=label)
     for text in clicks:
@@ -98,13 +116,20 @@ def read_prompt(
         planes[name] = masks.read_mask(path, taken, name, label if name == "mask" else None)
         if masks.seems_inverted(planes[name]):
             warn(f"{path}: covers {planes[name].mean():.0%} of the picture; is it inverted?")
-    if not brushed.any():
-        raise DataError(f"{photo}: say what is meant: a stroke, --click, --strokes or --coco")
-    if planes["background"].any() and (brushed <= planes["background"]).all():
+    if not brushed.any() and within is None:
+        raise DataError(
+            f"{photo}: say what is meant: a stroke, --click, --box, --strokes or --coco"
+        )
+    if within is None and planes["background"].any() and (brushed <= planes["background"]).all():
         raise DataError(f"{background or source}: covers all of {source}; is it inverted?")
     # An empty plane says nothing, so it is not given on.
     given = {name: plane for name, plane in planes.items() if plane.any()}
-    return image, Prompt(brushed, given.get("background"), given.get("mask"))
+    prompt = Prompt(brushed, given.get("background"), given.get("mask"), within)
+    try:
+        prompt.check(image)
+    except ValueError as error:
+        raise DataError(f"{photo}: {error}") from None
+    return image, prompt
 
 
 def answer(refiner: Refiner, image: Image, prompt: Prompt, photo: Path) -> Mask:
@@ -115,4 +140,4 @@ def answer(refiner: Refiner, image: Image, prompt: Prompt, photo: Path) -> Mask:
             f"{photo}: {prompt.object.size:,} pixels, at most {limits.MAX_RECORD_PIXELS:,} for "
             f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
         )
-    return refiner.refine(image, prompt.object, prompt.background, prompt.mask)
+    return refiner.refine(image, prompt.object, prompt.background, prompt.mask, box=prompt.box)

@@ -38,6 +38,10 @@ def refine(
         list[str] | None,
         typer.Option(metavar="X,Y", help="A point on the object, in pixels; repeatable."),
     ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option(metavar="X0,Y0,X1,Y1", help="The object is only in here, in pixels."),
+    ] = None,
     strokes: Annotated[
         Path | None, typer.Option(help="What was drawn in the canvas, as it saves it (JSON).")
     ] = None,
@@ -65,7 +69,7 @@ def refine(
     ] = None,
     device: Device = "cpu",
 ) -> None:
-    """Turn strokes, clicks or a rough mask into a mask.
+    """Turn strokes, clicks, a box or a rough mask into a mask.
 
     All pictures are taken as they are shown, turned as their EXIF says. OUT may be the MASK.
     With --batch, each mask of a folder is made precise, and a table says what changed.
@@ -82,7 +86,13 @@ def refine(
         "--background": background, "--mask": correct,
     }  # fmt: skip
     if batch is not None:
-        others = [*given.items(), ("--click", click), ("--overlay", overlay), ("--label", label)]
+        others = [
+            *given.items(),
+            ("--click", click),
+            ("--box", box),
+            ("--overlay", overlay),
+            ("--label", label),
+        ]
         if wrong := [name for name, value in others if value is not None]:
             raise DataError(f"--batch takes a folder of photos and --out, and no {wrong[0]}")
         _refine_batch(photo, batch, out, checkpoint, device)
@@ -98,7 +108,7 @@ def refine(
     inputs += [out] if correct is None else [out, correct]
     outputs.check_target(overlay, "--overlay", inputs)
     image, prompt = asked.read_prompt(
-        photo, stroke, clicks=click or (), strokes=strokes, coco=coco,
+        photo, stroke, clicks=click or (), box=box, strokes=strokes, coco=coco,
         background=background, mask=correct, label=label, warn=warn,
     )  # fmt: skip
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)

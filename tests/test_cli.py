@@ -327,7 +327,9 @@ def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) ->
     """Each kind alone finds the patch, and all together do."""
     drawing = {"format": "nseg strokes 1", "width": 60, "height": 40}
     line = {"kind": "object", "points": [[20, 20, 2], [40, 20, 2]]}
+    box = {"kind": "box", "points": [[14, 9, 1], [46, 31, 1]]}
     Path("drawn.json").write_text(json.dumps(drawing | {"strokes": [line]}))
+    Path("boxed.json").write_text(json.dumps(drawing | {"strokes": [box]}))
     square = [16, 11, 44, 11, 44, 29, 16, 29]
     picture = {"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40}
     record = {"id": 5, "image_id": 1, "category_id": 1, "segmentation": [square], "iscrowd": 0}
@@ -338,16 +340,22 @@ def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) ->
     patch = np.zeros((40, 60), bool)
     patch[10:30, 15:45] = True
     every = [["--click", "30,20"], ["--strokes", "drawn.json"], ["--coco", "coco.json"]]
+    every += [["--box", "14,9,46,31"], ["boxed.json"]]
     for words in (*every, [word for each in every for word in each] + ["--click", "20,12"]):
         nseg("refine", "photo.jpg", *words, "-o", "out.png")
         mask = mask_of("out.png")
+        assert "boxed.json" not in words or not mask[:, 46:].any()
         assert (mask & patch).sum() / (mask | patch).sum() > 0.8, words
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "photo.jpg: say what is meant: a stroke, --click, --strokes or --coco"),
+        ([], "photo.jpg: say what is meant: a stroke, --click, --box, --strokes or --coco"),
+        (["--box", "1,2,3"], "--box 1,2,3: left,top,right,bottom is needed"),
+        (["--box", "9,2,9,30"], "--box 9,2,9,30: left,top,right,bottom must lie in the picture"),
+        (["stroke.png", "--box", "0,0,9,9"], "nothing is brushed inside the box"),
+        (["--box", "0,0,9,9", "-c", "tiny16-32_bce-dice"], "sees object strokes alone"),
         (["--click", "60,20"], "--click 60,20: is not in the picture, 60x40 pixels"),
         (["--click", "6"], "--click 6: x,y is needed, in pixels of the picture"),
         (["--click", "nan,1"], "--click nan,1: x,y is needed"),

@@ -28,7 +28,8 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import parse_split, read_json, refuse
 from nseg_lib.data.images import UPRIGHT, Stored, open_picture, to_rgb, to_rgba, turn
 from nseg_lib.data.records import DataError
-from nseg_lib.strokes.drawing import Drawn, check_strokes, rasterize
+from nseg_lib.prompt import Box
+from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
 
 TOLERANCE = 16
 """Grey levels of 255 by which JPEG's black and white may be off."""
@@ -52,13 +53,28 @@ def read_stroke(path: Path, photo: Photo) -> Drawn:
     Raises:
         DataError: as :func:`read_mask`, or nothing is brushed.
     """
-    drawn = _read(path, photo, "stroke", None)
+    drawn, _ = read_drawing(path, photo)
     if not drawn.object.any():
         raise DataError(
             f"{path}: nothing is brushed, and an object stroke is always needed; "
             "paint white on black, or on a clear layer"
         )
     return drawn
+
+
+def read_drawing(path: Path, photo: Photo) -> tuple[Drawn, Box | None]:
+    """What was brushed on a photograph, perhaps nothing, and the box that a file of strokes holds.
+
+    Raises:
+        DataError: as :func:`read_mask`.
+    """
+    if path.suffix.lower() == ".json":
+        content = read_json(path)
+        if not (isinstance(content, Mapping) and "annotations" in content):
+            height, width = photo.image.shape[:2]
+            strokes = _strokes(content, height, width, str(path))
+            return rasterize(strokes, height, width), box_of(strokes, height, width)
+    return _read(path, photo, "stroke", None), None
 
 
 def read_mask(

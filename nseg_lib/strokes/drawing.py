@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from nseg_lib.arrays import Mask
 from nseg_lib.limits import MAX_STROKE_POINTS, MAX_STROKE_RADIUS, MAX_STROKE_ROWS
+from nseg_lib.prompt import Box
 
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int_]
 
 KINDS: dict[str, int] = {"erase": 0, "object": 1, "background": 2}
 """The kinds of a drawn stroke, and the label that each paints over what was drawn before it."""
+
+BOX = "box"
+"""The kind of what is drawn as a box: two opposite corners as points. It paints nothing; the last
+one says where the object is, and one without a pixel takes the box away."""
 
 _PIECE = 1_000_000
 """Rows that are painted at a time, some 200 bytes each."""
@@ -43,8 +48,8 @@ def check_strokes(strokes: object) -> None:
         if not isinstance(stroke, Mapping):
             raise ValueError(f"stroke {number}: an object with 'kind' and 'points' is needed")
         kind = stroke.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            allowed = ", ".join(KINDS)
+        if not isinstance(kind, str) or kind not in (*KINDS, BOX):
+            allowed = ", ".join((*KINDS, BOX))
             raise ValueError(f"stroke {number}: kind is {kind!r:.40}, not {allowed}")
         try:
             points = np.asarray(stroke.get("points"), dtype=np.float64)
@@ -54,6 +59,8 @@ def check_strokes(strokes: object) -> None:
             raise ValueError(f"stroke {number}: points must be [[x, y, radius], …], at least one")
         if not (np.abs(points) < 1e6).all() or (points[:, 2] <= 0).any():
             raise ValueError(f"stroke {number}: points must be finite, radii above 0")
+        if kind == BOX and len(points) != 2:
+            raise ValueError(f"stroke {number}: a box has two points, got {len(points)}")
         widest = points[:, 2].max()
         if widest > MAX_STROKE_RADIUS:
             raise ValueError(f"stroke {number}: radius {widest:g}, at most {MAX_STROKE_RADIUS:g}")
@@ -72,6 +79,8 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
     Strokes are painted in order, each over what was there: ``object``, ``background``, or ``erase``
     (neither). The drawing widget paints by the same rule, row by row, in the browser.
 
+    A box (:data:`BOX`) is passed over: :func:`box_of` gives it.
+
     Args:
         strokes: as above; other keys are ignored.
         height, width: the picture's, in pixels. What lies outside is cut off.
@@ -81,7 +90,8 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
             strokes than :mod:`nseg_lib.limits` allows; in one line.
     """
     check_strokes(strokes)
-    drawing = [(np.asarray(s["points"], np.float64), KINDS[s["kind"]]) for s in strokes]
+    painting = [s for s in strokes if s["kind"] != BOX]
+    drawing = [(np.asarray(s["points"], np.float64), KINDS[s["kind"]]) for s in painting]
     if sum(int(_rows(points, height)[1].sum()) for points, _ in drawing) > MAX_STROKE_ROWS:
         raise ValueError(f"too large a drawing: over {MAX_STROKE_ROWS:,} rows of brush")
     labels = np.zeros((height, width), np.uint8)
@@ -91,6 +101,21 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
         for first in range(0, max(1, len(points) - 1), step):
             _paint(labels, points[first : first + step + 1], label)
     return Drawn(labels == KINDS["object"], labels == KINDS["background"])
+
+
+def box_of(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> Box | None:
+    """The box of a drawing that :func:`rasterize` takes, grown to whole pixels and cut at the
+    picture; None where there is none, or the last one holds no pixel.
+    """
+    boxes = [stroke["points"] for stroke in strokes if stroke["kind"] == BOX]
+    if not boxes:
+        return None
+    (x0, y0, _), (x1, y1, _) = np.asarray(boxes[-1], np.float64).tolist()
+    left, right = max(0, int(np.floor(min(x0, x1)))), min(width, int(np.ceil(max(x0, x1))))
+    top, bottom = max(0, int(np.floor(min(y0, y1)))), min(height, int(np.ceil(max(y0, y1))))
+    if abs(x1 - x0) < 1 or abs(y1 - y0) < 1 or left >= right or top >= bottom:
+        return None
+    return left, top, right, bottom
 
 
 def _paint(labels: NDArray[np.uint8], points: _Floats, label: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from nseg_lib.arrays import Image, Mask, check
 from nseg_lib.data.coco import mask_to_rle, rle_to_mask
-from nseg_lib.strokes.drawing import rasterize
+from nseg_lib.strokes.drawing import box_of, rasterize
 from nseg_lib.widget.pictures import resize, shown_size
 
 Stroke = Mapping[str, Any]
@@ -27,6 +27,8 @@ LEAST_RADIUS = 0.75
 """Of a scaled stroke, in pixels: from √½ on, a disc holds a pixel's centre wherever it lies."""
 
 NO_MODEL = "No model is loaded: the mask is what you brush."
+BOX_ALONE = "The box alone says little: a line or a click on the object makes the mask better."
+NO_BOX = "This model sees no box: brush over the object too."
 NO_OBJECT = "Background alone gives no mask: brush over the object too."
 UNCORRECTED = (
     "This model takes no corrections: what you add is united with its mask, "
@@ -40,7 +42,8 @@ class AnyRefiner(Protocol):
     """What the canvas asks of a model: ours (:class:`nseg_lib.refine.Refiner`), or one's own.
 
     With an attribute ``corrects = True`` its ``refine`` gets pictures of any size, and
-    ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far).
+    ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far). Where a box was
+    drawn, it gets ``box=`` too (left, top, right, bottom), and perhaps no object stroke.
     """
 
     def refine(self, image: Image, stroke: Mask) -> Mask:
@@ -139,25 +142,37 @@ def mask_of(
     kept = np.zeros((height, width), bool) if start is None else start
     if not strokes:  # before the model is asked anything, which may have to load first
         return kept, ""
-    drawn = rasterize(strokes, height, width)
-    if not drawn.object.any():
+    drawn, box = rasterize(strokes, height, width), box_of(strokes, height, width)
+    inside = np.ones((height, width), bool)
+    if box is not None:
+        inside[:] = False
+        inside[box[1] : box[3], box[0] : box[2]] = True
+    brushed = drawn.object & inside
+    if not brushed.any() and (box is None or (drawn.background >= inside).all()):
         lacking = drawn.background.any() and start is None
         return kept & ~drawn.background, NO_OBJECT if lacking else ""
+    alone = not brushed.any()  # the box is all that says what is meant
     if refiner is None:
-        return (kept | drawn.object) & ~drawn.background, NO_MODEL
+        painted = inside if alone else brushed
+        return (kept | painted) & ~drawn.background & inside, NO_MODEL
     corrects = getattr(refiner, "corrects", False)
     if corrects:
-        given = {"background": drawn.background, "mask": start if before is None else before}
-        answer = _asked(refiner, image, drawn.object, **given)
+        given: dict[str, Any] = {"box": box} if box else {}
+        given |= {"background": drawn.background, "mask": start if before is None else before}
+        answer = _asked(refiner, image, brushed, **given)
+    elif alone:
+        answer = kept | inside
     else:
-        answer = kept | _scaled_answer(refiner, image, strokes, drawn.object)
+        answer = kept | _scaled_answer(refiner, image, strokes, brushed)
     # What was drawn as a correction is added, and what was marked as background taken away,
     # whatever the model made of it.
     corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
     added = rasterize(corrections, height, width).object
     corrected = bool(added.any() or drawn.background.any())
     note = UNCORRECTED if corrected and not corrects else ""
-    return (answer | added) & ~drawn.background, note
+    if alone:
+        note = BOX_ALONE if corrects else NO_BOX
+    return (answer | added) & ~drawn.background & inside, note
 
 
 def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> tuple[Mask, str]:
@@ -187,7 +202,7 @@ def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> t
     return kept, SHARED if kept.any() else TAKEN
 
 
-def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Mask | None) -> Mask:
+def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Any) -> Mask:
     """What a model returned, once it is known to be a mask."""
     refine: Callable[..., Mask] = refiner.refine
     answer = refine(image, stroke, **given)

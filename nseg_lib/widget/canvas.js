@@ -1,7 +1,7 @@
 /* The drawing canvas: brush over an object, get its mask.
 
    One ES module for anywidget, with no dependency; nothing is fetched. The strokes are vectors in
-   pixels of the picture, [x, y, radius] a point. The browser owns them while someone draws: it
+   pixels of the picture, [x, y, radius] a point; a box is two of them. The browser owns them while someone draws: it
    paints at once and sends the whole drawing on release of the pen, under a rising revision. The
    kernel answers with a mask for a revision; an answer to any but the newest is dropped. */
 
@@ -133,6 +133,7 @@ class Paper {
   repaint(strokes) {
     this.strokes.pixels.fill(0);
     for (const { kind, points } of strokes) {
+      if (kind === "box") continue; // shown beside the layers
       // In parts: spreading a very long stroke's points over Math.max would overflow the stack.
       for (let i = 0; i < points.length; i += 1000) this.paint(kind, points.slice(Math.max(0, i - 1), i + 1000));
     }
@@ -197,15 +198,21 @@ const ICONS = {
   next: "m9 5 7 7-7 7",
   add: "M12 5v14M5 12h14",
   more: "M4 7h16M4 12h16M4 17h16",
+  box: "M4 9V6h3M10 6h4M17 6h3v3M20 11v2M20 15v3h-3M14 18h-4M7 18H4v-3M4 13v-2",
+  extreme: "M12 3v4M12 17v4M3 12h4M17 12h4",
 };
-const BRUSHES = [["object", "Object", "1"], ["background", "Background", "2"], ["erase", "Erase", "3"]];
+const BRUSHES = [
+  ["object", "Object", "1"], ["background", "Background", "2"], ["erase", "Erase", "3"],
+  ["box", "Box: the object is only in here", "4", true], ["extreme", "Extreme points: its left, top, right and bottom", "5", true],
+];
 const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
 const EXPORTS = [
   ["mask", "Mask, PNG"], ["cutout", "Cut-out with alpha, PNG"], ["rle", "COCO annotation, RLE"],
   ["polygon", "COCO annotation, polygons"], ["strokes", "Strokes, JSON (opens again)"],
 ];
 const KEYS = [
-  ["1 2 3", "object, background, erase"], ["Alt", "hold for background; also the right button"],
+  ["1 2 3", "object, background, erase"], ["4 5", "box, four extreme points"],
+  ["Shift", "hold and drag a box: the object is only in here"], ["Alt", "hold for background; also the right button"],
   ["[ ]", "smaller, larger brush"],
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
   ["V", "next view"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
@@ -244,8 +251,9 @@ const group = (label, ...children) =>
 
 /** One button of several that exclude each other; `pressed(value)` marks the chosen one. */
 function choice(label, options, choose) {
-  const buttons = options.map(([value, text, key]) => {
+  const buttons = options.map(([value, text, key, drawn]) => {
     const title = key ? `${text} (${key})` : text;
+    if (drawn) return [value, button(value, title, () => choose(value))]; // as an icon
     const dot = make("i", { className: `nseg-dot nseg-dot-${value}` });
     return [value, button(value, title, () => choose(value), ...(key ? [dot] : []), make("span", {}, text))];
   });
@@ -278,7 +286,7 @@ function scrolls(element) {
 
 class Drawing {
   constructor(model, element) {
-    Object.assign(this, { model, root: element, strokes: [], past: [], future: [], pointers: new Map(), histories: {} });
+    Object.assign(this, { model, root: element, strokes: [], past: [], future: [], extremes: [], pointers: new Map(), histories: {} });
     Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0, late: false, saving: 0 });
     element.classList.add("nseg");
     this.build();
@@ -318,6 +326,7 @@ class Drawing {
       ...KEYS.flatMap(([keys, text]) =>
         [make("span", {}, ...keys.split(" ").map((k) => make("kbd", {}, k))), make("span", {}, text)]));
     this.ring = make("div", { className: "nseg-ring", hidden: true });
+    this.boxFrame = make("div", { className: "nseg-box", hidden: true });
     this.space = make("div", { className: "nseg-space" });
     this.emptyText = make("span");
     this.openButton = button("choose", "Open a file", () => this.chosen.click(), make("span", {}, "Open a file"));
@@ -325,6 +334,7 @@ class Drawing {
     this.stage = make("div", { className: "nseg-stage", tabIndex: 0, role: "application",
       "aria-label": "Picture to draw on; press ? for keys" }, this.space, this.ring, this.empty, this.menu, this.help);
     this.paper = new Paper(this.space);
+    this.space.append(make("div", { className: "nseg-frame" }, this.boxFrame));
     this.status = make("span", { className: "nseg-status" });
     this.note = make("span", { className: "nseg-note", role: "status" });
     this.spoken = make("span", { className: "nseg-spoken", role: "status" }); // for screen readers alone
@@ -418,7 +428,7 @@ class Drawing {
     this.keepHistory();
     this.strokes = this.model.get("_drawing").strokes;
     this.name = this.model.get("_session").name; // of a folder's picture
-    Object.assign(this, { live: null, answered: -1, jpeg, ...this.recallHistory() });
+    Object.assign(this, { live: null, extremes: [], answered: -1, jpeg, ...this.recallHistory() });
     Object.assign(this.paper, { cover: null, others: taken });
     if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
@@ -538,6 +548,10 @@ class Drawing {
   undo() { this.travel(this.past, this.future); }
   redo() { this.travel(this.future, this.past); }
   travel(from, to) {
+    if (from === this.past && this.extremes.length) { // a point that is not sent yet
+      this.extremes = this.extremes.slice(0, -1);
+      return this.repaint();
+    }
     if (!from.length || this.live || this.leaving) return;
     to.push(this.strokes);
     this.change(from.pop());
@@ -608,9 +622,16 @@ class Drawing {
   }
 
   begin(event) {
-    const points = [this.point(event)], view = this.model.get("view");
+    const points = [this.point(event)], view = this.model.get("view"), tool = this.model.get("brush");
+    if (event.button === 0 && !event.altKey && (event.shiftKey || tool === "box")) {
+      this.live = { kind: "box", points: [points[0], points[0]] };
+      this.ring.hidden = true;
+      return this.showBox();
+    }
+    if (event.button === 0 && !event.altKey && tool === "extreme") return this.addExtreme(points[0]);
+    this.extremes = [];
     const sight = this.paper.cover && view !== "stroke"; // a mask is in sight
-    let kind = this.model.get("brush");
+    let kind = ["box", "extreme"].includes(tool) ? "object" : tool;
     if (event.button === 2 || event.altKey) kind = "background";
     if (event.buttons & 32) kind = "erase"; // a pen's rubber end
     // Erase takes away what is seen. What is seen of a mask is taken away by a background stroke.
@@ -643,6 +664,10 @@ class Drawing {
       this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
     }
     if (!this.live) return;
+    if (this.live.kind === "box") {
+      this.live.points[1] = this.point(event);
+      return this.showBox();
+    }
     const coalesced = event.getCoalescedEvents?.() ?? [];
     const { kind, points } = this.live, from = points.length;
     for (const each of coalesced.length ? coalesced : [event]) {
@@ -668,11 +693,52 @@ class Drawing {
     }
     this.live = null;
     this.root.classList.remove("nseg-painting");
+    // A click with the box takes the last one away; without one there is nothing to do.
+    if (kind === "box" && click) {
+      stroke.points[1] = stroke.points[0];
+      if (!this.drawnBox) return this.showBox();
+    }
     this.commit([...this.strokes, stroke]);
+  }
+
+  /** Four clicks, on what reaches farthest to each side, make four discs and their box. */
+  addExtreme(point) {
+    this.extremes = [...this.extremes, point];
+    if (this.extremes.length < 4) return this.repaint();
+    const points = this.extremes, before = [this.strokes];
+    this.extremes = [];
+    // A step of undo for each: the points but the last are strokes of their own.
+    const discs = points.map((each) => ({ kind: "object", points: [each] }));
+    for (let i = 1; i < 4; i++) before.push([...this.strokes, ...discs.slice(0, i)]);
+    const reach = (axis, sign) => sign * Math.max(...points.map((p) => sign * p[axis])) + sign;
+    const box = { kind: "box", points: [[reach(0, -1), reach(1, -1), 1], [reach(0, 1), reach(1, 1), 1]] };
+    this.past.push(...before);
+    this.future = [];
+    this.change([...this.strokes, ...discs, box]);
+    this.repaint();
+  }
+
+  /** The last box of the drawing, as [left, top, right, bottom]; null without one, or an empty one. */
+  get drawnBox() {
+    const last = [...this.strokes, this.live].findLast((stroke) => stroke?.kind === "box");
+    if (!last) return null;
+    const [[x0, y0], [x1, y1]] = last.points, { width, height } = this.paper;
+    if (Math.abs(x1 - x0) < 1 || Math.abs(y1 - y0) < 1) return null;
+    return [Math.max(0, Math.min(x0, x1)), Math.max(0, Math.min(y0, y1)), Math.min(width, Math.max(x0, x1)), Math.min(height, Math.max(y0, y1))];
+  }
+
+  showBox() {
+    const box = this.drawnBox, { width, height } = this.paper;
+    this.boxFrame.hidden = !box;
+    if (!box) return;
+    const [left, top, right, bottom] = box, share = (value, all) => `${(100 * value) / all}%`;
+    Object.assign(this.boxFrame.style, { left: share(left, width), top: share(top, height),
+      width: share(right - left, width), height: share(bottom - top, height) });
   }
 
   /** Forget the stroke that is being drawn. */
   drop() {
+    this.extremes = [];
     if (!this.live) return;
     this.live = null;
     this.root.classList.remove("nseg-painting");
@@ -712,7 +778,7 @@ class Drawing {
       z: () => event.shiftKey ? this.redo() : this.undo(), y: () => this.redo(),
     };
     if (!command) Object.assign(acts, {
-      1: () => this.set("brush", "object"), 2: () => this.set("brush", "background"), 3: () => this.set("brush", "erase"),
+      ...Object.fromEntries(BRUSHES.map(([name, , number]) => [number, () => this.set("brush", name)])),
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.clear(), Backspace: () => this.clear(),
@@ -748,6 +814,7 @@ class Drawing {
     this.ring.hidden = !this.paper.width || !!event.target.closest?.(".nseg-panel");
     Object.assign(this.ring.style, { width: `${2 * r}px`, height: `${2 * r}px`, transform: `translate(${x - r}px, ${y - r}px)` });
     this.ring.dataset.brush = this.live?.kind ?? (event.altKey ? "background" : this.model.get("brush"));
+    if (event.shiftKey || this.ring.dataset.brush === "box") this.ring.hidden = true; // a cross is enough
     const picks = !this.live && this.ring.dataset.brush === "object" && this.paper.isOthers(this.point(event));
     this.stage.classList.toggle("nseg-pick", picks); // a click takes up the object under it
   }
@@ -805,7 +872,8 @@ class Drawing {
   }
 
   repaint() {
-    this.paper.repaint(this.live ? [...this.strokes, this.live] : this.strokes);
+    const discs = this.extremes.map((point) => ({ kind: "object", points: [point] }));
+    this.paper.repaint([...this.strokes, ...discs, ...(this.live ? [this.live] : [])]);
     this.refresh();
   }
 
@@ -842,7 +910,8 @@ class Drawing {
     this.sizeText.textContent = `${this.radiusText} px`;
     this.size.setAttribute("aria-valuetext", `radius ${this.radiusText} pixels`);
     this.opacity.value = this.model.get("opacity");
-    this.undoButton.disabled = !this.past.length;
+    this.showBox();
+    this.undoButton.disabled = !this.past.length && !this.extremes.length;
     this.redoButton.disabled = !this.future.length;
     this.clearButton.disabled = !this.strokes.length;
     this.empty.hidden = width > 0;
@@ -850,6 +919,9 @@ class Drawing {
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
     const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
     if (width) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
+    const last = this.strokes.at(-1);
+    if (this.extremes.length) parts.push(`extreme points: ${this.extremes.length} of 4`);
+    else if (last?.points.length === 1) parts.push(`a click counts as a disc ${Math.round(20 * last.points[0][2]) / 10} px wide`);
     if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
     const silent = this.late && (this.waiting || this.leaving) ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";

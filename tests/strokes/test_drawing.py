@@ -8,7 +8,7 @@ from drawing import stroke
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nseg_lib.strokes.drawing import rasterize
+from nseg_lib.strokes.drawing import box_of, rasterize
 
 
 def brute_force(points, height, width, steps=1500):
@@ -97,3 +97,20 @@ def test_a_long_stroke_is_painted_as_its_pieces_are():
 def test_a_drawing_that_would_take_memory_or_hours_is_refused(points, says):
     with pytest.raises(ValueError, match=says):
         rasterize([{"kind": "object", "points": points}] * 2, 3000, 4)
+
+
+@pytest.mark.parametrize(
+    ("corners", "box"),
+    [
+        ([(20.5, 3, 1), (2.2, 9.9, 1)], (2, 3, 21, 10)),
+        ([(-5, -5, 1), (100, 100, 1)], (0, 0, 40, 30)),
+        ([(5, 5, 1), (5, 5, 1)], None),
+        ([(50, 5, 1), (60, 9, 1)], None),
+    ],
+)
+def test_the_last_box_counts_and_paints_nothing(corners, box):
+    line = stroke((5, 5, 2), (9, 5, 2))
+    drawing = [stroke((0, 0, 1), (9, 9, 1), kind="box"), line, stroke(*corners, kind="box")]
+    assert box_of(drawing, 30, 40) == box
+    assert (rasterize(drawing, 30, 40).object == rasterize([line], 30, 40).object).all()
+    assert box_of([line], 30, 40) is None

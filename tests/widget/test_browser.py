@@ -128,6 +128,53 @@ def test_the_right_button_and_alt_draw_background(lab, canvas):
     assert lab.page.locator(".lm-Menu").count() == 0, "no menu opens"
 
 
+def test_boxes_and_extreme_points_mix_with_strokes_and_are_undone_one_by_one(lab, canvas):
+    canvas.page.keyboard.down("Shift")
+    canvas.draw((60, 80), (300, 260))
+    canvas.page.keyboard.up("Shift")
+    canvas.wait(2)
+    inside = np.zeros((480, 512), bool)
+    inside[80:260, 60:300] = True
+    assert iou(lab.drawn()[1], inside) > 0.98, "without more, all that is in the box"
+    canvas.shows("note", "sees no box")
+    canvas.draw((40, 150), (200, 200))
+    canvas.wait(3)
+    strokes, mask, _ = lab.drawn()
+    assert [stroke["kind"] for stroke in strokes] == ["box", "object"]
+    line = rasterize(strokes, 480, 512).object
+    assert mask[line & inside].all()
+    assert not mask[~inside].any()
+    canvas.press("4")
+    canvas.draw((400, 400))  # a click with the box takes it away
+    canvas.wait(4)
+    assert lab.drawn()[1][150, 45]
+    assert not canvas.root.locator(".nseg-box").is_visible()
+    for _ in range(3):
+        canvas.press("z")
+    canvas.wait(7)
+    canvas.do("extreme")
+    for x, y in ((100, 200), (200, 120), (320, 210)):
+        canvas.draw((x, y))
+    canvas.shows("status", "extreme points: 3 of 4")
+    canvas.press("z")
+    canvas.shows("status", "extreme points: 2 of 4")
+    assert canvas.state()["revision"] == 7, "nothing is asked yet"
+    for x, y in ((320, 210), (210, 300)):
+        canvas.draw((x, y))
+    canvas.wait(8)
+    strokes, mask, _ = lab.drawn()
+    assert [stroke["kind"] for stroke in strokes] == 4 * ["object"] + ["box"]
+    (left, top, _), (right, bottom, _) = strokes[-1]["points"]
+    assert np.allclose((left, top, right, bottom), (99, 119, 321, 301), atol=1.5)
+    assert mask[200, 101]
+    assert mask[119:302].sum() == mask.sum()
+    lab.page.screenshot(path=ARTEFACTS / "box.png")
+    canvas.press("z")
+    canvas.wait(9)
+    canvas.shows("status", "a click counts as a disc")
+    assert [stroke["kind"] for stroke in lab.drawn()[0]] == 3 * ["object"]
+
+
 def test_erase_takes_away_what_is_seen(lab, canvas):
     canvas.press("]")
     canvas.draw((100, 100), (300, 100))

@@ -126,6 +126,30 @@ def test_a_model_with_corrections_gets_the_background_and_the_mask_so_far(pictur
     assert not canvas.mask.any()
 
 
+def test_a_model_with_corrections_gets_the_box_and_nothing_lies_outside(picture):
+    class Boxed:
+        corrects = True
+
+        def refine(self, image, stroke, **given):
+            asked.append((stroke.sum(), given.get("box")))
+            return np.ones(stroke.shape, bool)
+
+    asked = []
+    height, width = picture.shape[:2]
+    canvas = StrokeCanvas(picture, Boxed())
+    box = stroke((10, 8, 1), (40, 30, 1), kind="box")
+    inside = np.zeros((height, width), bool)
+    inside[8:30, 10:40] = True
+    browser_draws(canvas, box)
+    assert (canvas.mask == inside).all()
+    browser_draws(canvas, box, stroke((20, 20, 3)), stroke((30, 20, 2), kind="background"))
+    wall = rasterize([stroke((30, 20, 2), kind="background")], height, width).background
+    assert (canvas.mask == inside & ~wall).all()
+    browser_draws(canvas, stroke((20, 20, 3)))
+    disc = rasterize([stroke((20, 20, 3))], height, width).object.sum()
+    assert asked == [(0, (10, 8, 40, 30)), (disc, (10, 8, 40, 30)), (disc, None)]
+
+
 def test_undo_brings_the_very_mask_back(picture):
     model, masks = Corrector(), []
     canvas = StrokeCanvas(picture, model)
