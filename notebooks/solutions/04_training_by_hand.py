@@ -1,10 +1,12 @@
 """Solutions of chapter 04."""
 
-import numpy as np
+import math
 
 
-def running_mean(values, window):
-    return [float(np.mean(values[max(0, i + 1 - window) : i + 1])) for i in range(len(values))]
+def adam_step(w, g, m, v, n, rate):
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+    step = (m / (1 - 0.9**n)) / (math.sqrt(v / (1 - 0.999**n)) + 1e-8)
+    return w - rate * step, m, v
 
 
 def stops_at(losses, patience):

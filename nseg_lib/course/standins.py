@@ -11,13 +11,21 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from nseg_lib import config
+from nseg_lib.arrays import Image
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.data.frozen import EvaluationSamples, Sample
+from nseg_lib.data.images import rescale
 from nseg_lib.evaluation import methods
+from nseg_lib.evaluation.metrics import iou
 from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.files import sha256
+from nseg_lib.networks.inputs import network_input
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.provenance import portable_path
 from nseg_lib.refine import Refiner
@@ -62,6 +70,24 @@ def photograph(samples: EvaluationSamples, name: str) -> Sample:
         if samples.split.image_path(sample.image_id).stem == name:
             return sample
     return max(every, key=lambda sample: sample.mask.mean())
+
+
+def one_pair(sample: Sample, scale: float) -> tuple[Image, Tensor, Tensor]:
+    """A photograph at ``scale`` as a pair to train on.
+
+    Returns:
+        The picture, uint8 H×W×3; the network's input, float32 1×3×H×W in [0, 1]; and the target,
+        float32 1×1×H×W of 0 and 1.
+    """
+    image, mask, stroke = rescale(sample.image, sample.mask, sample.stroke, scale)
+    x = torch.from_numpy(network_input(image, stroke))[None]
+    return image, x, torch.from_numpy(mask.astype(np.float32))[None, None]
+
+
+def identity_iou(data: str | Path, split: str = "val", scale: float = 1.0) -> float:
+    """The mean IoU of the frozen strokes of a split, which is that of doing nothing."""
+    samples = EvaluationSamples(coco.load_split(Path(data), split), scale=scale)
+    return float(np.mean([iou(sample.stroke, sample.mask) for sample in samples]))
 
 
 def trained(found: str | Path, data: str | Path, epochs: int = 3) -> Path:

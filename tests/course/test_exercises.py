@@ -89,7 +89,7 @@ WRONG: dict[str, Callable[..., Any]] = {
     "apply_gate": lambda skip, scores: 1 / (1 + np.exp(-skip * scores)),
     "contrast": lambda a, m: abs(float(a[m].mean() - a[~m].mean())),
     "soft_dice": lambda p, t: 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),  # no smoothing
-    "running_mean": lambda values, n: np.convolve(values, np.ones(n) / n, "valid"),
+    "adam_step": lambda w, g, m, v, n, r: (w - r * g, m, v),  # plain gradient descent
     "stops_at": lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
     "matched_difference": lambda a, b: float(np.mean(a) - np.mean(b)),
     "inner_boundary": lambda m: m & ~(ndimage.binary_erosion(m, np.ones((3, 3)))),  # the border too

@@ -31,11 +31,15 @@ CASES["soft_dice"] = [
     ),
 ]
 
-# running_mean(values, window): mean of the last window values, fewer at the start.
-CASES["running_mean"] = [
-    Case(([4.0, 2.0, 6.0, 0.0], 2), [4, 3, 4, 3]),
-    Case(([4.0, 2.0, 6.0, 0.0], 3), [4, 3, 4, 8 / 3], "at the start, average fewer values"),
-    Case(([1.0, 2.0], 80), [1, 1.5]),
+# adam_step(w, g, m, v, n, rate): the new (w, m, v) after step n of Adam.
+CASES["adam_step"] = [
+    Case((1.0, 0.5, 0.0, 0.0, 1, 0.01), (0.99, 0.05, 0.00025), "a first step moves by the rate"),
+    Case((1.0, -80.0, 0.0, 0.0, 1, 0.01), (1.01, -8.0, 6.4), "whatever the gradient's size"),
+    Case(
+        (0.0, 1.0, -0.2, 0.5, 3, 0.1),
+        (-0.1 * (-0.08 / 0.271) / (math.sqrt(0.5005 / (1 - 0.999**3)) + 1e-8), -0.08, 0.5005),
+        "divide each mean by what it lacks at step n",
+    ),
 ]
 
 # stops_at(losses, patience): (epoch kept, last epoch trained).
