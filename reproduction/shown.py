@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from IPython.display import display
 
+from nseg_lib.evaluation.summary import read_folder
 from nseg_lib.training.runs import logged_runs
 from reproduction import figures, paper
-from reproduction.artefacts import save_figure
+from reproduction import table1 as tables
+from reproduction.artefacts import Table, save_figure, save_table
 from reproduction.kept import missing_run_command
 
 COMMITTED = Path("reports", "half")
@@ -41,3 +44,14 @@ def figure5(root: Path, runs: Path, out: Path, profile: str) -> None:
         inputs.append(paper.REPORTS / "authors_logs.csv")
         save_figure(figure, out / "figures" / "figure5", numbers, profile=profile, inputs=inputs)
     plt.show()
+
+
+def table1(root: Path, rows: Path, out: Path, profile: str) -> None:
+    """Show Table 1 as the paper prints it; save it to ``out`` where the profile has rows."""
+    printed, inputs = paper.numbers(), [rows, paper.REPORTS / "paper.yml"]
+    if (rows / "baselines.csv").is_file():
+        made: Table = tables.table1(read_folder(rows), printed, profile)
+        display(save_table(made, out / "tables" / "table1", profile=profile, inputs=inputs))
+        return
+    print("nothing was evaluated here: this is the committed table of COCO at half its size")
+    display(tables.table1(read_folder(root / COMMITTED / "rows"), printed, COMMITTED.name))

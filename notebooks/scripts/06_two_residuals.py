@@ -34,7 +34,8 @@ from nseg_lib.networks.inputs import network_input
 from nseg_lib.provenance import project_root
 from nseg_lib.training.losses import RefinementLoss
 from reproduction import paper
-from reproduction.artefacts import save_figure
+from reproduction.artefacts import save_figure, save_table
+from reproduction.table1 import table2 as make_table2
 
 look.use_style()
 ROOT = project_root()
@@ -97,6 +98,11 @@ pd.DataFrame(
 assert parameters["tiny16-128"] == parameters["res16-128 by the code: mask residual"]
 assert parameters["res16-128 by the text: block residual"] > parameters["tiny16-128"]
 assert printed["tiny16-128_bce-dice-bound"] == printed["res16-128_bce-dice-bound"]
+
+# %%
+sizes = [networks.size(name) for name in config.THE_EIGHT]
+save_table(make_table2(sizes, printed), OUT / "tables" / "table2",
+           inputs=[paper.REPORTS / "paper.yml"])  # fmt: skip
 
 # %% [markdown]
 # ## The mask residual, by hand

@@ -8,5 +8,7 @@ def paired(before, after, margin):
     return float(difference.mean()), float((difference < -margin).mean())
 
 
-def matched_difference(a, b):
-    return float(np.mean([x - y for x, y in zip(a, b, strict=False)]))
+def stands_out(values, reach):
+    best = values.index(max(values))
+    around = values[max(0, best - reach) : best] + values[best + 1 : best + 1 + reach]
+    return values[best] - sum(around) / len(around)

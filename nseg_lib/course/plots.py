@@ -13,6 +13,7 @@ from pandas.io.formats.style import Styler
 
 from nseg_lib.arrays import Mask
 from nseg_lib.course import look
+from nseg_lib.palette import PALETTE
 
 
 def table(
@@ -65,3 +66,22 @@ def two_masks_on_a_grid() -> tuple[int, int]:
     predicted, target = toy_pair()
     grids({"grey: both · blue: only the truth · magenta: only the answer": (predicted, target)})
     return int((predicted & target).sum()), int((predicted | target).sum())
+
+
+def intervals(summary: pd.DataFrame, metric: str, caption: str) -> None:
+    """Draw what each method adds to the stroke as a dot with its 95 % interval, one row each.
+
+    Args:
+        summary: of :func:`nseg_lib.evaluation.summary.summarise`, indexed by method.
+        metric: such as ``iou``.
+        caption: what the axis shows.
+    """
+    _, ax = plt.subplots(figsize=(7.0, 0.6 + 0.27 * len(summary)), layout="constrained")
+    for y, (name, row) in enumerate(summary.iterrows()):
+        middle, low, high = (row[f"{metric}_{part}"] for part in ("difference", "low", "high"))
+        bar = [[middle - low], [high - middle]]
+        ax.errorbar(middle, y, xerr=bar, fmt="o", ms=5, color=look.colour(str(name)))
+    ax.axvline(0, color=PALETTE["identity"], ls="--", lw=1)
+    ax.set_yticks(range(len(summary)), summary.index)
+    ax.set(xlabel=caption)
+    plt.show()

@@ -91,7 +91,7 @@ WRONG: dict[str, Callable[..., Any]] = {
     "soft_dice": lambda p, t: 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),  # no smoothing
     "adam_step": lambda w, g, m, v, n, r: (w - r * g, m, v),  # plain gradient descent
     "stops_at": lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
-    "matched_difference": lambda a, b: float(np.mean(a) - np.mean(b)),
+    "stands_out": lambda values, reach: max(values) - float(np.mean(values)),
     "inner_boundary": lambda m: m & ~(ndimage.binary_erosion(m, np.ones((3, 3)))),  # the border too
     "hausdorff": lambda a, b: float(directed_hausdorff(a, b)[0]),  # one way
     "logit_of": lambda p: p - 0.5,

@@ -50,11 +50,11 @@ CASES["stops_at"] = [
     Case(([0.5, 0.5, 0.5], 2), [0, 2], "an equal loss is not a lower one"),
 ]
 
-# matched_difference(a, b): mean of a - b over the epochs that both have.
-CASES["matched_difference"] = [
-    Case(([0.8, 0.9, 0.95, 0.99], [0.7, 0.85]), 0.075, "leave out epochs that only one has"),
-    Case(([0.5], [0.6, 0.9]), -0.1, "either may be the longer one"),
-    Case(([0.5, 0.7], [0.5, 0.7]), 0.0),
+# stands_out(values, reach): the best value minus the mean of its neighbours.
+CASES["stands_out"] = [
+    Case(([0.8, 0.82, 0.86, 0.83, 0.84], 2), 0.86 - 0.8225, "the best one is no neighbour"),
+    Case(([0.9, 0.8, 0.7], 1), 0.1, "at an end there are neighbours on one side only"),
+    Case(([0.5, 0.7, 0.6, 0.7], 1), 0.15, "of equally good ones, the first"),
 ]
 
 
