@@ -182,7 +182,7 @@ def draw(
         Path | None, typer.Option(help="A folder's COCO file; FOLDER/annotations.json.")
     ] = None,
     category: Annotated[
-        str | None, typer.Option(help="What a folder's objects are; 'object'.")
+        list[str] | None, typer.Option(help="A label of a folder's objects; repeatable.")
     ] = None,
     model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
     port: Port = 0,

@@ -43,10 +43,13 @@ CANVAS = {
     "object": "#268BFF",
     "background": "#FF5C33",
     "mask": "#B7F01A",
-    "others": "#BA82FF",
 }
 """The colours of the drawing canvas, brighter than those for print. ``canvas.js`` and
 ``canvas.css`` repeat them."""
+
+
+LABELS = ("#BA82FF", "#2ED9C3", "#FFD23F", "#FF7AC6", "#C58B4E", "#8FA8FF")
+"""The colours of finished objects on the canvas, by label; after the last, the first again."""
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -20,9 +23,14 @@ from nseg_lib import limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.records import DataError
 
+HEIF = find_spec("pillow_heif") is not None  # the extra "heif"
+if HEIF:
+    import_module("pillow_heif").register_heif_opener()
+
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM"),
     *(("AVIF",) if features.check("avif") else ()),
+    *(("HEIF",) if HEIF else ()),
 )
 """What is read. A closed list, so that no picture starts a decoder that runs a program (EPS)."""
 
@@ -121,7 +129,7 @@ def open_picture(path: Path, *, reduced: bool = False) -> Stored:
     except UnidentifiedImageError as error:
         raise DataError(
             f"{path}: not a readable picture: cannot identify image file; read are "
-            f"{', '.join(FORMATS)}, with unsigned integers of 8 or 16 bits"
+            f"{', '.join(FORMATS)}, with unsigned integers of 8 or 16 bits{heif_hint([str(path)])}"
         ) from error
     except Exception as error:  # on damaged files, Pillow's decoders raise nearly anything
         reason = " ".join(str(error).replace(repr(str(path)), "").split())
@@ -331,6 +339,12 @@ def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
         outcome = "not turned: its stored size is its record's" if as_stored else "turned"
         found.append(("EXIF orientation", f"{stored.orientation}", outcome))
     return found
+
+
+def heif_hint(names: Iterable[str]) -> str:
+    """How to have HEIC read, with a semicolon before it, if one of the files is one; else ""."""
+    missing = not HEIF and any(n.lower().endswith((".heic", ".heif")) for n in names)
+    return "; for HEIC: pip install 'nseg[heif]'" if missing else ""
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:

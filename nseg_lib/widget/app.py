@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import webbrowser
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from nseg_lib.console import say
 from nseg_lib.data.coco import DataError
-from nseg_lib.data.images import FORMATS, read_image
+from nseg_lib.data.images import FORMATS, heif_hint, read_image
 from nseg_lib.widget import server
 from nseg_lib.widget.answers import Later
 from nseg_lib.widget.canvas import StrokeCanvas
@@ -24,7 +25,7 @@ def draw(
     checkpoint: Path | None = None,
     *,
     out: Path | None = None,
-    category: str | None = None,
+    category: Sequence[str] | None = None,
     model: bool = True,
     port: int = 0,
     browser: bool = True,
@@ -39,7 +40,7 @@ def draw(
         checkpoint: a file of the network that refines, or the name of a shipped one; by default
             that of :meth:`nseg_lib.refine.Refiner.from_pretrained`.
         out: a folder's COCO file; by default ``annotations.json`` in the folder.
-        category: the first category of a folder's objects; the canvas has a field to change it.
+        category: labels of a folder's objects; the canvas has a field for others.
         model: False leaves out the network; then the mask is what the user brushes.
         port: 0 takes a free one.
         browser: open the page in the default browser.
@@ -91,7 +92,7 @@ def _load(checkpoint: Path | None) -> object:
     return Refiner.load(checkpoint) if checkpoint else Refiner.from_pretrained()
 
 
-def _say_folder(folder: Path, out: Path | None, category: str | None) -> None:
+def _say_folder(folder: Path, out: Path | None, category: Sequence[str] | None) -> None:
     """Say what the folder has, and check that masks can be written."""
     session = FolderSession(folder, out, category)
     state, left_out = session.state(), session.left_out
@@ -99,8 +100,8 @@ def _say_folder(folder: Path, out: Path | None, category: str | None) -> None:
     if left_out:
         more = ", …" if len(left_out) > 5 else ""
         say(
-            f"left out, for no picture that is read ({', '.join(FORMATS)}): "
-            f"{len(left_out)} files ({', '.join(left_out[:5])}{more})"
+            f"left out, for no picture that is read ({', '.join(FORMATS)}): {len(left_out)} files "
+            f"({', '.join(left_out[:5])}{more}){heif_hint(left_out)}"
         )
     # The folder that the file is written into, or what there is of the way to it.
     place = next(parent for parent in session.out.absolute().parents if parent.exists())

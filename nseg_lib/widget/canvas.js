@@ -6,9 +6,10 @@
    kernel answers with a mask for a revision; an answer to any but the newest is dropped. */
 
 const COLOURS = {
-  object: [38, 139, 255], background: [255, 92, 51], mask: [183, 240, 26], others: [186, 130, 255],
+  object: [38, 139, 255], background: [255, 92, 51], mask: [183, 240, 26],
 };
 const MAX_LAYER = 4e6; // pixels of a layer; larger pictures are shown scaled
+const CLEAR = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="; // a pixel
 const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
 const PATIENCE = 4000; // milliseconds without an answer before the user is told
 
@@ -145,7 +146,8 @@ class Paper {
     if (!this.others || column < 0 || row < 0 || column >= width || row >= height) return false;
     return !!this.theirs?.[row * width + column];
   }
-  /** Where a bitmap (such as `cover`, opaque where the mask is) is opaque, a byte a pixel. */
+  /** A bitmap (such as `cover`, opaque where the mask is) at the layers' size, a word a pixel, and
+      where it is opaque, a byte a pixel. */
   inside(bitmap) {
     const { canvas, context } = this.mask, { width, height } = canvas;
     context.clearRect(0, 0, width, height);
@@ -154,7 +156,7 @@ class Paper {
     const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
     const inside = new Uint8Array(pixels.length);
     for (let i = 0; i < pixels.length; i++) inside[i] = pixels[i] >>> 31;
-    return inside;
+    return [inside, pixels];
   }
   /** Tint the mask and the other objects' masks, and draw their outlines. */
   showMask(opacity) {
@@ -164,16 +166,16 @@ class Paper {
     this.theirs = null;
     for (const [name, most, bitmap] of [["others", 80, this.others], ["mask", 160, this.cover]]) {
       if (!bitmap) continue;
-      const inside = this.inside(bitmap);
+      const [inside, colours] = this.inside(bitmap), own = name === "mask" ? word(COLOURS.mask) : 0;
       if (name === "others") this.theirs = inside;
       // A bright line within the mask and a dark one around it can be seen on any picture.
-      const tint = word(COLOURS[name], Math.round(opacity * most));
-      const edge = word(COLOURS[name]), shade = word([0, 0, 0], 150);
+      const alpha = Math.round(opacity * most) << 24, shade = word([0, 0, 0], 150);
       for (let i = 0; i < pixels.length; i++) {
         const x = i % width; // beyond the left and the right border is not the row above or below
         const near = (x >= line ? inside[i - line] : NaN) + (x + line < width ? inside[i + line] : NaN)
           + inside[i - row] + inside[i + row];
-        if (inside[i]) pixels[i] = near === 4 ? tint : edge;
+        const edge = own || colours[i]; // others have the colours of their labels
+        if (inside[i]) pixels[i] = near === 4 ? ((edge & 0xffffff) | alpha) >>> 0 : edge;
         else if (near > 0) pixels[i] = shade;
       }
     }
@@ -217,7 +219,7 @@ const KEYS = [
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
   ["V", "next view"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
   ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
-  ["N P", "next, previous picture of a folder"], ["A", "another object; O next, Shift+O previous; or click a finished one"],
+  ["N P L", "next, previous picture of a folder; the list of all"], ["Shift+1…9", "label of the object"], ["A", "another object; O next, Shift+O previous; or click a finished one"],
   ["?", "this list; Escape closes it"],
 ];
 
@@ -339,6 +341,7 @@ class Drawing {
     this.note = make("span", { className: "nseg-note", role: "status" });
     this.spoken = make("span", { className: "nseg-spoken", role: "status" }); // for screen readers alone
     this.buildSession();
+    this.stage.append(this.list);
     // On a narrow screen the tools are one row, and a button opens the others.
     this.more = make("div", { className: "nseg-more" }, group("Clear", this.clearButton),
       views, group("Opacity", icon("opacity"), this.opacity),
@@ -363,6 +366,10 @@ class Drawing {
   /** A folder's pictures and their objects: a row that only a session shows. */
   buildSession() {
     const text = (name) => this[name] = make("span", { className: "nseg-place" });
+    this.place = button("list", "All pictures (L)", () => this.showList());
+    this.place.classList.add("nseg-place");
+    this.labels = group("Labels");
+    this.buildList();
     this.category = make("input", { type: "text", className: "nseg-category", title: "What the object is",
       placeholder: "category", "aria-label": "Category" });
     this.category.onchange = () => this.model.send({ type: "category", name: this.category.value, drawing: this.drawing });
@@ -372,9 +379,63 @@ class Drawing {
     this.nextObject = button("next-object", "Next object (O)", () => this.goObject(1), icon("next"));
     this.addObject = button("new-object", "Another object in this picture (A)", () => this.goObject(0), icon("add"), make("span", {}, "Object"));
     this.session = make("div", { className: "nseg-toolbar nseg-session", role: "toolbar", "aria-label": "Folder", hidden: true },
-      group("Pictures", button("previous", "Previous picture (P)", () => this.go(-1)), text("place"),
+      group("Pictures", button("previous", "Previous picture (P)", () => this.go(-1)), this.place,
         button("next", "Next picture (N)", () => this.go(1))),
-      text("file"), group("Objects", this.category, this.categories, this.previousObject, text("objects"), this.nextObject, this.addObject));
+      text("file"), this.labels, group("Objects", this.category, this.categories, this.previousObject, text("objects"), this.nextObject, this.addObject));
+  }
+
+  /** All pictures of a folder, with thumbnails that are fetched as they come into sight. */
+  buildList() {
+    this.todo = make("input", { type: "checkbox", onchange: () => this.filterList() });
+    this.items = make("div", { className: "nseg-items" });
+    this.list = make("div", { className: "nseg-panel nseg-list", hidden: true, role: "dialog", "aria-label": "Pictures" },
+      make("label", {}, this.todo, " To do only"), this.items);
+    this.thumbnails = new Map(); // index → address of the picture
+    this.sight = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting || this.thumbnails.has(target.index)) continue;
+        this.thumbnails.set(target.index, "");
+        this.model.send({ type: "thumbnail", index: target.index });
+      }
+    }, { root: this.list, rootMargin: "200px" });
+  }
+
+  showList() {
+    if (!this.model.get("_session").total) return;
+    this.toggle(this.list);
+    if (!this.list.hidden) this.model.send({ type: "list" });
+  }
+
+  fillList({ names, objects, done }) {
+    const { index: current } = this.model.get("_session");
+    this.sight.disconnect();
+    this.items.replaceChildren(...names.map((name, index) => {
+      const state = done[index] ? "done" : objects[index] ? "begun elsewhere" : "to do";
+      const picture = make("img", { alt: "", src: this.thumbnails.get(index) || CLEAR });
+      const item = make("button", { type: "button", title: `${name}: ${state}`, "data-state": state,
+        "aria-current": index === current, onclick: () => { this.toggle(null); this.go(index - this.model.get("_session").index); } },
+      picture, make("span", {}, name), make("small", {}, done[index] ? `✓ ${objects[index]}` : state));
+      item.index = index;
+      this.sight.observe(item);
+      return item;
+    }));
+    this.filterList();
+    this.items.children[current]?.scrollIntoView({ block: "nearest" });
+  }
+
+  showThumbnail(item, data) {
+    if (!data.byteLength) return item.lastChild.replaceChildren("cannot be read");
+    const address = URL.createObjectURL(new Blob([data], { type: "image/jpeg" }));
+    this.thumbnails.set(item.index, address);
+    item.firstChild.src = address;
+  }
+
+  filterList() {
+    for (const item of this.items.children) item.hidden = this.todo.checked && item.dataset.state === "done";
+  }
+
+  setLabel(name) {
+    if (name) this.model.send({ type: "category", name, drawing: this.drawing });
   }
 
   listen() {
@@ -411,6 +472,8 @@ class Drawing {
   remove() {
     for (const [names, act] of Object.entries(this.events)) this.model.off(names, act);
     this.resizer.disconnect();
+    this.sight.disconnect();
+    for (const address of this.thumbnails.values()) URL.revokeObjectURL(address);
     window.removeEventListener("resize", this.resized);
     clearTimeout(this.timer);
     clearTimeout(this.sizeTimer);
@@ -453,7 +516,7 @@ class Drawing {
   }
 
   showSession() {
-    const { total, index, done, name, object, objects, category, categories = [] } = this.model.get("_session");
+    const { total, index, done, name, object, objects, category, categories = [], colours = [] } = this.model.get("_session");
     this.session.hidden = !total;
     this.openButton.hidden = total;
     const title = `${total ? "Delete this object" : "Clear"} (Delete)`;
@@ -469,6 +532,13 @@ class Drawing {
       this.addObject.disabled = object >= objects;
       if (document.activeElement !== this.category) this.category.value = category;
       this.categories.replaceChildren(...categories.map((value) => make("option", { value })));
+      this.labels.hidden = categories.length < 2;
+      this.labels.replaceChildren(...categories.slice(0, 9).map((name, i) => {
+        const chip = button(`label-${i + 1}`, `${name} (Shift+${i + 1})`, () => this.setLabel(name),
+          make("i", { className: "nseg-dot", style: `background: ${colours[i]}` }), make("span", {}, name));
+        chip.setAttribute("aria-pressed", name === category);
+        return chip;
+      }));
     }
     this.refresh();
   }
@@ -513,6 +583,8 @@ class Drawing {
 
   receive(message, buffers) {
     if (message.type === "stay") this.stay();
+    if (message.type === "list") this.fillList(message);
+    if (message.type === "thumbnail") this.showThumbnail(this.items.children[message.index], buffers[0]);
     if (message.type === "file" && this.saving) { // asked for here, and not in another view
       this.saving--;
       const url = URL.createObjectURL(new Blob([buffers[0]], { type: message.mime }));
@@ -773,6 +845,12 @@ class Drawing {
     const command = event.ctrlKey || event.metaKey;
     if (key === "Escape") { this.toggle(null); return this.drop(); }
     if (command && key === "v") return; // paste
+    const digit = event.shiftKey && /^Digit[1-9]$/.test(event.code) && Number(event.code[5]);
+    if (digit && this.model.get("_session").total) {
+      event.preventDefault();
+      event.stopPropagation();
+      return this.setLabel(this.model.get("_session").categories[digit - 1]);
+    }
     if (event.target !== this.stage && ["Enter", " "].includes(key)) return; // buttons keep theirs
     const acts = {
       z: () => event.shiftKey ? this.redo() : this.undo(), y: () => this.redo(),
@@ -782,7 +860,7 @@ class Drawing {
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.clear(), Backspace: () => this.clear(),
-      n: () => this.go(1), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
+      n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
     });
     if (!acts[key]) return;
     event.preventDefault();
@@ -888,7 +966,7 @@ class Drawing {
   }
 
   toggle(panel) {
-    for (const each of [this.menu, this.help]) each.hidden = each !== panel || !each.hidden;
+    for (const each of [this.menu, this.help, this.list]) each.hidden = each !== panel || !each.hidden;
     this.showMore(false);
   }
 
@@ -924,7 +1002,7 @@ class Drawing {
     else if (last?.points.length === 1) parts.push(`a click counts as a disc ${Math.round(20 * last.points[0][2]) / 10} px wide`);
     if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
-    const silent = this.late && (this.waiting || this.leaving) ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
+    const silent = this.late && note.level !== "error" && (this.waiting || this.leaving) ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
     this.note.textContent = silent || (width || note.level !== "error" ? note.text : "");
     this.note.dataset.level = note.level;
   }

@@ -22,7 +22,7 @@ from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
 from nseg_lib.widget.answers import AnyRefiner, Memory, beside_walls, mask_of
 from nseg_lib.widget.frontend import Frontend
-from nseg_lib.widget.pictures import jpeg, read, still
+from nseg_lib.widget.pictures import jpeg, read, still, thumbnail
 from nseg_lib.widget.results import export
 from nseg_lib.widget.session import OTHER_WINDOW, FolderSession
 
@@ -133,12 +133,12 @@ class StrokeCanvas(Frontend):
         image: Image | None,
         name: str,
         strokes: list[Any],
-        others: Mask | None = None,
+        others: NDArray[np.uint8] | None = None,
         orientation: int = 1,
         start: Mask | None = None,
         walls: Mask | None = None,
     ) -> None:
-        """Show a picture (or none), strokes and other objects (bool H×W).
+        """Show a picture (or none), strokes and other objects (uint8 H×W).
 
         ``orientation`` is what EXIF said before the picture was turned upright; ``start``, bool
         H×W, what there is of the object before anything is drawn; ``walls``, bool H×W, what is
@@ -316,6 +316,8 @@ class StrokeCanvas(Frontend):
                     self.send({"type": "file", "name": name, "mime": mime}, [data])
                 elif content["type"] == "open":
                     self._receive(content, bytes(buffers[0]))
+                elif content["type"] in ("list", "thumbnail") and self.session is not None:
+                    self._list(self.session, content)
                 elif self.session is not None:
                     self._move(self.session, content)
             except Exception as error:  # of any kind, since the browser waits for an answer
@@ -341,6 +343,17 @@ class StrokeCanvas(Frontend):
             )
         else:
             self.load(data, content["name"])
+
+    def _list(self, session: FolderSession, content: dict[str, Any]) -> None:
+        """Send what the list of a folder's pictures shows."""
+        if content["type"] == "list":
+            self.send({"type": "list", **session.listing()})
+            return
+        try:
+            picture = jpeg(thumbnail(session.pictures[int(content["index"])]), 80)
+        except DataError:  # the list shows the name alone
+            picture = b""
+        self.send({"type": "thumbnail", "index": content["index"]}, [picture])
 
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
         """Go to another picture or object, or change the category of the current object."""

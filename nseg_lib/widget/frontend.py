@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets
+from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.widget.pictures import cover_png, jpeg, resize, shown_size
@@ -49,12 +51,16 @@ class Frontend(anywidget.AnyWidget):
         self._drawing = self._sent
 
     def _send_picture(
-        self, image: Image | None, strokes: list[Any], others: Mask | None, same: bool
+        self,
+        image: Image | None,
+        strokes: list[Any],
+        others: NDArray[np.uint8] | None,
+        same: bool,
     ) -> None:
         """Send a picture (or none), strokes and other objects in one message.
 
         Args:
-            others: bool H×W, the picture's other objects.
+            others: uint8 H×W, the picture's other objects by the number of their label.
             same: the picture is shown already; its pixels are not sent again, and radius and zoom
                 stay.
         """

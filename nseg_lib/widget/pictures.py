@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
-from nseg_lib.data.images import UPRIGHT, as_rgb, open_picture, to_rgb
-from nseg_lib.palette import CANVAS, rgb
+from nseg_lib.data.images import UPRIGHT, as_rgb, open_picture, to_rgb, turn
+from nseg_lib.palette import CANVAS, LABELS, rgb
 
 MAX_SHOWN = 4_000_000
 """The most pixels that are sent to the browser; a larger picture is scaled down."""
@@ -98,24 +98,36 @@ def resize(image: Image, height: int, width: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def thumbnail(path: Path, side: int = 150) -> Image:
+    """A picture of some ``side`` pixels; DataError for a broken one."""
+    image = to_rgb(turn(open_picture(path, reduced=True), None))
+    height, width = image.shape[:2]
+    return resize(image, *shown_size(height, width, side * side))
+
+
 def jpeg(image: Image, quality: int = 92) -> bytes:
     """A picture as a JPEG file's bytes."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
-def cover_png(mask: Mask) -> bytes:
+def cover_png(mask: Mask | NDArray[np.uint8]) -> bytes:
     """The mask as a PNG for the browser: opaque in the mask, transparent outside.
 
-    It has at most :data:`MAX_SHOWN` pixels.
+    It has at most :data:`MAX_SHOWN` pixels. Of several objects (uint8 H×W, numbers from 1, 0
+    elsewhere), each has its label's colour.
     """
     height, width = shown_size(mask.shape[0], mask.shape[1])
-    if (height, width) != mask.shape:
+    one = mask.dtype == np.bool_
+    if (height, width) != mask.shape and one:
         mask = resize(mask.astype(np.uint8) * 255, height, width) > 127
+    elif (height, width) != mask.shape:
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
     file = io.BytesIO()
     picture = Pillow.fromarray(mask.astype(np.uint8), "P")
-    picture.putpalette([0, 0, 0, 255, 255, 255])
-    picture.save(file, "PNG", transparency=0, bits=1, compress_level=1)
+    colours = ["#FFFFFF"] if one else [LABELS[i % len(LABELS)] for i in range(int(mask.max()))]
+    picture.putpalette([0, 0, 0, *(value for colour in colours for value in rgb(colour))])
+    picture.save(file, "PNG", transparency=0, bits=1 if one else 8, compress_level=1)
     return file.getvalue()
 
 

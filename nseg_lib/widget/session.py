@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, annotation_mask
 from nseg_lib.data.images import as_rgb, list_pictures, open_picture
 from nseg_lib.data.records import Record, is_int
+from nseg_lib.palette import LABELS
 from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.annotations import AnnotationFile, next_id
 from nseg_lib.widget.results import annotation
@@ -37,8 +40,8 @@ class Opened(NamedTuple):
     """bool H×W; all False for a new object."""
     start: Mask | None
     """bool H×W: what another program had made of the object, from which the strokes go on."""
-    others: Mask | None
-    """bool H×W: the picture's other objects together."""
+    others: NDArray[np.uint8] | None
+    """H×W: the picture's other objects, each with its label's number from 1; 0 elsewhere."""
     walls: Mask
     """bool H×W: what belongs to the other objects alone, and is never given to this one."""
     note: str
@@ -64,14 +67,18 @@ class FolderSession:
         out: the COCO file; by default ``annotations.json`` in the folder. If it is named
             ``ROOT/annotations/instances_NAME.json`` and the folder ``ROOT/NAME``, it is a split
             that every command of nseg reads.
-        category: of new objects; by default that of the last object, or "object".
+        category: of new objects; by default that of the last object, or "object". Of several,
+            which the canvas offers, it is the first.
 
     Raises:
         DataError: no such folder, no picture in it, or ``out`` is not a COCO file.
     """
 
     def __init__(
-        self, folder: str | Path, out: str | Path | None = None, category: str | None = None
+        self,
+        folder: str | Path,
+        out: str | Path | None = None,
+        category: str | Sequence[str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.pictures, self.left_out = list_pictures(self.folder)
@@ -81,7 +88,9 @@ class FolderSession:
         self._known: Record | None = None  # the current annotation as it was read or written here
         self._release: Callable[[], Any] = lambda: None  # gives up the hold of the folder
         drawn = [a for a in self.file.annotations if "strokes" in a]
-        self.category = category or (self.file.category_of(drawn[-1]) if drawn else "object")
+        self.labels = [category] if isinstance(category, str) else list(category or ())
+        last_label = self.file.category_of(drawn[-1]) if drawn else "object"
+        self.category = self.labels[0] if self.labels else last_label
         # Start with the first undone picture after the last that is done.
         done = self._done()
         left = [i for i, path in enumerate(self.pictures) if path not in done]
@@ -95,7 +104,8 @@ class FolderSession:
             ``index`` and ``name`` of the current picture; ``total`` and ``done``, the numbers of
             all and of finished pictures; ``object``, the index of the current object among those
             of the picture (a new one comes last); ``objects``, their number; ``category`` of the
-            current object, or that a new one will get; and ``categories``, the names of all.
+            current object, or that a new one will get; ``categories``, the names of all, and
+            ``colours``, theirs.
         """
         ids, current = [a["id"] for a in self.objects()], self._current()
         return {
@@ -106,7 +116,22 @@ class FolderSession:
             "object": ids.index(self.id) if self.id in ids else len(ids),
             "objects": len(ids),
             "category": self.category if current is None else self.file.category_of(current),
-            "categories": self.file.category_names(),
+            "categories": (names := self.categories()),
+            "colours": [LABELS[i % len(LABELS)] for i in range(len(names))],
+        }
+
+    def categories(self) -> list[str]:
+        """The names of all labels: those that were given, then those of the file."""
+        return list(dict.fromkeys([*self.labels, *self.file.category_names()]))
+
+    def listing(self) -> dict[str, Any]:
+        """All pictures for a list: ``names``, ``objects`` (how many each has), ``done``."""
+        done, objects = self._done(), Counter(a.get("image_id") for a in self.file.annotations)
+        records = [self._image_of(path) for path in self.pictures]
+        return {
+            "names": [path.name for path in self.pictures],
+            "objects": [objects[record["id"]] if record else 0 for record in records],
+            "done": [path in done for path in self.pictures],
         }
 
     # --- pictures ---
@@ -156,7 +181,8 @@ class FolderSession:
                 several records may mean, or malformed strokes or masks of this program.
         """
         image = self._read_image() if image is None else image
-        mask, others, walls = np.zeros((3, *image.shape[:2]), bool)
+        mask, walls = np.zeros((2, *image.shape[:2]), bool)
+        others, labels = np.zeros(image.shape[:2], np.uint8), self.categories()
         foreign = unreadable = 0
         for record in self.objects():
             drawn = "strokes" in record
@@ -171,7 +197,11 @@ class FolderSession:
             if record["id"] == self.id:
                 mask = each
                 continue
-            others |= each  # one after the other: a large picture may have very many
+            label = self.file.category_of(record)
+            number = labels.index(label) if label in labels else 0
+            others[each] = (
+                1 + number % 255
+            )  # one after the other: a large picture may have very many
             if not record.get("iscrowd"):  # single objects may be drawn in a crowd
                 walls |= each
         self._choose(self.id)

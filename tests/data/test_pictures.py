@@ -222,3 +222,17 @@ def test_long_texts_in_a_png_do_no_harm(tmp_path: Path, colours: np.ndarray) -> 
     texts.add_text("workflow", "step " * 300_000, zip=True)
     Image.fromarray(colours).save(tmp_path / "a.png", pnginfo=texts)
     np.testing.assert_array_equal(pictures.read_image(tmp_path / "a.png"), colours)
+
+
+@pytest.mark.parametrize("ending", ["avif", "heic"])
+def test_pictures_of_phones_are_read_and_listed(
+    tmp_path: Path, colours: np.ndarray, ending: str
+) -> None:
+    Image.fromarray(colours).save(tmp_path / f"10.{ending}", quality=95)
+    Image.fromarray(colours).save(tmp_path / "9.png")
+    (tmp_path / "notes.txt").touch()
+    seen = pictures.read_image(tmp_path / f"10.{ending}")
+    assert np.abs(seen.astype(int) - colours).mean() < 6
+    found, left_out = pictures.list_pictures(tmp_path)
+    assert [path.name for path in found] == ["9.png", f"10.{ending}"]
+    assert left_out == ["notes.txt"]

@@ -205,13 +205,35 @@ def one_row_of_tools(canvas):
     canvas.press("Escape")
 
 
+def list_of_pictures(canvas):
+    """All three with their state and a thumbnail; only what is to do; a jump and back."""
+    canvas.press("l")
+    items = canvas.root.locator(".nseg-items button")
+    canvas.page.wait_for_function("document.querySelector('.nseg-items img')?.naturalWidth > 50")
+    items.filter(has_text="three.png").get_by_text("cannot be read").wait_for()
+    names = [text.split("\n")[0] for text in items.all_inner_texts()]
+    assert names == ["one.png", "three.png", "two.png"]
+    assert "✓ 1" in items.first.inner_text()
+    canvas.page.screenshot(path=ARTEFACTS / "folder-list.png")
+    canvas.root.get_by_label("To do only").check()
+    assert [items.nth(i).is_visible() for i in range(3)] == [False, True, True]
+    items.nth(2).click()
+    canvas.shows("place", "3 of 3")
+    assert not items.first.is_visible()
+    canvas.press("l")
+    canvas.root.get_by_label("To do only").uncheck()
+    items.first.click()
+    canvas.shows("place", "1 of 3")
+    canvas.wait(1)
+
+
 def test_nseg_draw_fills_a_folder_s_coco_file_also_on_a_phone(visitor, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for name in ("one", "two"):
         Image.fromarray(photographs.chelsea()).save(pictures / f"{name}.png")
     (pictures / "three.png").write_bytes(b"broken")
-    command = ["draw", str(pictures), "--category", "cat"]
+    command = ["draw", str(pictures), "--category", "cat", "--category", "dog"]
     with app(command, tmp_path, signal.SIGTERM) as address:
         canvas = visit(visitor, address)
         canvas.draw((150, 100), (300, 150))
@@ -221,6 +243,7 @@ def test_nseg_draw_fills_a_folder_s_coco_file_also_on_a_phone(visitor, tmp_path)
         assert canvas_box["y"] + canvas_box["height"] <= 900, "all of it fits into the window"
         assert stage_box["height"] > 0.75 * 900, "and the picture fills it"
         assert stage_box["width"] > 0.95 * 1280
+        list_of_pictures(canvas)
         canvas.do("next")
         canvas.shows("empty", "three.png: not a readable picture")
         visitor.set_viewport_size({"width": 390, "height": 780})
@@ -234,6 +257,8 @@ def test_nseg_draw_fills_a_folder_s_coco_file_also_on_a_phone(visitor, tmp_path)
         canvas.wait(1)
         canvas.draw((350, 100), (350, 200))
         canvas.shows("place", "2 of 2")
+        canvas.press("Shift+Digit2")
+        canvas.page.wait_for_function("document.querySelector('.nseg-category').value === 'dog'")
         visitor.screenshot(path=ARTEFACTS / "folder-phone.png", full_page=True)
         width = visitor.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, "nothing is beyond the right edge"
@@ -241,9 +266,10 @@ def test_nseg_draw_fills_a_folder_s_coco_file_also_on_a_phone(visitor, tmp_path)
         canvas.do("next")
         canvas.shows("note", "No more pictures")
     coco = COCO(str(pictures / "annotations.json"))
-    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["cat"]
+    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["cat", "dog"]
     annotations = coco.loadAnns(coco.getAnnIds())
     assert [a["image_id"] for a in annotations] == [1, 2, 2]
+    assert [a["category_id"] for a in annotations] == [1, 1, 2]
     for annotation in annotations:
         mask, brushed = coco.annToMask(annotation) > 0, rasterize(annotation["strokes"], 300, 451)
         assert 0 < iou(mask, brushed.object) < 1  # the package's own network refined it

@@ -235,12 +235,12 @@ def test_pictures_of_every_format_come_in_natural_order_and_the_rest_is_named(tm
     names = ["img1.jfif", "img2.JPE", "Img3.png", "img9.gif", "img10.jpg", "img11.tif"]
     for name in reversed(names):
         Image.new("RGB", (8, 6)).save(tmp_path / name)
-    for name in ("._img1.jpg", "b.heic", "notes.txt", "annotations.json.77.part"):
+    for name in ("._img1.jpg", "b.psd", "notes.txt", "annotations.json.77.part"):
         (tmp_path / name).write_bytes(b"\0")
     (tmp_path / "folder.jpg").mkdir()
     session = FolderSession(tmp_path)
     assert [path.name for path in session.pictures] == names
-    assert session.left_out == ["b.heic", "notes.txt"]
+    assert session.left_out == ["b.psd", "notes.txt"]
 
 
 @pytest.mark.parametrize("recorded", [False, True])
