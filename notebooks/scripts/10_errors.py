@@ -12,7 +12,7 @@
 # | makes | Figures 6 and 7, and the failure modes of section 3.4 as measurements |
 # | inputs → outputs | trained networks, per-picture results → the two figures, slices |
 # | takes | about half a minute; up to two at full size on COCO |
-# | previous, next | [09 · Reading a results table](09_results_table.ipynb), [12 · Strokes as people draw them](12_strokes_as_drawn.ipynb) |
+# | previous, next | [09 · Reading a results table](09_results_table.ipynb), [11 · Reproduce it](11_reproduce.ipynb) |
 
 # %% tags=["parameters"]
 profile = "sample"  # which settings: smoke, sample, half, paper
@@ -416,4 +416,4 @@ print(exercises.check(bin_means))
 #   direction.
 # - A failure mode is a slice with a count and an interval, beside the slice of doing nothing.
 #
-# Next: [12 · Strokes as people draw them](12_strokes_as_drawn.ipynb), where the strokes are yours.
+# Next: [11 · Reproduce it](11_reproduce.ipynb), where the strokes are yours.

@@ -11,7 +11,7 @@
 # | makes | nothing that is in the paper |
 # | inputs → outputs | photographs, committed measurements → pictures and tables |
 # | takes | about half a minute |
-# | previous, next | [10 · Errors](10_errors.ipynb), [13 · A refiner that corrects](13_corrections.ipynb) |
+# | previous, next | [11 · Reproduce it](11_reproduce.ipynb), [13 · A refiner that corrects](13_corrections.ipynb) |
 
 # %% tags=["parameters"]
 profile = "sample"  # which settings: smoke, sample, half, paper

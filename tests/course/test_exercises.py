@@ -99,6 +99,10 @@ WRONG: dict[str, Callable[..., Any]] = {
         np.mean(after) - np.mean(before),
         np.mean(np.array(after) < np.array(before)),
     ),
+    "same_code": lambda a, b: a.split() == b.split(),
+    "all_stale": lambda steps, changed: sorted(
+        changed | {s for s, inputs in steps.items() if changed & {*inputs}}
+    ),  # one step only
     "precision_recall": lambda p, t: (_share(p & t, p), _share(p & t, t)),  # 0 / 0
     "typical_place": lambda values: len(values) // 2,
     "bin_means": lambda by, values, bins: [np.mean(v) for v in np.array_split(values, bins)],
