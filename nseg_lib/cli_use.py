@@ -1,4 +1,4 @@
-"""The commands of somebody who has pictures: refine, draw, export."""
+"""The commands of somebody who has pictures: refine, draw, export, convert."""
 
 from __future__ import annotations
 
@@ -184,6 +184,9 @@ def draw(
     category: Annotated[
         list[str] | None, typer.Option(help="A label of a folder's objects; repeatable.")
     ] = None,
+    take: Annotated[
+        Path | None, typer.Option(help="Another tool's masks of a FOLDER, to go on with.")
+    ] = None,
     model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
     port: Port = 0,
     browser: Browser = True,
@@ -197,7 +200,32 @@ def draw(
     from nseg_lib.widget import app as widget_app
 
     status = widget_app.draw(
-        path, checkpoint, out=out, category=category, model=model, port=port, browser=browser
-    )
+        path, checkpoint, out=out, category=category, take=take, model=model, port=port,
+        browser=browser,
+    )  # fmt: skip
     if status:
         raise typer.Exit(status)
+
+
+@app.command()
+def convert(
+    annotations: Annotated[Path, typer.Argument(help="A COCO file, as 'nseg draw' writes it.")],
+    to: Annotated[str, typer.Option(help="coco, labelme, yolo, voc, masks or cutouts.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder that the files go to.")],
+    photos: Annotated[
+        Path | None, typer.Option(help="The pictures' folder; by default, the COCO file's.")
+    ] = None,
+) -> None:
+    """Write the masks of a folder as other tools read them.
+
+    Example: nseg convert photos/annotations.json --to yolo -o labels
+    """
+    from nseg_lib.data import coco, formats
+
+    folder = (photos or annotations.parent).resolve()
+    split, findings = coco.parse_split(
+        coco.read_json(annotations), folder.parent, folder.name, annotations.name
+    )
+    for finding in findings:
+        warn(f"{annotations}: {finding}")
+    say(f"{formats.write(split, to, out)} files in {out}")

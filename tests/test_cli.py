@@ -367,6 +367,19 @@ def test_prompts_that_say_nothing_are_refused(desk: Path, words: list[str], said
     assert said in refused("refine", "photo.jpg", *words)
 
 
+def test_convert_writes_what_other_tools_read(desk: Path) -> None:
+    picture = {"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40}
+    record = {"id": 5, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 200}
+    record |= {"bbox": [15, 10, 20, 10], "segmentation": [[15, 10, 35, 10, 35, 20, 15, 20]]}
+    content = {"images": [picture], "annotations": [record]}
+    content |= {"categories": [{"id": 1, "name": "patch"}]}
+    Path("annotations.json").write_text(json.dumps(content))
+    words = ["convert", "annotations.json", "-o", "yolo", "--to"]
+    assert "2 files in yolo" in nseg(*words, "yolo").stdout
+    assert Path("yolo/labels/photo.txt").read_text().startswith("0 0.25 0.25 ")
+    assert "cannot write 'svg'" in refused(*words, "svg")
+
+
 def test_refine_batch_prints_what_changed_and_fails_if_a_mask_did(desk: Path) -> None:
     for folder in ("photos", "rough"):
         Path(folder).mkdir()

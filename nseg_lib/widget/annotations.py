@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from nseg_lib.data.coco import DataError, read_json
+from nseg_lib.console import warn
+from nseg_lib.data import formats
+from nseg_lib.data.coco import DataError, annotation_mask, read_json
 from nseg_lib.data.records import Record, id_problem, mend
 from nseg_lib.files import write_atomic
-from nseg_lib.widget.results import as_json, category, document
+from nseg_lib.widget.results import annotation, as_json, category, document
 
 
 class AnnotationFile:
@@ -134,6 +137,40 @@ class AnnotationFile:
             record = category(name, next_id(self.categories))
             self.categories.append(record)
         return int(record["id"])
+
+
+def take_up(folder: AnnotationFile, source: Path, pictures: Sequence[Path]) -> tuple[int, int]:
+    """Add another tool's objects to the pictures that have none yet, and write the file.
+
+    Args:
+        source: as :func:`nseg_lib.data.formats.read` takes it.
+
+    Returns:
+        The numbers of objects and of pictures that were added.
+
+    Raises:
+        DataError: nothing there belongs to these pictures, or a malformed file.
+        OSError: the file cannot be written.
+    """
+    known = {annotation.get("image_id") for annotation in folder.annotations}
+    objects = count = 0
+    for picture, (height, width), found in formats.read(source, pictures, warn):
+        record = folder.image_of(picture)
+        if (record is not None and record["id"] in known) or not found:
+            continue
+        image_id = folder.record_image(picture, height, width)
+        for each in found:
+            mask = annotation_mask({"id": 0, "segmentation": each.segmentation}, height, width)
+            if not mask.any():
+                continue
+            made = annotation(mask) | {"segmentation": each.segmentation, "image_id": image_id}
+            made |= {"id": next_id(folder.annotations)}
+            folder.annotations.append(made | {"category_id": folder.category_id(each.category)})
+            objects += 1
+        count += 1
+    if count:
+        folder.write()
+    return objects, count
 
 
 def next_id(records: list[Record]) -> int:

@@ -13,6 +13,7 @@ from nseg_lib.console import say
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import FORMATS, heif_hint, read_image
 from nseg_lib.widget import server
+from nseg_lib.widget.annotations import take_up
 from nseg_lib.widget.answers import Later
 from nseg_lib.widget.canvas import StrokeCanvas
 from nseg_lib.widget.session import FolderSession
@@ -26,6 +27,7 @@ def draw(
     *,
     out: Path | None = None,
     category: Sequence[str] | None = None,
+    take: Path | None = None,
     model: bool = True,
     port: int = 0,
     browser: bool = True,
@@ -41,6 +43,8 @@ def draw(
             that of :meth:`nseg_lib.refine.Refiner.from_pretrained`.
         out: a folder's COCO file; by default ``annotations.json`` in the folder.
         category: labels of a folder's objects; the canvas has a field for others.
+        take: what another tool has drawn of a folder's pictures, as
+            :func:`nseg_lib.data.formats.read` reads it; added to pictures without objects.
         model: False leaves out the network; then the mask is what the user brushes.
         port: 0 takes a free one.
         browser: open the page in the default browser.
@@ -50,8 +54,9 @@ def draw(
         OSError: the annotation file cannot be written, or the port is taken.
     """
     folder = path is not None and path.is_dir()
-    if not folder and (out is not None or category is not None):
-        wrong = "--out" if out is not None else "--category"
+    options = {"--out": out, "--category": category, "--take": take}
+    if not folder and any(options.values()):
+        wrong = next(name for name, value in options.items() if value)
         raise DataError(f"{wrong} is for a folder of pictures, not for {path or 'an empty canvas'}")
     if checkpoint is not None and model:
         from nseg_lib.networks.weights import checkpoint_file
@@ -60,7 +65,7 @@ def draw(
         checkpoint = checkpoint_file(checkpoint)
         Refiner.load(checkpoint)
     if path is not None and folder:
-        _say_folder(path, out, category)
+        _say_folder(path, out, category, take)
     elif path is not None:
         read_image(path)
 
@@ -92,8 +97,10 @@ def _load(checkpoint: Path | None) -> object:
     return Refiner.load(checkpoint) if checkpoint else Refiner.from_pretrained()
 
 
-def _say_folder(folder: Path, out: Path | None, category: Sequence[str] | None) -> None:
-    """Say what the folder has, and check that masks can be written."""
+def _say_folder(
+    folder: Path, out: Path | None, category: Sequence[str] | None, take: Path | None
+) -> None:
+    """Say what the folder has, check that masks can be written, take up those of another tool."""
     session = FolderSession(folder, out, category)
     state, left_out = session.state(), session.left_out
     say(f"{state['total']} pictures, {state['done']} done; masks go to {session.out}")
@@ -107,3 +114,6 @@ def _say_folder(folder: Path, out: Path | None, category: Sequence[str] | None) 
     place = next(parent for parent in session.out.absolute().parents if parent.exists())
     if not os.access(place, os.W_OK):
         raise PermissionError(f"{session.out}: cannot be written; --out takes another place")
+    if take is not None:
+        objects, pictures = take_up(session.file, take, session.pictures)
+        say(f"{take}: {objects} objects taken up, on {pictures} pictures that had none")

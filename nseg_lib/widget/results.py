@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, mask_to_rle
+from nseg_lib.data.formats import outlines as outlines
 from nseg_lib.data.masks import STROKES_FORMAT
 from nseg_lib.widget.pictures import as_readers_turn
 
@@ -64,23 +65,6 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Pillow.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
-
-
-def outlines(mask: Mask) -> list[list[float]]:
-    """COCO polygons [x1, y1, x2, y2, …] along the pixel edges of a mask, one for each of its parts.
-
-    Holes are filled, since COCO's polygons cannot have any; RLE keeps them.
-    """
-    # OpenCV's contour runs through the centres of the border pixels; a COCO polygon runs along
-    # their outer edges. At twice the size a pixel becomes 2×2, and the contour runs through the
-    # outer ones of these: half of a coordinate, rounded up, is that of the edge.
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    part = mask[y : y + height, x : x + width].astype(np.uint8)
-    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
-    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [(ring.reshape(-1, 2) + 1) // 2 + (x, y) for ring in contours]
-    corners = [ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)] for ring in rings]
-    return [[float(value) for value in ring.ravel()] for ring in corners]
 
 
 def annotation(
