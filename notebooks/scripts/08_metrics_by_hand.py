@@ -1,77 +1,51 @@
 # %% [markdown]
 # # 08 · Metrics by hand
 #
+# A metric takes two masks, the *predicted* one and the *target*, and returns one number. Every such number
+# leaves something out: that is its purpose, and its danger. In this chapter you compute all metrics of the
+# paper by hand, on masks so small that you can count their pixels. Then you make mistakes on purpose and
+# see which metric notices which.
+#
 # After this chapter you will be able to
 #
-# - compute every metric of the paper by hand, and say which mistakes each one punishes;
-# - name the value of each metric where a mask is empty.
+# - compute accuracy, IoU, both boundary IoUs and the Hausdorff distance, and say what each one punishes;
+# - say what happens where a mask is empty, and why that decides results;
+# - tell a threshold on probabilities from a threshold on logits.
 #
 # | | |
 # |---|---|
-# | makes | no numbered table or figure |
-# | inputs → outputs | two small masks → pictures and tables on this page |
-# | takes | about ten seconds |
+# | before you start | chapter 00 for IoU |
+# | learning time | 50 minutes |
+# | running time | a few seconds |
+# | makes | nothing that is numbered: the metrics of section 2.6 of the paper |
 # | previous, next | [07 · Attention](07_attention.ipynb), [09 · Reading a results table](09_results_table.ipynb) |
 
 # %% tags=["parameters"]
-profile = "sample"  # which settings: smoke, sample, half, paper
-data = "data/sample"  # a data set in COCO's layout, with splits train, val and test
-runs = "runs/sample"  # trained networks
-rows = "reports/sample/rows"  # results picture by picture
-out = "reports/sample"  # where tables and figures go
+metric = "hausdorff_contour"  # the metric that the last plot follows while a mask is shifted
 
 # %%
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
-from nseg_lib.course import exercises, look, standins
+from nseg_lib.course import exercises, look, plots
 from nseg_lib.evaluation import metrics
-from nseg_lib.evaluation.metrics import LABELS
-from nseg_lib.provenance import project_root
 
 look.use_style()
-ROOT = project_root()
-DATA, OUT = standins.data_set(Path(ROOT, data)), Path(ROOT, out)
+predicted, target = plots.toy_pair()
+plots.grids({"grey: both · blue: missed · magenta: added": (predicted, target)})
 
 # %% [markdown]
-# ## Two masks
+# ## Guess first
 #
-# A metric takes two masks, *predicted* and *target*, and returns one number. To see through a
-# metric, one needs masks small enough to count on.
-
-# %%
-target = np.zeros((12, 14), bool)
-target[2:9, 3:9] = True
-predicted = np.zeros_like(target)
-predicted[3:10, 4:9] = True
-predicted[5, 9:12] = True
-
-
-def draw(ax, predicted, target, title=""):
-    """Both right in grey, missed in blue, added wrongly in magenta."""
-    ax.imshow(np.where(predicted & target, 150, 255), vmin=0, vmax=255)
-    ax.imshow(look.tint(target & ~predicted, "missed", 0.8))
-    ax.imshow(look.tint(predicted & ~target, "extra", 0.8))
-    ax.set(xticks=np.arange(-0.5, 14), yticks=np.arange(-0.5, 12), title=title)
-    ax.tick_params(length=0, labelbottom=False, labelleft=False)
-    ax.grid(color="white")
-    ax.spines[:].set_visible(False)
-
-
-fig, ax = plt.subplots(figsize=(3.2, 2.8))
-draw(ax, predicted, target, "grey: both · blue: missed · magenta: added")
-plt.show()
-
-# %% [markdown]
+# Look at the two masks above and count, or estimate: which share of *all* squares is right? Which share of
+# the coloured squares is grey? And how far is the worst magenta square from the nearest square of the
+# target? The three numbers are accuracy, IoU, and one half of the Hausdorff distance.
+#
 # ## Accuracy and IoU: counting
 #
-# *Pixel accuracy* is the share of the picture's pixels that are right. *IoU* (intersection over
-# union, or Jaccard index) leaves out the pixels that are background in both: nobody deserves credit
-# for those.
+# *Pixel accuracy* is the share of the picture's pixels that are right. *IoU* leaves out the pixels that are
+# background in both masks: nobody deserves credit for those.
 
 # %%
 right = (predicted == target).sum()
@@ -82,57 +56,62 @@ assert right / target.size == metrics.pixel_accuracy(predicted, target)
 assert both / either == metrics.iou(predicted, target)
 
 # %% [markdown]
-# The smaller the object, the more an empty picture is worth in accuracy. That is why the
-# accuracies in the paper's Table 1 all begin with .98, and why we look elsewhere.
+# The smaller the object, the more an *empty* answer is worth in accuracy. An object that covers 2 % of its
+# picture gives an accuracy of .98 to a method that never finds anything. That is why all accuracies in the
+# paper's Table 1 begin with .98, and why this course looks elsewhere.
 #
 # ## Boundary IoU: two metrics of one name
 #
-# The **paper's** Boundary IoU is the IoU of the two masks' inner boundaries, *one pixel wide*. A
-# pixel is on the boundary if it is in the mask and one of its eight neighbours is not.
+# Refinement is about outlines, so there should be a number that looks at outlines only. The **paper's**
+# Boundary IoU takes the inner boundary of each mask, *one pixel wide*, and computes the IoU of the two
+# boundaries. A pixel belongs to the boundary if it is in the mask and one of its eight neighbours is not.
+# The function below finds it by shifting: a pixel survives if all nine shifted copies of the mask have it.
 
 
 # %%
 def inner(mask, depth=1, beyond=True):
-    """The mask less `depth` erosions by a 3x3 square; `beyond` is what lies outside the picture."""
+    """The mask less `depth` erosions by a 3×3 square; `beyond` is what lies outside the picture."""
+    height, width = mask.shape
     eroded = mask
     for _ in range(depth):
         padded = np.pad(eroded, 1, constant_values=beyond)
-        shifts = [padded[y : y + 12, x : x + 14] for y in range(3) for x in range(3)]
+        shifts = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
         eroded = np.all(shifts, axis=0)
     return mask & ~eroded
 
 
-def overlap(a, b):
-    return (a & b).sum() / (a | b).sum()
-
-
-by_hand = overlap(inner(predicted), inner(target))
-assert by_hand == metrics.boundary_iou_1px(predicted, target)
-
-fig, axes = plt.subplots(1, 2, figsize=(6.4, 2.8))
-draw(axes[0], inner(predicted), inner(target), f"1 px: {by_hand:.3f}")
-draw(axes[1], inner(predicted, 2), inner(target, 2), "2 px wide")
-plt.show()
+boundaries = inner(predicted), inner(target)
+thin = metrics.iou(*boundaries)
+assert thin == metrics.boundary_iou_1px(predicted, target)
+plots.grids({f"1 px wide: {thin:.3f}": boundaries,
+             "2 px wide": (inner(predicted, 2), inner(target, 2))})  # fmt: skip
 
 # %% [markdown]
-# The **literature's** Boundary IoU (Cheng et al. 2021) takes a band of 2 % of the picture's
-# diagonal instead (of our tiny picture, a pixel again), so that being one pixel off costs little,
-# and being far off costs all. Beyond the picture everything counts as background there. The two
-# carry different names here.
+# **What to look for.** One pixel of shift is enough to separate two boundaries of one pixel width nearly
+# everywhere. So this metric is merciless: small shifts that no eye would notice cost most of the score.
+#
+# The **literature's** Boundary IoU (Cheng et al. 2021) takes a band of 2 % of the picture's diagonal
+# instead, so that being one pixel off costs little and being far off costs all. In a picture of 640 × 480
+# the band is 16 pixels wide. The two metrics share a name and nothing else; in this project they are called
+# `boundary_iou_1px` and `boundary_iou`. If a paper says "Boundary IoU", look up which one it is.
 
 # %%
-diagonal = np.hypot(*target.shape)
-depth = max(1, round(0.02 * diagonal))
-banded = overlap(inner(predicted, depth, beyond=False), inner(target, depth, beyond=False))
-assert banded == metrics.boundary_iou(predicted, target)
-print(f"band of 2 % of the diagonal, here {depth} px: {banded:.3f}")
+depth = max(1, round(0.02 * np.hypot(*target.shape)))
+wide = metrics.iou(inner(predicted, depth, beyond=False), inner(target, depth, beyond=False))
+assert wide == metrics.boundary_iou(predicted, target)
+print(f"2 % of this picture's diagonal is {depth} pixel: {wide:.3f}")
 
 # %% [markdown]
 # ## Hausdorff distance: the worst pixel
 #
-# From each pixel of one set to the *nearest* pixel of the other; of all these, the *largest*; and
-# that both ways. The paper's text says "between boundaries", its code takes all pixels of the
-# masks. HD95 takes the 95th percentile in place of the largest.
+# From each pixel of one mask, go to the *nearest* pixel of the other. Of all these distances, take the
+# *largest*. Do the same in the other direction, and take the larger of the two. That is the Hausdorff
+# distance, in pixels. Both directions are needed: a mask that lies entirely within the target is at distance
+# 0 from it, even if it is a single pixel.
+#
+# The paper's text says that the distance is taken "between boundaries"; its code takes all pixels of the
+# masks (*region*). Both are here. HD95 takes the 95th percentile in place of the largest distance, so that
+# a single stray pixel does not decide everything.
 
 
 # %%
@@ -149,6 +128,7 @@ def both_ways(a, b):
     return distances.min(axis=1), distances.min(axis=0)
 
 
+# %%
 region = max(d.max() for d in both_ways(predicted, target))
 outline = max(d.max() for d in both_ways(contour(predicted), contour(target)))
 hd95 = max(np.percentile(d, 95) for d in both_ways(contour(predicted), contour(target)))
@@ -158,13 +138,21 @@ assert np.isclose(hd95, metrics.hd95(predicted, target))
 print(f"region {region:.2f} px, contour {outline:.2f} px, 95 % of the contour {hd95:.2f} px")
 
 # %% [markdown]
-# From here on the library's versions are used. They do the same with distance transforms, in
-# milliseconds.
+# <details><summary>Answer to the guess</summary>
+#
+# The accuracy looks comfortable, because most squares of the grid are background and right. The IoU of the
+# same two masks is far lower. The worst magenta square is three squares away from the target. One small arm
+# of three squares has decided the Hausdorff distance alone; without it the distance would be little more than one.
+#
+# </details>
+#
+# From here on the library's versions are used. They compute the same numbers with distance transforms, in
+# milliseconds instead of minutes.
 #
 # ## What each metric sees
 #
-# A disc of 80 px across in a picture of 640x480, with one mistake at a time. Guess each row's
-# lowest number before you look.
+# Now a disc of 80 pixels across in a picture of 640 × 480, and one kind of mistake at a time. Before you
+# run the cell, guess for each row which metric will be lowest.
 
 # %%
 y, x = np.ogrid[:480, :640]
@@ -184,107 +172,171 @@ mistakes = {
     "a quarter missing": disc() & ~((y > 240) & (x > 320)),
     "empty": np.zeros((480, 640), bool),
 }
-seen = pd.DataFrame({k: metrics.evaluate_mask(m, disc()) for k, m in mistakes.items()}).T
-seen.rename(columns=LABELS).style.format("{:.3f}").format(
-    "{:.1f}", subset=[LABELS[name] for name in metrics.DISTANCES]
-)
+
+# %%
+NAMES = ("pixel_accuracy", "iou", "boundary_iou_1px", "boundary_iou", "hausdorff_contour", "hd95")
+seen = {name: metrics.evaluate_mask(mask, disc()) for name, mask in mistakes.items()}
+plots.table([(name, *(values[m] for m in NAMES)) for name, values in seen.items()],
+            ("mistake", *NAMES), "{:.3f}")  # fmt: skip
 
 # %% [markdown]
-# *What to look for:* accuracy hardly moves. A single pixel takes Hausdorff, contour or region, to
-# the other end of the picture and leaves everything else alone. A shift by one pixel takes most
-# of the one-pixel Boundary IoU, which no eye would notice, and next to nothing of IoU. One number
-# is never enough, and a mean of Hausdorff distances is mostly a count of stray specks.
+# **What to look for.** Accuracy hardly moves, not even for the empty mask. A single pixel takes the
+# Hausdorff distance to the other end of the picture and leaves everything else alone: a *mean* of Hausdorff
+# distances is mostly a count of stray specks. A shift by one pixel takes more than half of the one-pixel
+# Boundary IoU and next to nothing of IoU. No single number is enough.
+
+# %%
+shifts = range(0, 41, 2)
+followed = [metrics.evaluate_mask(disc(dx), disc()) for dx in shifts]
+look.curves(
+    {
+        "overlaps": {name: (shifts, [v[name] for v in followed]) for name in NAMES[:4]},
+        "a distance (px), over 40": {metric: (shifts, [v[metric] / 40 for v in followed])},
+    },
+    x="shifted by (px)", y="metric",
+)  # fmt: skip
+
+# %% [markdown]
+# **What to look for.** Which curve has fallen to a third first, and which one still tells a shift of 20
+# pixels from one of 30? A metric is useful where it changes. The one-pixel boundary decides between good
+# masks, and a distance decides between bad ones.
 #
 # ## Empty masks
 #
-# What is 0 / 0? Every implementation decides it, most of them silently. Popular libraries return
-# NaN for the distance to an empty mask, *and then leave NaN out of the mean*: the worst failure
-# of all raises the average. Here every case has a value.
+# What is 0 / 0? Every implementation decides it, and most do so silently. Popular libraries return "not a
+# number" for the distance to an empty mask **and then leave it out of the mean**. So the worst failure of
+# all, an answer without a single pixel, *raises* the average. In this project every case has a value, and
+# two tests hold it: two empty masks agree, and one empty mask is as wrong as can be. Its overlap is 0 and
+# its distance is the picture's whole diagonal, which no two real masks can have.
 
 # %%
 small, empty, full = disc()[200:280, 280:360], np.zeros((80, 80), bool), np.ones((80, 80), bool)
 cases = {
-    "both empty": (empty, empty),
-    "predicted empty": (empty, small),
-    "target empty": (small, empty),
-    "predicted full": (full, small),
-    "both full": (full, full),
-}
-pd.DataFrame({k: metrics.evaluate_mask(*pair) for k, pair in cases.items()}).T.rename(
-    columns=LABELS
-).style.format("{:.2f}")
+    "both empty": (empty, empty), "predicted empty": (empty, small),
+    "target empty": (small, empty), "predicted full": (full, small), "both full": (full, full),
+}  # fmt: skip
+judged = {name: metrics.evaluate_mask(*pair) for name, pair in cases.items()}
+plots.table([(name, *(values[m] for m in NAMES)) for name, values in judged.items()],
+            ("case", *NAMES), "{:.2f}")  # fmt: skip
 
 # %% [markdown]
-# *What to look for:* two empty masks agree. One empty mask is as wrong as can be: overlap 0, and
-# a distance of the picture's whole diagonal, which no two real masks can have.
-#
 # ## Threshold: probability .5 or logit .5?
 #
-# A network gives a logit $\ell$ for each pixel, and a probability $\sigma(\ell)$. A mask needs a
-# threshold. The released code compares the *logit* with .5, which is another place on the same
-# curve:
+# A network gives a logit $\ell$ for each pixel, and the probability is $p = \sigma(\ell) = 1 / (1 +
+# e^{-\ell})$. To get a mask, one needs a threshold. The natural one is $p > .5$, which is the same as $\ell
+# > 0$. The paper's released code compares the *logit* with .5. That is another place on the same curve, and
+# it makes every mask a little smaller.
 
 # %%
-logits = np.linspace(-4, 4, 200)
-fig, ax = plt.subplots(figsize=(4, 2.6), layout="constrained")
-ax.plot(logits, 1 / (1 + np.exp(-logits)), color="black")
-for at, label, colour in ((0.0, "probability > .5", "res"), (0.5, "logit > .5", "stroke")):
-    p = 1 / (1 + np.exp(-at))
-    ax.plot([at, at, -4], [0, p, p], color=look.PALETTE[colour], label=f"{label}: p = {p:.3f}")
-ax.set(xlabel="logit", ylabel="probability", xlim=(-4, 4), ylim=(0, 1))
-ax.legend(loc="upper left")
-plt.show()
+logits = np.linspace(-1, 1, 9)
+pd.DataFrame({"logit": logits, "probability": 1 / (1 + np.exp(-logits)),
+              "p > .5": logits > 0, "logit > .5": logits > 0.5}).style.format(precision=3)  # fmt: skip
+
+# %%
+print(f"a logit of .5 is a probability of {1 / (1 + np.exp(-0.5)):.3f}")
 
 # %% [markdown]
-# A stricter threshold makes every mask a little smaller. The tables here use probability > .5 for
-# every method and show the other rule in a column of its own.
-
-
-# %% [markdown]
+# The tables of this project use $p > .5$ for every method; the rows hold the results of the other rule too.
+#
 # ## Exercises
 #
-# Solutions are in `notebooks/solutions/08_metrics_by_hand.py`.
-
-
-# %% [markdown]
-# **1. Inner boundary.** Return the pixels of a mask that have a background pixel among their eight
-# neighbours. Beyond the picture's border there is no background.
-
-
-# %%
-def inner_boundary(mask): ...  # your turn
-
-
-print(exercises.check(inner_boundary))
-
-
-# %% [markdown]
-# **2. Hausdorff.** The distance between two sets of points, arrays `n×2` and `m×2`, both ways.
-
-
-# %%
-def hausdorff(a, b): ...  # your turn
-
-
-print(exercises.check(hausdorff))
-
-
-# %% [markdown]
-# **3. Logit of a probability.** Which logit belongs to a given probability?
-
-
-# %%
-def logit_of(probability): ...  # your turn
-
-
-print(exercises.check(logit_of))
-
-
-# %% [markdown]
-# ## What you have seen
+# Solutions of the functions are in `notebooks/solutions/08_metrics_by_hand.py`.
 #
-# - Each metric is a few lines, and each is blind to something; names such as "Boundary IoU" and
-#   "Hausdorff" stand for more than one definition.
-# - Empty masks and thresholds are decisions. Silent ones change results.
+# **1.** A method never finds anything: all its masks are empty. The objects cover 3 % of their pictures.
+# What are its accuracy and its IoU?
 #
-# Next: [09 · Reading a results table](09_results_table.ipynb).
+# - a) .97 and 0.
+# - b) 0 and 0.
+# - c) .97 and .03.
+
+# %%
+print(exercises.choose("always empty", ""))
+
+# %% [markdown]
+# **2.** Two methods have the same mean IoU. One of them has a much worse mean Hausdorff distance. What is
+# the likeliest reason?
+#
+# - a) Its outlines are shifted by a pixel or two.
+# - b) It leaves a few stray specks far away from the object.
+# - c) Its masks are somewhat too small.
+
+# %%
+print(exercises.choose("worse hausdorff", ""))
+
+# %% [markdown]
+# **3.** A library leaves "not a number" out of its means. A network answers with an empty mask on the ten
+# hardest of 100 pictures. What does its mean distance show?
+#
+# - a) It is worse than it should be.
+# - b) It is better than it should be.
+# - c) It is right: an empty mask has no distance.
+
+# %%
+print(exercises.choose("nan left out", ""))
+
+# %% [markdown]
+# **4. Average surface distance.** Hausdorff takes the worst distance; a milder relative takes the mean.
+# From two sets of points, arrays of n×2 and m×2, return the mean of *all* n + m distances: of each point of
+# the one set to the nearest point of the other, in both directions.
+
+
+# %%
+def average_distance(a, b): ...  # your turn
+
+
+print(exercises.check(average_distance))
+
+# %% [markdown]
+# **5. Dice from IoU.** The Dice coefficient is $D = 2 |P \cap T| / (|P| + |T|)$. It is a function of IoU
+# alone, whatever the masks are. Find that function and write it down. Which of the two is larger?
+
+
+# %%
+def dice_of(iou): ...  # your turn
+
+
+print(exercises.check(dice_of))
+
+# %% [markdown]
+# **6. Experiment.** Take the disc and remove a fringe of random pixels from its edge, more and more of them.
+# Plot all metrics against the share of the edge that is removed. Which of them would you optimise if you
+# wanted smooth outlines, and which one would let ragged ones through?
+#
+# **7. Open question.** You judge a tool that surgeons use to outline tumours. The outline will be used to
+# aim radiation. Which two metrics do you report, and which one do you keep out of the abstract? Give your
+# reasons in terms of what each metric sees.
+#
+# <details><summary>Rubric</summary>
+#
+# One point each: (1) a distance in millimetres is among them, since harm grows with distance; (2) its
+# sensitivity to single specks is discussed, for instance by HD95; (3) missed and added parts are treated
+# apart, as they do different harm; (4) accuracy is kept out, and the reason is the large background; (5) it
+# is said what happens to an empty answer.
+#
+# </details>
+#
+# ## Recap
+#
+# - Accuracy counts background; IoU does not.
+# - "Boundary IoU" and "Hausdorff" each stand for more than one definition.
+# - Each metric is blind to something; report at least an overlap and something about the outline.
+# - Empty masks and thresholds are decisions, and silent ones change results.
+#
+# ## Words
+#
+# - **Boundary IoU**: the IoU of two outlines, of a stated width.
+# - **Dice coefficient**: twice the overlap over the sum of the two sizes.
+# - **Hausdorff distance**: the largest distance from a pixel of one mask to the nearest of the other.
+# - **HD95**: the same with the 95th percentile in place of the largest.
+# - **Logit**: a number whose sigmoid is a probability.
+#
+# ## References
+#
+# - Cheng, B. et al. (2021). Boundary IoU: improving object-centric image segmentation evaluation. *CVPR*.
+#   [doi:10.1109/CVPR46437.2021.01508](https://doi.org/10.1109/CVPR46437.2021.01508)
+# - Huttenlocher, D. P., Klanderman, G. A. and Rucklidge, W. J. (1993). Comparing images using the Hausdorff
+#   distance. *IEEE TPAMI* 15(9). [doi:10.1109/34.232073](https://doi.org/10.1109/34.232073)
+# - Maier-Hein, L. et al. (2024). Metrics reloaded: recommendations for image analysis validation. *Nature
+#   Methods* 21. [doi:10.1038/s41592-023-02151-z](https://doi.org/10.1038/s41592-023-02151-z)
+#
+# Next: [09 · Reading a results table](09_results_table.ipynb), where these numbers stand in rows.

@@ -3,19 +3,10 @@
 import numpy as np
 
 
-def inner_boundary(mask):
-    padded = np.pad(mask, 1, constant_values=True)
-    eroded = np.ones_like(mask)
-    for dy in (0, 1, 2):
-        for dx in (0, 1, 2):
-            eroded &= padded[dy : dy + mask.shape[0], dx : dx + mask.shape[1]]
-    return mask & ~eroded
-
-
-def hausdorff(a, b):
+def average_distance(a, b):
     distances = np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=2))
-    return float(max(distances.min(axis=1).max(), distances.min(axis=0).max()))
+    return float(np.concatenate([distances.min(axis=1), distances.min(axis=0)]).mean())
 
 
-def logit_of(probability):
-    return float(np.log(probability / (1 - probability)))
+def dice_of(iou):
+    return 2 * iou / (1 + iou)

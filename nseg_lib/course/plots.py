@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
 from nseg_lib.arrays import Mask
@@ -85,3 +87,39 @@ def intervals(summary: pd.DataFrame, metric: str, caption: str) -> None:
     ax.set_yticks(range(len(summary)), summary.index)
     ax.set(xlabel=caption)
     plt.show()
+
+
+def disc(dx: float = 0, radius: float = 32, size: int = 128) -> Mask:
+    """bool size×size: a disc whose centre is ``dx`` pixels right of the picture's."""
+    rows, columns = np.mgrid[:size, :size]
+    return np.asarray((rows - size / 2) ** 2 + (columns - size / 2 - dx) ** 2 <= radius**2)
+
+
+def sure(mask: Mask) -> NDArray[np.float32]:
+    """Logits of a prediction without doubt: 4 within the mask, a probability of .98, else -4."""
+    return np.where(mask, 4.0, -4.0).astype(np.float32)
+
+
+def toy_mistakes(count: int = 300) -> tuple[Mask, dict[str, NDArray[np.float32]]]:
+    """A disc, and predictions of it with one mistake each: name → logits.
+
+    Four mistakes have ``count`` wrong pixels; the last is a blurred edge.
+    """
+    truth, middle = disc(), 64.0
+    rows, columns = np.mgrid[:128, :128]
+
+    def nearest(allowed: Mask, y: float, x: float, number: int) -> Mask:
+        """The allowed pixels nearest to a point."""
+        away = np.where(allowed, (rows - y) ** 2 + (columns - x) ** 2, np.inf)
+        chosen = np.zeros(away.size, bool)
+        chosen[np.argsort(away, axis=None, kind="stable")[:number]] = True
+        return chosen.reshape(away.shape)
+
+    return truth, {
+        "none": sure(truth),
+        "rim missing": sure(nearest(truth, middle, middle, int(truth.sum()) - count)),
+        "bite": sure(truth & ~nearest(truth, middle, middle + 32, count)),
+        "hole": sure(truth & ~nearest(truth, middle, middle, count)),
+        "blob far away": sure(truth | nearest(~truth, 12, 12, count)),
+        "blurred edge": np.asarray(cv2.GaussianBlur(sure(truth), (0, 0), 4), np.float32),
+    }

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from scipy.spatial.distance import directed_hausdorff
 
 from nseg_lib.course import exercises
@@ -88,13 +87,13 @@ WRONG: dict[str, Callable[..., Any]] = {
     "gate_parameters": lambda c: c * c + 3 * c + 3,
     "apply_gate": lambda skip, scores: 1 / (1 + np.exp(-skip * scores)),
     "contrast": lambda a, m: abs(float(a[m].mean() - a[~m].mean())),
-    "soft_dice": lambda p, t: 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),  # no smoothing
+    "focal_loss": lambda p, t, gamma: float(np.mean(-((1 - p) ** gamma) * np.log(p))),
+    "tversky_loss": lambda p, t, a: 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),
     "adam_step": lambda w, g, m, v, n, r: (w - r * g, m, v),  # plain gradient descent
     "stops_at": lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
     "stands_out": lambda values, reach: max(values) - float(np.mean(values)),
-    "inner_boundary": lambda m: m & ~(ndimage.binary_erosion(m, np.ones((3, 3)))),  # the border too
-    "hausdorff": lambda a, b: float(directed_hausdorff(a, b)[0]),  # one way
-    "logit_of": lambda p: p - 0.5,
+    "average_distance": lambda a, b: float(directed_hausdorff(a, b)[0]),
+    "dice_of": lambda iou: 2 * iou,
     "paired": lambda before, after, margin: (
         np.mean(after) - np.mean(before),
         np.mean(np.array(after) < np.array(before)),

@@ -1,4 +1,4 @@
-"""Exercises of chapters 06 to 10: losses, metrics, errors, strokes as vectors, corrections."""
+"""Exercises of chapters 04, 05 and 08 to 10, and older ones of 12 to 14."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ import numpy as np
 from nseg_lib.course.exercises.checking import Case, square
 
 _TARGET = np.array([[1, 1, 0, 0], [1, 1, 0, 0]])
-_PREDICTED = np.array([[0.9, 0.8, 0.1, 0.2], [0.5, 1.0, 0.0, 0.4]])
 
 CASES: dict[str, list[Case]] = {}
 
 
-# --- 06_losses_and_training ----------------------------------------------------------------------
+# --- 04_training_by_hand, 05_losses ---------------------------------------------------------------
 
-# soft_dice(p, t): Dice loss of probabilities, with a smoothing of 1.
-overlap = float((_PREDICTED * _TARGET).sum())
-CASES["soft_dice"] = [
-    Case((_PREDICTED, _TARGET), 1 - (2 * overlap + 1) / (_PREDICTED.sum() + 4 + 1)),
-    Case((_TARGET.astype(float), _TARGET), 0.0, "a faultless prediction costs nothing"),
-    Case((np.zeros((2, 4)), np.zeros((2, 4))), 0.0, "the smoothing settles 0 / 0"),
-    Case(
-        (np.zeros((2, 4)), _TARGET),
-        1 - 1 / 5,
-        "the 1 is added to the numerator and to the denominator",
-    ),
+# focal_loss(p, t, gamma): cross-entropy with pixels that are nearly right counting less.
+_RIGHT = np.where(_TARGET == 1, [[0.9, 0.8, 0.1, 0.2], [0.5, 0.9, 0.3, 0.4]], 0.7)
+_P = np.where(_TARGET == 1, _RIGHT, 1 - _RIGHT)
+CASES["focal_loss"] = [
+    Case((_P, _TARGET, 0), float(-np.log(_RIGHT).mean()), "with gamma 0 it is cross-entropy"),
+    Case((_P, _TARGET, 2), float((-((1 - _RIGHT) ** 2) * np.log(_RIGHT)).mean())),
+    Case((np.full((1, 2), 0.5), np.array([[1, 0]]), 1), float(np.log(2) / 2)),
+]
+
+# tversky_loss(p, t, a): Dice with a weight of its own for missed pixels.
+CASES["tversky_loss"] = [
+    Case((np.ones((2, 4)), _TARGET, 0.5), 1 - 5 / 7, "all added: TP 4, FP 4"),
+    Case((np.ones((2, 4)), _TARGET, 1.0), 0.0, "with a = 1, what is added costs nothing"),
+    Case((np.zeros((2, 4)), _TARGET, 1.0), 1 - 1 / 5, "what is missed has the weight a"),
+    Case((_TARGET.astype(float), _TARGET, 0.3), 0.0),
 ]
 
 # adam_step(w, g, m, v, n, rate): the new (w, m, v) after step n of Adam.
@@ -58,36 +61,25 @@ CASES["stands_out"] = [
 ]
 
 
-# --- 07_evaluation -------------------------------------------------------------------------------
+# --- 08_metrics_by_hand, 09_results_table ---------------------------------------------------------
 
-# inner_boundary(mask): mask pixels with a background pixel among their 8 neighbours.
-ring = square(2, 6) & ~square(3, 5)
-corner = square(0, 4) & ~square(0, 3)
-notched = square(1, 7)
-notched[1, 1] = False
-boundary = notched & ~square(2, 6)
-boundary[2, 2] = True
-CASES["inner_boundary"] = [
-    Case((square(2, 6),), ring),
-    Case((square(0, 4),), corner, "the picture's border is no boundary"),
-    Case((notched,), boundary, "a missing corner counts as a neighbour"),
-    Case((np.ones((8, 8), bool),), np.zeros((8, 8), bool), "a full mask has none"),
-]
-
-# hausdorff(a, b): the Hausdorff distance of two sets of points, arrays n×2 and m×2.
+# average_distance(a, b): mean of all distances to the nearest point, in both directions.
 a, b = np.array([[0, 0], [3, 4]]), np.array([[0, 0]])
-CASES["hausdorff"] = [
-    Case((a, b), 5.0, "of all distances to the nearest point of the other set, the largest"),
-    Case((b, a), 5.0, "look both ways"),
+CASES["average_distance"] = [
+    Case((a, b), 5 / 3, "three distances: 0, 5 and 0"),
+    Case((b, a), 5 / 3, "look both ways"),
     Case((a, a), 0.0),
-    Case((np.array([[0, 0], [0, 9]]), np.array([[0, 1], [0, 8]])), 1.0),
+    Case(
+        (np.array([[0, 0], [0, 9], [0, 9]]), np.array([[0, 1]])), 18 / 4, "each point counts once"
+    ),
 ]
 
-# logit_of(probability): the inverse of the sigmoid.
-CASES["logit_of"] = [
-    Case((0.5,), 0.0),
-    Case((0.9,), math.log(9.0)),
-    Case((1 / (1 + math.exp(-0.5)),), 0.5, "the released code's threshold"),
+# dice_of(iou): the Dice coefficient that belongs to an IoU.
+CASES["dice_of"] = [
+    Case((1 / 3,), 0.5, "half of each mask overlaps: IoU 1/3, Dice 1/2"),
+    Case((1.0,), 1.0),
+    Case((0.0,), 0.0),
+    Case((0.6,), 0.75),
 ]
 
 # paired(before, after, margin): (mean difference, share worse by more than margin).
