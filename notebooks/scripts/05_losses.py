@@ -133,7 +133,8 @@ plots.table(
 #
 # </details>
 #
-# The library's losses must give the same numbers, or one of the two is wrong.
+# The library's losses must give the same numbers, or one of the two is wrong. They are written for tensors
+# and can be differentiated; ours are written to be read.
 
 # %%
 for name, logits in mistakes.items():
