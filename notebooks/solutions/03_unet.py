@@ -1,10 +1,6 @@
 """Solutions of chapter 03."""
 
 
-def convolution_parameters(inputs, outputs, kernel):
-    return inputs * outputs * kernel**2 + outputs
-
-
 def unet_parameters(widths, in_channels):
     def convolution(inputs, outputs, kernel):
         return inputs * outputs * kernel**2 + outputs
@@ -28,8 +24,3 @@ def receptive_field(levels):
         side += step  # one 2x2 pooling
         step *= 2
     return side + 2 * 2 * step  # the bottleneck's two convolutions
-
-
-def padded_size(height, width, levels):
-    step = 2**levels
-    return -(-height // step) * step, -(-width // step) * step

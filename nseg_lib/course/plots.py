@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pandas.io.formats.style import Styler
 
 from nseg_lib.arrays import Mask
@@ -123,3 +123,16 @@ def toy_mistakes(count: int = 300) -> tuple[Mask, dict[str, NDArray[np.float32]]
         "blob far away": sure(truth | nearest(~truth, 12, 12, count)),
         "blurred edge": np.asarray(cv2.GaussianBlur(sure(truth), (0, 0), 4), np.float32),
     }
+
+
+def numbers(arrays: Mapping[str, ArrayLike]) -> None:
+    """Draw small arrays as grids of grey squares with their numbers, below their titles."""
+    _, axes = plt.subplots(1, len(arrays), figsize=(9, 2.9), layout="constrained", squeeze=False)
+    for ax, (title, given) in zip(axes.flat, arrays.items(), strict=True):
+        array = np.asarray(given)
+        ax.imshow(array, cmap="gray", vmin=array.min() - 1, vmax=array.max() + 0.5)
+        for (y, x), value in np.ndenumerate(array):
+            ink = "white" if value < array.mean() - 1 else "black"
+            ax.text(x, y, f"{value:g}", ha="center", va="center", color=ink, size=9)
+        ax.set(title=title, xticks=[], yticks=[])
+    plt.show()

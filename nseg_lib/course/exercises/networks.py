@@ -14,13 +14,6 @@ CASES: dict[str, list[Case]] = {}
 
 # --- 03_unet --------------------------------------------------------------------------------------
 
-# convolution_parameters(inputs, outputs, kernel): weights and biases of a Conv2d.
-CASES["convolution_parameters"] = [
-    Case((3, 16, 3), 448, "each output channel has a bias"),
-    Case((16, 1, 1), 17),
-    Case((64, 128, 3), 73_856),
-]
-
 # unet_parameters(widths, in_channels): the parameters of the whole U-Net.
 CASES["unet_parameters"] = [
     Case(([8], 3), 6_697, "one level: encoder, bottleneck, up, decoder, head"),
@@ -34,13 +27,6 @@ CASES["receptive_field"] = [
     Case((1,), 14, "a 3x3 convolution adds twice the step between its inputs"),
     Case((2,), 32, "a 2x2 pooling adds one step, then doubles it"),
     Case((4,), 140),
-]
-
-# padded_size(height, width, levels): the next size that all poolings halve exactly.
-CASES["padded_size"] = [
-    Case((480, 640, 4), (480, 640), "a size that fits stays as it is"),
-    Case((427, 640, 2), (428, 640), "two poolings divide by four"),
-    Case((333, 501, 4), (336, 512)),
 ]
 
 
