@@ -129,7 +129,7 @@ def train_refiner(
     data: Data,
     recipe: Annotated[
         str, typer.Option(help="A .yml file, or lite0 or lite1, the package's own networks.")
-    ] = "lite1",
+    ] = "lite0",
     persons: Annotated[
         Path | None, typer.Option(help="A data set that 'nseg data persons' made; lite1 needs it.")
     ] = None,

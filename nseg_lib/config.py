@@ -166,8 +166,10 @@ class NetworkConfig(Strict):
     """Show strokes as maps of how near they are, rather than as they were drawn."""
     look: Size = 256
     """Working size of the first look, round the strokes: pixels of the longer side."""
-    zoom: Size | None = 320
-    """Working size of the second look, round what the first one found; none: one look is all."""
+    zoom: Size = 320
+    """Working size of the further looks, round what the last one found."""
+    looks: Annotated[int, Field(ge=1, le=5)] = 2
+    """How often it looks."""
     beside: Weight = BESIDE
     """How far off background strokes are still in the first look, in times the object strokes'
     longer side; 0: they do not widen it."""

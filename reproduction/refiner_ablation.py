@@ -64,7 +64,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "crops as the looks cut them": {"training.scales": False},
     "batches of one": {"training.batch_size": 1, "training.steps": 2000, "training.warmup": 200},
     "largest objects alone": {"prompts.largest": 1.0},
-    "one look": {"network.zoom": None},
+    "one look": {"network.looks": 1},
     "background strokes do not widen the first look": {"network.beside": 0.0},
     "an edge network": _short_edge(),
     "an edge network from random weights": _short_edge(start=None),

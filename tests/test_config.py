@@ -145,7 +145,7 @@ def test_a_configuration_survives_being_written_and_read() -> None:
 def test_the_refiner_s_recipe_goes_through_the_same_door(tmp_path: Path) -> None:
     loaded = config.load("lite0", {"training.steps": 5}, kind=RefinerConfig)
     assert loaded.training.steps == 5
-    assert config.names(RefinerConfig) == ("lite0",)
+    assert config.names(RefinerConfig) == ("lite0", "lite1")
     path = tmp_path / "mine.yml"
     path.write_text("name: mine\ntraining: {step: 5}\n")
     with pytest.raises(ConfigError, match=r"mine\.yml: unknown key 'training\.step'; allowed here"):

@@ -197,7 +197,7 @@ def two_looks(image, drawn):
 looks = {name: two_looks(one.image, strokes[name]) for name, one in photos.items()}
 small = min(looks, key=lambda name: looks[name].close.overlap(looks[name].wide))
 photo, drawn, both = photos[small], strokes[small], looks[small]
-by_library = inference.two_looks(refiner.network, settings, photo.image, Prompt(*drawn))
+by_library = inference.answer(refiner.network, settings, photo.image, Prompt(*drawn))
 assert np.allclose(both.logits, by_library, atol=1e-3)
 
 # %% [markdown]
@@ -245,7 +245,7 @@ print("photograph:", photo.credit)
 steps = {}
 for name, one in photos.items():
     coarse = frozen(one, "erode")
-    finished = logits = inference.two_looks(refiner.network, settings, one.image, Prompt(*coarse))
+    finished = logits = inference.answer(refiner.network, settings, one.image, Prompt(*coarse))
     alone = refiner.network.edge is not None and not coarse.background.any()
     careful = alone and edge.is_careful(coarse.object, logits > 0)
     if careful:

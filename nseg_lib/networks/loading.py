@@ -15,7 +15,7 @@ from nseg_lib import config as configuration
 from nseg_lib import networks, parsing
 from nseg_lib.config import Config, ConfigError, RefinerConfig
 from nseg_lib.networks import promptnet
-from nseg_lib.networks.looks import TwoLooks, WholePicture
+from nseg_lib.networks.looks import Looks, WholePicture
 from nseg_lib.networks.promptnet import PromptNet
 from nseg_lib.networks.unet import UNet
 from nseg_lib.networks.weights import PRETRAINED
@@ -74,10 +74,10 @@ def _build(config: AnyConfig) -> nn.Module:
     return networks.build(config.model)
 
 
-def predictor(network: nn.Module, config: AnyConfig) -> WholePicture | TwoLooks:
+def predictor(network: nn.Module, config: AnyConfig) -> WholePicture | Looks:
     """How a network of this configuration is asked; TypeError if it is of another kind."""
     if isinstance(config, RefinerConfig) and isinstance(network, PromptNet):
-        return TwoLooks(network, config.network)
+        return Looks(network, config.network)
     if isinstance(config, Config) and isinstance(network, UNet):
         return WholePicture(network, config)
     raise TypeError(f"{type(network).__name__} is no network of {config.name}")

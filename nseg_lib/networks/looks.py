@@ -1,4 +1,4 @@
-"""The predictors: the paper's networks see the whole picture, the refiner looks at it twice."""
+"""The predictors: the paper's networks see the whole picture, the refiner looks several times."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ OUTSIDE = -10.0
 
 SAME = 0.8
 """Two crops that overlap by more are the same to the network, unless it sees one of them larger."""
+
+
+REACH = 0.1
+"""A correction reaches this far beyond its marks, in times the longer side of mask and strokes."""
+
+UNCHANGED = 0.1
+"""The logit, up or down, of what a correction would have changed but may not."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,8 @@ class WholePicture:
 
 
 @dataclass(frozen=True)
-class TwoLooks:
-    """The interactive refiner: two looks, and an edge network for masks painted with care."""
+class Looks:
+    """The interactive refiner: its looks, and an edge network for masks painted with care."""
 
     network: PromptNet
     config: NetworkConfig
@@ -70,23 +77,24 @@ class TwoLooks:
     def logits(self, image: Image, prompt: Prompt) -> Logits:
         """The network's answer, float32 H×W."""
         stroke, background, last = prompt.planes
-        logits = two_looks(self.network, self.config, image, prompt)
+        logits = answer(self.network, self.config, image, prompt)
         # What was marked as background is none of the object, whatever the network made of the
         # mark: of a thin one on a large picture it sees next to nothing.
         logits[background] = OUTSIDE
+        if last.any():
+            return correct_near_marks(logits, stroke, background, last)
         # Only where a mask was painted with care and nothing else was drawn, the edge network
         # knows better than the looks.
-        nothing_else = not (background.any() or last.any())
-        if self.network.edge and nothing_else and edge.is_careful(stroke, logits > 0):
+        if self.network.edge and not background.any() and edge.is_careful(stroke, logits > 0):
             return edge.finish(self.network.edge, image, stroke, logits)
         return logits
 
 
-def two_looks(network: PromptNet, config: NetworkConfig, image: Image, prompt: Prompt) -> Logits:
-    """The logits of a look round the strokes, and of a closer one at the object found there.
+def answer(network: PromptNet, config: NetworkConfig, image: Image, prompt: Prompt) -> Logits:
+    """The logits of a look round the strokes, and of closer ones at the object found there.
 
     Args:
-        config: both working sizes.
+        config: how many looks, and their working sizes.
         image: uint8 H×W×3, RGB.
         prompt: its object strokes have a pixel; a mask without one is none.
 
@@ -95,22 +103,51 @@ def two_looks(network: PromptNet, config: NetworkConfig, image: Image, prompt: P
     """
     stroke, background, last = prompt.planes
     # The strokes may cover little of their object, so the first look is wide. A mask to correct
-    # says how large the object is.
+    # says how large the object is, and so does a box.
     if last.any():
-        wide = crops.zoom(stroke | last, margin=crops.CORRECTION_MARGIN)
-    elif prompt.box is not None:  # which says it too
-        wide = crops.zoom(prompt.inside, margin=crops.CORRECTION_MARGIN)
+        crop = crops.zoom(stroke | last, margin=crops.CORRECTION_MARGIN)
+    elif prompt.box is not None:
+        crop = crops.zoom(prompt.inside, margin=crops.CORRECTION_MARGIN)
     else:
-        wide = crops.look(stroke, background, beside=config.beside)
-    logits = _look(network, image, (stroke, background, last), wide, config.look)
-    if config.zoom is None:
+        crop = crops.look(stroke, background, beside=config.beside)
+    logits = _look(network, image, (stroke, background, last), crop, config.look)
+    # Each further look is close round what was found, which it gets as the mask to correct.
+    for number in range(1, config.looks):
+        found = logits > 0
+        close = crops.zoom(found | stroke)
+        if number == 1 and close.overlap(crop) > SAME and config.zoom <= config.look:
+            return logits
+        logits = _look(network, image, (stroke, background, found), close, config.zoom)
+    return logits
+
+
+def correct_near_marks(logits: Logits, stroke: Mask, background: Mask, last: Mask) -> Logits:
+    """Let a correction change what its marks touch, and leave the rest of the mask as it was.
+
+    The marks that count are those which the last mask contradicts: object strokes outside it,
+    background strokes inside it. Of what the network would change, the connected parts that come
+    within :data:`REACH` of such a mark are changed. A mark itself is always obeyed.
+
+    Args:
+        logits: float32 H×W, the answer to all strokes and the last mask.
+        stroke, background, last: bool H×W each; ``last`` has a pixel.
+
+    Returns:
+        float32 H×W. Where no mark contradicts the last mask, ``logits`` as they are.
+    """
+    marks = (stroke & ~last) | (background & last)
+    if not marks.any():
         return logits
-    # The second look is close round what was found, which it gets as the mask to correct.
-    found = logits > 0
-    close = crops.zoom(found | stroke)
-    if close.overlap(wide) > SAME and config.zoom <= config.look:
-        return logits
-    return _look(network, image, (stroke, background, found), close, config.zoom)
+    radius = max(3, round(REACH * crops.bounding_box(last | stroke).longer))
+    distance = cv2.distanceTransform((~marks).astype(np.uint8), cv2.DIST_L2, 3)
+    near, found = distance <= radius, logits > 0
+    logits = logits.copy()
+    for changed, sign in ((found & ~last, -1), (last & ~found, 1)):
+        _, parts = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+        kept = np.unique(parts[near & changed])
+        logits[changed & ~np.isin(parts, kept)] = sign * UNCHANGED
+    logits[stroke & ~last & (logits <= 0)] = UNCHANGED
+    return logits
 
 
 def _look(
@@ -121,9 +158,9 @@ def _look(
     device = next(network.parameters()).device
     x = torch.from_numpy(channels)[None].to(device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        answer = network(x)[0, 0].float().cpu().numpy()
+        seen = network(x)[0, 0].float().cpu().numpy()
     # Without the frame that filled the sides up, and at the picture's size, where it was cut out.
-    answer = np.ascontiguousarray(answer[:height, :width])
+    seen = np.ascontiguousarray(seen[:height, :width])
     logits = np.full(image.shape[:2], OUTSIDE, np.float32)
-    logits[crop.window] = cv2.resize(answer, crop.width_height, interpolation=cv2.INTER_LINEAR)
+    logits[crop.window] = cv2.resize(seen, crop.width_height, interpolation=cv2.INTER_LINEAR)
     return logits

@@ -29,9 +29,9 @@ from nseg_lib.config import ConfigError, EdgeConfig, FitConfig, RefinerConfig
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import fingerprint
 from nseg_lib.files import sha256
+from nseg_lib.networks import looks as looking
 from nseg_lib.networks.crops import Floats
 from nseg_lib.networks.edge import EdgeNet
-from nseg_lib.networks.looks import two_looks
 from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
 from nseg_lib.networks.weights import shipped
 from nseg_lib.parsing import read_json
@@ -100,16 +100,23 @@ def train(
             "persons is given; 'nseg data persons' makes one, or --set prompts.persons=0"
         )
     more = {"persons": fingerprint(persons, ("train",))["train"]} if persons is not None else {}
-    started = Refiner.from_pretrained(config.start) if config.start is not None else None
+    # What it starts from brings its edge network along, unless another is trained after the looks.
+    described, started = alone, None
+    if config.start is not None:
+        first = Refiner.from_pretrained(config.start)
+        assert isinstance(first.config, RefinerConfig)
+        assert isinstance(first.network, PromptNet)
+        started = first.network
+        described = alone.model_copy(update={"edge": first.config.edge})
     run = RunFolder(out, say)
     with run.under_way():
         run.claim(alone, settings_that_bind, data, ("train",), **more)
-        if not is_finished(run, alone, recipe, "training.steps"):
+        if not is_finished(run, described, recipe, "training.steps"):
             # A resumed network has its weights from the folder, and needs no others.
             torch.manual_seed(recipe.seed)
             network = build(alone)
             if started is not None:
-                looks = started.network.state_dict()
+                looks = started.state_dict()
                 network.load_state_dict({k: looks[k] for k in network.state_dict()})
             elif recipe.pretrained and not run.last.exists():
                 weights = torch.load(imagenet(), map_location="cpu", weights_only=True)
@@ -134,9 +141,12 @@ def train(
             if trained is None:
                 return None
             mean, seconds = trained
+            if started is not None:
+                assert isinstance(mean, PromptNet)
+                mean.edge = started.edge
             inputs = [coco.find_splits(root)["train"] for root in (data, persons) if root]
             inputs += [shipped(config.start)] if config.start is not None else []
-            run.finish(mean, alone, inputs, seconds, objects=len(crops))
+            run.finish(mean, described, inputs, seconds, objects=len(crops))
     if config.edge is None:
         return run.weights
     left = options.get("minutes", math.inf) - (time.monotonic() - begun) / 60
@@ -182,7 +192,7 @@ def train_edge(
 
         def answer(image: Image, paint: Mask) -> Floats:
             """What the trained refiner makes of the paint, before any edge network."""
-            return two_looks(prompted, asked, image, Prompt(paint))
+            return looking.answer(prompted, asked, image, Prompt(paint))
 
         windows = EdgeWindows(coco.load_split(data, "train"), config, answer)
         trained = fit(run, network, windows, recipe, **options)
@@ -294,7 +304,7 @@ def settings_that_bind(config: RefinerConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     if config.prompts.late is None:
         values["training"]["steps"], values["training"]["cycles"] = config.training.cycle, 1
-    for name in ("look", "zoom", "beside"):  # how it is asked
+    for name in ("look", "zoom", "looks", "beside"):  # how it is asked
         del values["network"][name]
     if config.edge is not None:
         edge = values["edge"]["training"]

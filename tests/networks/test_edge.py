@@ -9,7 +9,7 @@ import torch
 from nseg_lib.config import NetworkConfig
 from nseg_lib.networks import UNet, edge
 from nseg_lib.networks.edge import EdgeNet, edge_input, finish, is_careful, surroundings
-from nseg_lib.networks.looks import TwoLooks
+from nseg_lib.networks.looks import Looks
 from nseg_lib.prompt import Prompt
 
 WIDTHS = (8, 16)
@@ -165,7 +165,7 @@ class Finds(torch.nn.Module):
 
 
 def test_only_a_careful_mask_alone_is_finished():
-    predictor, nothing = TwoLooks(Finds(), NetworkConfig(zoom=None)), WHOLE & False
+    predictor, nothing = Looks(Finds(), NetworkConfig(looks=1)), WHOLE & False
     for prompt, finished in (
         (Prompt(WHOLE), True),
         (Prompt(WHOLE, nothing, nothing), True),

@@ -79,7 +79,7 @@ def test_a_window_s_planes_belong_together(tiny_data):
 def sure_looks(monkeypatch):
     """Looks that find what was painted, for a network of random weights finds anything."""
     monkeypatch.setattr(
-        training, "two_looks", lambda n, c, image, prompt: np.where(prompt.object, 2.5, -2.5)
+        training.looking, "answer", lambda n, c, image, prompt: np.where(prompt.object, 2.5, -2.5)
     )
 
 
