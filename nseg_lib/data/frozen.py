@@ -25,6 +25,7 @@ from nseg_lib.data.images import rescale, scaled_size
 from nseg_lib.data.records import Record
 from nseg_lib.data.scribbles import SETS, load_scribbles
 from nseg_lib.files import write_atomic
+from nseg_lib.prompt import Box
 from nseg_lib.strokes import plain
 from nseg_lib.strokes.drawing import Drawn
 from nseg_lib.strokes.people import PROMPTS, draw_prompt
@@ -39,8 +40,13 @@ PLAIN: dict[str, Callable[[Mask, Generator], Drawn]] = {
 }
 """Kinds that no network is trained on."""
 
-KINDS = (*RECIPES, *(kind for kind in PROMPTS if kind not in RECIPES), *PLAIN)
-"""Every kind of prompt that can be drawn from a mask: released, simulated, plain."""
+BOX = "+box"
+
+BOXED = (f"nothing{BOX}", *(f"{kind}{BOX}" for kind in ("click", "extremes", "plain_object")))
+"""Kinds that come with a box round the object; of the first, the box is all there is."""
+
+KINDS = (*RECIPES, *(kind for kind in PROMPTS if kind not in RECIPES), *PLAIN, *BOXED)
+"""Every kind of prompt that can be drawn from a mask: released, simulated, plain, with a box."""
 
 HUMAN = (*(f"{name}{tail}" for name in SETS for tail in ("", "_object")), "boxes")
 """What people drew: sets of strokes, with and without those on the background; and boxes, which
@@ -69,6 +75,8 @@ class Sample:
     stroke: Mask
     background: Mask | None = None
     """Strokes on the background."""
+    box: Box | None = None
+    """A box that the object is in."""
     ignore: Mask | None = None
     """Undecided pixels, that no metric counts."""
 
@@ -87,6 +95,8 @@ class FrozenPrompts:
     dropped: tuple[int, ...]
     """Keys of objects whose object stroke came out too small (a recipe's: fewer than
     :data:`MIN_STROKE_AREA` pixels) or empty."""
+    boxes: dict[int, Box]
+    """Key → its box, of the kinds that have one."""
     path: Path
     """The file that holds them."""
 
@@ -162,6 +172,7 @@ def freeze_prompts(
         ids = {r[by]: r["annotation_id"] for r in (*stored[key], *stored["dropped"])}
         drawn_for = stored.get("outlines", digest)  # files of early versions have none
         small = tuple(r[by] for r in stored["dropped"])
+        boxes: dict[int, Any] = {r[by]: (*r["box"],) for r in stored[key] if "box" in r}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise coco.DataError(
             f"{path}: not a file of frozen {key}; delete it to draw them anew"
@@ -171,7 +182,7 @@ def freeze_prompts(
             f"{path}: drawn for other annotations than {split.name} has now; "
             "delete it to draw them anew"
         )
-    return FrozenPrompts(kind, dict(sorted(prompts.items())), small, path)
+    return FrozenPrompts(kind, dict(sorted(prompts.items())), small, boxes, path)
 
 
 def _draw_all(
@@ -188,9 +199,14 @@ def _draw_all(
             usable = stroke.sum() >= MIN_STROKE_AREA
             row |= {"rle": coco.mask_to_rle(stroke)} if usable else {"area": int(stroke.sum())}
         else:
-            rng = generator(kind, seed, image_id, target["id"])
-            drawn = draw(mask, kind, rng) if mask.any() else Drawn(mask, mask)
-            usable = drawn.object.any()
+            # A kind with a box has the strokes of the kind without it.
+            rng = generator(kind.removesuffix(BOX), seed, image_id, target["id"])
+            drawn, usable = Drawn(mask & False, mask & False), mask.any()
+            if usable and not kind.startswith("nothing"):
+                drawn = draw(mask, kind.removesuffix(BOX), rng)
+                usable = drawn.object.any()
+            if usable and kind in BOXED:
+                row["box"] = plain.plain_box(mask, generator(BOX, seed, image_id, target["id"]))
             row |= {k: coco.mask_to_rle(m) for k, m in drawn._asdict().items() if usable}
         (kept if usable else dropped).append(row)
     return kept, dropped
@@ -293,7 +309,8 @@ def prompt_samples(
         for prompts in (prompts for prompts in of_kinds if image_id in prompts.prompts):
             target = coco.largest_annotation(split.annotations[image_id])
             about = _about(split, prompts.kind, target)
-            yield Sample(*about, image, mask, *prompts.drawn(image_id))
+            drawn, box = prompts.drawn(image_id), prompts.boxes.get(image_id)
+            yield Sample(*about, image, mask, *drawn, box)
 
 
 def human_samples(folder: Path, pictures: int | None = None) -> Iterator[Sample]:
@@ -314,4 +331,4 @@ def human_samples(folder: Path, pictures: int | None = None) -> Iterator[Sample]
         drawn += [("boxes", Drawn(box, nothing)) for box in picture.boxes.values()]
         for kind, prompt in drawn:
             about = HUMAN_SPLIT, kind, number, number, "object", "object"
-            yield Sample(*about, picture.image, picture.mask, *prompt, picture.ignore)
+            yield Sample(*about, picture.image, picture.mask, *prompt, ignore=picture.ignore)

@@ -54,12 +54,12 @@ class Baseline:
 
 def identity(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """The stroke, unchanged: what every method is judged against. The paper has no such row."""
-    return prompt.object.copy()
+    return prompt.planes[0].copy()
 
 
 def dilation(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
     """The stroke grown by a disc of 4 px: what is gained by knowing that strokes fall short."""
-    return _grown(prompt.object, 4 * scale)
+    return _grown(prompt.planes[0], 4 * scale)
 
 
 def grabcut(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
@@ -167,14 +167,18 @@ def seeded_grabcut(image: Image, prompt: Prompt, scale: float = 1.0) -> Mask:
 
     Elsewhere the last answer says what is probable. Without one a pixel is probably object where
     it is nearer to an object stroke than to a background stroke and within the object strokes'
-    box, grown by half its size on each side. A coarse mask without strokes on the background is
-    refined in its ring, by :func:`grabcut`.
+    box, grown by half its size on each side. In a box all is probable, as in the original. A coarse
+    mask without strokes on the background is refined in its ring, by :func:`grabcut`.
     """
     stroke, background, _ = prompt.planes
+    if prompt.box is not None:
+        stroke = stroke & prompt.object
     if prompt.mask is None and not background.any() and is_coarse_mask(stroke):
         return grabcut(image, prompt, scale)
     probable = prompt.mask
-    if probable is None:
+    if probable is None and prompt.box is not None:
+        probable = prompt.inside
+    elif probable is None:
         x, y, width, height = cv2.boundingRect(stroke.astype(np.uint8))
         probable = np.zeros_like(stroke)
         rows = slice(max(0, y - height // 2), y + height + height // 2)

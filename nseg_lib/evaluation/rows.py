@@ -110,7 +110,7 @@ def _judge(method: Method, sample: Sample, released_rule: bool) -> dict[str, Any
     row |= {"width": target.shape[1], "height": target.shape[0]}
     row |= {"object_area": target.sum(), "stroke_area": sample.stroke.sum()}
     try:
-        prompt = Prompt(sample.stroke, sample.background)
+        prompt = Prompt(sample.stroke, sample.background, box=sample.box)
         start = time.perf_counter()
         logits = method.predictor.logits(sample.image, prompt)
         row["seconds"] = round(time.perf_counter() - start, 6)

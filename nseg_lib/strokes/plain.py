@@ -64,6 +64,18 @@ def plain_object(mask: Mask, rng: Generator) -> Drawn:
     return Drawn(both.object, np.zeros_like(mask))
 
 
+def plain_box(mask: Mask, rng: Generator) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a box as somebody drags it round the object.
+
+    Each side is up to 6 % of the object's longer side too far out, none too far in.
+    """
+    height, width = mask.shape
+    x, y, across, down = cv2.boundingRect(mask.astype(np.uint8))
+    left, top, right, bottom = (rng.uniform(0, 0.06, 4) * max(across, down)).round().astype(int)
+    ends = min(width, x + across + int(right)), min(height, y + down + int(bottom))
+    return max(0, x - int(left)), max(0, y - int(top)), *ends
+
+
 def plain_correction(mask: Mask, predicted: Mask, rng: Generator) -> Drawn:
     """One straight line through the deepest mistake: on missed object or on wrongly added ground.
 

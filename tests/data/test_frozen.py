@@ -11,8 +11,16 @@ import pytest
 from coco_builder import outline_anew
 
 from nseg_lib.data import coco
-from nseg_lib.data.frozen import HUMAN, EvaluationSamples, freeze_prompts, human_samples
+from nseg_lib.data.frozen import (
+    BOXED,
+    HUMAN,
+    EvaluationSamples,
+    freeze_prompts,
+    human_samples,
+    prompt_samples,
+)
 from nseg_lib.evaluation.metrics import iou
+from nseg_lib.prompt import Prompt
 
 
 @pytest.mark.parametrize("kind", ["erode", "sparse", "plain_sparse", "plain_object"])
@@ -31,6 +39,24 @@ def test_prompts_are_drawn_once(tiny_data: Path, tmp_path: Path, kind: str) -> N
     assert freeze_prompts(split, kind, seed=1).prompts != first.prompts
     with pytest.raises(ValueError, match="unknown kind of prompt 'scrawl'; one of: erode"):
         freeze_prompts(split, "scrawl")
+
+
+@pytest.mark.parametrize("kind", BOXED)
+def test_a_box_lies_round_its_object_and_strokes_are_as_without_it(
+    own_data: Path, kind: str
+) -> None:
+    split = coco.load_split(own_data, "val")
+    with_box = list(prompt_samples(split, [kind]))
+    assert [sample.image_id for sample in with_box] == [101, 102, 103]
+    for sample in with_box:
+        assert sample.box is not None
+        inside = Prompt(sample.stroke, box=sample.box).inside
+        assert inside[sample.mask].all()
+        assert inside.sum() < 1.6 * sample.mask.sum(), "the objects are round"
+        assert kind != "nothing+box" or not sample.stroke.any()
+    if kind == "plain_object+box":
+        alone = list(prompt_samples(split, ["plain_object"]))
+        assert all((a.stroke == b.stroke).all() for a, b in zip(alone, with_box, strict=True))
 
 
 def test_a_small_stroke_is_dropped_and_named(own_data: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from trainings import TINY, lite0
 
-from nseg_lib.networks import crops, promptnet
+from nseg_lib.config import NetworkConfig
+from nseg_lib.networks import crops, looks, promptnet
 from nseg_lib.networks.crops import Crop
 from nseg_lib.networks.promptnet import PromptNet
 from nseg_lib.prompt import Prompt
@@ -147,3 +148,29 @@ def test_prompts_and_weights_of_a_wrong_kind_are_refused(refiner):
         papers.refine(image, stroke, background=~stroke)
     with pytest.raises(ValueError, match="not the weights of EfficientNet-Lite0"):
         promptnet.load_imagenet(refiner.network, {"conv.weight": torch.zeros(3)})
+
+
+def test_a_correction_changes_what_hangs_together_with_its_marks_and_nothing_else():
+    last, found, stroke, background = np.zeros((4, 100, 100), bool)
+    last[20:40, 20:40] = last[70:80, 20:30] = True
+    found[20:40, 20:50] = True  # grown to the right, where the stroke asks for it
+    found[60:70, 70:90] = True  # grown elsewhere too, and the part below is lost
+    stroke[30, 44:48] = True
+    logits = np.where(found, 3, -3).astype(np.float32)
+    corrected = looks.correct_near_marks(logits, stroke, background, last) > 0
+    assert (corrected == (last | (found & (np.indices(last.shape)[0] < 50)))).all()
+    # A mark is obeyed whatever the network says, and what was asked for nowhere stays its own.
+    stroke[90, 90] = True
+    assert looks.correct_near_marks(logits, stroke, background, last)[90, 90] > 0
+    assert (looks.correct_near_marks(logits, last, background, last) == logits).all()
+
+
+def test_every_further_look_starts_from_what_the_last_one_found(refiner):
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    prompt = Prompt(np.indices((120, 160))[0] == 60)
+    seen = [
+        looks.Looks(refiner.network, NetworkConfig(look=64, zoom=96, looks=n)).logits(image, prompt)
+        for n in (1, 2, 3)
+    ]
+    assert not (seen[0] == seen[1]).all()
+    assert not (seen[1] == seen[2]).all()
