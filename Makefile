@@ -11,7 +11,7 @@ override export MODELS := $(value MODELS)
 override export DRAW := $(value DRAW)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce status test check draw clean
+.PHONY: help setup reproduce status test check draw demo clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ check: setup  ## lint, formatting, types, layers, notebooks in step with their s
 
 draw: setup  ## brush over a picture in the browser; DRAW=picture or folder
 	$(BIN)/nseg draw $${DRAW:+"$$DRAW"}
+
+demo: setup  ## build the page without Python into site/
+	$(BIN)/nseg demo -o site
 
 clean:  ## remove the environment and what the built-in profiles made
 	rm -rf .venv data/sample data/smoke runs/sample runs/smoke reports/sample reports/smoke .snakemake

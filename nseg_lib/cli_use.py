@@ -1,4 +1,4 @@
-"""The commands of somebody who has pictures: refine, draw, export, convert."""
+"""The commands of somebody who has pictures: refine, draw, export, demo, convert."""
 
 from __future__ import annotations
 
@@ -205,6 +205,21 @@ def draw(
     )  # fmt: skip
     if status:
         raise typer.Exit(status)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = Path("site"),
+    checkpoint: Checkpoint = None,
+) -> None:
+    """Build a page without Python: static files in which the network runs in the browser.
+
+    Example: nseg demo -o site
+    """
+    from nseg_lib.demo.build import build
+    from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
+
+    build(out, checkpoint_file(checkpoint or PRETRAINED[0]), say)
 
 
 @app.command()

@@ -30,7 +30,7 @@ function tangents([ax, ay, ar], [bx, by, br]) {
 }
 
 /** Set every pixel whose centre lies in the convex hull of discs a and b; the row-wise spans. */
-function paintCapsule(pixels, width, height, a, b, value) {
+export function paintCapsule(pixels, width, height, a, b, value) {
   const top = Math.max(0, Math.ceil(Math.min(a[1] - a[2], b[1] - b[2]) - 0.5));
   const bottom = Math.min(height - 1, Math.floor(Math.max(a[1] + a[2], b[1] + b[2]) - 0.5));
   const lines = tangents(a, b);
@@ -366,7 +366,7 @@ class Drawing {
   /** A folder's pictures and their objects: a row that only a session shows. */
   buildSession() {
     const text = (name) => this[name] = make("span", { className: "nseg-place" });
-    this.place = button("list", "All pictures (L)", () => this.showList());
+    this.place = button("list", "All pictures (L)", () => this.showList(), make("span"));
     this.place.classList.add("nseg-place");
     this.labels = group("Labels");
     this.buildList();

@@ -4,6 +4,7 @@
    does nothing twice. */
 
 import widget from "./canvas.js";
+import { Model } from "./model.js";
 
 const key = crypto.randomUUID();
 const state = document.getElementById("state"), element = document.getElementById("canvas");
@@ -39,19 +40,15 @@ async function unpack(stream, act) {
   }
 }
 
-/** What canvas.js knows of a notebook's model: settings that both sides share, and messages. */
-class Model {
-  values = {};
+/** Messages to the server and what it answers, as canvas.js expects them of a notebook's model. */
+class Served extends Model {
   changed = {};
   queue = [];
-  listeners = new Map();
   number = 0;
 
-  get(name) { return this.values[name]; }
   set(name, value) {
-    if (this.values[name] === value) return;
-    this.values[name] = this.changed[name] = value;
-    this.emit(`change:${name}`);
+    if (this.values[name] !== value) this.changed[name] = value;
+    super.set(name, value);
   }
   save_changes() {
     // While an answer is awaited, what changes again takes the place of what waits.
@@ -65,18 +62,6 @@ class Model {
     this.queue.push({ content: { method: "custom", content }, buffers });
     this.talk();
   }
-  on(names, act) {
-    for (const name of names.split(" ")) this.listeners.set(name, [...(this.listeners.get(name) ?? []), act]);
-  }
-  off(names, act) {
-    for (const name of names.split(" ")) {
-      this.listeners.set(name, (this.listeners.get(name) ?? []).filter((each) => each !== act));
-    }
-  }
-  emit(name, ...values) {
-    for (const act of this.listeners.get(name) ?? []) act(...values);
-  }
-
   /** What the widget sends. */
   take({ method, state: values, buffer_paths: paths, content, text: failure }, buffers) {
     if (method === "failed") throw new Error(failure);
@@ -135,7 +120,7 @@ class Model {
   }
 }
 
-const model = new Model();
+const model = new Served();
 await model.ask(new Blob([]), model.number++);
 if (model.values._drawing) {
   state.textContent = "";

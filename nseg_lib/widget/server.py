@@ -34,6 +34,7 @@ FILES = {
     "": ("page.html", "text/html"),
     "page.js": ("page.js", "text/javascript"),
     "canvas.js": ("canvas.js", "text/javascript"),
+    "model.js": ("model.js", "text/javascript"),
     "canvas.css": ("canvas.css", "text/css"),
 }
 """Path → the file that is sent, and its type."""
@@ -253,7 +254,7 @@ def application(make: Callable[[], StrokeCanvas], token: str) -> Application:
     settings = {"token": token, "windows": {}}
     return Application(
         [
-            (r"/(|page\.js|canvas\.js|canvas\.css)", Page, settings),
+            (r"/(|page\.js|canvas\.js|model\.js|canvas\.css)", Page, settings),
             (r"/canvas/([A-Za-z0-9-]{1,64})", Canvas, {**settings, "make": make}),
         ],
         default_handler_class=Elsewhere,

@@ -1,0 +1,98 @@
+/* The network in a worker: it keeps the picture, and answers each drawing with a mask. */
+
+import * as ort from "./runtime/ort.wasm.bundle.min.mjs";
+import { boxOf, rasterize, refine } from "./looks.js";
+
+ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
+ort.env.wasm.numThreads = 1; // threads need headers that a plain web server does not send
+
+const note = (text, level = "info") => postMessage({ type: "note", text, level });
+const numbers = fetch("network.json").then((answer) => answer.json());
+const session = fetch("network.onnx").then((answer) => answer.arrayBuffer())
+  .then((bytes) => ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }));
+
+let picture = null; // { key, width, height, pixels }
+let shown = { strokes: [], mask: null }; // the last drawing that was answered
+let known = new Map(); // drawing → mask: undo brings back the very same one
+let newest = null;
+
+/** The network as a function of 1×6×h×w numbers. */
+async function run(values, height, width) {
+  const input = new ort.Tensor("float32", values, [1, 6, height, width]);
+  const { logits } = await (await session).run({ input });
+  return logits.data;
+}
+
+/** The mask of a drawing (a byte per pixel), and what there is to say about it. */
+async function maskOf(strokes) {
+  const { width, height, pixels } = picture, size = width * height;
+  const { object, background } = rasterize(strokes, height, width), box = boxOf(strokes, height, width);
+  const inside = new Uint8Array(size).fill(box ? 0 : 1);
+  if (box) for (let y = box[1]; y < box[3]; y++) inside.fill(1, y * width + box[0], y * width + box[2]);
+  let brushed = 0;
+  for (let i = 0; i < size; i++) brushed |= (object[i] &= inside[i]);
+  if (!brushed && !box) {
+    return [new Uint8Array(size), background.some(Boolean) ? "Background alone gives no mask: brush over the object too." : ""];
+  }
+  // The last mask is corrected where strokes were only added.
+  const before = shown.strokes, goes = before.length && before.length < strokes.length
+    && JSON.stringify(strokes.slice(0, before.length)) === JSON.stringify(before);
+  const last = goes && shown.mask.some(Boolean) ? shown.mask : new Uint8Array(size);
+  const mask = await refine(run, await numbers, { pixels, width, height }, { object, background, last, inside, box });
+  const added = rasterize(strokes.filter((s) => s.kind !== "object" || s.correction), height, width).object;
+  for (let i = 0; i < size; i++) mask[i] = (mask[i] | added[i]) & ~background[i] & inside[i] & 1;
+  return [mask, brushed ? "" : "The box alone says little: a line or a click on the object makes the mask better."];
+}
+
+/** A picture's file of RGBA pixels. */
+async function png(rgba) {
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  canvas.getContext("2d").putImageData(new ImageData(rgba, picture.width), 0, 0);
+  return (await canvas.convertToBlob({ type: "image/png" })).arrayBuffer();
+}
+
+async function answer(drawing) {
+  newest = drawing;
+  await 0; // another drawing may have come already
+  if (drawing !== newest || drawing.picture !== picture?.key) return;
+  const started = performance.now(), key = JSON.stringify(drawing.strokes);
+  if (!known.has(key)) known.set(key, await maskOf(drawing.strokes));
+  const [mask, text] = known.get(key);
+  shown = { strokes: drawing.strokes, mask };
+  const cover = new Uint8ClampedArray(4 * mask.length);
+  let count = 0;
+  for (let i = 0; i < mask.length; i++) {
+    count += mask[i];
+    cover.fill(mask[i] ? 255 : 0, 4 * i, 4 * i + 4);
+  }
+  const data = count ? await png(cover) : null;
+  postMessage({ type: "answer", answer: { picture: drawing.picture, revision: drawing.revision, png: data,
+    share: count / mask.length, seconds: (performance.now() - started) / 1000 } });
+  note(text);
+}
+
+async function save({ what, name, drawing }) {
+  await answer(drawing);
+  const { mask } = shown;
+  if (!mask?.some(Boolean)) return note("The mask is empty: brush over the object first.", "error");
+  const rgba = new Uint8ClampedArray(4 * mask.length);
+  for (let i = 0; i < mask.length; i++) {
+    if (what === "mask") rgba.set([255 * mask[i], 255 * mask[i], 255 * mask[i], 255], 4 * i);
+    else if (mask[i]) rgba.set([...picture.pixels.subarray(4 * i, 4 * i + 3), 255], 4 * i);
+  }
+  postMessage({ type: "file", file: { name: `${name}_${what}.png`, data: await png(rgba) } });
+}
+
+let line = Promise.resolve(); // one after the other
+onmessage = ({ data }) => {
+  if (data.type === "draw") newest = data.drawing;
+  line = line.then(async () => {
+    if (data.type === "open") {
+      picture = data;
+      known = new Map();
+      shown = { strokes: [], mask: null };
+    } else if (data.type === "draw") {
+      if (data.drawing === newest) await answer(data.drawing);
+    } else await save(data);
+  }).catch((error) => note(`The network failed: ${error.message}`, "error"));
+};

@@ -1,0 +1,95 @@
+"""The page without Python, in headless Chromium: its masks are those of Python."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser
+import numpy as np
+import pytest
+from browser import ARTEFACTS, Canvas
+from PIL import Image
+from skimage import data as photographs
+
+from nseg_lib.demo.build import build
+from nseg_lib.networks.weights import PRETRAINED, shipped
+from nseg_lib.refine import Refiner
+from nseg_lib.widget.answers import mask_of
+
+pytestmark = [
+    browser.NEEDED,
+    pytest.mark.skipif(shutil.which("npm") is None, reason="npm fetches onnxruntime-web"),
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page, served as any static files are; its address."""
+    out = tmp_path_factory.mktemp("site")
+    try:
+        build(out, shipped(PRETRAINED[0]), print)
+    except ValueError as error:
+        if "npm could not fetch" in str(error):
+            pytest.skip(str(error))
+        raise
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(out))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_masks_in_the_browser_are_python_s(site, chromium, tmp_path: Path) -> None:
+    context = browser.new_context(chromium, bypass_csp=True)  # the tests evaluate strings
+    page, failures = context.new_page(), []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("console", lambda m: failures.append(m.text) if m.type == "error" else None)
+    page.goto(site)
+    page.wait_for_selector(".nseg-stage")
+    canvas = Canvas(page)
+    image = photographs.astronaut()[:400]
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    with page.expect_file_chooser() as chooser:
+        canvas.root.locator(".nseg-empty").get_by_role("button").click()
+    chooser.value.set_files(tmp_path / "photo.png")
+    canvas.shows("status", "512 × 400")
+    refiner, before = Refiner.from_pretrained(), None
+    steps = [
+        ("left", [(230, 60), (230, 130)]),
+        ("left", [(200, 300), (240, 390)]),
+        ("right", [(60, 100), (60, 300)]),
+        ("box", [(70, 5), (420, 395)]),
+    ]
+    for revision, (button, points) in enumerate(steps, 2):
+        if button == "box":
+            canvas.press("4")
+        canvas.draw(*points, button=button if button == "right" else "left")
+        canvas.wait(revision)
+        strokes = json.loads(canvas.save("strokes", tmp_path).read_bytes())["strokes"]
+        assert len(strokes) == revision - 1
+        shown = Image.open(io.BytesIO(canvas.save("mask", tmp_path).read_bytes()))
+        mask = np.asarray(shown.convert("L")) > 0
+        before, _ = mask_of(refiner, image, strokes, before)
+        assert (mask != before).mean() < 0.001, button
+    page.screenshot(path=ARTEFACTS / "demo.png")
+    cut = np.asarray(Image.open(canvas.save("cutout", tmp_path)))
+    assert ((cut[..., 3] > 0) == mask).all()
+    assert (cut[mask][:, :3] == image[mask]).all()
+    canvas.press("z")
+    canvas.wait(6)
+    assert canvas.state()["strokes"] == 3
+    assert failures == []
+    assert context.refused == [], "no other host is asked"
+    context.close()
