@@ -94,7 +94,8 @@ def show_channels(network: nn.Module, x: Tensor, number: int = 3) -> None:
         hook.remove()
     _, axes = look.panels(number, len(blocks), size=(2.0, 1.6))
     for column, (name, features) in zip(axes.T, seen.items(), strict=True):
-        stroke = nn.functional.adaptive_avg_pool2d(x[:, :1], tuple(features.shape[1:]))[0, 0]
+        height, width = features.shape[1:]
+        stroke = nn.functional.adaptive_avg_pool2d(x[:, :1], (height, width))[0, 0]
         strongest = features.std(dim=(1, 2)).argsort(descending=True)[:number]
         for ax, index in zip(column, strongest, strict=True):
             channel: NDArray[np.float32] = features[index].numpy()

@@ -24,6 +24,7 @@ from nseg_lib.data.images import rescale
 from nseg_lib.evaluation import methods
 from nseg_lib.evaluation.metrics import iou
 from nseg_lib.evaluation.rows import evaluate
+from nseg_lib.evaluation.summary import read_folder, summarise
 from nseg_lib.files import sha256
 from nseg_lib.networks.inputs import network_input
 from nseg_lib.networks.weights import PRETRAINED
@@ -82,6 +83,22 @@ def one_pair(sample: Sample, scale: float) -> tuple[Image, Tensor, Tensor]:
     image, mask, stroke = rescale(sample.image, sample.mask, sample.stroke, scale)
     x = torch.from_numpy(network_input(image, stroke))[None]
     return image, x, torch.from_numpy(mask.astype(np.float32))[None, None]
+
+
+def committed_rows(
+    root: Path, methods: Sequence[str], split: str = "test"
+) -> list[tuple[str, float, float, float]]:
+    """Of the project's results on COCO at half its size: method, IoU, boundary IoU, made worse.
+
+    Args:
+        root: of the project.
+        methods: in this order.
+        split: ``val`` or ``test``.
+    """
+    table = summarise(read_folder(root / "reports" / "half" / "rows"), split=split)
+    named = table.set_index("method")
+    iou, boundary, worse = (named[c] for c in ("iou", "boundary_iou_1px", "made_worse"))
+    return [(m, float(iou[m]), float(boundary[m]), float(worse[m])) for m in methods]
 
 
 def identity_iou(data: str | Path, split: str = "val", scale: float = 1.0) -> float:

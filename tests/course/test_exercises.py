@@ -73,9 +73,8 @@ WRONG: dict[str, Callable[..., Any]] = {
         *(int(np.ptp(np.flatnonzero(m.any(axis)))) for axis in (0, 1)),  # one pixel short
     ],
     "sample": lambda ids, n, seed: list(np.random.default_rng(seed).permutation(ids)[:n]),
-    "stroke_faults": lambda s, m: (_share(s & ~m, s), _share(m & ~s, m)),
-    "band_of": lambda mask, b: np.zeros_like(mask),
-    "scribble": lambda mask, rng: np.eye(*mask.shape, dtype=bool),
+    "iou_of_faults": lambda missed, outside: 1 - missed - outside,
+    "scribble": lambda mask, rng: mask & (rng.random(mask.shape) < 0.05),  # specks, no line
     "unet_parameters": lambda widths, channels: 117_681,
     "receptive_field": lambda levels: 2 ** (levels + 2) + 6,
     "with_stroke": lambda p: min(1.0, p * np.e),

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from skimage.morphology import skeletonize
 
 from nseg_lib.course.exercises.checking import Case, square
 
@@ -14,10 +15,6 @@ from nseg_lib.course.exercises.checking import Case, square
 def _disc(height: int, width: int, y: float, x: float, radius: float) -> np.ndarray:
     rows, columns = np.ogrid[:height, :width]
     return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
-
-
-def _ellipse(side: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 _EMPTY = np.zeros((8, 8), bool)
@@ -96,23 +93,12 @@ CASES["sample"] = [
 
 # --- 02_strokes -----------------------------------------------------------------------------------
 
-# stroke_faults(stroke, mask): the share of the object that the stroke misses, and the share of the
-# stroke that lies outside.
-CASES["stroke_faults"] = [
-    Case((square(3, 5), _SQUARE), (0.75, 0.0), "divide the missed pixels by those of the object"),
-    Case((_CORNER, _SQUARE), (0.75, 0.75)),
-    Case(
-        (np.ones((8, 8), bool), _SQUARE),
-        (0.0, 0.75),
-        "divide the pixels outside by those of the stroke",
-    ),
-]
-
-# band_of(mask, b): the mask minus its erosion by a b×b ellipse, bool H×W.
-_BANDS = {b: _OBJECT & (cv2.erode(_OBJECT.astype(np.uint8), _ellipse(b)) == 0) for b in (31, 10)}
-CASES["band_of"] = [
-    Case((_OBJECT, 31), _BANDS[31], "keep the pixels that the erosion removes"),
-    Case((_OBJECT, 10), _BANDS[10], "the ellipse is b pixels across"),
+# iou_of_faults(missed, outside): the IoU of a stroke, from the two shares that are wrong.
+CASES["iou_of_faults"] = [
+    Case((0.0, 0.0), 1.0),
+    Case((0.2, 0.0), 0.8, "nothing outside: the union is the object"),
+    Case((0.0, 0.5), 0.5, "nothing missed: the union is the stroke"),
+    Case((0.75, 0.75), 4 / 28, "two squares of 16 pixels that share 4"),
 ]
 
 
@@ -125,6 +111,16 @@ def _is_thin_scribble(_: Callable[..., Any], answer: Any, mask: np.ndarray, rng:
         return "the stroke is empty"
     if (stroke & ~mask).any():
         return f"{np.count_nonzero(stroke & ~mask)} pixels lie outside the object"
+    parts, _ = cv2.connectedComponents(stroke.astype(np.uint8), connectivity=8)
+    if parts > 2:  # the background is one of them
+        return f"it has {parts - 1} parts; draw one connected line"
+    padded = np.pad(stroke, 1).astype(np.uint8)
+    width = 2 * float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max()) - 1
+    if width > 9:
+        return f"it is {width:.0f} pixels wide at its widest place; at most 9"
+    length = np.count_nonzero(skeletonize(stroke))
+    if length < 4 * width:
+        return f"it is {length} pixels long and {width:.0f} wide; a line is longer than that"
     share = np.count_nonzero(stroke) / np.count_nonzero(mask)
     if not 0.005 <= share <= 0.15:
         return f"it covers {share:.1%} of the object; it must cover 0.5 % to 15 %"
