@@ -169,7 +169,9 @@ class NetworkConfig(Strict):
     zoom: Size = 320
     """Working size of the further looks, round what the last one found."""
     looks: Annotated[int, Field(ge=1, le=5)] = 2
-    """How often it looks."""
+    """How often it looks; where there is a mask to correct, twice at most."""
+    local: bool = True
+    """A correction changes only what hangs together with its marks."""
     beside: Weight = BESIDE
     """How far off background strokes are still in the first look, in times the object strokes'
     longer side; 0: they do not widen it."""

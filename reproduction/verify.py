@@ -18,7 +18,7 @@ from pathlib import Path
 from nseg_lib import config
 from nseg_lib.evaluation import refiner_tables
 from nseg_lib.files import sha256
-from reproduction import quoted, refiner_ablation
+from reproduction import quoted, refiner_ablation, refiner_steps
 from reproduction.artefacts import Table, figure_text, table_texts
 from reproduction.evidence import Evidence, load, read_json
 from reproduction.exhibits import EXHIBITS
@@ -138,6 +138,9 @@ def verify_refiner(root: Path) -> Verification:
     if (folder / "ablation").is_dir():
         tables = refiner_ablation.tables_of(folder / "ablation")
         made |= {f"ablation/{name}": text for name, text in tables.items()}
+    if (folder / "steps").is_dir():
+        tables = refiner_steps.tables_of(folder / "steps")
+        made |= {f"steps/{name}": text for name, text in tables.items()}
     noted = {path.with_suffix("") for path in folder.rglob("*.csv.json")}
     for path in sorted({*folder.rglob("*.csv"), *noted} - {folder / name for name in made}):
         found.compare_hash(path.relative_to(folder).as_posix(), _noted(root, path), CHANGED)

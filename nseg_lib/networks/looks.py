@@ -81,11 +81,12 @@ class Looks:
         # What was marked as background is none of the object, whatever the network made of the
         # mark: of a thin one on a large picture it sees next to nothing.
         logits[background] = OUTSIDE
-        if last.any():
+        if last.any() and self.config.local:
             return correct_near_marks(logits, stroke, background, last)
         # Only where a mask was painted with care and nothing else was drawn, the edge network
         # knows better than the looks.
-        if self.network.edge and not background.any() and edge.is_careful(stroke, logits > 0):
+        alone = not (background.any() or last.any())
+        if self.network.edge and alone and edge.is_careful(stroke, logits > 0):
             return edge.finish(self.network.edge, image, stroke, logits)
         return logits
 
@@ -111,8 +112,9 @@ def answer(network: PromptNet, config: NetworkConfig, image: Image, prompt: Prom
     else:
         crop = crops.look(stroke, background, beside=config.beside)
     logits = _look(network, image, (stroke, background, last), crop, config.look)
-    # Each further look is close round what was found, which it gets as the mask to correct.
-    for number in range(1, config.looks):
+    # Each further look is close round what was found, which it gets as the mask to correct. Where
+    # there was a mask from the beginning, one further look is enough.
+    for number in range(1, min(config.looks, 2) if last.any() else config.looks):
         found = logits > 0
         close = crops.zoom(found | stroke)
         if number == 1 and close.overlap(crop) > SAME and config.zoom <= config.look:
