@@ -13,6 +13,9 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 """bool H×W: the pixels of a stroke, of the object, or of a predicted mask."""
 
+Probability = NDArray[np.float32]
+"""float32 H×W in [0, 1]: how sure a network is that a pixel is object."""
+
 Logits = NDArray[np.float32]
 """float32 H×W: a prediction before the threshold. A pixel belongs to the object where its logit is
 above 0, which is a probability above 0.5."""

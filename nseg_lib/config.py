@@ -170,6 +170,8 @@ class NetworkConfig(Strict):
     """Working size of the further looks, round what the last one found."""
     looks: Annotated[int, Field(ge=1, le=5)] = 2
     """How often it looks; where there is a mask to correct, twice at most."""
+    temperature: Rate = 1.0
+    """Logits are divided by this to become probabilities; fitted on the validation split."""
     local: bool = True
     """A correction changes only what hangs together with its marks."""
     beside: Weight = BESIDE

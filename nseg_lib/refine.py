@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from numbers import Real
 from pathlib import Path
+from typing import Literal, overload
 
 import cv2
 import numpy as np
 import torch
+from scipy.special import expit
 
-from nseg_lib.arrays import Image, Logits, Mask
+from nseg_lib.arrays import Image, Logits, Mask, Probability
+from nseg_lib.config import RefinerConfig
 from nseg_lib.data.images import scaled_size
 from nseg_lib.networks.loading import AnyConfig, load_weights, predictor
 from nseg_lib.networks.weights import PRETRAINED, checkpoint_file, shipped, usable_device
@@ -22,6 +25,7 @@ class Refiner:
     >>> refiner = Refiner.from_pretrained()  # doctest: +SKIP
     >>> mask = refiner.refine(image, stroke)  # doctest: +SKIP
     >>> mask = refiner.refine(image, stroke, background=not_this, mask=mask)  # doctest: +SKIP
+    >>> mask, sure = refiner.refine(image, stroke, return_probability=True)  # doctest: +SKIP
     >>> mask = refiner.refine(image, box=(left, top, right, bottom))  # doctest: +SKIP
 
     Args:
@@ -44,6 +48,11 @@ class Refiner:
     def scale(self) -> float:
         """Size of the pictures it was trained on, relative to the files'."""
         return self.predictor.scale
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by to become probabilities: 1 for the paper's networks."""
+        return self.config.network.temperature if isinstance(self.config, RefinerConfig) else 1.0
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str = "cpu") -> Refiner:
@@ -69,6 +78,7 @@ class Refiner:
             raise ValueError(f"no pretrained '{name}'; there are: {', '.join(PRETRAINED)}")
         return cls.load(shipped(name), device)
 
+    @overload
     def refine(
         self,
         image: Image,
@@ -78,7 +88,33 @@ class Refiner:
         *,
         box: Box | None = None,
         scale: float | None = None,
-    ) -> Mask:
+        return_probability: Literal[False] = False,
+    ) -> Mask: ...
+
+    @overload
+    def refine(
+        self,
+        image: Image,
+        stroke: Mask | None = None,
+        background: Mask | None = None,
+        mask: Mask | None = None,
+        *,
+        box: Box | None = None,
+        scale: float | None = None,
+        return_probability: Literal[True],
+    ) -> tuple[Mask, Probability]: ...
+
+    def refine(
+        self,
+        image: Image,
+        stroke: Mask | None = None,
+        background: Mask | None = None,
+        mask: Mask | None = None,
+        *,
+        box: Box | None = None,
+        scale: float | None = None,
+        return_probability: bool = False,
+    ) -> Mask | tuple[Mask, Probability]:
         """Refine a stroke into a mask: every pixel of probability above .5.
 
         Args:
@@ -91,8 +127,11 @@ class Refiner:
             scale: at which the network sees the picture; by default :attr:`scale`. Give 1 for a
                 picture that has been scaled already.
 
+            return_probability: whether to return too how sure the network is of each pixel.
+
         Returns:
-            bool H×W.
+            bool H×W; with ``return_probability`` also float32 H×W in [0, 1], the probability that a
+            pixel is object, which is above .5 where the mask is.
 
         Raises:
             TypeError: a wrong dtype, or something that is no plain array; one line that names it.
@@ -110,7 +149,10 @@ class Refiner:
             stroke = np.zeros(image.shape[:2], bool)  # the box says it all
         if stroke is None:
             raise TypeError("stroke is missing: a bool array H×W, or a box, must say what is meant")
-        return self.logits(image, Prompt(stroke, background, mask, box), scale) > 0
+        logits = self.logits(image, Prompt(stroke, background, mask, box), scale)
+        if not return_probability:
+            return logits > 0
+        return logits > 0, expit(logits / np.float32(self.temperature))
 
     def logits(self, image: Image, prompt: Prompt, scale: float | None = None) -> Logits:
         """The answer before any threshold, as of every :class:`nseg_lib.prompt.Predictor`.

@@ -199,3 +199,16 @@ def test_a_box_that_does_not_fit_is_told_in_one_line(
 def test_a_box_on_a_smaller_picture_holds_the_same_part() -> None:
     prompt = Prompt(np.zeros((200, 300), bool), box=(51, 41, 201, 151))
     assert prompt.shrunk((150, 100)).box == (25, 20, 101, 76)
+
+
+def test_the_probability_is_above_a_half_where_the_mask_is_and_follows_the_temperature() -> None:
+    refiner = Refiner.from_pretrained()
+    mask, sure = refiner.refine(IMAGE, STROKE, return_probability=True)
+    assert sure.dtype == np.float32
+    assert ((sure > 0.5) == mask).all()
+    assert (mask == refiner.refine(IMAGE, STROKE)).all()
+    network = refiner.config.network.model_copy(update={"temperature": 4.0})  # type: ignore[union-attr]
+    doubtful = Refiner(refiner.network, refiner.config.model_copy(update={"network": network}))
+    again, unsure = doubtful.refine(IMAGE, STROKE, return_probability=True)
+    assert (again == mask).all()
+    assert np.abs(unsure - 0.5).max() < np.abs(sure - 0.5).max()

@@ -304,7 +304,7 @@ def settings_that_bind(config: RefinerConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     if config.prompts.late is None:
         values["training"]["steps"], values["training"]["cycles"] = config.training.cycle, 1
-    for name in ("look", "zoom", "looks", "local", "beside"):  # how it is asked
+    for name in ("look", "zoom", "looks", "local", "beside", "temperature"):  # how it is asked
         del values["network"][name]
     if config.edge is not None:
         edge = values["edge"]["training"]
