@@ -1,4 +1,4 @@
-"""The commands of somebody who has pictures: refine, draw, export, demo, convert."""
+"""The commands of somebody who has pictures: refine, draw, serve, export, demo, convert."""
 
 from __future__ import annotations
 
@@ -220,6 +220,40 @@ def demo(
     from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
 
     build(out, checkpoint_file(checkpoint or PRETRAINED[0]), say)
+
+
+@app.command()
+def serve(
+    checkpoint: Checkpoint = None,
+    port: Port = 0,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="NSEG_TOKEN", help="What a request must know; by default a new one."),
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Answer prompts of other programs over HTTP, on this machine alone; see docs/serve.md.
+
+    Example: nseg serve --port 8070
+    """
+    import secrets
+
+    from nseg_lib import limits, service
+    from nseg_lib.networks.weights import PRETRAINED
+    from nseg_lib.refine import Refiner
+    from nseg_lib.widget import server
+
+    refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
+    known = token or secrets.token_urlsafe(24)
+
+    def ready(found: int) -> None:
+        say(f"serving {refiner.config.name} at http://127.0.0.1:{found}/v1 (stop with Ctrl+C)")
+        if token is None:
+            say(f"token: {known}")
+
+    answers = service.application(refiner, refiner.config.name, known)
+    if status := server.serve(answers, port, ready, max_body=limits.MAX_SERVED):
+        raise typer.Exit(status)
 
 
 @app.command()

@@ -54,3 +54,6 @@ MAX_SHOWN = 200
 
 MAX_UPLOAD = 512 * 2**20
 """Bytes of a file that is opened in the canvas; it is collected in memory."""
+
+MAX_SERVED = 64 * 2**20
+"""Bytes of a request to `nseg serve`: a picture's file, or a prompt."""

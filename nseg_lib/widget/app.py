@@ -88,7 +88,7 @@ def draw(
         if browser:
             webbrowser.open(address)
 
-    return server.serve(make, HOST, port, token, ready)
+    return server.serve(server.application(make, token), port, ready)
 
 
 def _load(checkpoint: Path | None) -> object:

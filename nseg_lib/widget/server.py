@@ -250,7 +250,13 @@ class Elsewhere(Door):
 
 
 def application(make: Callable[[], StrokeCanvas], token: str) -> Application:
-    """What answers the requests; ``make`` gives every window a canvas of its own."""
+    """What answers the page's requests.
+
+    Args:
+        make: gives a window its canvas; called in a thread of the window's own.
+        token: what a request must know.
+    """
+    comm.create_comm = Messages  # by which widgets send where no kernel is
     settings = {"token": token, "windows": {}}
     return Application(
         [
@@ -264,24 +270,28 @@ def application(make: Callable[[], StrokeCanvas], token: str) -> Application:
 
 
 def serve(
-    make: Callable[[], StrokeCanvas], host: str, port: int, token: str, ready: Callable[[int], None]
+    answers: Application,
+    port: int,
+    ready: Callable[[int], None],
+    *,
+    host: str = "127.0.0.1",
+    max_body: int = MAX_BODY,
 ) -> int:
     """Serve until a signal ends it; the exit status.
 
     Args:
-        make: gives a window its canvas; called in a thread of the window's own.
+        answers: to the requests.
         host, port: where to listen; port 0 takes a free one.
-        token: what a request must know.
         ready: called with the port, once requests are answered.
+        max_body: bytes of a request's body, at most.
 
     Raises:
         OSError: the port is taken.
     """
-    comm.create_comm = Messages
 
     async def run() -> int:
         (listening,) = bind_sockets(port, host)
-        server = HTTPServer(application(make, token), max_body_size=MAX_BODY)
+        server = HTTPServer(answers, max_body_size=max_body, max_buffer_size=2 * max_body)
         server.add_sockets([listening])
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[int] = loop.create_future()

@@ -1,0 +1,238 @@
+"""``nseg serve``: masks for other programs over HTTP, on this machine alone.
+
+A picture is sent once, prompts as often as needed. ``docs/serve.md`` describes the requests;
+``GET /v1/schema`` gives that of a prompt as JSON Schema.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tornado.web import Application, HTTPError
+
+from nseg_lib import __version__, limits
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.asked import click_radius
+from nseg_lib.data.coco import DataError, mask_to_rle, rle_to_mask
+from nseg_lib.data.formats import outlines
+from nseg_lib.strokes.drawing import check_strokes
+from nseg_lib.widget.answers import AnyRefiner, mask_of
+from nseg_lib.widget.pictures import read
+from nseg_lib.widget.server import Door
+
+MAX_PICTURES = 16
+"""Pictures that are kept; with one more, the one that was asked about longest ago is forgotten."""
+
+MAX_PIXELS = 4 * limits.MAX_RECORD_PIXELS
+"""Of all pictures that are kept; each pixel takes three bytes."""
+
+MAX_WAITING = 16
+"""Requests that wait for the network; one more is answered with status 503."""
+
+Number = float
+Point = tuple[Number, Number]
+
+
+class Ask(BaseModel):
+    """What is meant on a picture, in pixels from its upper left corner; at least one of the first
+    four must say it."""
+
+    model_config = ConfigDict(extra="forbid", title="nseg prompt")
+
+    clicks: list[Point] = Field([], max_length=1000, description="Points on the object.")
+    strokes: list[dict[str, Any]] = Field(
+        [],
+        description="As the canvas saves them: {kind: object, background, erase or box; "
+        "points: [[x, y, radius], …]}.",
+    )
+    box: tuple[Number, Number, Number, Number] | None = Field(
+        None, description="left, top, right, bottom: the object is only in here."
+    )
+    mask: dict[str, Any] | None = Field(
+        None, description="A mask to correct, as COCO's RLE: {size: [height, width], counts}."
+    )
+    background: list[Point] = Field([], max_length=1000, description="Points beside the object.")
+    answer: Literal["rle", "polygons", "png"] = Field(
+        "rle", description="COCO's RLE, COCO's polygons, or a PNG as base64."
+    )
+
+    def drawing(self, height: int, width: int) -> list[dict[str, Any]]:
+        """All of it as strokes; ValueError for a malformed one."""
+        radius = click_radius(height, width)
+        strokes = list(self.strokes)
+        for kind, points in (("object", self.clicks), ("background", self.background)):
+            strokes += [{"kind": kind, "points": [[x, y, radius]]} for x, y in points]
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            strokes.append({"kind": "box", "points": [[left, top, 1], [right, bottom, 1]]})
+        check_strokes(strokes)
+        return strokes
+
+
+class Desk:
+    """The pictures that were sent, and one network that answers one after the other."""
+
+    def __init__(self, refiner: AnyRefiner, name: str) -> None:
+        self.refiner, self.name = refiner, name
+        self.pictures: dict[str, Image] = {}
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="nseg-serve")
+        self.waiting = 0
+
+    async def do(self, work: Callable[[], Any]) -> Any:
+        """Run work in the network's thread; HTTPError 503 while too much waits for it."""
+        if self.waiting >= MAX_WAITING:
+            raise HTTPError(503, reason=f"{MAX_WAITING} requests wait already; ask again later")
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+        finally:
+            self.waiting -= 1
+
+    def keep(self, body: bytes) -> dict[str, Any]:
+        """Read a picture and keep it; the same one has the same name."""
+        image, _ = read(body, "picture")
+        key = hashlib.sha256(body).hexdigest()[:24]
+        self.pictures.pop(key, None)
+        self.pictures[key] = image
+        while len(self.pictures) > 1 and (
+            len(self.pictures) > MAX_PICTURES
+            or sum(each.shape[0] * each.shape[1] for each in self.pictures.values()) > MAX_PIXELS
+        ):
+            del self.pictures[next(iter(self.pictures))]
+        return {"picture": key, "width": image.shape[1], "height": image.shape[0]}
+
+    def answer(self, key: str, ask: Ask) -> dict[str, Any]:
+        """The mask of a prompt, as JSON has it."""
+        started = time.perf_counter()
+        image = self.pictures[key] = self.pictures.pop(key)  # the last one that was asked about
+        height, width = image.shape[:2]
+        before = None
+        if ask.mask is not None:
+            before = rle_to_mask(ask.mask)
+            if before.shape != (height, width):
+                raise DataError(f"mask: size {list(before.shape)}, not {[height, width]}")
+        strokes = ask.drawing(height, width)
+        if not strokes:
+            raise DataError("say what is meant: clicks, strokes or a box")
+        mask, note = mask_of(self.refiner, image, strokes, before)
+        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+        return {
+            "mask": _written(mask, ask.answer), "area": int(mask.sum()), "bbox": [x, y, w, h],
+            "note": note, "seconds": round(time.perf_counter() - started, 3),
+        }  # fmt: skip
+
+
+def _written(mask: Mask, form: str) -> Any:
+    """A mask in the form that was asked for."""
+    if form == "rle":
+        return mask_to_rle(mask)
+    if form == "polygons":
+        return outlines(mask) if mask.any() else []
+    file = io.BytesIO()
+    Pillow.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+class Handler(Door):
+    """What all paths share: JSON comes out, and a mistake is one line under ``error``."""
+
+    def initialize(self, token: str, desk: Desk) -> None:  # type: ignore[override]
+        super().initialize(token, {})
+        self.desk = desk
+
+    async def tell(self, work: Awaitable[dict[str, Any]]) -> None:
+        """Send what the work gives; 400 and its reason where it fails."""
+        try:
+            self.finish(await work)
+        except (ValueError, TypeError) as error:
+            self.set_status(400)
+            self.finish({"error": str(error).splitlines()[0]})
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        self.finish({"error": self._reason})
+
+
+class About(Handler):
+    """What answers, and what it allows; and the schema of a prompt."""
+
+    def get(self, what: str | None) -> None:
+        if what:
+            self.finish(Ask.model_json_schema())
+            return
+        allowed = {
+            "bytes": limits.MAX_SERVED, "pixels": limits.MAX_PICTURE_PIXELS,
+            "pictures": MAX_PICTURES, "waiting": MAX_WAITING,
+        }  # fmt: skip
+        self.finish({"nseg": __version__, "model": self.desk.name, "limits": allowed})
+
+
+class Pictures(Handler):
+    """A picture's file comes in, its name goes out."""
+
+    async def post(self) -> None:
+        body = self.request.body
+        await self.tell(self.desk.do(lambda: self.desk.keep(body)))
+
+
+class Picture(Handler):
+    """A prompt on a picture comes in, its mask goes out."""
+
+    def _known(self, key: str) -> None:
+        if key not in self.desk.pictures:
+            raise HTTPError(404, reason="no such picture, or no longer: send it again")
+
+    async def post(self, key: str) -> None:
+        self._known(key)
+        try:
+            ask = Ask.model_validate_json(self.request.body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            self.set_status(400)
+            self.finish({"error": f"{place}: {first['msg']}" if place else first["msg"]})
+            return
+        await self.tell(self.desk.do(lambda: self.desk.answer(key, ask)))
+
+    def delete(self, key: str) -> None:
+        self._known(key)
+        del self.desk.pictures[key]
+        self.finish({})
+
+
+class Nowhere(Handler):
+    """Any other path."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise HTTPError(404)
+
+
+def application(refiner: AnyRefiner, name: str, token: str) -> Application:
+    """What answers the requests.
+
+    Args:
+        refiner: makes the masks.
+        name: the network's, which the service tells.
+        token: what a request must know.
+    """
+    settings = {"token": token, "desk": Desk(refiner, name)}
+    paths: list[Any] = [
+        (r"/v1(/schema)?", About, settings),
+        (r"/v1/pictures", Pictures, settings),
+        (r"/v1/pictures/([0-9a-f]{24})", Picture, settings),
+    ]
+    return Application(
+        paths, default_handler_class=Nowhere, default_handler_args=settings,
+        log_function=lambda _: None,
+    )  # fmt: skip

@@ -1,0 +1,195 @@
+"""``nseg serve``, driven as a real server: pictures, prompts, mistakes, limits and strangers."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import io
+import re
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from jsonschema import Draft202012Validator
+from PIL import Image
+from skimage import data as photographs
+
+from nseg_lib import service
+from nseg_lib.data.coco import annotation_mask, rle_to_mask
+from nseg_lib.refine import Refiner
+from nseg_lib.widget.answers import mask_of
+
+DOCS = Path(__file__).parents[1] / "docs"
+PICTURE = photographs.astronaut()
+
+
+def png(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A running service, ended as a terminal ends it."""
+    command = [sys.executable, "-m", "nseg_lib.cli", "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url, token = server.stdout.readline(), server.stdout.readline()
+        found = re.search(r"serving lite0 at (http://127\.0\.0\.1:\d+/v1) ", url)
+        assert found
+        SESSION.headers["Authorization"] = f"Bearer {token.removeprefix('token: ').strip()}"
+        yield found[1]
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 143
+
+
+SESSION = requests.Session()
+
+
+@pytest.fixture(scope="module")
+def photo(address: str) -> str:
+    sent = SESSION.post(f"{address}/pictures", png(PICTURE)).json()
+    assert (sent["width"], sent["height"]) == (512, 512)
+    assert SESSION.post(f"{address}/pictures", png(PICTURE)).json() == sent
+    return f"{address}/pictures/{sent['picture']}"
+
+
+def test_prompts_of_every_kind_give_the_canvas_s_masks(address: str, photo: str) -> None:
+    refiner = Refiner.from_pretrained()
+    box, line = [150, 5, 310, 200], {"kind": "object", "points": [[230, 60, 3], [230, 130, 3]]}
+    first = SESSION.post(photo, json={"strokes": [line], "box": box}).json()
+    corners = {"kind": "box", "points": [[150, 5, 1], [310, 200, 1]]}
+    expected, _ = mask_of(refiner, PICTURE, [line, corners])
+    mask = rle_to_mask(first["mask"])
+    assert (mask == expected).all()
+    assert first["area"] == mask.sum() > 5000
+    left, top, width, height = first["bbox"]
+    assert mask[top : top + height, left : left + width].sum() == mask.sum()
+
+    prompt = {"clicks": [[230, 90]], "background": [[60, 90]], "mask": first["mask"]}
+    forms = {form: SESSION.post(photo, json=prompt | {"answer": form}).json() for form in
+             ("rle", "polygons", "png")}  # fmt: skip
+    mask = rle_to_mask(forms["rle"]["mask"])
+    assert not mask[90, 60]
+    drawn = Image.open(io.BytesIO(base64.b64decode(forms["png"]["mask"])))
+    assert ((np.asarray(drawn) > 0) == mask).all()
+    polygons = annotation_mask({"segmentation": forms["polygons"]["mask"]}, 512, 512)
+    assert (polygons & ~mask).sum() < 0.02 * mask.sum(), "but for filled holes"
+    alone = SESSION.post(photo, json={"box": box}).json()
+    assert "box alone" in alone["note"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "Input should be an object"),
+        ("{}", "say what is meant: clicks, strokes or a box"),
+        ('{"click": [[1, 2]]}', "click: Extra inputs are not permitted"),
+        ('{"clicks": [[1]]}', "clicks.0.1: Field required"),
+        ('{"clicks": [["a", 2]]}', "clicks.0.0: Input should be a valid number"),
+        ('{"clicks": [[1e9, 2]]}', "points must be finite"),
+        ('{"strokes": [{"kind": "spray"}]}', "kind is 'spray', not erase, object"),
+        ('{"clicks": [[1, 2]], "mask": {"size": [9, 9], "counts": [81]}}', "mask: size [9, 9]"),
+        ('{"clicks": [[1, 2]], "mask": {"size": [1e9, 9]}}', "RLE: size is"),
+        ('{"clicks": [[1, 2]], "answer": "svg"}', "answer: Input should be 'rle'"),
+    ],
+)
+def test_a_mistake_is_one_line(photo: str, body: str, says: str) -> None:
+    answer = SESSION.post(photo, body)
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_what_is_no_picture_and_what_is_not_there(address: str) -> None:
+    broken = SESSION.post(f"{address}/pictures", b"broken")
+    assert (broken.status_code, "not a readable picture" in broken.json()["error"]) == (400, True)
+    small = SESSION.post(f"{address}/pictures", png(PICTURE[:9, :9])).json()["picture"]
+    assert SESSION.delete(f"{address}/pictures/{small}").json() == {}
+    gone = SESSION.post(f"{address}/pictures/{small}", json={"clicks": [[1, 1]]})
+    assert (gone.status_code, gone.json()["error"]) == (
+        404, "no such picture, or no longer: send it again"
+    )  # fmt: skip
+    for path in ("x", "../etc/passwd", "pictures/..%2f..%2fx", "pictures/%00"):
+        assert SESSION.post(f"{address}/{path}").status_code in (404, 405)
+    with contextlib.suppress(requests.ConnectionError):  # closed before all of it is read
+        assert SESSION.post(f"{address}/pictures", b"a" * (2**26 + 1)).status_code >= 400
+    assert SESSION.get(address).json()["model"] == "lite0", "it still answers"
+
+
+def test_nobody_comes_in_without_the_token_or_from_a_page(address: str, photo: str) -> None:
+    for url in (address, f"{address}/schema", f"{address}/pictures", photo, f"{address}/x"):
+        for method in ("GET", "POST", "DELETE", "PUT"):
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "nseg=x"}):
+                assert requests.request(method, url, headers=headers).status_code == 403
+            elsewhere = {"Origin": "http://evil.example"}
+            assert SESSION.request(method, url, headers=elsewhere).status_code == 403
+
+
+def test_the_schema_says_what_the_service_takes(address: str) -> None:
+    schema = SESSION.get(f"{address}/schema").json()
+    Draft202012Validator.check_schema(schema)
+    check = Draft202012Validator(schema)
+    assert check.is_valid({"clicks": [[1, 2]], "box": [1, 2, 3, 4], "answer": "png"})
+    assert not check.is_valid({"click": [[1, 2]]})
+    documented = re.findall(r"^\| `(\w+)` \| ", (DOCS / "serve.md").read_text(), re.M)
+    assert set(documented) == set(schema["properties"])
+
+
+def test_only_so_many_pictures_are_kept() -> None:
+    desk = service.Desk(None, "none")  # type: ignore[arg-type]
+    names = [desk.keep(png(np.full((4, 4, 3), i, np.uint8)))["picture"] for i in range(18)]
+    assert list(desk.pictures) == names[2:]
+    desk.keep(png(np.full((4, 4, 3), 2, np.uint8)))
+    assert list(desk.pictures)[-1] == names[2], "sent again, it is the newest"
+
+
+def test_label_studio_s_backend_answers_clicks_and_rectangles(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example of docs/, with a stand-in for Label Studio's base class, on the real service."""
+
+    class LabelStudioMLBase:
+        def get_first_tag_occurence(self, *_: str) -> tuple[str, str, str]:
+            return "polygon", "image", "image"
+
+        def get_local_path(self, url: str, task_id: int | None = None) -> str:
+            return str(tmp_path / url)
+
+    package, model = types.ModuleType("label_studio_ml"), types.ModuleType("label_studio_ml.model")
+    model.LabelStudioMLBase = LabelStudioMLBase  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "label_studio_ml", package)
+    monkeypatch.setitem(sys.modules, "label_studio_ml.model", model)
+    monkeypatch.setenv("NSEG_URL", address)
+    monkeypatch.setenv("NSEG_TOKEN", str(SESSION.headers["Authorization"]).split()[1])
+    spec = importlib.util.spec_from_file_location("example", DOCS / "label_studio.py")
+    assert spec
+    assert spec.loader
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    (tmp_path / "photo.png").write_bytes(png(PICTURE))
+    common = {"original_width": 512, "original_height": 512}
+    point = {"x": 45.0, "y": 18.0, "keypointlabels": ["face"]}
+    rectangle = {"x": 30, "y": 1, "width": 30, "height": 38, "rectanglelabels": ["face"]}
+    drawn = [
+        common | {"type": "keypointlabels", "value": point, "is_positive": 1},
+        common | {"type": "rectanglelabels", "value": rectangle},
+    ]
+    task = {"id": 1, "data": {"image": "photo.png"}}
+    ((answer),) = example.NsegBackend().predict([task], {"result": drawn})
+    first = answer["result"][0]
+    assert first["value"]["polygonlabels"] == ["face"]
+    points = np.array(first["value"]["points"])
+    assert (points >= (29, 0)).all()
+    assert (points <= (61, 40)).all()
+    assert np.ptp(points, axis=0).min() > 15
+    assert example.NsegBackend().predict([task]) == []
