@@ -3,18 +3,11 @@
 import math
 
 
-def with_stroke(p):
-    logit = math.log(p / (1 - p))
-    return 1 / (1 + math.exp(-(logit + 1)))
+def strength(p, wanted):
+    return math.log(wanted / (1 - wanted)) - math.log(p / (1 - p))
 
 
-def strength(p):
-    return math.log(p / (1 - p))
-
-
-def checkpoint_mib(parameters):
-    return 3 * 4 * parameters / 2**20
-
-
-def shortcut_parameters(inputs, outputs):
-    return 0 if inputs == outputs else inputs * outputs + outputs
+def shortcuts_cost(widths, in_channels):
+    encoder = zip([in_channels, *widths], [*widths, 2 * widths[-1]], strict=True)
+    decoder = [(2 * width, width) for width in widths]
+    return sum(a * b + b for a, b in [*encoder, *decoder] if a != b)

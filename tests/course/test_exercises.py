@@ -77,10 +77,8 @@ WRONG: dict[str, Callable[..., Any]] = {
     "scribble": lambda mask, rng: mask & (rng.random(mask.shape) < 0.05),  # specks, no line
     "unet_parameters": lambda widths, channels: 117_681,
     "receptive_field": lambda levels: 2 ** (levels + 2) + 6,
-    "with_stroke": lambda p: min(1.0, p * np.e),
-    "strength": lambda p: p - 0.5,
-    "checkpoint_mib": lambda n: n * 12 / 1e6,
-    "shortcut_parameters": lambda i, o: i * o + o,
+    "strength": lambda p, wanted: wanted - p,
+    "shortcuts_cost": lambda widths, channels: sum(w * w for w in widths),
     "gate_parameters": lambda c: c * c + 3 * c + 3,
     "apply_gate": lambda skip, scores: 1 / (1 + np.exp(-skip * scores)),
     "contrast": lambda a, m: abs(float(a[m].mean() - a[~m].mean())),

@@ -32,31 +32,19 @@ CASES["receptive_field"] = [
 
 # --- 06_two_residuals -----------------------------------------------------------------------------
 
-# with_stroke(p): the probability that p becomes when 1 is added to its logit.
-CASES["with_stroke"] = [
-    Case((0.5,), math.e / (1 + math.e), "probability to logit, add 1, and back"),
-    Case((0.1,), 0.1 * math.e / (0.9 + 0.1 * math.e), "the odds p / (1 - p) are multiplied by e"),
-    Case((0.95,), 0.95 * math.e / (0.05 + 0.95 * math.e)),
-]
-
-# strength(p): what to add to the logits so that a pixel of probability 0.5 gets p.
+# strength(p, wanted): what to add to the logit of p to get the probability wanted.
 CASES["strength"] = [
-    Case((0.5,), 0.0),
-    Case((0.9,), math.log(9), "the logit of 0.5 is 0"),
-    Case((0.99,), math.log(99)),
+    Case((0.5, 0.5), 0.0),
+    Case((0.5, 0.9), math.log(9), "the logit of 0.5 is 0"),
+    Case((0.9, 0.5), -math.log(9), "it may be negative"),
+    Case((0.2, 0.8), 2 * math.log(4), "from logit to logit"),
 ]
 
-# checkpoint_mib(parameters): weights and Adam's two moments in float32, in MiB.
-CASES["checkpoint_mib"] = [
-    Case((117_681,), 117_681 * 12 / 2**20, "three float32 numbers per parameter; MiB is 2**20"),
-    Case((7_854_717,), 7_854_717 * 12 / 2**20),
-]
-
-# shortcut_parameters(inputs, outputs): the parameters of a block's shortcut.
-CASES["shortcut_parameters"] = [
-    Case((16, 32), 544, "a 1x1 convolution with bias"),
-    Case((32, 32), 0, "if the channels agree, the shortcut is the identity"),
-    Case((256, 128), 32_896),
+# shortcuts_cost(widths, in_channels): the parameters of all shortcuts of a block-residual U-Net.
+CASES["shortcuts_cost"] = [
+    Case(([16, 32, 64, 128], 3), 87_824, "every block of this network needs one"),
+    Case(([8], 3), 3 * 8 + 8 + 8 * 16 + 16 + 16 * 8 + 8, "encoder, bottleneck and decoder"),
+    Case(([8], 8), 8 * 16 + 16 + 16 * 8 + 8, "where the channels agree it is the identity"),
 ]
 
 
