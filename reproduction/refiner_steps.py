@@ -8,19 +8,24 @@ stopped; ``--table`` only writes the table anew.
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from nseg_lib.data import coco, frozen
 from nseg_lib.data.frozen import BOXED
 from nseg_lib.evaluation import tables
 from nseg_lib.evaluation.corrections import CURVE
 from nseg_lib.evaluation.judge import Plan, evaluate_method
 from nseg_lib.evaluation.methods import Method, method
+from nseg_lib.evaluation.rows import evaluate, note
 from nseg_lib.evaluation.summary import bootstrap_interval
 from nseg_lib.files import write_atomic
+from nseg_lib.networks import crops
 from nseg_lib.networks.weights import shipped
 from nseg_lib.refine import Refiner
 from reproduction.words import notes
@@ -37,6 +42,12 @@ KINDS = (
     "erode", "sparse", "sparse_object", "dense", "plain_sparse", "plain_object", "click", *BOXED,
 )  # fmt: skip
 """Kinds of prompt that are judged."""
+
+ALIKE = ("alike", "alike, finished")
+"""A line on an object that has neighbours of its kind, alone, and with these marked as finished."""
+
+NEAR = 0.25
+"""A neighbour's box is no farther than this, in times the object's longer side."""
 
 AFTER = (1, 2, 4, CURVE)
 """Strokes after which corrections are judged."""
@@ -55,6 +66,7 @@ def run(data: Path, out: Path, pictures: int | None) -> Path:
     evaluate_method(
         method("identity"), Plan(data, out, "val", KINDS, pictures=pictures, corrected=0)
     )
+    split = coco.load_split(data, "val")
     for name, (network, asked) in STEPS.items():
         refiner = Refiner.from_pretrained(network)
         config = refiner.config.model_copy(
@@ -62,15 +74,49 @@ def run(data: Path, out: Path, pictures: int | None) -> Path:
         )
         predictor = Refiner(refiner.network, config)
         seed = config.training.seed
-        evaluate_method(Method(_file(name), predictor, seed, shipped(network)), plan)
+        step = Method(_file(name), predictor, seed, shipped(network))
+        evaluate_method(step, plan)
+        judge_alike(step, split, out)
     for file, text in tables_of(out).items():
         write_atomic(out / file, text)
     return out / "steps.md"
 
 
+def judge_alike(judged: Method, split: coco.Split, out: Path) -> Path:
+    """Rows of a method on the objects that have neighbours of their kind; the file."""
+    file, began = out / "alike" / f"{judged.name}.csv", time.monotonic()
+    evaluate([judged], alike_samples(split), file, released_rule=False)
+    inputs = [coco.find_splits(split.root)[split.name]]
+    note(file, {"method": judged.name}, inputs, time.monotonic() - began)
+    return file
+
+
+def alike_samples(split: coco.Split) -> Iterator[frozen.Sample]:
+    """Both of :data:`ALIKE` for each largest object that has a neighbour of its kind near by."""
+    for image_id, target in frozen.targets(split).items():
+        same = [
+            a for a in split.annotations[image_id]
+            if a["category_id"] == target["category_id"] and a is not target and not a["iscrowd"]
+        ]  # fmt: skip
+        mask = split.mask(image_id, target)
+        box = crops.bounding_box(mask)
+        masks = [split.mask(image_id, other) for other in same]
+        near = [m for m in masks if m.any() and box.gap(crops.bounding_box(m)) <= NEAR * box.longer]
+        if target["iscrowd"] or not near:
+            continue
+        rng = frozen.generator("plain_object", frozen.EVALUATION_SEED, image_id, target["id"])
+        line, image = frozen.draw(mask, "plain_object", rng).object, split.read_image(image_id)
+        category = str(split.categories[target["category_id"]].get("name", ""))
+        walls = np.logical_or.reduce(near) & ~mask & ~line
+        for kind, background in zip(ALIKE, (None, walls), strict=True):
+            about = split.name, kind, image_id, int(target["id"]), category, ""
+            yield frozen.Sample(*about, image, mask, line, background)
+
+
 def tables_of(out: Path) -> dict[str, str]:
     """``steps.csv`` and ``steps.md`` from the rows of every step, as text."""
     rows = {name: pd.read_csv(out / "rows" / f"{_file(name)}.csv") for name in STEPS}
+    alike = {name: pd.read_csv(out / "alike" / f"{_file(name)}.csv") for name in STEPS}
     games = {name: pd.read_csv(out / "corrections" / f"{_file(name)}.csv") for name in STEPS}
     first = next(iter(STEPS))
     csv, cells = ["step,what,n,value,difference,low,high"], []
@@ -78,6 +124,8 @@ def tables_of(out: Path) -> dict[str, str]:
         line = [name]
         of_kinds = {kind: _by_picture(rows[name], kind) for kind in KINDS}
         compared = {kind: _by_picture(rows[first], kind) for kind in KINDS}
+        of_kinds |= {kind: _by_picture(alike[name], kind) for kind in ALIKE}
+        compared |= {kind: _by_picture(alike[first], kind) for kind in ALIKE}
         curve, curve_first = (_curve(games[which]) for which in (name, first))
         of_kinds |= {f"after {n}": curve[n] for n in AFTER}
         compared |= {f"after {n}": curve_first[n] for n in AFTER}
@@ -92,9 +140,10 @@ def tables_of(out: Path) -> dict[str, str]:
         hurt, count = _hurt(games[name])
         csv.append(f"{name},hurt,{count},{hurt:.4f},,,")
         cells.append([*line, f"{100 * hurt:.1f} %"])
-    counted = {kind: int((rows[first]["recipe"] == kind).sum()) for kind in KINDS}
+    together = pd.concat([rows[first], alike[first]])
+    counted = {kind: int((together["recipe"] == kind).sum()) for kind in (*KINDS, *ALIKE)}
     (note,) = notes("refiner_steps", counts=counted, corrected=len(_curve(games[first])), hurt=HURT)
-    head = ["step", *KINDS, *(f"after {n}" for n in AFTER), "hurt"]
+    head = ["step", *KINDS, *ALIKE, *(f"after {n}" for n in AFTER), "hurt"]
     # One line a kind: a table of sixteen columns is wider than any page.
     turned = [list(column) for column in zip(head, *cells, strict=True)]
     text = f"{note}\n\n{tables.markdown(turned[0], turned[1:])}"

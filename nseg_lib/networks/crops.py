@@ -56,6 +56,11 @@ class Crop(NamedTuple):
         """Its longer side, in pixels."""
         return max(self.bottom - self.top, self.right - self.left)
 
+    def gap(self, other: Crop) -> int:
+        """Pixels between two crops along the axis that parts them more; below 0 where they meet."""
+        rows = max(other.top - self.bottom, self.top - other.bottom)
+        return max(rows, other.left - self.right, self.left - other.right)
+
     def overlap(self, other: Crop) -> float:
         """Intersection over union of two crops."""
         height = min(self.bottom, other.bottom) - max(self.top, other.top)

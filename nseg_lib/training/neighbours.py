@@ -104,9 +104,6 @@ def finished(mask: Mask, others: Sequence[Mask], rng: Generator) -> Mask:
     for other in others:
         if not other.any() or rng.random() < 0.3:
             continue
-        near = bounding_box(other)
-        apart_y = max(near.top - box.bottom, box.top - near.bottom)
-        apart_x = max(near.left - box.right, box.left - near.right)
-        if max(apart_x, apart_y) <= margin:
+        if bounding_box(other).gap(box) <= margin:
             walls |= other
     return walls & ~mask
