@@ -147,7 +147,8 @@ def _refine(refiner: Refiner, work: Work, out: Path, made_from: str) -> Row:
     outputs.write_png(out / work.name, mask)
     row = Row(
         work.name, work.photo.name, round(float((mask & rough).sum() / (mask | rough).sum()), 4),
-        int((mask & ~rough).sum()), int((rough & ~mask).sum()), round(sureness(logits), 4),
+        int((mask & ~rough).sum()), int((rough & ~mask).sum()),
+        round(sureness(logits / np.float32(refiner.temperature)), 4),
         round(time.perf_counter() - started, 2), made_from,
     )  # fmt: skip
     if not (out / TABLE).exists():

@@ -57,7 +57,8 @@ def build(out: Path, weights: Path, say: Callable[[str], None]) -> None:
         "beside": config.network.beside, "reach": crops.LOOK, "minReach": crops.MIN_LOOK,
         "correctionMargin": crops.CORRECTION_MARGIN, "zoomMargin": crops.ZOOM_MARGIN,
         "minMargin": crops.MIN_MARGIN, "grey": crops.GREY, "outside": looks.OUTSIDE,
-        "same": looks.SAME, "stride": promptnet.STRIDE,
+        "same": looks.SAME, "looks": config.network.looks, "local": config.network.local,
+        "correctionReach": looks.REACH, "unchanged": looks.UNCHANGED, "stride": promptnet.STRIDE,
     }  # fmt: skip
     write_atomic(out / "network.json", json.dumps(numbers))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -147,22 +147,74 @@ async function lookAt(run, numbers, image, planes, crop, longest) {
   return logits;
 }
 
-/** The refiner's mask of a prompt, a byte per pixel: two looks, without the edge network. */
+/** How far each place is from a marked one, as OpenCV's distance transform with a mask of 3 has it. */
+function distances(marks, height, width) {
+  const straight = 0.955, slant = 1.3693, out = Float32Array.from(marks, (value) => (value ? 0 : 1e9));
+  const near = (i, x, y, dx, dy, step) => {
+    if (x + dx >= 0 && x + dx < width && y + dy >= 0 && y + dy < height) out[i] = Math.min(out[i], out[i + dy * width + dx] + step);
+  };
+  for (const sign of [-1, 1]) {
+    for (let n = 0; n < height * width; n++) {
+      const i = sign < 0 ? n : height * width - 1 - n, x = i % width, y = (i - x) / width;
+      near(i, x, y, sign, 0, straight);
+      for (const [dx, step] of [[-1, slant], [0, straight], [1, slant]]) near(i, x, y, dx, sign, step);
+    }
+  }
+  return out;
+}
+
+/** Take out of `changed` every connected part that holds no place of `near`. */
+function connectedTo(changed, near, height, width) {
+  const kept = new Uint8Array(changed.length), stack = [];
+  for (let i = 0; i < changed.length; i++) if (changed[i] && near[i]) { kept[i] = 1; stack.push(i); }
+  while (stack.length) {
+    const i = stack.pop(), x = i % width, y = (i - x) / width;
+    for (let dy = -1; dy <= 1; dy++) {
+      for (let dx = -1; dx <= 1; dx++) {
+        const j = i + dy * width + dx;
+        if (x + dx < 0 || x + dx >= width || y + dy < 0 || y + dy >= height || !changed[j] || kept[j]) continue;
+        kept[j] = 1;
+        stack.push(j);
+      }
+    }
+  }
+  return kept;
+}
+
+/** Let a correction change what its marks touch, and leave the rest of the mask as it was. */
+function correctNearMarks(logits, stroke, outside, last, numbers, { height, width }) {
+  const marks = stroke.map((value, i) => (value & (1 - last[i])) | (outside[i] & last[i]));
+  if (!marks.some(Boolean)) return logits;
+  const box = boundingBox(last.map((value, i) => value | stroke[i]), width, { top: 0, left: 0, bottom: height, right: width });
+  const radius = Math.max(3, round(numbers.correctionReach * longer(box)));
+  const near = Uint8Array.from(distances(marks, height, width), (value) => value <= radius);
+  const found = Uint8Array.from(logits, (value) => value > 0);
+  for (const sign of [-1, 1]) { // what is added, and what is taken away
+    const changed = found.map((value, i) => (sign < 0 ? value & (1 - last[i]) : last[i] & (1 - value)));
+    const kept = connectedTo(changed, near, height, width);
+    for (let i = 0; i < changed.length; i++) if (changed[i] && !kept[i]) logits[i] = sign * numbers.unchanged;
+  }
+  for (let i = 0; i < logits.length; i++) if (stroke[i] && !last[i] && logits[i] <= 0) logits[i] = numbers.unchanged;
+  return logits;
+}
+
+/** The refiner's mask of a prompt, a byte per pixel: its looks, without the edge network. */
 export async function refine(run, numbers, image, { object, background, last, inside, box }) {
   const any = object.some(Boolean), outside = background.map((value, i) => value | (1 - inside[i]));
   const stroke = any ? object : outside.map((value) => 1 - value); // a box alone is painted full
-  const union = (a, b) => a.map((value, i) => value | b[i]);
-  let wide;
-  if (last.some(Boolean)) wide = zoom(union(stroke, last), numbers.correctionMargin, image, numbers);
-  else if (box) wide = zoom(inside, numbers.correctionMargin, image, numbers);
-  else wide = look(stroke, outside, image, numbers);
-  let logits = await lookAt(run, numbers, image, [stroke, outside, last], wide, numbers.look);
-  if (numbers.zoom) {
+  const union = (a, b) => a.map((value, i) => value | b[i]), corrects = last.some(Boolean);
+  let crop;
+  if (corrects) crop = zoom(union(stroke, last), numbers.correctionMargin, image, numbers);
+  else if (box) crop = zoom(inside, numbers.correctionMargin, image, numbers);
+  else crop = look(stroke, outside, image, numbers);
+  let logits = await lookAt(run, numbers, image, [stroke, outside, last], crop, numbers.look);
+  for (let number = 1; number < (corrects ? Math.min(numbers.looks, 2) : numbers.looks); number++) {
     const found = Uint8Array.from(logits, (value) => value > 0);
     const close = zoom(union(found, stroke), numbers.zoomMargin, image, numbers);
-    if (overlap(close, wide) <= numbers.same || numbers.zoom > numbers.look) {
-      logits = await lookAt(run, numbers, image, [stroke, outside, found], close, numbers.zoom);
-    }
+    if (number === 1 && overlap(close, crop) > numbers.same && numbers.zoom <= numbers.look) break;
+    logits = await lookAt(run, numbers, image, [stroke, outside, found], close, numbers.zoom);
   }
-  return Uint8Array.from(logits, (value, i) => value > 0 && !outside[i]);
+  logits = logits.map((value, i) => (outside[i] ? numbers.outside : value));
+  if (corrects && numbers.local) logits = correctNearMarks(logits, stroke, outside, last, numbers, image);
+  return Uint8Array.from(logits, (value) => value > 0);
 }
