@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -97,3 +98,41 @@ def test_a_folder_that_pip_cannot_install_into_is_named(tmp_path: Path, name: st
         "rename or move it\n"
     )
     assert not (tmp_path / name / ".venv").exists()
+
+
+DRAW_ALONE = """
+import importlib.abc, sys, threading, os, signal
+from pathlib import Path
+
+class Blocked(importlib.abc.MetaPathFinder):  # as if only the plain install were there
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+from nseg_lib import Refiner
+from nseg_lib.widget import StrokeCanvas
+line = {"kind": "object", "points": [[10, 20, 3], [50, 20, 3]]}
+canvas = StrokeCanvas(np.zeros((40, 60, 3), np.uint8), Refiner.from_pretrained())
+canvas.strokes = [line]
+assert canvas.mask.any()
+from reproduction import commands
+threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+sys.argv = ["nseg", "draw", "--no-browser"]
+commands.main()
+"""
+
+
+def test_drawing_needs_nothing_but_the_plain_install() -> None:
+    """None of what the extras bring is imported: for its name, the module's is taken."""
+    optional = chain(*PROJECT["optional-dependencies"].values())
+    names = {Requirement(text).name.replace("-", "_") for text in optional}
+    names |= {"jupyter_client", "jupyter_server", "zmq", "IPython.kernel"}
+    names -= {"pygments", "jinja2", "pillow_heif"}  # rich and torch need two; one is looked for
+    code = DRAW_ALONE.replace("BLOCKED", repr(names))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 143, done.stderr
+    assert "draw at http://127.0.0.1:" in done.stdout
