@@ -6,13 +6,21 @@ A student can open any chapter before anything was trained. Then the logs and ro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import display
 
+from nseg_lib import config
+from nseg_lib.arrays import Mask
+from nseg_lib.data.coco import Split
+from nseg_lib.data.frozen import Sample
+from nseg_lib.evaluation.metrics import iou
 from nseg_lib.evaluation.summary import read_folder
-from nseg_lib.training.runs import logged_runs
+from nseg_lib.refine import Refiner
+from nseg_lib.training.runs import find_runs, logged_runs
 from reproduction import figures, paper
 from reproduction import table1 as tables
 from reproduction.artefacts import Table, save_figure, save_table
@@ -55,3 +63,87 @@ def table1(root: Path, rows: Path, out: Path, profile: str) -> None:
         return
     print("nothing was evaluated here: this is the committed table of COCO at half its size")
     display(tables.table1(read_folder(root / COMMITTED / "rows"), printed, COMMITTED.name))
+
+
+def _credit(split: Split, image_id: int) -> str:
+    return split.credit(image_id) or "licence not stated: not to be passed on"
+
+
+def figure6(
+    root: Path,
+    runs: Path,
+    out: Path,
+    profile: str,
+    known: Mapping[str, tuple[Refiner, Path]],
+    results: pd.DataFrame,
+    typical: Sample,
+    split: Split,
+) -> None:
+    """Show Figure 6; save it where the profile's own networks were trained.
+
+    Args:
+        known: of :func:`nseg_lib.course.standins.refiners`.
+        results: rows of the evaluation.
+        typical: the picture, at the networks' scale, and its ``split``.
+    """
+    own = bool(find_runs(runs))
+    names = config.THE_EIGHT if own else tuple(known)
+    predictions = {
+        name: known[name][0].refine(typical.image, typical.stroke, scale=1)
+        if name in known
+        else missing_run_command(name, root, runs)
+        for name in names
+    }
+    numbers = figures.figure6_data(results, list(known), typical.image_id)
+    ious = dict(zip(numbers["method"], numbers["iou"].map(float), strict=True))
+    figure = figures.figure6(typical.image, typical.stroke, typical.mask, predictions, ious)
+    if own:
+        inputs = [split.image_dir, *(path for _, path in known.values())]
+        save_figure(
+            figure, out / "figures" / "figure6", numbers, profile=profile, inputs=inputs,
+            credit=_credit(split, typical.image_id),
+        )  # fmt: skip
+    plt.show()
+
+
+def figure7(
+    root: Path,
+    runs: Path,
+    out: Path,
+    profile: str,
+    known: Mapping[str, tuple[Refiner, Path]],
+    typical: Sample,
+    strokes: Mapping[str, Mask],
+    split: Split,
+) -> str:
+    """Show Figure 7; save it where the profile's own networks were trained.
+
+    Returns:
+        The model: the paper's, or of those there are the one next to it in the paper's table.
+    """
+    place, wanted = config.THE_EIGHT.index, str(paper.numbers()["figure7"])
+    model = min(known, key=lambda name: abs(place(name) - place(wanted)))
+    refiner, weights = known[model]
+    answers = {
+        name: refiner.refine(typical.image, stroke, scale=1) for name, stroke in strokes.items()
+    }
+    figure = figures.figure7(typical.image, typical.mask, strokes, answers)
+    also = "" if model == wanted else f" (nearest in the table to the paper's {wanted})"
+    figure.suptitle(model + also, fontsize=10)
+    numbers = pd.DataFrame(
+        {
+            "image_id": typical.image_id,
+            "method": model,
+            "stroke": name,
+            "iou_before": iou(stroke, typical.mask),
+            "iou_after": iou(answers[name], typical.mask),
+        }
+        for name, stroke in strokes.items()
+    )
+    if find_runs(runs):
+        save_figure(
+            figure, out / "figures" / "figure7", numbers, profile=profile,
+            inputs=[split.image_dir, weights], credit=_credit(split, typical.image_id),
+        )  # fmt: skip
+    plt.show()
+    return model

@@ -1,17 +1,22 @@
 # %% [markdown]
 # # 07 · Attention
 #
+# "The network looks at the object": that is what pictures of attention seem to show, and people like to believe
+# them. In this chapter you build attention gates, look at such pictures, and then do what an engineer does
+# with an explanation: you break the thing, and see whether the answer breaks with it.
+#
 # After this chapter you will be able to
 #
 # - build an attention gate by hand and put it on a U-Net's skips;
-# - look at what the gates of a network let through on a real photograph;
-# - test whether a network uses its attention, instead of believing a picture of it.
+# - read a map of attention, and ask three questions before believing it;
+# - test whether a network uses its attention.
 #
 # | | |
 # |---|---|
+# | before you start | chapter 03; chapter 06 helps |
+# | learning time | 45 minutes |
+# | running time | half a minute; the small network of this chapter is trained on the way |
 # | makes | **Figure 4**: the U-Net with attention |
-# | inputs → outputs | photographs, a trained network → `figures/figure4` |
-# | takes | about half a minute; about a minute more where a small network has to be trained first |
 # | previous, next | [06 · Two residuals](06_two_residuals.ipynb), [08 · Metrics by hand](08_metrics_by_hand.ipynb) |
 
 # %% tags=["parameters"]
@@ -22,13 +27,11 @@ out = "reports/sample"  # figures go here
 
 # %%
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
 from nseg_lib import networks
-from nseg_lib.course import diagrams, exercises, look, standins
-from nseg_lib.course.tracing import trace
+from nseg_lib.course import attention, diagrams, exercises, look, plots, standins
 from nseg_lib.data.images import rescale
 from nseg_lib.evaluation import metrics
 from nseg_lib.provenance import project_root
@@ -39,27 +42,24 @@ look.use_style()
 ROOT = project_root()
 DATA = standins.data_set(ROOT / data)
 PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
-OUT = ROOT / out
 
 # %% [markdown]
 # ## The idea
 #
-# A skip carries all features of the encoder to the decoder, those of the background too. An
-# **attention gate** (Oktay et al. 2018) weighs them first: for every pixel a number $\alpha \in (0,
-# 1)$, by which all channels of the skip are multiplied. What is the gate to judge by? By the skip's
-# features $x$ at that pixel and by what the decoder already knows there, the gating signal $g$:
+# A skip connection carries all features of the encoder to the decoder, also those of the background. An
+# **attention gate** (Oktay et al. 2018) weighs them first: for every pixel it computes a number $\alpha$
+# between 0 and 1, and all channels of the skip are multiplied by it. By what is the gate to judge? By the
+# skip's features $x$ at that pixel, and by what the decoder already knows there, the gating signal $g$:
 #
 # $$\alpha = \sigma\Big(\mathrm{GN}_1\big(w * \mathrm{ReLU}(\mathrm{GN}_8(W_g * g) +
 #   \mathrm{GN}_8(W_x * x))\big)\Big), \qquad \hat x = \alpha \cdot x$$
 #
-# All of $W_g$, $W_x$ and $w$ are 1×1 convolutions: each pixel is judged by itself. The two sides
-# are mapped to half the channels and *added*, so it is called additive attention.
+# $W_g$, $W_x$ and $w$ are 1×1 convolutions, so each pixel is judged by itself. The two sides are brought to
+# half the channels and *added*; hence the name additive attention.
 #
-# Text and code differ in two places. The paper lists "U-Net Tiny / Residual with Attention"; its
-# network with attention is a plain U-Net, and no stroke is added to the logits. And in Oktay's gate
-# $g$ comes from the coarser level; here it comes after upsampling, so that nothing is resampled.
-
-# %% [markdown]
+# Text and code differ once more. The paper lists "U-Net Tiny / Residual with Attention"; its network with
+# attention is a plain U-Net, and no stroke is added to the logits.
+#
 # ## The gate, by hand
 
 
@@ -77,18 +77,19 @@ class AttentionGate(nn.Module):
         return skip * torch.sigmoid(score)
 
 
+# %% [markdown]
+# A U-Net of the library asks its method `weigh` for what to do with each skip; the plain one returns the skip
+# as it is. So all that is left to do is to answer with a gate.
+
+
+# %%
 class AttentionUNet(networks.UNet):
     def __init__(self, widths):
         super().__init__(widths)
         self.gates = nn.ModuleList(AttentionGate(width) for width in reversed(widths))
 
-    def weigh(self, depth, skip, gate):  # the U-Net asks this of every skip; 0 is the deepest
+    def weigh(self, depth, skip, gate):  # depth 0 is the deepest
         return self.gates[depth](gate, skip)
-
-
-# %%
-def count(network):
-    return sum(p.numel() for p in network.parameters())
 
 
 mine, library = AttentionUNet([16, 32]), networks.AttentionUNet([16, 32])
@@ -96,21 +97,7 @@ mine.load_state_dict(library.state_dict())
 x = torch.rand(1, 3, 60, 90)
 with torch.no_grad():
     torch.testing.assert_close(mine(x), library(x), rtol=0, atol=0)
-
-assert count(mine) == count(library)
-assert count(AttentionUNet([32, 64, 128, 256])) == 7_854_717  # attn32-256
-assert not any(stage.kind == "add" for stage in trace(library))  # no stroke is added
 print("same parameters, same output")
-
-# %% [markdown]
-# From here on: `nseg_lib.networks.AttentionUNet`. Attention costs little: 1.1 % more parameters and 2
-# % more work than `res32-256`.
-
-# %%
-sizes = [networks.size(f"{name}32-256_bce-dice-bound") for name in ("res", "attn")]
-pd.DataFrame(
-    {"model": s.name, "parameters": s.parameters, "GFLOP at 640×480": s.gflop} for s in sizes
-).style.format(precision=1, thousands=",").hide()
 
 # %% [markdown]
 # ## Figure 4
@@ -118,217 +105,217 @@ pd.DataFrame(
 # %%
 panels = diagrams.of_the_paper("figure4")
 figure4 = diagrams.architecture(panels)
-data4 = diagrams.stages(panels)
-_ = save_figure(figure4, OUT / "figures" / "figure4", data4)
+save_figure(figure4, ROOT / out / "figures" / "figure4", diagrams.stages(panels))
+look.plt.show()
 
 # %% [markdown]
-# **What to look for.** Each α has two arrows in: the skip from the left, and the upsampled features
-# from below, the green slab. What leaves it is the skip again, weighed: the white slab.
-
-# %% [markdown]
-# ## What do gates look at?
+# **What to look for.** Each circle with an α has two arrows in: the skip from the left, and the upsampled
+# features from below (the green slab). What leaves it is the skip again, weighed: the white slab. All four
+# gates together have about 1 % of the network's parameters.
 #
-# Now a trained network. Where `attn32-256` was trained, it is used; where not, the next cell trains
-# a small one (widths 16 and 32) for a moment, and says so. The photograph is halved, towards
-# the size of the pictures that the built-in sample trains on.
+# ## Guess first
+#
+# The next cells train a small network with two gates (widths 16 and 32) for a moment, if you have none of
+# your own, and show α on a photograph. Where do you expect α to be high: on the object, on the background,
+# along the edge, or where the stroke is? And will the two gates agree with each other?
 
 # %%
 refiner = standins.refiner(ROOT / runs, "attn32-256_bce-dice-bound", DATA, widths=[16, 32])
-network = refiner.network
-
 photo = standins.photograph(PHOTOS, "camera")
 image, mask, stroke = rescale(photo.image, photo.mask, photo.stroke, 0.5)
+maps, prediction = attention.maps(refiner, image, stroke)
+print(f"IoU {metrics.iou(stroke, mask):.3f} → {metrics.iou(prediction, mask):.3f}")
 
 # %%
-attention = []
-
-
-def remember(gate, inputs, _result):
-    attention.append(gate.weights(*inputs)[0, 0].numpy())
-
-
-hooks = [gate.register_forward_hook(remember) for gate in network.gates]
-prediction = refiner.refine(image, stroke, scale=1)
-for hook in hooks:
-    hook.remove()
-
-# %%
-fig, axes = look.panels(1, len(attention) + 2, size=(8.6 / (len(attention) + 2), 2.1))
-look.show(axes[0, 0], image, stroke=stroke, mask=mask, title="stroke and truth")
-for ax, alpha in zip(axes[0, 1:], attention, strict=False):
-    drawn = ax.imshow(alpha, vmin=0, vmax=1, cmap="viridis")
-    ax.set_title(f"α at {alpha.shape[1]}×{alpha.shape[0]}")
-fig.colorbar(drawn, ax=axes[0, 1:-1], shrink=0.8)
-title = f"IoU {metrics.iou(stroke, mask):.2f} → {metrics.iou(prediction, mask):.2f}"
-_ = look.show(axes[0, -1], image, mask=mask, prediction=prediction, title=title)
+attention.show(maps, image, stroke, mask)
 
 # %% [markdown]
-# **What to look for.** From the deepest gate to the one at full size. (A checkerboard comes from
-# the transposed convolutions, which give each pixel of a 2×2 cell weights of its own; training has
-# to even it out, and a briefly trained network shows it.) A story is quickly found: "the network
-# looks at the object". Before you believe it, ask three questions. Does α follow the *object*, or
-# only the stroke, which was in the input? Is it *high* where it should be? What a gate lets through
-# is not yet what the next block makes of it, and a gate may as well mark what to leave out. And
-# does the network *use* it?
-
-# %% [markdown]
-# ## Object or stroke?
+# **What to look for.** From left to right, from the deepest gate to the one at full size; bright is a large α.
+# A checkerboard comes from the transposed convolutions, whose 2 × 2 weights differ from each other; longer
+# training evens it out. A story is quickly told about such a picture. Before you believe one, ask:
 #
-# Mean attention in four regions: the stroke's right part, what the stroke missed, what it added
-# wrongly, and the rest. If a gate finds the object, the first two agree. If it repeats the stroke,
-# the second agrees with the rest.
+# 1. Does α follow the *object*, or only the *stroke*, which was in the input?
+# 2. Is it high where it should be? A gate may as well mark what to leave out.
+# 3. Does the network *use* it at all?
+#
+# ## Question one: object or stroke?
+#
+# Take the mean of α in four regions: where the stroke is right, what the stroke missed of the object, what it
+# added wrongly, and the rest. If a gate finds the object, the first two agree. If it repeats the stroke, the
+# second agrees with the rest.
 
 # %%
 regions = {
-    "stroke, right": stroke & mask,
-    "missed by the stroke": mask & ~stroke,
-    "added by the stroke": stroke & ~mask,
-    "rest": ~mask & ~stroke,
-}
-
-
-def at_full_size(alpha):
-    """A gate's attention at the picture's size, by bilinear interpolation."""
-    resized = torch.nn.functional.interpolate(
-        torch.from_numpy(alpha)[None, None], size=mask.shape, mode="bilinear"
-    )
-    return resized[0, 0].numpy()
-
-
-table = pd.DataFrame(
-    {
-        f"{alpha.shape[1]}×{alpha.shape[0]}": {
-            name: at_full_size(alpha)[region].mean() if region.any() else np.nan
-            for name, region in regions.items()
-        }
-        for alpha in attention
-    }
-)
-table.style.format(precision=2)
+    "stroke, right": stroke & mask, "missed by the stroke": mask & ~stroke,
+    "added by the stroke": stroke & ~mask, "rest": ~mask & ~stroke,
+}  # fmt: skip
+full = [attention.at_full_size(alpha, mask.shape) for alpha in maps]
+rows = [
+    (name, *(alpha[region].mean() if region.any() else np.nan for alpha in full))
+    for name, region in regions.items()
+]
+plots.table(rows, ("region", *(f"α at {a.shape[1]}×{a.shape[0]}" for a in maps)), "{:.2f}")
 
 # %% [markdown]
-# ## A gate cannot shut
+# <details><summary>Answer to the guess</summary>
 #
-# Before the sigmoid, the scores go through a group norm of *one* channel: over the whole picture
-# they get mean 0 and variance 1, then the scale $\gamma$ and the shift $\beta$ that were learned.
-# So a gate has the same spread of scores on every picture. It can say *where*, never *whether*: a
-# picture without anything of interest gets as much contrast as any other.
+# There is no single answer, and that is the point: another random start gives other maps. Read your table.
+# Often one gate is bright on the object and another one is *dark* there, and both serve. What is common is
+# that α differs most along the stroke, since the stroke is the clearest thing in the input. Whoever shows one
+# such map as an explanation has chosen it among several.
+#
+# </details>
+#
+# ## Where, but not whether
+#
+# Before the sigmoid, the scores go through a group norm of *one* channel. Over the whole picture they get mean
+# 0 and variance 1, and then a scale γ and a shift β that were learned. So a gate has the same spread of scores
+# on **every** picture. Single pixels can be shut, with an α near 0, and others opened. What the gate cannot do
+# is to say "there is nothing here to look at": a picture without anything of interest gets as much contrast as
+# any other. It says *where*, never *whether*.
 
 # %%
 rows = []
-for alpha, gate in zip(attention, network.gates, strict=True):
-    scale, shift = gate.score[1].weight.item(), gate.score[1].bias.item()
+for alpha, gate in zip(maps, refiner.network.gates, strict=True):
     scores = np.log(alpha / (1 - alpha))
+    scale, shift = gate.score[1].weight.item(), gate.score[1].bias.item()
     rows.append(
-        {
-            "gate": f"{alpha.shape[1]}×{alpha.shape[0]}",
-            "γ": scale,
-            "β": shift,
-            "mean of scores": scores.mean(),
-            "deviation of scores": scores.std(),
-            "mean α": alpha.mean(),
-        }
+        (f"{alpha.shape[1]}×{alpha.shape[0]}", abs(scale), scores.std(), shift, scores.mean())
     )
-pd.DataFrame(rows).style.format(precision=2).hide()
+plots.table(rows, ("gate", "|γ|", "deviation of scores", "β", "mean of scores"), "{:.2f}")
 
 # %% [markdown]
-# **What to look for.** The mean of the scores is β and their deviation |γ|, in every row, whatever
-# the picture shows.
-
-# %% [markdown]
-# ## Is it used?
+# The deviation is |γ| and the mean is β, in every row, whatever the picture shows.
 #
-# The test of an explanation: break it, and see whether the answer breaks. Three versions of the
-# same trained network: gates as they are; gates that let the *mean* of α through everywhere, so
-# that "where" is lost; gates wide open, α = 1.
-
+# ## Question three: is it used?
+#
+# The test of an explanation: break it, and see whether the answer breaks. Three versions of the same trained
+# network: the gates as they are; gates that let the *mean* of α through everywhere, so that "where" is lost;
+# and gates wide open, with α = 1.
 
 # %%
-def break_gates(how):
-    """Make every gate weigh all pixels alike; returns the hooks that do it."""
-
-    def replaced(gate, inputs, result):
-        if how == "open":
-            return inputs[1]
-        return inputs[1] * gate.weights(*inputs).mean()
-
-    return [gate.register_forward_hook(replaced) for gate in network.gates]
-
-
-shrunk = [(s.category, *rescale(s.image, s.mask, s.stroke, 0.5)) for s in list(PHOTOS)[:5]]
-scores = {"stroke unchanged": [metrics.iou(stroke, mask) for _, _, mask, stroke in shrunk]}
-for how in ("as trained", "mean", "open"):
-    hooks = [] if how == "as trained" else break_gates(how)
-    scores[f"gates: {how}"] = [
-        metrics.iou(refiner.refine(image, stroke, scale=1), mask)
-        for _, image, mask, stroke in shrunk
-    ]
-    for hook in hooks:
-        hook.remove()
-
-table = pd.DataFrame(scores, index=[name for name, *_ in shrunk])
-table.loc["mean"] = table.mean()
-table.style.format(precision=3)
+samples = [(s.category, *rescale(s.image, s.mask, s.stroke, 0.5)) for s in list(PHOTOS)[:5]]
+rows = []
+for name, picture, truth, drawn in samples:
+    row = [name, metrics.iou(drawn, truth)]
+    for how in ("as trained", "mean", "open"):
+        with attention.broken(refiner.network, how):
+            row.append(metrics.iou(refiner.refine(picture, drawn, scale=1), truth))
+    rows.append(row)
+plots.table(rows, ("picture", "identity", "gates as trained", "gates: mean", "gates: open"))
 
 # %% [markdown]
-# **What to look for.** Compare the columns "as trained" and "mean". Where they differ much, the
-# network relies on *where* its gates open; where they hardly differ, the pretty maps above explain
-# nothing. Neither says that a network *without* gates, trained as long, would be worse. For that,
-# train one. The authors' own logs hold such a pair, and a network with a quarter of the parameters;
-# the mean over the epochs that all three have:
+# **What to look for.** Compare "as trained" with "mean". Where they differ much, the network relies on *where*
+# its gates open; where they hardly differ, the pretty maps explain nothing.
+#
+# Note what this test cannot say. A network may rely on its gates and still be no better than one that was
+# trained without any. For that, one has to train both. Two sources know such pairs: the authors' logs, and
+# the rows of this project.
 
 # %%
-rivals = [f"{name}_bce-dice-bound" for name in ("attn32-256", "res32-256", "res16-128")]
 logs = paper.authors_logs().pivot(index="epoch", columns="model", values="val_iou")
-logs[rivals].dropna().agg(["count", "mean"]).T.style.format({"count": "{:.0f}", "mean": "{:.4f}"})
+pair = [f"{name}_bce-dice-bound" for name in ("attn32-256", "res32-256")]
+gap = (logs[pair[0]] - logs[pair[1]]).dropna()
+print(f"the authors' logs, attn minus res: {gap.mean():+.4f} over {len(gap)} epochs")
+plots.table(standins.committed_rows(ROOT, ["identity", *pair]),
+            ("on COCO, test", "IoU", "1-px boundary IoU", "made worse"))  # fmt: skip
 
 # %% [markdown]
-# The attention row leads Table 1 in two columns, but each row of that table is one epoch, chosen by
-# its loss on the very pictures of the table.
-
-# %% [markdown]
+# In two sentences: in the authors' logs the network with gates lies ahead of the one without, by an amount of
+# the size of a lucky epoch, with one training of each. In our rows, on test pictures that chose nothing, it
+# does not. Its lead in two columns of the paper's Table 1 comes from single epochs that were chosen by their
+# loss on the very pictures of the table; chapter 09 shows what that does.
+#
 # ## Exercises
 #
-# Solutions are in `notebooks/solutions/07_attention.py`.
+# Solutions of the functions are in `notebooks/solutions/07_attention.py`.
 #
-# **1. What a gate costs.** Parameters of a gate for so many channels (a multiple of 16). Check
-# yourself: the four gates of `attn32-256` have 88,732 together, the difference to `res32-256`.
+# **1.** A map of attention is bright on the object. What follows?
+#
+# - a) The network has found the object and uses it.
+# - b) Nothing yet: the stroke is bright there too, and the gate may not matter.
+# - c) The network would be worse without attention.
+
+# %%
+print(exercises.choose("bright map", ""))
+
+# %% [markdown]
+# **2.** With all gates open the answers hardly change. What follows?
+#
+# - a) The gates are useless, also in training.
+# - b) This network does not rely on where its gates open; what they did in training is not known.
+# - c) The gates were open all the time.
+
+# %%
+print(exercises.choose("gates open", ""))
+
+# %% [markdown]
+# **3.** Why can the gates of this network not say "nothing here"?
+#
+# - a) Their scores are normalised over the picture, so that their spread is always the same.
+# - b) A sigmoid never reaches 0.
+# - c) They see only one pixel at a time.
+
+# %%
+print(exercises.choose("cannot be quiet", ""))
+
+# %% [markdown]
+# **4. What a gate costs.** Return the parameters of a gate for so many channels (a multiple of 16). A group
+# norm of $n$ channels has $2n$. Check yourself: the four gates of `attn32-256` have 88,732 together.
 
 
 # %%
 def gate_parameters(channels): ...  # your turn
 
 
-# %%
 print(exercises.check(gate_parameters))
 
 # %% [markdown]
-# **2. Apply a gate.** From a skip, channels × height × width, and scores, height × width: each
-# pixel of the skip times the sigmoid of its score.
+# **5. Attention as a mask.** How good a mask does a map of attention make, at its best? Return the *highest*
+# IoU with `mask` that any threshold reaches: a pixel is predicted where `alpha` is at least the threshold.
+# (Which thresholds have to be tried? Only those at which the predicted mask changes.)
 
 
 # %%
-def apply_gate(skip, scores): ...  # your turn
+def best_threshold_iou(alpha, mask): ...  # your turn
 
 
-# %%
-print(exercises.check(apply_gate))
+print(exercises.check(best_threshold_iou))
 
 # %% [markdown]
-# **3. Contrast.** Mean attention inside the object minus mean attention outside.
-
-
-# %%
-def contrast(attention, mask): ...  # your turn
-
-
-# %%
-print(exercises.check(contrast))
-
-# %% [markdown]
-# ## What you have seen
+# **6. Experiment.** Train the small network twice more, from other random seeds, and show the maps of all three
+# for one photograph. What do they have in common? Compute exercise 5 for each map, and for the stroke itself.
 #
-# A gate weighs each pixel of a skip by what the skip and the decoder say there. It costs about 1 %
-# of parameters. Its maps are pretty; whether they matter is found by breaking them.
+# **7. Open question.** A company shows heat maps of its medical network to doctors, "so that they can see what
+# it looks at". Which experiment would you demand before such maps are shown, and which harm can a map do that
+# explains nothing?
+#
+# <details><summary>Rubric</summary>
+#
+# One point each: (1) the experiment changes what the map claims to be important, and watches the answer;
+# (2) it has a control, such as changing something unimportant to the same extent; (3) it is done on many
+# pictures, with a number; (4) harm: trust in wrong answers, because the map looks sensible; (5) harm: doctors
+# learn to look where the map is bright, and miss what is elsewhere.
+#
+# </details>
+#
+# ## Recap
+#
+# - A gate weighs each pixel of a skip by what the skip and the decoder say there.
+# - A map is a picture, not an explanation. Ask: object or stroke, bright or dark, used or not?
+# - The test is to break it. The comparison is to train without it.
+#
+# ## Words
+#
+# - **Ablation**: leaving a part out, to see what it is worth.
+# - **Attention gate**: a learned weight between 0 and 1 for each pixel of a skip.
+# - **Gating signal**: the decoder's features by which the gate judges.
+#
+# ## References
+#
+# - Oktay, O. et al. (2018). Attention U-Net: learning where to look for the pancreas.
+#   [doi:10.48550/arXiv.1804.03999](https://doi.org/10.48550/arXiv.1804.03999)
+# - Adebayo, J. et al. (2018). Sanity checks for saliency maps. *NeurIPS*.
+#   [doi:10.48550/arXiv.1810.03292](https://doi.org/10.48550/arXiv.1810.03292)
 #
 # Next: [08 · Metrics by hand](08_metrics_by_hand.ipynb), where the numbers come from.

@@ -10,9 +10,9 @@ def gate_parameters(channels):
     return 2 * to_half + score
 
 
-def apply_gate(skip, scores):
-    return skip / (1 + np.exp(-scores))
-
-
-def contrast(attention, mask):
-    return float(attention[mask].mean() - attention[~mask].mean())
+def best_threshold_iou(alpha, mask):
+    best = 0.0
+    for threshold in np.unique(alpha):
+        predicted = alpha >= threshold
+        best = max(best, (predicted & mask).sum() / (predicted | mask).sum())
+    return float(best)

@@ -13,8 +13,7 @@ def next_stroke(mask, answer):
     return deepest if depth[deepest] > 0 else ""
 
 
-def likeness(features, cover):
-    unit = features / np.linalg.norm(features, axis=0)
-    prototype = np.tensordot(unit, cover, axes=2)
-    prototype = prototype / max(np.linalg.norm(prototype), 1e-12)
-    return np.tensordot(prototype, unit, axes=1)
+def working_size(height, width, longer, step):
+    scale = longer / max(height, width)
+    scaled = round(height * scale), round(width * scale)
+    return *scaled, *(-(-side // step) * step for side in scaled)

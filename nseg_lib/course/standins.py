@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -27,13 +28,10 @@ from nseg_lib.evaluation.rows import evaluate
 from nseg_lib.evaluation.summary import read_folder, summarise
 from nseg_lib.files import sha256
 from nseg_lib.networks.inputs import network_input
-from nseg_lib.networks.weights import PRETRAINED
+from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.provenance import portable_path
 from nseg_lib.refine import Refiner
 from nseg_lib.training.runs import find_runs
-
-STAND_IN = "tiny16-32_bce-dice"
-"""The model that is trained where none is found: the paper's smallest."""
 
 
 def data_set(path: str | Path) -> Path:
@@ -101,27 +99,34 @@ def committed_rows(
     return [(m, float(iou[m]), float(boundary[m]), float(worse[m])) for m in methods]
 
 
+def committed_table(root: Path, name: str) -> pd.DataFrame:
+    """A table of the refiner's measurements, ``reports/refiner/<name>``."""
+    return pd.read_csv(root / "reports" / "refiner" / name)
+
+
 def identity_iou(data: str | Path, split: str = "val", scale: float = 1.0) -> float:
     """The mean IoU of the frozen strokes of a split, which is that of doing nothing."""
     samples = EvaluationSamples(coco.load_split(Path(data), split), scale=scale)
     return float(np.mean([iou(sample.stroke, sample.mask) for sample in samples]))
 
 
-def trained(found: str | Path, data: str | Path, epochs: int = 3) -> Path:
-    """Return a folder of runs with at least one trained network: ``found``, or a stand-in.
+def refiners(found: str | Path) -> dict[str, tuple[Refiner, Path]]:
+    """The paper's networks that were trained here, or else those that come with nseg.
 
-    The stand-in is :data:`STAND_IN`, trained for ``epochs`` into a folder beside ``found``.
+    Args:
+        found: a folder of runs.
+
+    Returns:
+        Model → the refiner of its first seed, and its file of weights.
     """
-    found = Path(found)
-    if find_runs(found):
-        return found
-    from nseg_lib.training import unet as training
-
-    settings = config.load(STAND_IN, {"training.epochs": epochs, "data.scale": 0.5})
-    folder = found.parent / "stand-in" / _folder_name(data, settings=settings) / "runs"
-    print(f"no trained network in {portable_path(found)}: training {STAND_IN} for {epochs} epochs")
-    training.train(settings, Path(data), folder / STAND_IN / "seed42", workers=0, say=print)
-    return folder
+    runs = find_runs(found)
+    if runs:
+        paths = {name: of_model[0].weights for name, of_model in runs.items()}
+    else:
+        print("no network was trained here: these are the paper's that come with nseg")
+        paths = {name: shipped(name) for name in config.THE_EIGHT if name in PRETRAINED}
+    known = {name: paths[name] for name in config.THE_EIGHT if name in paths}
+    return {name: (Refiner.load(path), path) for name, path in known.items()}
 
 
 def refiner(
@@ -170,22 +175,21 @@ def refiner(
 def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
     """Return a folder of results that has the baselines: ``rows``, or a stand-in.
 
-    If ``rows`` has none, the baselines and every trained network in ``found`` are evaluated.
+    If ``rows`` has none, the baselines and :func:`refiners` are evaluated on ``val`` and ``test``.
     """
-    rows = Path(rows)
+    rows, data = Path(rows), Path(data)
     if (rows / "baselines.csv").is_file():
         return rows
-    every = [run for of_model in find_runs(found).values() for run in of_model]
-    name = _folder_name(data, *(run.weights for run in every))
+    known = refiners(found)
+    name = _folder_name(data, *(path for _, path in known.values()))
     folder = rows.parent.parent / "stand-in" / name / "results"
-    print(f"no results in {portable_path(rows)}: evaluating the baselines and the trained networks")
-    refiners = [Refiner.load(run.weights) for run in every]
-    scale = refiners[0].scale if refiners else 1.0
+    print(f"no results in {portable_path(rows)}: evaluating the baselines and the networks")
+    scale = next(iter(known.values()))[0].scale
     judged = methods.baselines(scale)
-    judged += [methods.trained(r, run.weights) for r, run in zip(refiners, every, strict=True)]
+    judged += [methods.trained(refiner, path) for refiner, path in known.values()]
     # One file holds all rows: who reads a folder of results takes what is in any of its files.
-    for split in (s for s in coco.find_splits(Path(data)) if s in {"val", "test"}):
-        samples = EvaluationSamples(coco.load_split(Path(data), split), scale=scale)
+    for split in (s for s in coco.find_splits(data) if s in {"val", "test"}):
+        samples = EvaluationSamples(coco.load_split(data, split), scale=scale)
         evaluate(judged, samples, folder / "baselines.csv", progress=False)
     return folder
 

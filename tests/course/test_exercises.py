@@ -80,8 +80,7 @@ WRONG: dict[str, Callable[..., Any]] = {
     "strength": lambda p, wanted: wanted - p,
     "shortcuts_cost": lambda widths, channels: sum(w * w for w in widths),
     "gate_parameters": lambda c: c * c + 3 * c + 3,
-    "apply_gate": lambda skip, scores: 1 / (1 + np.exp(-skip * scores)),
-    "contrast": lambda a, m: abs(float(a[m].mean() - a[~m].mean())),
+    "best_threshold_iou": lambda a, m: ((a > 0.5) & m).sum() / ((a > 0.5) | m).sum(),
     "focal_loss": lambda p, t, gamma: float(np.mean(-((1 - p) ** gamma) * np.log(p))),
     "tversky_loss": lambda p, t, a: 1 - 2 * (p * t).sum() / (p.sum() + t.sum()),
     "adam_step": lambda w, g, m, v, n, r: (w - r * g, m, v),  # plain gradient descent
@@ -97,18 +96,14 @@ WRONG: dict[str, Callable[..., Any]] = {
     "all_stale": lambda steps, changed: sorted(
         changed | {s for s, inputs in steps.items() if changed & {*inputs}}
     ),  # one step only
-    "precision_recall": lambda p, t: (_share(p & t, p), _share(p & t, t)),  # 0 / 0
-    "typical_place": lambda values: len(values) // 2,
+    "worst_category": lambda ious, names, least: names[int(np.argmin(ious))],
     "bin_means": lambda by, values, bins: [np.mean(v) for v in np.array_split(values, bins)],
-    "scaled": lambda strokes, f: [
-        {**s, "points": [[f * v for v in p] for p in s["points"]]} for s in strokes
-    ],  # the path grows too
     "in_capsule": lambda x, y, a, b, r: (x - a[0]) ** 2 + (y - a[1]) ** 2 <= r * r,  # one end
-    "corrected": lambda mask, add, remove: (mask & ~remove) | add,  # in the wrong order
-    "share_of_gap": lambda identity, method: (method - identity) / identity,
+    "relative_length": lambda points, mask: len(points) / mask.sum(),
+    "working_size": lambda h, w, longer, step: (longer, longer, longer, longer),
     "next_stroke": lambda m, a: "object" if (m & ~a).sum() >= (a & ~m).sum() else "background",
+    "verdict": lambda low, high, margin: "better" if low > 0 else "worse",
     "strokes_until": lambda ious, target, most: min(most, 1 + sum(v < target for v in ious)),
-    "likeness": lambda f, c: np.tensordot(np.tensordot(f, c, 2), f, 1),  # long features outweigh
 }
 """Answers that are wrong, most of them in the way that people get them wrong."""
 

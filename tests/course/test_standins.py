@@ -12,11 +12,10 @@ from nseg_lib.course import standins
 from nseg_lib.data.coco import DataError
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.evaluation.summary import read_folder
-from nseg_lib.networks.weights import save_weights
-from nseg_lib.training.runs import find_runs
+from nseg_lib.networks.weights import PRETRAINED, save_weights
 
 
-def test_a_stand_in_is_trained_and_evaluated_once(
+def test_without_rows_the_shipped_networks_are_evaluated_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
@@ -24,21 +23,16 @@ def test_a_stand_in_is_trained_and_evaluated_once(
         write_split(data, name, [(120, 160)] * count, first)
     wanted, rows = tmp_path / "runs" / "sample", tmp_path / "reports" / "sample" / "rows"
 
-    found = standins.trained(wanted, data, epochs=1)
-    assert list(find_runs(found)) == [standins.STAND_IN]
-    assert "no trained network in sample: training" in capsys.readouterr().out
-    results = standins.evaluated(rows, found, data)
+    shipped = standins.refiners(wanted)
+    assert list(shipped) == [name for name in config.THE_EIGHT if name in PRETRAINED]
+    assert "no network was trained here" in capsys.readouterr().out
+    results = standins.evaluated(rows, wanted, data)
     frame = read_folder(results)
-    assert list(dict.fromkeys(frame["method"])) == [*BASELINES, standins.STAND_IN]
+    assert list(dict.fromkeys(frame["method"])) == [*BASELINES, *shipped]
     assert set(frame["split"]) == {"val", "test"}
     assert not wanted.exists()
     assert not rows.exists()
-
-    before = {p: p.stat().st_mtime_ns for p in found.rglob("*.safetensors")}
-    assert standins.trained(wanted, data, epochs=1) == found
-    assert {p: p.stat().st_mtime_ns for p in found.rglob("*.safetensors")} == before
-    assert standins.trained(found, data) == found
-    assert standins.evaluated(results, found, data) == results
+    assert standins.evaluated(results, wanted, data) == results
 
 
 def test_data_that_nobody_can_make_are_named(tmp_path: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from nseg_lib.course.exercises.checking import Case, square
+from nseg_lib.course.exercises.checking import Case
 
 _TARGET = np.array([[1, 1, 0, 0], [1, 1, 0, 0]])
 
@@ -93,19 +91,12 @@ CASES["paired"] = [
 
 # --- 08_qualitative_and_errors -------------------------------------------------------------------
 
-# precision_recall(predicted, target): shares of prediction and of target that agree.
-CASES["precision_recall"] = [
-    Case((square(2, 6), square(0, 4)), [0.25, 0.25]),
-    Case((square(2, 4), square(0, 4)), [1.0, 0.25], "precision comes first"),
-    Case((square(0, 8), square(0, 4)), [0.25, 1.0]),
-    Case((square(0, 0), square(0, 4)), [1.0, 0.0], "nothing predicted, nothing wrong"),
-]
-
-# typical_place(values): index of the value nearest to the median; ties go to the first.
-CASES["typical_place"] = [
-    Case(([0.9, 0.1, 0.5],), 2),
-    Case(([0.9, 0.1, 0.4, 0.5],), 2, "for an even count the median lies between two"),
-    Case(([0.7, 0.7, 0.7],), 0),
+# worst_category(ious, categories, least): the one of lowest mean, of those with enough pictures.
+_IOUS, _NAMES = [0.9, 0.5, 0.6, 0.7, 0.1, 0.6], ["cat", "dog", "dog", "cat", "cup", "cat"]
+CASES["worst_category"] = [
+    Case((_IOUS, _NAMES, 1), "cup"),
+    Case((_IOUS, _NAMES, 2), "dog", "a category of one picture does not count"),
+    Case((_IOUS, _NAMES, 3), "cat", "so many pictures or more"),
 ]
 
 # bin_means(by, values, bins): means of values in bins of equal count along by.
@@ -114,105 +105,4 @@ CASES["bin_means"] = [
     Case((by, values, 3), [15, 35, 55]),
     Case((by, values, 2), [20, 50]),
     Case(([1, 2, 3, 1000], [1.0, 2.0, 3.0, 4.0], 2), [1.5, 3.5], "equal counts, not equal widths"),
-]
-
-
-# --- 09_draw_your_own ----------------------------------------------------------------------------
-
-_STROKES: list[dict[str, Any]] = [
-    {"kind": "object", "points": [[10.0, 20.0, 8.0], [30.0, 25.0, 6.0]]},
-    {"kind": "erase", "points": [[15.0, 5.0, 4.0]]},
-]
-
-
-def _has_scaled_radii(_: Callable[..., Any], answer: Any, strokes: Any, factor: float) -> str:
-    if [s["kind"] for s in answer] != [s["kind"] for s in strokes]:
-        return "the kinds of the strokes are not kept"
-    for given, stroke in zip(answer, strokes, strict=True):
-        right = [[x, y, r * factor] for x, y, r in stroke["points"]]
-        if not np.allclose(given["points"], right):
-            return f"a stroke has the points {given['points']}, not {right}"
-    return ""
-
-
-# scaled(strokes, factor): the same strokes, drawn with a broader or narrower brush.
-CASES["scaled"] = [
-    Case((_STROKES, factor), _has_scaled_radii, "the path stays, the radius changes")
-    for factor in (2.0, 0.5)
-]
-
-# in_capsule(x, y, a, b, radius): is the point within radius of the segment a to b?
-_A, _B = (2.0, 2.0), (10.0, 2.0)
-CASES["in_capsule"] = [
-    Case((6.0, 4.0, _A, _B, 3.0), True),
-    Case((6.0, 6.0, _A, _B, 3.0), False),
-    Case((11.0, 3.0, _A, _B, 2.0), True, "the ends are round"),
-    Case((14.0, 2.0, _A, _B, 3.0), False, "beyond an end, the distance to that end counts"),
-    Case((6.0, 5.0, _A, _B, 3.0), True, "the border belongs to it"),
-    Case((3.0, 3.0, _A, _A, 2.0), True, "a dot: both ends are one point"),
-    Case((4.0, 5.0, (0.0, 0.0), (8.0, 8.0), 0.8), True),
-    Case((4.0, 6.0, (0.0, 0.0), (8.0, 8.0), 0.8), False),
-]
-
-# corrected(mask, add, remove): the mask after both corrections; remove was last.
-CASES["corrected"] = [
-    Case((mask, add, remove), (mask | add) & ~remove, "what was drawn last wins where both were")
-    for mask, add, remove in np.random.default_rng(9).random((3, 3, 6, 8)) < 0.5
-]
-
-
-# --- 10_beyond_the_paper -------------------------------------------------------------------------
-
-# share_of_gap(identity, method): how much of identity's gap to 1 a method closes.
-CASES["share_of_gap"] = [
-    Case((0.8, 0.9), 0.5),
-    Case((0.8, 0.8), 0.0),
-    Case((0.8, 0.7), -0.5, "below identity the share is negative"),
-    Case((0.5, 1.0), 1.0),
-]
-
-# next_stroke(mask, answer): what the next stroke marks, at the deepest mistake: "object",
-# "background", or "" where nothing is wrong.
-mask = square(0, 6, 12)
-thin = mask.copy()
-thin[:, 5] = False  # six pixels missed, nowhere deep
-added = thin | square(8, 11, 12)  # nine added, two deep
-long = np.zeros((12, 12), bool)
-long[8, :] = True
-CASES["next_stroke"] = [
-    Case((mask, np.zeros_like(mask)), "object", "all of it is missed"),
-    Case((mask, added), "background"),
-    Case((square(4, 7, 12), long), "object", "the deeper mistake, not the larger one"),
-    Case((mask, mask), "", "no mistake, no stroke"),
-    Case((thin, mask | thin), "background", "one pixel deep is deep enough"),
-    Case((square(0, 4, 12), square(7, 10, 12)), "object", "at equal depth, the missed part"),
-    Case(
-        (square(0, 3, 12), square(5, 10, 12)),
-        "background",
-        "pixels beyond the picture count as correct",
-    ),
-]
-
-# strokes_until(ious, target, most): strokes until the IoU reaches the target (NoC).
-CASES["strokes_until"] = [
-    Case(([0.5, 0.8, 0.9], 0.85, 20), 3, "strokes are counted from 1"),
-    Case(([0.9, 0.7, 0.95], 0.85, 20), 1, "the first time counts, whatever comes later"),
-    Case(([0.5, 0.85], 0.85, 20), 2, "reaching it is enough"),
-    Case(([0.5, 0.6], 0.85, 20), 20, "if it never does, the answer is the most allowed"),
-    Case(([0.1, 0.2, 0.3, 0.9], 0.85, 3), 3, "strokes after the most allowed do not count"),
-]
-
-# likeness(features, cover): each place's cosine to the mean feature under the brush.
-rng = np.random.default_rng(10)
-features, cover = rng.normal(size=(5, 4, 6)), np.zeros((4, 6))
-cover[1, 2:5] = 1.0, 0.4, 0.7
-features[:, 1, 2] *= 50  # a long feature must not outweigh the others
-unit = features / np.linalg.norm(features, axis=0)
-prototype = np.tensordot(unit, cover, 2)
-cosine = np.tensordot(prototype / np.linalg.norm(prototype), unit, 1)
-hint = "normalise each feature before the mean, then normalise the mean"
-nothing = np.zeros((4, 6))
-CASES["likeness"] = [
-    Case((features, cover), cosine, hint),
-    Case((features, nothing), nothing, "without a brushed pixel, every likeness is 0"),
 ]

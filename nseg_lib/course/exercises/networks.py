@@ -57,18 +57,12 @@ CASES["gate_parameters"] = [
     Case((256,), 66_435),
 ]
 
-# apply_gate(skip, scores): skip C×H×W, each pixel times the sigmoid of its score.
-rng = np.random.default_rng(5)
-skip, scores = rng.normal(size=(3, 4, 5)), rng.normal(size=(4, 5))
-CASES["apply_gate"] = [
-    Case((skip, scores), skip / (1 + np.exp(-scores)), "all channels share a pixel's weight"),
-    Case((skip, np.zeros((4, 5))), skip / 2, "a score of 0 has the weight one half"),
-]
-
-# contrast(attention, mask): mean attention inside the object minus that outside.
-attention = np.where(_INSIDE, 0.9, 0.2)
-CASES["contrast"] = [
-    Case((attention, _INSIDE), 0.7),
-    Case((attention, ~_INSIDE), -0.7, "inside minus outside; it may be negative"),
-    Case((np.full((8, 8), 0.4), ~_INSIDE), 0.0),
+# best_threshold_iou(alpha, mask): the highest IoU that a threshold on alpha reaches.
+_ALPHA = np.where(_INSIDE, 0.7, 0.2)
+_ALPHA[0, :4] = 0.9  # four pixels outside that are brighter than the object
+CASES["best_threshold_iou"] = [
+    Case((np.where(_INSIDE, 0.6, 0.1), _INSIDE), 1.0),
+    Case((_ALPHA, _INSIDE), 16 / 20, "the best threshold need not be one half"),
+    Case((np.where(_INSIDE, 0.4, 0.3), _INSIDE), 1.0, "it may be below one half"),
+    Case((np.full((8, 8), 0.5), _INSIDE), 16 / 64, "a flat map predicts everything or nothing"),
 ]
