@@ -271,7 +271,7 @@ def verdict(low, high, margin): ...  # your turn
 print(exercises.check(verdict))
 
 # %% [markdown]
-# **6. Experiment (the capstone).** Take five photographs of your own, of things that you care about. For each, paint
+# **6. Experiment.** This is the capstone. Take five photographs of your own, of things that you care about. For each, paint
 # the true mask with care (it takes ten minutes) and draw three quick strokes of different kinds. Write down **one
 # claim** before you run anything, such as "two strokes suffice for things on a table". Test it, with the identity and
 # an interval, and write one page.
