@@ -104,6 +104,13 @@ WRONG: dict[str, Callable[..., Any]] = {
     "next_stroke": lambda m, a: "object" if (m & ~a).sum() >= (a & ~m).sum() else "background",
     "verdict": lambda low, high, margin: "better" if low > 0 else "worse",
     "strokes_until": lambda ious, target, most: min(most, 1 + sum(v < target for v in ious)),
+    "gaussian_map": lambda shape, clicks, sigma: np.zeros(shape),
+    "crop_around": lambda points, margin, height, width: (
+        min(x for x, _ in points) - margin,
+        min(y for _, y in points) - margin,
+        max(x for x, _ in points) + margin,
+        max(y for _, y in points) + margin,
+    ),  # beyond the border, and one short
 }
 """Answers that are wrong, most of them in the way that people get them wrong."""
 

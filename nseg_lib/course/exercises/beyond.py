@@ -105,3 +105,24 @@ CASES["verdict"] = [
     Case((0.001, 0.004, 0.005), "too small to matter", "within the margin comes first"),
     Case((-0.004, 0.004, 0.005), "too small to matter"),
 ]
+
+
+# --- 15_related_work ------------------------------------------------------------------------------
+
+# gaussian_map(shape, clicks, sigma): at each pixel the largest Gaussian of the clicks.
+_ROWS, _COLUMNS = np.mgrid[:4, :6]
+_BLOB = np.exp(-((_ROWS - 1) ** 2 + (_COLUMNS - 4) ** 2) / 2)
+_BOTH = np.maximum(_BLOB, np.exp(-((_ROWS - 3) ** 2 + (_COLUMNS - 4) ** 2) / 2))
+CASES["gaussian_map"] = [
+    Case(((4, 6), [(4, 1)], 1.0), _BLOB, "a click is (x, y), and x is the column"),
+    Case(((4, 6), [(4, 1), (4, 3)], 1.0), _BOTH, "the largest of the clicks, not their sum"),
+    Case(((4, 6), [], 1.0), np.zeros((4, 6)), "without clicks it is 0 everywhere"),
+]
+
+# crop_around(points, margin, height, width): (left, top, right, bottom), ends exclusive.
+_EXTREMES = [(10, 40), (60, 35), (30, 20), (35, 80)]
+CASES["crop_around"] = [
+    Case((_EXTREMES, 5, 100, 200), (5, 15, 66, 86), "right and bottom are exclusive"),
+    Case((_EXTREMES, 50, 100, 90), (0, 0, 90, 100), "cut at the border of the picture"),
+    Case(([(7, 3)], 0, 10, 10), (7, 3, 8, 4), "one point, one pixel"),
+]
