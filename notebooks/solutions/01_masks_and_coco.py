@@ -1,7 +1,5 @@
 """Solutions of chapter 01."""
 
-import hashlib
-
 import numpy as np
 
 
@@ -10,18 +8,14 @@ def polygon_area(polygon):
     return float(abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2)
 
 
-def rle_area(counts):
-    return sum(counts[1::2])
-
-
-def bounding_box(mask):
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
-
-
-def sample(ids, number, seed):
-    def rank(i):
-        return hashlib.sha256(f"{seed}:{i}".encode()).digest()
-
-    return sorted(ids, key=rank)[:number]
+def box_of_runs(counts, height):
+    ends = np.cumsum(counts)
+    rows, columns = [], []
+    for start, end in zip(ends[:-1:2], ends[1::2], strict=False):
+        if end == start:
+            continue
+        first, last = start // height, (end - 1) // height
+        columns += [first, last]
+        rows += [start % height, (end - 1) % height] if first == last else [0, height - 1]
+    x, y = int(min(columns)), int(min(rows))
+    return [x, y, int(max(columns)) - x + 1, int(max(rows)) - y + 1]

@@ -136,3 +136,24 @@ def numbers(arrays: Mapping[str, ArrayLike]) -> None:
             ax.text(x, y, f"{value:g}", ha="center", va="center", color=ink, size=9)
         ax.set(title=title, xticks=[], yticks=[])
     plt.show()
+
+
+def busiest_window(marked: Mask, height: int = 50, width: int = 60) -> tuple[slice, slice]:
+    """Rows and columns of a window in which most of the marked pixels lie."""
+    counts = cv2.boxFilter(marked.astype(np.float32), -1, (width, height), normalize=False)
+    y, x = np.unravel_index(int(np.argmax(counts)), marked.shape)
+    top, left = max(0, int(y) - height // 2), max(0, int(x) - width // 2)
+    return slice(top, top + height), slice(left, left + width)
+
+
+def histogram(values: Mapping[str, Sequence[float]], caption: str) -> None:
+    """Draw the distribution of shares on a logarithmic axis, the first filled, others as lines."""
+    _, ax = plt.subplots(figsize=(6.0, 2.8), layout="constrained")
+    bins = np.geomspace(1e-4, 1, 30).tolist()
+    for number, (label, shares) in enumerate(values.items()):
+        style: dict[str, Any] = {"color": "#c9c9c9"} if number == 0 else {"color": PALETTE["res"]}
+        style |= {"histtype": "step", "lw": 1.8} if number else {}
+        ax.hist(shares, bins, label=f"{label} ({len(shares)})", **style)
+    ax.set(xscale="log", xlabel=caption, ylabel="objects")
+    ax.legend(loc="upper left")
+    plt.show()

@@ -67,12 +67,7 @@ WRONG: dict[str, Callable[..., Any]] = {
     "what_changed": lambda s, a: (_share(a & ~s, a), _share(s & ~a, s)),  # of the answer
     "made_worse": lambda before, after: np.mean(np.array(after) <= np.array(before)),
     "polygon_area": lambda p: float(np.ptp(p[0::2]) * np.ptp(p[1::2])),  # the bounding box
-    "rle_area": lambda counts: sum(counts[::2]),
-    "bounding_box": lambda m: [
-        *(int(np.flatnonzero(m.any(axis))[0]) for axis in (0, 1)),
-        *(int(np.ptp(np.flatnonzero(m.any(axis)))) for axis in (0, 1)),  # one pixel short
-    ],
-    "sample": lambda ids, n, seed: list(np.random.default_rng(seed).permutation(ids)[:n]),
+    "box_of_runs": lambda counts, height: [counts[0] // height, 0, 1, height],
     "iou_of_faults": lambda missed, outside: 1 - missed - outside,
     "scribble": lambda mask, rng: mask & (rng.random(mask.shape) < 0.05),  # specks, no line
     "unet_parameters": lambda widths, channels: 117_681,

@@ -53,42 +53,12 @@ CASES["polygon_area"] = [
     Case((_ARROW,), 18.0, "the area is that of the polygon, not of its convex hull"),
 ]
 
-# rle_area(counts): pixels of the object, from run lengths that start with background.
-CASES["rle_area"] = [
-    Case(([3, 2, 4, 1],), 3, "runs alternate between background and object"),
-    Case(([0, 5, 7],), 5, "a mask that starts with an object pixel has a first run of 0"),
-    Case(([12],), 0),
-]
-
-# bounding_box(mask): COCO's [x, y, width, height] of a bool H×W mask.
-_BAR = np.zeros((10, 20), bool)
-_BAR[3:5, 7:15] = True
-CASES["bounding_box"] = [
-    Case((_BAR,), [7, 3, 8, 2], "x is the column; the width counts both border pixels"),
-    Case((_SQUARE,), [2, 2, 4, 4]),
-    Case((np.ones((4, 6), bool),), [0, 0, 6, 4]),
-]
-
-
-# sample(ids, number, seed): a seeded choice, independent of the order of the ids.
-def _is_seeded_choice(
-    function: Callable[..., Any], answer: Any, ids: list[int], number: int, seed: int
-) -> str:
-    chosen = set(answer)
-    if len(list(answer)) != number or len(chosen) != number or not chosen <= set(ids):
-        return "it must choose ten different ids of the list"
-    if set(function(sorted(ids), number, seed)) != chosen:
-        return "the choice changes with the order of the ids"
-    if set(function(sorted(ids), number, seed + 1)) == chosen:
-        return "another seed must give another choice"
-    return ""
-
-
-_IDS = list(range(100, 160))
-_SHUFFLED = [int(i) for i in np.random.default_rng(0).permutation(_IDS)]
-CASES["sample"] = [
-    Case((_SHUFFLED, 10, 1), _is_seeded_choice),
-    Case((_IDS[::-1], 10, 2), _is_seeded_choice),
+# box_of_runs(counts, height): COCO's [x, y, width, height] from run lengths, column by column.
+CASES["box_of_runs"] = [
+    Case(([7, 2, 3, 2, 10], 5), [1, 2, 2, 2], "pixel 7 of height 5 is column 1, row 2"),
+    Case(([0, 3, 17], 5), [0, 0, 1, 3], "runs begin with background"),
+    Case(([8, 4, 8], 5), [1, 0, 2, 5], "a run over the end of a column touches top and bottom"),
+    Case(([6, 1, 0, 1, 12], 5), [1, 1, 1, 2], "a run may be empty"),
 ]
 
 # --- 02_strokes -----------------------------------------------------------------------------------
