@@ -157,7 +157,8 @@ plots.grids({f"its runs, down the columns: {encode(small)}": (small, small)})
 
 # %% [markdown]
 # **What to look for.** Follow the columns downwards with a finger: three squares of background in the first column, then
-# two of object, one of background, three of object, three of background. Now the same on a real mask.
+# two of object, one of background, three of object, three of background. The numbers add up to the twelve squares of
+# the mask, as they must. Now the same on a real mask.
 
 # %%
 counts = encode(theirs)
