@@ -42,9 +42,9 @@ class Row:
     """Pixels."""
     sure: float
     """:func:`sureness` of the refined mask."""
-    seconds: float
     made_from: str
     """A hash of photo, rough mask and weights: another one, and the mask is made again."""
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def _refine(refiner: Refiner, work: Work, out: Path, made_from: str) -> Row:
     row = Row(
         work.name, work.photo.name, round(float((mask & rough).sum() / (mask | rough).sum()), 4),
         int((mask & ~rough).sum()), int((rough & ~mask).sum()),
-        round(sureness(logits / np.float32(refiner.temperature)), 4),
-        round(time.perf_counter() - started, 2), made_from,
+        round(sureness(logits / np.float32(refiner.temperature)), 4), made_from,
+        round(time.perf_counter() - started, 2),
     )  # fmt: skip
     if not (out / TABLE).exists():
         append_row(out / TABLE, _names())
@@ -166,8 +166,8 @@ def _read(path: Path) -> dict[str, Row]:
                 with suppress(ValueError, TypeError, KeyError):
                     row = Row(
                         each["mask"], each["photo"], float(each["iou"]), int(each["added"]),
-                        int(each["removed"]), float(each["sure"]), float(each["seconds"]),
-                        each["made_from"],
+                        int(each["removed"]), float(each["sure"]), each["made_from"],
+                        float(each["seconds"]),
                     )  # fmt: skip
                     found[row.mask] = row
     return found

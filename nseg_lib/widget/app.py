@@ -92,9 +92,13 @@ def draw(
 
 
 def _load(checkpoint: Path | None) -> object:
+    import numpy as np
+
     from nseg_lib.refine import Refiner  # torch: a second or more
 
-    return Refiner.load(checkpoint) if checkpoint else Refiner.from_pretrained()
+    refiner = Refiner.load(checkpoint) if checkpoint else Refiner.from_pretrained()
+    refiner.refine(np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), bool))  # the first is slow
+    return refiner
 
 
 def _say_folder(

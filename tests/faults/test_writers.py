@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import json
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,26 @@ def test_fetch(bench: Bench, tmp_path: Path, server: str) -> None:  # noqa: F811
                "--base-url", server, "--workers", "1"]  # fmt: skip
     # A download goes on from the bytes that it has, which is why they are kept.
     survives(bench, tmp_path / "out", command, grows=(".part", "reduction.unfinished.json"))
+
+
+def test_refine_a_batch(bench: Bench, tmp_path: Path) -> None:  # noqa: F811
+    """Three rough masks, a table that grows, and a COCO file at the end."""
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    square = [[10, 10, 40, 10, 40, 30, 10, 30]]
+    images, annotations = [], []
+    for number in (1, 2, 3):
+        name = f"{number}.png"
+        cv2.imwrite(str(tmp_path / "photos" / name), rng.integers(0, 255, (48, 64, 3), np.uint8))
+        images.append({"id": number, "file_name": name, "height": 48, "width": 64})
+        record = {"id": number, "image_id": number, "category_id": 1, "iscrowd": 0}
+        record |= {"segmentation": square, "area": 600, "bbox": [10, 10, 30, 20]}
+        annotations.append(record)
+    rough = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "rough.json").write_text(json.dumps(rough))
+    command = ["refine", "photos", "--batch", "rough.json", "-o", "out",
+               "-c", "tiny16-32_bce-dice"]  # fmt: skip
+    survives(bench, tmp_path / "out", command, grows=("refined.csv", ".png", "annotations.json"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
