@@ -82,42 +82,59 @@ function overlap(a, b) {
   return both / (area(a) + area(b) - both);
 }
 
-// --- sizes ---
+// --- sizes: plain loops, since a photograph has millions of pixels ---
 
-/** For each of `to` places, the places of `from` that it is made of and their weights: averages over
-    areas where a picture shrinks, linear between the two nearest where it grows. */
-function weightsOf(from, to, shrinks) {
-  const scale = from / to;
-  return Array.from({ length: to }, (_, i) => {
-    if (shrinks) {
-      const begin = i * scale, end = Math.min(from, begin + scale), parts = [];
-      for (let j = Math.floor(begin); j < end - 1e-9; j++) {
-        parts.push([j, (Math.min(end, j + 1) - Math.max(begin, j)) / (end - begin)]);
-      }
-      return parts;
-    }
-    const at = Math.min(Math.max((i + 0.5) * scale - 0.5, 0), from - 1), low = Math.floor(at);
-    return at === low ? [[low, 1]] : [[low, 1 - (at - low)], [low + 1, at - low]];
-  });
+/** For each of `to` places: the lower of the two of `from` places that it lies between, and how far
+    beyond that, as OpenCV's linear interpolation has it. */
+function between(from, to) {
+  const low = new Int32Array(to), part = new Float32Array(to);
+  for (let i = 0; i < to; i++) {
+    const at = Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
+    low[i] = Math.min(Math.floor(at), Math.max(0, from - 2));
+    part[i] = at - low[i];
+  }
+  return { low, part };
 }
 
-/** `at(row, column)` of height×width values, at another size. */
-function resize(at, height, width, newHeight, newWidth, shrinks) {
-  const rows = weightsOf(height, newHeight, shrinks), columns = weightsOf(width, newWidth, shrinks);
-  const narrow = new Float32Array(height * newWidth), out = new Float32Array(newHeight * newWidth);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < newWidth; x++) {
-      let sum = 0;
-      for (const [j, weight] of columns[x]) sum += weight * at(y, j);
-      narrow[y * newWidth + x] = sum;
-    }
-  }
-  for (let y = 0; y < newHeight; y++) {
-    for (const [j, weight] of rows[y]) {
-      for (let x = 0; x < newWidth; x++) out[y * newWidth + x] += weight * narrow[j * newWidth + x];
+/** rows×columns values `source[start + y * line + x * step]` as h×w, by linear interpolation. */
+function interpolate({ source, start, line, step }, rows, columns, h, w, out = new Float32Array(h * w), first = 0, outLine = w) {
+  const down = between(rows, h), across = between(columns, w), row = new Float32Array(columns + 1);
+  for (let y = 0; y < h; y++) {
+    const upper = start + down.low[y] * line, lower = rows > 1 ? upper + line : upper, part = down.part[y];
+    for (let x = 0; x < columns; x++) row[x] = source[upper + x * step] * (1 - part) + source[lower + x * step] * part;
+    row[columns] = row[columns - 1]; // for a single column
+    for (let x = 0, to = first + y * outLine; x < w; x++, to++) {
+      const low = across.low[x];
+      out[to] = row[low] + (row[low + 1] - row[low]) * across.part[x];
     }
   }
   return out;
+}
+
+/** The same by averages over areas, for a picture that shrinks. */
+function average({ source, start, line, step }, rows, columns, h, w) {
+  const wide = columns / w, tall = rows / h, out = new Float64Array((h + 1) * (w + 1)), row = new Float64Array(w + 1);
+  // Of each column, the place that it begins in, and its share there; the rest is the next one's.
+  const place = Int32Array.from({ length: columns }, (_, x) => Math.min(w - 1, Math.floor(x / wide + 1e-9)));
+  const share = Float64Array.from(place, (at, x) => Math.min(1, (at + 1) * wide - x));
+  for (let y = 0; y < rows; y++) {
+    row.fill(0);
+    for (let x = 0, from = start + y * line; x < columns; x++, from += step) {
+      const value = source[from], own = value * share[x];
+      row[place[x]] += own;
+      row[place[x] + 1] += value - own;
+    }
+    const at = Math.min(h - 1, Math.floor(y / tall + 1e-9)), own = Math.min(1, (at + 1) * tall - y);
+    for (let x = 0; x < w; x++) {
+      out[at * (w + 1) + x] += row[x] * own;
+      out[(at + 1) * (w + 1) + x] += row[x] * (1 - own);
+    }
+  }
+  const small = new Float32Array(h * w);
+  for (let y = 0; y < h; y++) {
+    for (let x = 0; x < w; x++) small[y * w + x] = out[y * (w + 1) + x] / (wide * tall);
+  }
+  return small;
 }
 
 /** The network's logits for a crop whose longer side it sees at `longest` pixels, over all of the picture. */
@@ -126,41 +143,44 @@ async function lookAt(run, numbers, image, planes, crop, longest) {
   const scale = longest / Math.max(rows, columns);
   const h = Math.max(1, round(rows * scale)), w = Math.max(1, round(columns * scale));
   const full = [h, w].map((side) => Math.ceil(side / numbers.stride) * numbers.stride), area = full[0] * full[1];
-  const values = new Float32Array(6 * area), shrinks = h * w < rows * columns;
+  const values = new Float32Array(6 * area), resize = h * w < rows * columns ? average : interpolate;
   values.fill(numbers.grey, 0, 3 * area);
+  const start = crop.top * width + crop.left;
   for (let channel = 0; channel < 6; channel++) {
-    const plane = planes[channel - 3];
-    const at = channel < 3
-      ? (y, x) => image.pixels[4 * ((crop.top + y) * width + crop.left + x) + channel]
-      : (y, x) => 255 * plane[(crop.top + y) * width + crop.left + x];
-    const small = resize(at, rows, columns, h, w, shrinks);
+    const from = channel < 3
+      ? { source: image.pixels, start: 4 * start + channel, line: 4 * width, step: 4 }
+      : { source: planes[channel - 3], start, line: width, step: 1 };
+    const small = resize(from, rows, columns, h, w), white = channel < 3 ? 1 : 255;
     for (let y = 0; y < h; y++) {
-      for (let x = 0; x < w; x++) values[channel * area + y * full[1] + x] = round(small[y * w + x]) / 255;
+      for (let x = 0; x < w; x++) values[channel * area + y * full[1] + x] = round(white * small[y * w + x]) / 255;
     }
   }
   const answer = await run(values, full[0], full[1]);
-  const large = resize((y, x) => answer[y * full[1] + x], h, w, rows, columns, false);
   const logits = new Float32Array(image.width * image.height).fill(numbers.outside);
-  for (let y = 0; y < rows; y++) {
-    logits.set(large.subarray(y * columns, (y + 1) * columns), (crop.top + y) * width + crop.left);
-  }
+  interpolate({ source: answer, start: 0, line: full[1], step: 1 }, h, w, rows, columns, logits, start, width);
   return logits;
 }
 
-/** How far each place is from a marked one, as OpenCV's distance transform with a mask of 3 has it. */
-function distances(marks, height, width) {
-  const straight = 0.955, slant = 1.3693, out = Float32Array.from(marks, (value) => (value ? 0 : 1e9));
-  const near = (i, x, y, dx, dy, step) => {
-    if (x + dx >= 0 && x + dx < width && y + dy >= 0 && y + dy < height) out[i] = Math.min(out[i], out[i + dy * width + dx] + step);
+/** Which places are within `radius` of a marked one, by OpenCV's distance transform with a mask of 3. */
+function within(marks, radius, height, width) {
+  const box = boundingBox(marks, width, { top: 0, left: 0, bottom: height, right: width }), reach = Math.ceil(radius) + 1;
+  const top = Math.max(0, box.top - reach), left = Math.max(0, box.left - reach);
+  const rows = Math.min(height, box.bottom + reach) - top, columns = Math.min(width, box.right + reach) - left;
+  const line = columns + 2, far = new Float32Array(line * (rows + 2)).fill(1e9); // with a rim
+  const at = (y, x) => (y + 1) * line + x + 1;
+  for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) if (marks[(top + y) * width + left + x]) far[at(y, x)] = 0;
+  const straight = 0.955, slant = 1.3693;
+  const pass = (i, one) => {
+    far[i] = Math.min(far[i], far[i + one] + straight, far[i + one * line] + straight,
+      far[i + one * line - 1] + slant, far[i + one * line + 1] + slant);
   };
-  for (const sign of [-1, 1]) {
-    for (let n = 0; n < height * width; n++) {
-      const i = sign < 0 ? n : height * width - 1 - n, x = i % width, y = (i - x) / width;
-      near(i, x, y, sign, 0, straight);
-      for (const [dx, step] of [[-1, slant], [0, straight], [1, slant]]) near(i, x, y, dx, sign, step);
-    }
+  for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) pass(at(y, x), -1);
+  for (let y = rows - 1; y >= 0; y--) for (let x = columns - 1; x >= 0; x--) pass(at(y, x), 1);
+  const near = new Uint8Array(height * width);
+  for (let y = 0; y < rows; y++) {
+    for (let x = 0; x < columns; x++) near[(top + y) * width + left + x] = far[at(y, x)] <= radius;
   }
-  return out;
+  return near;
 }
 
 /** Take out of `changed` every connected part that holds no place of `near`. */
@@ -187,8 +207,7 @@ function correctNearMarks(logits, stroke, outside, last, numbers, { height, widt
   if (!marks.some(Boolean)) return logits;
   const box = boundingBox(last.map((value, i) => value | stroke[i]), width, { top: 0, left: 0, bottom: height, right: width });
   const radius = Math.max(3, round(numbers.correctionReach * longer(box)));
-  const near = Uint8Array.from(distances(marks, height, width), (value) => value <= radius);
-  const found = Uint8Array.from(logits, (value) => value > 0);
+  const near = within(marks, radius, height, width), found = above(logits);
   for (const sign of [-1, 1]) { // what is added, and what is taken away
     const changed = found.map((value, i) => (sign < 0 ? value & (1 - last[i]) : last[i] & (1 - value)));
     const kept = connectedTo(changed, near, height, width);
@@ -196,6 +215,13 @@ function correctNearMarks(logits, stroke, outside, last, numbers, { height, widt
   }
   for (let i = 0; i < logits.length; i++) if (stroke[i] && !last[i] && logits[i] <= 0) logits[i] = numbers.unchanged;
   return logits;
+}
+
+/** Where logits are above 0, a byte per pixel. */
+function above(logits) {
+  const mask = new Uint8Array(logits.length);
+  for (let i = 0; i < mask.length; i++) mask[i] = logits[i] > 0 ? 1 : 0;
+  return mask;
 }
 
 /** The refiner's mask of a prompt, a byte per pixel: its looks, without the edge network. */
@@ -209,12 +235,12 @@ export async function refine(run, numbers, image, { object, background, last, in
   else crop = look(stroke, outside, image, numbers);
   let logits = await lookAt(run, numbers, image, [stroke, outside, last], crop, numbers.look);
   for (let number = 1; number < (corrects ? Math.min(numbers.looks, 2) : numbers.looks); number++) {
-    const found = Uint8Array.from(logits, (value) => value > 0);
+    const found = above(logits);
     const close = zoom(union(found, stroke), numbers.zoomMargin, image, numbers);
     if (number === 1 && overlap(close, crop) > numbers.same && numbers.zoom <= numbers.look) break;
     logits = await lookAt(run, numbers, image, [stroke, outside, found], close, numbers.zoom);
   }
-  logits = logits.map((value, i) => (outside[i] ? numbers.outside : value));
+  for (let i = 0; i < logits.length; i++) if (outside[i]) logits[i] = numbers.outside;
   if (corrects && numbers.local) logits = correctNearMarks(logits, stroke, outside, last, numbers, image);
-  return Uint8Array.from(logits, (value) => value > 0);
+  return above(logits);
 }

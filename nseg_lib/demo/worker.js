@@ -6,6 +6,8 @@ import { boxOf, rasterize, refine } from "./looks.js";
 ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
 ort.env.wasm.numThreads = 1; // threads need headers that a plain web server does not send
 
+const MAX_SHOWN = 4e6; // pixels, as in Python
+
 const note = (text, level = "info") => postMessage({ type: "note", text, level });
 const numbers = fetch("network.json").then((answer) => answer.json());
 const session = fetch("network.onnx").then((answer) => answer.arrayBuffer())
@@ -45,10 +47,24 @@ async function maskOf(strokes) {
 }
 
 /** A picture's file of RGBA pixels. */
-async function png(rgba) {
-  const canvas = new OffscreenCanvas(picture.width, picture.height);
-  canvas.getContext("2d").putImageData(new ImageData(rgba, picture.width), 0, 0);
+async function png(rgba, width = picture.width, height = picture.height) {
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d").putImageData(new ImageData(rgba, width), 0, 0);
   return (await canvas.convertToBlob({ type: "image/png" })).arrayBuffer();
+}
+
+/** The mask as the canvas shows it: opaque where it is, of at most MAX_SHOWN pixels. */
+function cover(mask) {
+  const { width, height } = picture, scale = Math.min(1, Math.sqrt(MAX_SHOWN / mask.length));
+  const w = Math.max(1, Math.round(width * scale)), h = Math.max(1, Math.round(height * scale));
+  const words = new Uint32Array(w * h);
+  for (let y = 0; y < h; y++) {
+    const row = Math.min(height - 1, Math.floor((y + 0.5) / scale)) * width;
+    for (let x = 0; x < w; x++) {
+      if (mask[row + Math.min(width - 1, Math.floor((x + 0.5) / scale))]) words[y * w + x] = 0xffffffff;
+    }
+  }
+  return png(new Uint8ClampedArray(words.buffer), w, h);
 }
 
 async function answer(drawing) {
@@ -59,13 +75,9 @@ async function answer(drawing) {
   if (!known.has(key)) known.set(key, await maskOf(drawing.strokes));
   const [mask, text] = known.get(key);
   shown = { strokes: drawing.strokes, mask };
-  const cover = new Uint8ClampedArray(4 * mask.length);
   let count = 0;
-  for (let i = 0; i < mask.length; i++) {
-    count += mask[i];
-    cover.fill(mask[i] ? 255 : 0, 4 * i, 4 * i + 4);
-  }
-  const data = count ? await png(cover) : null;
+  for (let i = 0; i < mask.length; i++) count += mask[i];
+  const data = count ? await cover(mask) : null;
   postMessage({ type: "answer", answer: { picture: drawing.picture, revision: drawing.revision, png: data,
     share: count / mask.length, seconds: (performance.now() - started) / 1000 } });
   note(text);
@@ -75,12 +87,12 @@ async function save({ what, name, drawing }) {
   await answer(drawing);
   const { mask } = shown;
   if (!mask?.some(Boolean)) return note("The mask is empty: brush over the object first.", "error");
-  const rgba = new Uint8ClampedArray(4 * mask.length);
+  const own = new Uint32Array(picture.pixels.buffer), words = new Uint32Array(mask.length);
   for (let i = 0; i < mask.length; i++) {
-    if (what === "mask") rgba.set([255 * mask[i], 255 * mask[i], 255 * mask[i], 255], 4 * i);
-    else if (mask[i]) rgba.set([...picture.pixels.subarray(4 * i, 4 * i + 3), 255], 4 * i);
+    if (what === "mask") words[i] = mask[i] ? 0xffffffff : 0xff000000; // white on black
+    else if (mask[i]) words[i] = own[i] | 0xff000000;
   }
-  postMessage({ type: "file", file: { name: `${name}_${what}.png`, data: await png(rgba) } });
+  postMessage({ type: "file", file: { name: `${name}_${what}.png`, data: await png(new Uint8ClampedArray(words.buffer)) } });
 }
 
 let line = Promise.resolve(); // one after the other
