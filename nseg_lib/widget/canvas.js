@@ -910,10 +910,11 @@ class Drawing {
     if (room <= 0) return;
     this.root.closest(".jp-OutputArea-child")?.classList.add("nseg-live"); // hides the still picture
     this.laidOut = this.root.clientWidth;
-    // The picture fills the window (in JupyterLab: the part that scrolls), but for the tools and,
-    // in a notebook, 40 pixels of the page around the canvas.
+    // The picture fills the window (in JupyterLab: the part that scrolls), but for the tools, what
+    // is above the canvas and, in a notebook, 40 pixels of the page around it.
     const notebook = this.root.closest(".jp-WindowedPanel-outer"), pane = notebook?.clientHeight ?? window.innerHeight;
-    const most = Math.max(260, pane - (this.root.offsetHeight - this.stage.offsetHeight) - (notebook ? 40 : 14));
+    const most = Math.max(260, pane - (this.root.offsetHeight - this.stage.offsetHeight)
+      - (notebook ? 40 : this.root.getBoundingClientRect().top + window.scrollY + 8));
     const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 4) : 1;
     let tall = width ? Math.max(120, Math.ceil(height * k)) : 220;
     // One height where the page is the canvas's own, and in a folder: no button moves from picture to picture.
