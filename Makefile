@@ -51,5 +51,9 @@ draw: setup  ## brush over a picture in the browser; DRAW=picture or folder
 demo: setup  ## build the page without Python into site/
 	$(BIN)/nseg demo -o site
 
+site: setup  ## make the course's web pages, site/html/index.html; chapters are run first
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt -e '.[site]'
+	@$(BIN)/python docs/site.py
+
 clean:  ## remove the environment and what the built-in profiles made
 	rm -rf .venv data/sample data/smoke runs/sample runs/smoke reports/sample reports/smoke .snakemake

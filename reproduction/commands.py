@@ -36,6 +36,23 @@ Models = Annotated[
 
 
 @app.command()
+def grade(
+    notebook: Annotated[Path, typer.Argument(help="A student's copy of a chapter.")],
+) -> None:
+    """Check the functions and the answers in a student's notebook. It runs these functions.
+
+    Example: nseg grade 04_training_by_hand.ipynb
+    """
+    from nseg_lib.course.grading import grade as graded
+
+    verdicts = graded(notebook)
+    for name, said in verdicts:
+        say(f"{name}: {said}")
+    right = sum(said.startswith("right") for _, said in verdicts)
+    say(f"{right} of {len(verdicts)} right")
+
+
+@app.command()
 def reproduce(
     profile: Profile = "sample",
     coco: Annotated[Path | None, typer.Option(help="Real COCO, for half and paper.")] = None,

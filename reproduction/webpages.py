@@ -26,7 +26,7 @@ def export_html(executed: Path, target: Path) -> None:
     notebook = nbformat.read(executed, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _with_mathml(_CHAPTER.sub(r"](\1.html\2)", cell.source))
+            cell.source = with_mathml(_CHAPTER.sub(r"](\1.html\2)", cell.source))
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     seconds = notebook.metadata.get("seconds")
     day, night = (
@@ -40,7 +40,7 @@ def export_html(executed: Path, target: Path) -> None:
     write_atomic(target, page)
 
 
-def _with_mathml(markdown: str) -> str:
+def with_mathml(markdown: str) -> str:
     """Replace ``$…$`` and ``$$…$$`` outside code by MathML; what cannot be read stays as it is."""
     from latex2mathml.converter import convert
 
