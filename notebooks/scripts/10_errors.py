@@ -201,15 +201,15 @@ plots.table(lines, ("claim", "rank correlation [95 %]", "at equal strokes [95 %]
 # ## The two ends
 #
 # At last the extremes, again by rule: of the pictures that a report may show, the one on which the network adds
-# most to the stroke, and the one on which it takes most away.
+# most to the stroke, and the one on which it adds least, or takes most away.
 
 # %%
 slices.show_ends(sliced, known[model][0], DATA, scale)
 
 # %% [markdown]
-# **What to look for.** In the upper row, see which part of the gain was easy. In the lower row, find a reason for
-# the loss, and then ask yourself how you would *test* that reason on all pictures: by which number would you
-# slice?
+# **What to look for.** In the upper row, see which part of the gain was easy. In the lower row, find out what kept the
+# network from helping, and then ask yourself how you would *test* that reason on all pictures: by which number would
+# you slice?
 #
 # ## Exercises
 #

@@ -105,13 +105,13 @@ def correlation(frame: pd.DataFrame, a: str, b: str, without: str = "") -> str:
 
 
 def show_ends(sliced: pd.DataFrame, refiner: Refiner, data: Path, scale: float) -> None:
-    """Show the pictures on which the network adds most to the stroke, and takes most away."""
+    """Show the pictures on which the network adds most to the stroke, and least."""
     splits = {name: load_split(data, name) for name in dict.fromkeys(sliced["split"])}
     pairs = zip(sliced["split"], sliced["image_id"], strict=True)
     free = [splits[split].credit(int(image_id)) is not None for split, image_id in pairs]
     difference = sliced[free if any(free) else [True] * len(sliced)]["difference"]
     shown: dict[str, dict[str, object]] = {}
-    for title, place in (("adds most", difference.argmax()), ("takes most", difference.argmin())):
+    for title, place in (("adds most", difference.argmax()), ("adds least", difference.argmin())):
         row = sliced.loc[difference.index].to_dict("records")[int(place)]
         samples = EvaluationSamples(splits[row["split"]], scale=scale)
         s = next(sample for sample in samples if sample.image_id == row["image_id"])

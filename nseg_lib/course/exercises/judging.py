@@ -1,4 +1,4 @@
-"""Exercises of chapters 04, 05 and 08 to 10, and older ones of 12 to 14."""
+"""Exercises of chapters 04, 05 and 08 to 10: training, losses, metrics, tables and errors."""
 
 from __future__ import annotations
 

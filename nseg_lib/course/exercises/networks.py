@@ -1,4 +1,4 @@
-"""Exercises of chapters 03 to 05: the networks."""
+"""Exercises of chapters 03, 06 and 07: the networks."""
 
 from __future__ import annotations
 
