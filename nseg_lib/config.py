@@ -291,6 +291,8 @@ class RefinerConfig(Strict):
     start: Literal["lite0"] | None = None
     """A shipped refiner that the training goes on from, its edge network included; none: from
     ImageNet weights, or from nothing."""
+    start_share: Share = 0.0
+    """Share of the start's weights in those that are kept; the rest are the trained ones."""
     network: NetworkConfig = NetworkConfig()
     prompts: PromptConfig = PromptConfig()
     training: FitConfig = FitConfig()

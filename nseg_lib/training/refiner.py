@@ -143,6 +143,12 @@ def train(
             mean, seconds = trained
             if started is not None:
                 assert isinstance(mean, PromptNet)
+                # Half way back to the start, a network keeps what it knew and what it has learned
+                # (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+                looks = started.state_dict()
+                for key, kept in mean.state_dict().items():
+                    if kept.is_floating_point():
+                        kept.lerp_(looks[key].to(kept), config.start_share)
                 mean.edge = started.edge
             inputs = [coco.find_splits(root)["train"] for root in (data, persons) if root]
             inputs += [shipped(config.start)] if config.start is not None else []
@@ -302,6 +308,7 @@ def settings_that_bind(config: RefinerConfig) -> dict[str, Any]:
     at half of the steps, all of the steps count.
     """
     values = config.model_dump(mode="json")
+    del values["start_share"]  # what was trained is the same
     if config.prompts.late is None:
         values["training"]["steps"], values["training"]["cycles"] = config.training.cycle, 1
     for name in ("look", "zoom", "looks", "local", "beside", "temperature"):  # how it is asked

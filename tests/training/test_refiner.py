@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 from trainings import SHORT, lite0
 
-from nseg_lib.config import ConfigError, FitConfig, PromptConfig
+from nseg_lib import config
+from nseg_lib.config import ConfigError, FitConfig, PromptConfig, RefinerConfig
 from nseg_lib.data import coco
 from nseg_lib.refine import Refiner
 from nseg_lib.training import refiner as training
@@ -234,3 +235,30 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
 def test_a_wrong_recipe_says_what_is_wrong(values, said):
     with pytest.raises(ConfigError, match=said):
         lite0(values)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_refiner_that_goes_on_from_another_keeps_its_share_of_it(tiny_data, tmp_path, share):
+    settings = {"training.steps": 1, "training.batch_size": 2, "training.size": [64]}
+    settings |= {"training.warmup": 0, "prompts.persons": 0.0, "start_share": share}
+    recipe = config.load("lite1", settings, kind=RefinerConfig)
+    weights = training.train(recipe, tiny_data, tmp_path / "run", workers=0)
+    made, first = Refiner.load(weights), Refiner.from_pretrained("lite0")
+    assert made.config.edge == first.config.edge, "its edge network comes along"
+    before = first.network.state_dict()
+    for key, value in made.network.state_dict().items():
+        same = torch.equal(value, before[key])
+        assert same or not (key.startswith("edge") or share == 1), key
+    head = made.network.detail[-1].weight
+    assert torch.equal(head, first.network.detail[-1].weight) == (share == 1)
+    # Started again, it is finished; with another share the training itself is not done again.
+    said: list[str] = []
+    assert (
+        training.train(recipe, tiny_data, tmp_path / "run", workers=0, say=said.append) == weights
+    )
+    assert "already trained" in said[-1]
+
+
+def test_a_recipe_with_persons_asks_for_them(tiny_data, tmp_path):
+    with pytest.raises(ConfigError, match=r"'prompts.persons' is 0.2.*nseg data persons"):
+        training.train(config.load("lite1", kind=RefinerConfig), tiny_data, tmp_path / "run")
