@@ -245,11 +245,12 @@ with tempfile.TemporaryDirectory() as folder:
     training.train(settings, DATA, Path(folder), workers=0, accelerator="cpu")
     run = Run(settings.name, seed, Path(folder))
     log, theirs = run.log(), run.steps()["train_loss"][:5]
-plots.table(zip(range(5, 26, 5), losses[4:25:5], theirs, strict=True),
+ours = losses[4::5][: len(theirs)]  # a small data set has fewer than 25 steps
+plots.table(zip(range(5, 26, 5), ours, theirs, strict=False),
             ("step", "by hand", "the library"), "{:.6f}", step="{:d}")  # fmt: skip
 
 # %%
-assert all(f"{a:.4g}" == f"{b:.4g}" for a, b in zip(losses[4:25:5], theirs, strict=True))
+assert all(f"{a:.4g}" == f"{b:.4g}" for a, b in zip(ours, theirs, strict=True))
 print(f"after the epoch: IoU {log['val_iou'][0]:.3f} on the validation pictures,",
       f"stroke unchanged {standins.identity_iou(DATA, scale=0.25):.3f}")  # fmt: skip
 
