@@ -76,7 +76,7 @@ print(f"the mask: {canvas.mask.shape}, {canvas.mask.mean():.1%} of the picture")
 # Two refiners come with the package. `tiny16-32` is the smallest network of the paper that this course
 # takes apart, *NeuralSegmentello* (Gentilini, Magrini, Petrarca and Scandale, 2025). It has 118
 # thousand numbers to learn, called parameters. The other one is a newer refiner of this project, to
-# which chapters 12 to 14 lead. It has thirty times as many and was trained on many kinds of strokes.
+# which chapters 12 to 14 lead. It has many more and was trained on many kinds of strokes.
 #
 # ## Guess first
 #

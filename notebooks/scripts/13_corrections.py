@@ -131,10 +131,10 @@ print(f"{len(falls)} corrections, of which {worse} cost more than .005 of IoU")
 # %% [markdown]
 # <details><summary>Answer to the guess</summary>
 #
-# The curves answer for these photographs: some are done after the first stroke, and others need several. And yes, a
-# correction can make the whole worse, although it was drawn exactly where the mistake was. That is the most
-# annoying thing that a tool can do, so it deserves a number of its own: the share of corrections that lose more
-# than a margin. It is not visible in the average curve, which rises.
+# The curves answer for these photographs: some may be done after the first stroke, and others need several. A
+# correction can also make the whole worse, although it was drawn exactly where the mistake was; the line above counts
+# how often. That is the most annoying thing that a tool can do, so it deserves a number of its own: the share of
+# corrections that lose more than a margin. It is not visible in an average curve, which rises.
 #
 # </details>
 #
