@@ -8,7 +8,7 @@ import io
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -109,6 +109,28 @@ def only_writer(path: Path) -> Iterator[None]:
     finally:
         hidden.unlink(missing_ok=True)
         lock.release()
+
+
+def hold(folder: Path) -> Callable[[], None] | None:
+    """Hold a folder for this process, until what is returned is called or the process ends.
+
+    Returns:
+        None if another process, or another part of this one, holds it. Where the system or the file
+        system knows no locks, nobody does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has none
+        return lambda: None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:  # a file system that knows no locks
+        pass
+    return lambda: os.close(descriptor)
 
 
 def sha256(path: str | Path) -> str:

@@ -34,7 +34,7 @@ UNCORRECTED = (
     "This model takes no corrections: what you add is united with its mask, "
     "and background is taken away."
 )
-SHARED = "What belongs to a finished object, in violet, stays with it."
+SHARED = "What belongs to a finished object stays with it."
 TAKEN = "All of this belongs to a finished object: click that object to go on with it."
 
 

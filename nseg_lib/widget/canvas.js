@@ -631,9 +631,20 @@ class Drawing {
   }
 
   clear() {
-    if (!this.strokes.length || this.live || this.leaving) return;
+    if (this.live || this.leaving) return;
+    if (!this.strokes.length) return this.deleteTheirs();
     this.commit([]);
     this.repaint();
+  }
+
+  /** An object that another program drew has no strokes to clear: it goes, after a second press. */
+  deleteTheirs() {
+    const { object, objects } = this.model.get("_session");
+    if (!(object < objects)) return;
+    const asked = this.key;
+    if (this.sure === asked) return this.leave({ type: "delete" });
+    this.sure = asked;
+    this.note.textContent = "Another program drew this object. Delete once more takes it away for good.";
   }
 
   save(what) {
@@ -992,7 +1003,8 @@ class Drawing {
     this.showBox();
     this.undoButton.disabled = !this.past.length && !this.extremes.length;
     this.redoButton.disabled = !this.future.length;
-    this.clearButton.disabled = !this.strokes.length;
+    const { object, objects } = this.model.get("_session");
+    this.clearButton.disabled = !this.strokes.length && !(object < objects); // one of another program
     this.empty.hidden = width > 0;
     this.emptyText.textContent = note.level === "error" ? note.text : "Drop a picture here, or click here and paste one";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;

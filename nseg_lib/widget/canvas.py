@@ -113,8 +113,7 @@ class StrokeCanvas(Frontend):
         """Show another picture with some strokes on it.
 
         Args:
-            source: a path, a file's bytes or an array, as :func:`nseg_lib.widget.pictures.read`
-                takes it.
+            source: as :func:`nseg_lib.widget.pictures.read` takes it.
             name: the picture's file name, if ``source`` is no path.
             strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
 
@@ -123,9 +122,8 @@ class StrokeCanvas(Frontend):
         """
         named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
         image, orientation = read(source, named)
-        plain = _plain(list(strokes))
         with self._busy:
-            self._show(image, named, plain, orientation=orientation)
+            self._show(image, named, _plain(list(strokes)), orientation=orientation)
             self._refine()
 
     def _show(
@@ -347,16 +345,12 @@ class StrokeCanvas(Frontend):
     def _list(self, session: FolderSession, content: dict[str, Any]) -> None:
         """Send what the list of a folder's pictures shows."""
         if content["type"] == "list":
-            self.send({"type": "list", **session.listing()})
-            return
-        try:
-            picture = jpeg(thumbnail(session.pictures[int(content["index"])]), 80)
-        except DataError:  # the list shows the name alone
-            picture = b""
+            return self.send({"type": "list", **session.listing()})
+        picture = thumbnail(session.pictures[int(content["index"])])
         self.send({"type": "thumbnail", "index": content["index"]}, [picture])
 
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
-        """Go to another picture or object, or change the category of the current object."""
+        """Go to another picture or object, or change the current object's category or delete it."""
         what, step = content["type"], content.get("step", 0)
         if not self._recorded:  # leaving now would lose the mask; an error here stops the move
             self._record(session)
@@ -366,6 +360,8 @@ class StrokeCanvas(Frontend):
             return
         if what == "go":
             found = session.go(step)
+        elif what == "delete":
+            found = session.delete()
         elif what == "pick":  # by a click on it
             found = self.image is not None and session.pick(content["x"], content["y"], self.image)
         else:

@@ -98,17 +98,20 @@ def resize(image: Image, height: int, width: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def thumbnail(path: Path, side: int = 150) -> Image:
-    """A picture of some ``side`` pixels; DataError for a broken one."""
-    image = to_rgb(turn(open_picture(path, reduced=True), None))
-    height, width = image.shape[:2]
-    return resize(image, *shown_size(height, width, side * side))
-
-
 def jpeg(image: Image, quality: int = 92) -> bytes:
     """A picture as a JPEG file's bytes."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def thumbnail(path: Path, side: int = 150) -> bytes:
+    """A picture of some ``side`` pixels as JPEG; no bytes for a broken one."""
+    try:
+        image = to_rgb(turn(open_picture(path, reduced=True), None))
+    except DataError:
+        return b""
+    height, width = image.shape[:2]
+    return jpeg(resize(image, *shown_size(height, width, side * side)), 80)
 
 
 def cover_png(mask: Mask | NDArray[np.uint8]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, annotation_mask
 from nseg_lib.data.images import as_rgb, list_pictures, open_picture
 from nseg_lib.data.records import Record, is_int
+from nseg_lib.files import hold
 from nseg_lib.palette import LABELS
 from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.annotations import AnnotationFile, next_id
@@ -104,8 +104,7 @@ class FolderSession:
             ``index`` and ``name`` of the current picture; ``total`` and ``done``, the numbers of
             all and of finished pictures; ``object``, the index of the current object among those
             of the picture (a new one comes last); ``objects``, their number; ``category`` of the
-            current object, or that a new one will get; ``categories``, the names of all, and
-            ``colours``, theirs.
+            current object, or that a new one will get; ``categories``, all names, and ``colours``.
         """
         ids, current = [a["id"] for a in self.objects()], self._current()
         return {
@@ -116,8 +115,8 @@ class FolderSession:
             "object": ids.index(self.id) if self.id in ids else len(ids),
             "objects": len(ids),
             "category": self.category if current is None else self.file.category_of(current),
-            "categories": (names := self.categories()),
-            "colours": [LABELS[i % len(LABELS)] for i in range(len(names))],
+            "categories": self.categories(),
+            "colours": [LABELS[i % len(LABELS)] for i in range(len(self.categories()))],
         }
 
     def categories(self) -> list[str]:
@@ -210,11 +209,10 @@ class FolderSession:
         notes = []
         if foreign and self.id is None:
             notes.append(
-                f"{foreign} object{'s' * (foreign > 1)} of another program, in violet; a click "
-                "takes one up"
+                f"{foreign} object{'s' * (foreign > 1)} of another program; a click takes one up"
             )
         elif self.id is None and others.any():
-            notes.append("A click on a finished object, in violet, takes it up again.")
+            notes.append("A click on a finished object takes it up again.")
         if unreadable:
             notes.append(f"{unreadable} without a mask that can be shown")
         return Opened(
@@ -251,19 +249,9 @@ class FolderSession:
     @cached_property
     def alone(self) -> bool:
         """Whether no other window holds the folder; then this session does, as long as it lives."""
-        try:
-            import fcntl
-        except ImportError:  # Windows has none
-            return True
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        self._release = weakref.finalize(self, os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system that knows no locks
-            return True
-        return True
+        if (release := hold(self.folder)) is not None:
+            self._release = weakref.finalize(self, release)
+        return release is not None
 
     def close(self) -> None:
         """Let another window hold the folder alone."""
@@ -376,6 +364,17 @@ class FolderSession:
         kept = {key: old[key] for key in keys if key in old}
         new = old | annotation(mask, strokes=strokes) | kept
         return new | {STARTED_FROM: start} if start else new
+
+    def delete(self) -> bool:
+        """Delete the current object, whoever drew it; False for a new one. OSError as elsewhere."""
+        self.file.refresh()
+        record = self._current()
+        if record is None:
+            return False
+        self.file.annotations.remove(record)
+        self._choose(None)
+        self.file.write()
+        return True
 
     def set_category(self, name: str) -> None:
         """Set the category of the current object and of those drawn after it.

@@ -78,6 +78,18 @@ def test_an_object_of_another_program_is_taken_up_and_comes_back(folder, model):
     assert saved(folder) == [THEIRS]
 
 
+def test_an_object_of_another_program_can_be_deleted(folder):
+    foreign(folder)
+    canvas = opened(folder)
+    press(canvas, type="delete")  # the current object is a new one
+    assert saved(folder) == [THEIRS]
+    press(canvas, type="object", step=-1)
+    press(canvas, type="delete")
+    assert saved(folder) == []
+    assert not canvas.mask.any()
+    assert canvas._session["objects"] == 0
+
+
 def test_a_model_that_corrects_is_given_what_another_program_drew(folder):
     class Corrector:
         corrects = True
