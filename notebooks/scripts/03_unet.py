@@ -199,8 +199,6 @@ def up_again(network, x, skips):
 
 
 # %% [markdown]
-# ### Is it the library's?
-#
 # Two networks are the same if they have the same parameters and, with the same weights, give the same
 # output. `tiny16-32` has the widths 16 and 32.
 
@@ -223,7 +221,6 @@ print(f"{count(mine):,} parameters, and the same output, bit by bit")
 # From here on: `nseg_lib.networks.UNet`.
 #
 # ## Figure 2
-#
 # The paper's figure, drawn from the network itself: a picture is followed through the module, and every
 # slab, number and arrow is what was found on the way. Change the module and the figure changes.
 
@@ -279,7 +276,7 @@ networks_inside.show_receptive_fields({1: [8], 2: [8, 8], 4: [8, 8, 8, 8]})
 #
 # Pooling 427 rows gives 213, and pooling these gives 106: one row is lost each time. On the way up, twice
 # 106 is 212 and not 213, so the features are stretched to the skip's size by repeating a row. No size is
-# refused, and the answer has the size of the picture.
+# refused.
 
 # %%
 with torch.no_grad():
