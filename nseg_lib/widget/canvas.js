@@ -923,13 +923,14 @@ class Drawing {
     this.laidOut = this.root.clientWidth;
     // The picture fills the window (in JupyterLab: the part that scrolls), but for the tools, what
     // is above the canvas and, in a notebook, 40 pixels of the page around it.
-    const notebook = this.root.closest(".jp-WindowedPanel-outer"), pane = notebook?.clientHeight ?? window.innerHeight;
+    const own = this.root.id === "canvas"; // the page of nseg draw, or the one without Python
+    const pane = this.root.closest(".jp-WindowedPanel-outer")?.clientHeight ?? window.innerHeight;
     const most = Math.max(260, pane - (this.root.offsetHeight - this.stage.offsetHeight)
-      - (notebook ? 40 : this.root.getBoundingClientRect().top + window.scrollY + 8));
+      - (own ? this.root.getBoundingClientRect().top + window.scrollY + 8 : 40));
     const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 4) : 1;
     let tall = width ? Math.max(120, Math.ceil(height * k)) : 220;
     // One height where the page is the canvas's own, and in a folder: no button moves from picture to picture.
-    if (!this.root.closest(".jp-OutputArea") || this.model.get("_session").total) tall = most;
+    if (own || this.model.get("_session").total) tall = most;
     this.stage.style.height = `${tall}px`;
     if (fresh || this.zoom.fitted) this.fit();
   }
