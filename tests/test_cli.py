@@ -234,7 +234,7 @@ def refused(*arguments: object) -> str:
         ("folder stroke.png", "folder: is a folder, not a picture"),
         ("photo.jpg folder", "folder: is a folder, not a picture"),
         ("photo.jpg stroke.png -c folder", "folder: is a folder, not a checkpoint"),
-        ("photo.jpg stroke.png -c tiny", "tiny: no such checkpoint; a file, or one of lite0, "),
+        ("photo.jpg stroke.png -c tiny", "tiny: no such checkpoint; a file, or one of lite1, "),
         ("photo.jpg none.png -m last.png", "none.png: nothing is brushed, and an object stroke is"),
         ("photo.jpg stroke.png -m labels.png", "labels.png: holds the values 0, 7, 9 (--label"),
         ("photo.jpg stroke.png -b stroke.png", "covers all of stroke.png; is it inverted?"),

@@ -34,7 +34,7 @@ def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
     (weights / "SHA256SUMS").write_text("old")
     monkeypatch.chdir(tmp_path)
     said = nseg("ship", "tiny16-128_bce-dice", status=2).stderr
-    assert "'tiny16-128_bce-dice' is not one of lite0, " in said
+    assert "'tiny16-128_bce-dice' is not one of lite1, " in said
     assert "first add it to PRETRAINED in nseg_lib/networks/weights.py" in said
     assert len(said.splitlines()) == 1
     nseg("ship", name)
