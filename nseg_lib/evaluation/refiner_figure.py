@@ -87,11 +87,12 @@ def _kinds(ax: Axes, overview: pd.DataFrame, looks: dict[str, tuple[str, str]]) 
     for i in range(1, len(place)):
         ax.axvline(i - 0.5, color="#dddddd", lw=0.6)
     people = ["\n(people)" if kind in HUMAN else "" for _, kind in kinds]
+    # One word a line, for the columns are narrow.
     shown = [
-        f"{kind[1].replace('_', chr(10))}{who}\nn {most[kind]}"
+        f"{kind[1].replace('_', chr(10)).replace('+', chr(10) + '+ ')}{who}\nn {most[kind]}"
         for kind, who in zip(kinds, people, strict=True)
     ]
-    ax.set_xticks(range(len(place)), shown, fontsize=8)
+    ax.set_xticks(range(len(place)), shown, fontsize=7)
     ax.set(ylabel="mean IoU", ylim=(0, 1), xlim=(-0.5, len(place) - 0.5))
 
 
