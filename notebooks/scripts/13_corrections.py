@@ -59,7 +59,13 @@ print(f"{sum(p.numel() for p in refiner.network.parameters()):,} parameters")
 # The paper's networks take in the whole picture, whatever the object's size: a cup in a large room is a few pixels.
 # The refiner looks where was drawn. First **wide**, around the strokes, for a line may cover little of its object;
 # then **close**, around what the first look found, at a larger working size that keeps thin parts. Each look is a
-# pass of the same network, and the second is told what the first one found, as the mask to correct.
+# pass of the same network, and the second is told what the first one found, as the mask to correct. On first strokes
+# the shipped refiner looks a third time in the same way, at what the second look found: where a line leaves much
+# open, the third look still gains a little.
+#
+# A correction is kept near its marks. Where a stroke contradicts the last mask, the connected parts of the change
+# that come close to that stroke are made, and all others are dropped, so that no far part of a mask is lost while
+# you mend another.
 
 # %%
 photo = standins.photograph(PHOTOS, "astronaut")
@@ -249,7 +255,8 @@ print(exercises.check(working_size))
 # ## Recap
 #
 # - To be corrected, a network needs colours, strokes for yes and for no, and its last mask.
-# - Two looks: a wide one around the strokes, and a close one around what was found.
+# - Looks: a wide one around the strokes, and close ones around what was found.
+# - A correction changes what hangs together with its marks, and leaves the rest alone.
 # - Count strokes, count failures, and count the corrections that do harm.
 #
 # ## Words
