@@ -32,11 +32,11 @@ from reproduction.words import notes
 
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "lite0, two looks": ("lite0", {"looks": 2, "local": False}),
-    "a third look": ("lite0", {"looks": 3, "local": False}),
-    "corrections near their marks": ("lite0", {"looks": 3, "local": True}),
+    "three looks, corrections near their marks": ("lite0", {"looks": 3, "local": True}),
     "lite1": ("lite1", {"looks": 3, "local": True}),
 }
-"""Name → the network, and how it is asked. Each step keeps what the one before it brought."""
+"""Name → the network, and how it is asked. The third look changes first answers alone, and where a
+correction may change a mask concerns corrections alone, so one step tells of both."""
 
 KINDS = (
     "erode", "sparse", "sparse_object", "dense", "plain_sparse", "plain_object", "click", *BOXED,

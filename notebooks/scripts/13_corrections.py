@@ -170,7 +170,8 @@ for drawn in strokes.values():
 # %% [markdown]
 # A look cuts its crop from picture, strokes and last mask, scales the longer side to the working
 # size, runs the network, and puts the logits back where they belong. The second look is told what
-# the first one found, as the mask to correct:
+# the first one found, as the mask to correct. The shipped refiner looks a third time in just the
+# same way, at what the second look found; two are enough to see how it works:
 
 # %%
 refiner = Refiner.from_pretrained()
@@ -197,7 +198,8 @@ def two_looks(image, drawn):
 looks = {name: two_looks(one.image, strokes[name]) for name, one in photos.items()}
 small = min(looks, key=lambda name: looks[name].close.overlap(looks[name].wide))
 photo, drawn, both = photos[small], strokes[small], looks[small]
-by_library = inference.answer(refiner.network, settings, photo.image, Prompt(*drawn))
+twice = settings.model_copy(update={"looks": 2})
+by_library = inference.answer(refiner.network, twice, photo.image, Prompt(*drawn))
 assert np.allclose(both.logits, by_library, atol=1e-3)
 
 # %% [markdown]
@@ -387,13 +389,15 @@ if log is not None:
 plt.show()
 
 # %% [markdown]
-# The real thing is one command, `nseg train-refiner --data data/coco1000`: the recipe is
-# `nseg_lib/configs/refiner/lite0.yml`, the log is `reports/refiner/training.csv`. Each loss in it is of
+# The real thing was done in two steps. The first is one command,
+# `nseg train-refiner --data data/coco1000`: the recipe is `nseg_lib/configs/refiner/lite0.yml`, the
+# log is `reports/refiner/training.csv`. Each loss in it is of
 # crops that were never seen before and mostly never come again, so it is no loss by heart. It runs
 # in cycles, in each of which the crops grow and the learning rate falls; the mean of the
 # weights at their ends is what it keeps. Then the edge network learns, on paint and on what the looks
-# make of it (`reports/refiner/training_edge.csv`). The shipped file came about a little otherwise: its
-# model card (`nseg_lib/weights/README.md`) says how.
+# make of it (`reports/refiner/training_edge.csv`). The file came about a little otherwise: its
+# model card (`nseg_lib/weights/README.md`) says how. The second step goes on from there, with the
+# recipe `lite1.yml`: it adds boxes, clicks, neighbours and persons with exact outlines.
 
 
 # %% [markdown]

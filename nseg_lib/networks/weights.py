@@ -12,10 +12,10 @@ from torch import nn
 from nseg_lib.config import Config, Strict
 from nseg_lib.files import sha256, write_atomic
 
-PRETRAINED = ("lite0", "res16-128_bce-dice", "res16-32_bce-dice", "tiny16-32_bce-dice")
+PRETRAINED = ("lite1", "lite0", "res16-128_bce-dice", "res16-32_bce-dice", "tiny16-32_bce-dice")
 """Networks in the package, the default first: the interactive refiner, which knows thin scribbles,
-coarse masks and corrections, and three of the paper's, which know strokes that nearly cover the
-object."""
+boxes, coarse masks and corrections; the one that it started from; and three of the paper's, which
+know strokes that nearly cover the object."""
 
 
 def save_weights(network: nn.Module, config: Strict, path: Path) -> None:
