@@ -21,7 +21,7 @@ Checkpoint = Annotated[
         "--checkpoint",
         "-c",
         help="Weights of 'nseg train' or 'nseg train-refiner', or a shipped network's name; "
-        "default: lite0.",
+        "default: lite1.",
     ),
 ]
 
@@ -157,7 +157,7 @@ def export(
 ) -> None:
     """Write a network for programs without PyTorch; docs/onnx.md says how to ask it.
 
-    Example: nseg export --onnx lite0.onnx
+    Example: nseg export --onnx lite1.onnx
     """
     from nseg_lib.networks import onnx as exporting
     from nseg_lib.networks.loading import load_weights

@@ -46,7 +46,7 @@ def test_the_documented_example_finds_the_object(exported, tmp_path, monkeypatch
     if config.name != PRETRAINED[0]:
         pytest.skip("the example is of the package's own network")
     (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "lite0.onnx").symlink_to(path)
+    (tmp_path / "lite1.onnx").symlink_to(path)
     Image.fromarray(photographs.astronaut()).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}
