@@ -23,6 +23,7 @@ from skimage import data as photographs
 
 from nseg_lib import service
 from nseg_lib.data.coco import annotation_mask, rle_to_mask
+from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.refine import Refiner
 from nseg_lib.widget.answers import mask_of
 
@@ -41,14 +42,18 @@ def address() -> Iterator[str]:
     """A running service, ended as a terminal ends it."""
     command = [sys.executable, "-m", "nseg_lib.cli", "serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        url, token = server.stdout.readline(), server.stdout.readline()
-        found = re.search(r"serving lite0 at (http://127\.0\.0\.1:\d+/v1) ", url)
-        assert found
-        SESSION.headers["Authorization"] = f"Bearer {token.removeprefix('token: ').strip()}"
-        yield found[1]
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 143
+        try:
+            assert server.stdout is not None
+            url, token = server.stdout.readline(), server.stdout.readline()
+            pattern = rf"serving {PRETRAINED[0]} at (http://127\.0\.0\.1:\d+/v1) "
+            found = re.search(pattern, url)
+            assert found, url
+            SESSION.headers["Authorization"] = f"Bearer {token.removeprefix('token: ').strip()}"
+            yield found[1]
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(30) == 143
+        finally:
+            server.kill()  # after a failure too: leaving the block waits for its end
 
 
 SESSION = requests.Session()
@@ -123,7 +128,7 @@ def test_what_is_no_picture_and_what_is_not_there(address: str) -> None:
         assert SESSION.post(f"{address}/{path}").status_code in (404, 405)
     with contextlib.suppress(requests.ConnectionError):  # closed before all of it is read
         assert SESSION.post(f"{address}/pictures", b"a" * (2**26 + 1)).status_code >= 400
-    assert SESSION.get(address).json()["model"] == "lite0", "it still answers"
+    assert SESSION.get(address).json()["model"] == PRETRAINED[0], "it still answers"
 
 
 def test_nobody_comes_in_without_the_token_or_from_a_page(address: str, photo: str) -> None:

@@ -46,7 +46,8 @@ class Found(NamedTuple):
 
 
 def outlines(mask: Mask) -> list[list[float]]:
-    """COCO polygons [x1, y1, x2, y2, …] along the pixel edges of a mask, one for each of its parts.
+    """COCO polygons [x1, y1, x2, y2, …] along the pixel edges of a mask, one for each of its parts,
+    the largest part first.
 
     Holes are filled, since COCO's polygons cannot have any; RLE keeps them.
     """
@@ -56,7 +57,8 @@ def outlines(mask: Mask) -> list[list[float]]:
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     part = mask[y : y + height, x : x + width].astype(np.uint8)
     doubled = part.repeat(2, axis=0).repeat(2, axis=1)
-    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contours = sorted(found, key=cv2.contourArea, reverse=True)
     rings = [(ring.reshape(-1, 2) + 1) // 2 + (x, y) for ring in contours]
     corners = [ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)] for ring in rings]
     return [[float(value) for value in ring.ravel()] for ring in corners]

@@ -24,7 +24,7 @@ from nseg_lib.evaluation import refiner_numbers as numbers
 from nseg_lib.evaluation import refiner_tables as comparison
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.files import only_writer, sha256
-from nseg_lib.networks.weights import shipped
+from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.prompt import Predictor, Prompt
 from nseg_lib.strokes import plain
 from nseg_lib.strokes.drawing import Drawn
@@ -197,11 +197,11 @@ def test_a_method_on_fewer_pictures_is_compared_on_those(copied: judge.Plan) -> 
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:-1]))
     identity = pd.read_csv(base)
-    refiner = identity.assign(method="lite0", iou=identity["iou"] / 2)
-    refiner.to_csv(folder / "rows" / "lite0.csv", index=False)
+    refiner = identity.assign(method=PRETRAINED[0], iou=identity["iou"] / 2)
+    refiner.to_csv(folder / "rows" / f"{PRETRAINED[0]}.csv", index=False)
     overview = numbers.overview(numbers.read(folder).answers)
     found = overview[overview["recipe"] == "plain_sparse"].set_index("method")
-    assert found["n"].to_dict() == {"identity": 3, "watershed": 2, "lite0": 3}
+    assert found["n"].to_dict() == {"identity": 3, "watershed": 2, PRETRAINED[0]: 3}
     same = identity[identity["recipe"] == "plain_sparse"]["iou"][:2].mean()
     row = found.loc["watershed"]
     assert row["iou"] - row["difference"] == pytest.approx(same)
@@ -209,7 +209,7 @@ def test_a_method_on_fewer_pictures_is_compared_on_those(copied: judge.Plan) -> 
     gap = f"{row['iou'] - same / 2:+.3f}"
     line = f"| watershed | plain_sparse (val) | 2 | {row['iou']:.3f} | {same / 2:.3f} | {gap} ["
     assert line in comparison.tables_of(folder)["overview.md"]
-    (folder / "rows" / "lite0.csv").unlink()
+    (folder / "rows" / f"{PRETRAINED[0]}.csv").unlink()
     file.write_text("".join(lines))
     base.write_text("".join(base.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(ValueError, match="watershed has 1 objects that identity lacks"):
