@@ -66,6 +66,10 @@ def test_the_first_seed_of_all_models_comes_first() -> None:
     assert {name.rpartition("_")[2] for name in found[:models]} == {"seed1"}
     assert found[0].startswith("train/tiny16-32")
     assert set(found) <= {*names}
+    asked = "res16-32_bce-dice_seed2,tiny16-32_bce-dice_seed3"
+    assert script("run").order(names, asked) == [f"train/{name}" for name in asked.split(",")]
+    with pytest.raises(ValueError, match="has no tiny_seed1; one is "):
+        script("run").order(names, "tiny_seed1")
 
 
 def test_a_step_there_needs_and_makes_what_it_does_here() -> None:

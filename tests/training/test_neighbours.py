@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from nseg_lib.config import RefinerConfig, load
 from nseg_lib.training.neighbours import finished, paste_like
 
 MASK = np.zeros((120, 160), bool)
@@ -43,8 +41,3 @@ def test_finished_neighbours_are_near_and_take_nothing_of_the_object() -> None:
     assert not any((wall & (MASK | far)).any() for wall in walls)
     shares = [np.mean([wall[part].any() for wall in walls]) for part in (beside, over & ~MASK)]
     assert all(0.4 < share < 1 for share in shares), "some of them, by chance"
-
-
-@pytest.mark.parametrize("kind", ["alike", "finished", "boxes", "persons"])
-def test_the_shipped_recipe_draws_each(kind: str) -> None:
-    assert 0 < getattr(load("lite1", kind=RefinerConfig).prompts, kind) < 1

@@ -71,10 +71,21 @@ def unpack(packed: Path) -> None:
         print(f"{name}: {'installed' if code == 0 else 'MISSING, pack.py --wheels brings it'}")
 
 
-def order(names: Iterable[str]) -> list[str]:
-    """Steps to do, the first seed of every model before the second of any."""
+def order(names: Iterable[str], networks: str = "") -> list[str]:
+    """The trainings to do: the first seed of every model before the second of any.
+
+    With ``networks``, such as ``tiny16-32_bce-dice_seed1``, with commas, only these, in this order.
+
+    Raises:
+        ValueError: a network that the profile does not have.
+    """
     trained = [name for name in names if name.startswith("train/")]
-    return sorted(trained, key=lambda name: int(name.rpartition("_seed")[2]))
+    chosen = [f"train/{network}" for network in networks.split(",") if network]
+    for name in chosen:
+        if name not in trained:
+            network = name.removeprefix("train/")
+            raise ValueError(f"--networks: the profile has no {network}; one is {trained[0][6:]}")
+    return chosen or sorted(trained, key=lambda name: int(name.rpartition("_seed")[2]))
 
 
 def files(profile: Profile, step: str) -> tuple[list[Path], list[Path]]:
@@ -92,16 +103,12 @@ def files(profile: Profile, step: str) -> tuple[list[Path], list[Path]]:
 
 
 def work(profile: str, models: str, networks: str, minutes: float, jobs: int) -> None:
-    """Start steps while there is time; those still running at its end are stopped.
-
-    With ``networks``, such as ``tiny16-32_bce-dice_seed1``, only these, in this order.
-    """
+    """Start steps while there is time; those still running at its end are stopped."""
     from reproduction import ingredients, profiles
 
     loaded = profiles.load(ROOT, profile, [m for m in models.split(",") if m] or None)
-    waiting = [f"train/{network}" for network in networks.split(",") if network]
-    last = [] if waiting else ["evaluate/baselines", "measure/pictures", "measure/redraws"]
-    waiting = waiting or order(ingredients.artefacts(ROOT, loaded))
+    waiting = order(ingredients.artefacts(ROOT, loaded), networks)
+    last = [] if networks else ["evaluate/baselines", "measure/pictures", "measure/redraws"]
     after = {name: name.replace("train/", "evaluate/") for name in waiting}
     environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
     environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what torch asks for to be deterministic
