@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from nseg_lib.data import coco, frozen
 from nseg_lib.data.frozen import BOXED
 from nseg_lib.evaluation import tables
+from nseg_lib.evaluation.calibration import fit_temperature, reliability
 from nseg_lib.evaluation.corrections import CURVE
 from nseg_lib.evaluation.judge import Plan, evaluate_method
 from nseg_lib.evaluation.methods import Method, method
@@ -26,7 +28,9 @@ from nseg_lib.evaluation.rows import evaluate, note
 from nseg_lib.evaluation.summary import bootstrap_interval
 from nseg_lib.files import write_atomic
 from nseg_lib.networks import crops
+from nseg_lib.networks.looks import OUTSIDE
 from nseg_lib.networks.weights import shipped
+from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
 from reproduction.words import notes
 
@@ -51,6 +55,12 @@ NEAR = 0.25
 
 AFTER = (1, 2, 4, CURVE)
 """Strokes after which corrections are judged."""
+
+CALIBRATED = ("erode", "sparse", "plain_object", "plain_object+box")
+"""Kinds of prompt that lite1's temperature is fitted on."""
+
+PIXELS = 4000
+"""Pixels of each answer that count for it, drawn by chance."""
 
 HURT = 0.005
 """A correction that lowers the IoU by more than this hurts."""
@@ -77,9 +87,45 @@ def run(data: Path, out: Path, pictures: int | None) -> Path:
         step = Method(_file(name), predictor, seed, shipped(network))
         evaluate_method(step, plan)
         judge_alike(step, split, out)
+    calibrate(split, out, pictures)
     for file, text in tables_of(out).items():
         write_atomic(out / file, text)
     return out / "steps.md"
+
+
+def calibrate(split: coco.Split, out: Path, pictures: int | None = None) -> Path:
+    """How sure lite1 is and how right, as it is shipped, and the temperature that fits best.
+
+    Writes ``calibration.csv``: the temperature, 1 in the first rows and the fitted one in the
+    others; the pixels in each tenth of the probability, their mean probability, and the share of
+    them that is object.
+    """
+    refiner, rng, began = (
+        Refiner.from_pretrained("lite1"),
+        np.random.default_rng(0),
+        time.monotonic(),
+    )
+    logits, truth = list[Any](), list[Any]()
+    for sample in frozen.prompt_samples(split, CALIBRATED, pictures):
+        prompt = Prompt(sample.stroke, sample.background, box=sample.box)
+        answer = refiner.logits(sample.image, prompt)
+        # Beyond what was looked at, nothing was answered.
+        seen = np.flatnonzero(answer > OUTSIDE)
+        chosen = rng.choice(seen, min(PIXELS, len(seen)), replace=False)
+        logits.append(answer.flat[chosen])
+        truth.append(sample.mask.flat[chosen])
+    all_logits, all_truth = np.concatenate(logits), np.concatenate(truth)
+    fitted = fit_temperature(all_logits, all_truth)
+    found = []
+    for temperature in (1.0, fitted):
+        sure = expit(all_logits / np.float32(temperature)).astype(np.float32)
+        found.append(reliability(sure, all_truth).assign(temperature=round(temperature, 3)))
+    file = out / "calibration.csv"
+    text = pd.concat(found)[["temperature", "pixels", "probability", "object"]]
+    write_atomic(file, text.round(4).to_csv(index=False, lineterminator="\n"))
+    inputs = [coco.find_splits(split.root)[split.name], shipped("lite1")]
+    note(file, {"kinds": CALIBRATED, "pixels": PIXELS}, inputs, time.monotonic() - began)
+    return file
 
 
 def judge_alike(judged: Method, split: coco.Split, out: Path) -> Path:
