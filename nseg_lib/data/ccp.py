@@ -53,9 +53,14 @@ def convert(ccp: Path, out: Path, max_side: int = 480, *, progress: bool = False
     """
     names_file = ccp / "labels.json"
     if not names_file.is_file():
-        raise coco.DataError(f"{names_file}: no such file; images, labels and labels.json belong")
-    names = {int(label): str(name) for label, name in coco.read_json(names_file).items()}
+        raise coco.DataError(f"{names_file}: no such file; beside it, images and labels are needed")
+    listed = coco.read_json(names_file)
+    if not (isinstance(listed, dict) and all(label.isdecimal() for label in listed)):
+        raise coco.DataError(f"{names_file}: numbers of labels and their names are needed")
+    names = {int(label): str(name) for label, name in listed.items()}
     pictures = sorted((ccp / "images").glob("*.jpg"))
+    if wrong := [path for path in pictures if not path.stem.isdecimal()]:
+        raise coco.DataError(f"{wrong[0]}: a picture's name must be a number, such as 0001.jpg")
     if len(pictures) <= HELD_OUT:
         raise coco.DataError(f"{ccp / 'images'}: {len(pictures)} pictures; over {HELD_OUT} needed")
     middle = len(pictures) - HELD_OUT // 2

@@ -52,6 +52,11 @@ def test_persons_and_their_parts(parsed: Path, tmp_path: Path) -> None:
     ("broken", "said"),
     [
         (lambda root: (root / "labels.json").unlink(), "labels.json: no such file"),
+        (lambda root: (root / "labels.json").write_text('["coat"]'), "numbers of labels and"),
+        (
+            lambda root: (root / "images" / "0002.jpg").rename(root / "images" / "two.jpg"),
+            "two.jpg: a picture's name must be a number",
+        ),
         (lambda root: (root / "labels" / "0002.png").write_bytes(b"x"), "0002.png: cannot be read"),
         (
             lambda root: Image.new("L", (9, 9)).save(root / "labels" / "0002.png"),
