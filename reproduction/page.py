@@ -113,6 +113,7 @@ def _shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str,
         "files": [(FORMATS[suffix], link) for suffix, link in links.items()],
         "device": read_json(files[".json"]).get("device") if ".json" in files else None,
         "chapter": exhibit.chapter,
+        "own_rows": exhibit.own_rows,
         "chapter_page": f"notebooks/{executed.name}" if executed.is_file() else None,
     }
 
