@@ -73,7 +73,7 @@ print(f"the mask: {canvas.mask.shape}, {canvas.mask.mean():.1%} of the picture")
 # $\hat M = R(I, S)$. It is good if $\hat M$ is close to $M$. The network never sees $M$ when it answers;
 # we keep $M$ to judge it.
 #
-# Two refiners come with the package. `tiny16-32` is the smallest network of the paper that this course
+# Two of the refiners that come with the package are used here. `tiny16-32` is the smallest network of the paper that this course
 # takes apart, *NeuralSegmentello* (Gentilini, Magrini, Petrarca and Scandale, 2025). It has 118
 # thousand numbers to learn, called parameters. The other one is a newer refiner of this project, to
 # which chapters 12 to 14 lead. It has many more and was trained on many kinds of strokes.
