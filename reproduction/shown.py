@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
 
 from nseg_lib import config
 from nseg_lib.arrays import Mask
+from nseg_lib.course import look
 from nseg_lib.data.coco import Split
 from nseg_lib.data.frozen import Sample
 from nseg_lib.evaluation.metrics import iou
@@ -51,7 +51,9 @@ def figure5(root: Path, runs: Path, out: Path, profile: str) -> None:
         inputs = [run.folder for model in wanted for run in logs.get(model, [])]
         inputs.append(paper.REPORTS / "authors_logs.csv")
         save_figure(figure, out / "figures" / "figure5", numbers, profile=profile, inputs=inputs)
-    plt.show()
+    look.finish(
+        figure, f"Figure 5: the losses of {' and '.join(wanted)} by epoch, ours and theirs."
+    )
 
 
 def table1(root: Path, rows: Path, out: Path, profile: str) -> None:
@@ -103,7 +105,8 @@ def figure6(
             figure, out / "figures" / "figure6", numbers, profile=profile, inputs=inputs,
             credit=_credit(split, typical.image_id),
         )  # fmt: skip
-    plt.show()
+    said = ", ".join(f"{name} {value:.2f}" for name, value in ious.items())
+    look.finish(figure, f"Figure 6: one picture refined by each network; IoU: {said}.")
 
 
 def figure7(
@@ -145,5 +148,10 @@ def figure7(
             figure, out / "figures" / "figure7", numbers, profile=profile,
             inputs=[split.image_dir, weights], credit=_credit(split, typical.image_id),
         )  # fmt: skip
-    plt.show()
+    said = ", ".join(
+        f"{r.stroke} {r.iou_before:.2f} to {r.iou_after:.2f}" for r in numbers.itertuples()
+    )
+    look.finish(
+        figure, f"Figure 7: one picture with several strokes; IoU before and after: {said}."
+    )
     return model

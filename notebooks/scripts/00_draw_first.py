@@ -73,10 +73,11 @@ print(f"the mask: {canvas.mask.shape}, {canvas.mask.mean():.1%} of the picture")
 # $\hat M = R(I, S)$. It is good if $\hat M$ is close to $M$. The network never sees $M$ when it answers;
 # we keep $M$ to judge it.
 #
-# Two of the refiners that come with the package are used here. `tiny16-32` is the smallest network of the paper that this course
-# takes apart, *NeuralSegmentello* (Gentilini, Magrini, Petrarca and Scandale, 2025). It has 118
-# thousand numbers to learn, called parameters. The other one is a newer refiner of this project, to
-# which chapters 12 to 14 lead. It has many more and was trained on many kinds of strokes.
+# Two of the refiners that come with the package are used here. `tiny16-32` is the smallest network of
+# the paper that this course takes apart, *NeuralSegmentello* (Gentilini, Magrini, Petrarca and
+# Scandale, 2025). It has 118 thousand numbers to learn, called parameters. The other one is a newer
+# refiner of this project, to which chapters 12 to 14 lead. It has nearly four million parameters, and
+# it was trained on many kinds of strokes.
 #
 # ## Guess first
 #
@@ -171,14 +172,14 @@ plots.table(
 # A tool for people is not finished after one answer. If something is missing, you add a stroke; if there
 # is too much, you mark it as background. The refiner takes all strokes so far **and its own last mask**,
 # and answers again. The three steps below are written out as a list of points $(x, y, \text{radius})$, so
-# that you can change them: a stroke over the face, then one over the suit, and then one on what does not
-# belong to her.
+# that you can change them: a stroke over the face, then one over the suit, and then one on the
+# background, at the lower left, where the mask has spilled over onto the flag.
 
 # %%
 steps = [
     {"kind": "object", "points": [[225, 60, 8], [228, 120, 8]]},
     {"kind": "object", "points": [[150, 240, 8], [190, 330, 8], [120, 430, 8]]},
-    {"kind": "background", "points": [[400, 350, 8], [430, 430, 8]]},
+    {"kind": "background", "points": [[12, 360, 6], [12, 480, 6]]},
 ]
 answer, shown = None, {}
 for number in range(1, len(steps) + 1):
@@ -186,12 +187,13 @@ for number in range(1, len(steps) + 1):
     answer = refiner.refine(photo.image, drawn.object, drawn.background, answer)
     title = f"after stroke {number}: IoU {metrics.iou(answer, photo.mask):.2f}"
     shown[title] = {"image": photo.image, "drawn": drawn, "prediction": answer}
-look.gallery(shown, legend_of=("stroke", "prediction"))
+look.gallery(shown, legend_of=("stroke", "background stroke", "prediction"))
 
 # %% [markdown]
 # **What to look for.** After the first stroke the network has to guess how much is meant: the face, the
-# head, or the whole person? One stroke cannot say. The second stroke decides it. Watch also what happens
-# *far away* from a new stroke: a good correction changes what is wrong and leaves alone what was right.
+# head, or the whole person? One stroke cannot say. The second stroke decides it. The third is dark blue,
+# at the left edge of the last picture: the outline draws back from it. Watch also what happens *far
+# away* from a new stroke: a good correction changes what is wrong and leaves alone what was right.
 #
 # The two networks can answer your own strokes as well, side by side. Draw in either of the two canvases;
 # the other one follows.

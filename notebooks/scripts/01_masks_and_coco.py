@@ -88,7 +88,8 @@ print(f"{len(split.images)} pictures, {len(split.left_out)} annotations left out
 #
 # The simplest rule: a pixel belongs to the polygon if its *centre* lies inside. And inside means that a ray from the
 # centre crosses the outline an odd number of times (the **even-odd rule**): whoever starts inside and walks to the
-# border leaves more often than he enters. The function does this for all pixels at once, one edge at a time.
+# border of the picture leaves the object once more often than he enters it. The function below does this for all
+# pixels at once, one edge at a time.
 
 
 # %%
@@ -114,12 +115,13 @@ zoom = plots.busiest_window(ours != theirs)
 look.gallery({
     f"a polygon of {len(polygon) // 2} corners": {"image": image, "mask": theirs},
     "its mask, by COCO's rule": theirs,
-    "enlarged: where the rules differ":
-        {"image": image, "mask": theirs, "errors": ours, "crop": zoom},
-}, legend_of=("truth", "missed", "extra"))  # fmt: skip
+    "enlarged: where the rules differ": plots.compared(ours[zoom], theirs[zoom]),
+})  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** On the right, single pixels on which the two rules disagree, all of them *on* the outline.
+# **What to look for.** The picture on the right is a small part of the outline, enlarged until the pixels show. Grey
+# pixels belong to the object by both rules, blue ones by COCO's rule alone, and magenta ones by ours alone. Every pixel
+# on which the two rules disagree lies *on* the outline, and most of the outline has none.
 #
 # <details><summary>Answer to the guess</summary>
 #
@@ -221,7 +223,7 @@ plots.histogram({"all objects": everything, "the largest of each picture": large
                 "share of the picture (log axis)")  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** The outline of the largest objects sits at the right end of the grey hill. In 900 pictures of COCO
+# **What to look for.** The blue line of the largest objects sits at the right end of the grey hill. In 900 pictures of COCO
 # it is more striking still: the median object covers .6 % of its picture, and the median target covers 11 %. A network
 # that was trained on such targets has hardly met a small object, and section 3.4 of the paper finds that small objects
 # fail.
@@ -261,7 +263,9 @@ data1, printed = figures.figure1_data(sides), paper.numbers()["figure1"]
 figure1 = figures.figure1(data1, printed)
 save_figure(figure1, ROOT / out / "figures" / "figure1", data1,
             inputs=[coco.find_splits(DATA)[part] for part in ("train", "val")])  # fmt: skip
-look.plt.show()
+look.finish(
+    figure1, "Figure 1: histograms of the pictures' widths and heights, ours and the paper's."
+)
 
 # %%
 rows = []

@@ -90,17 +90,20 @@ plots.numbers({"the picture": picture, "the kernel": kernel, "the convolution": 
 # **Max pooling** halves the size: of each 2 × 2 square it keeps the largest number. It makes the picture
 # smaller and the view of every later kernel wider, and it forgets where exactly in its square the number
 # was. The **transposed convolution** goes back: every number is multiplied by a small kernel of 2 × 2
-# weights and painted into a square of the doubled picture.
+# weights, the *stamp*, and painted into a square of the doubled picture.
 
 # %%
-small = F.max_pool2d(picture[None, None, :, :4], 2)[0, 0]
+part = picture[:, :4]
+small = F.max_pool2d(part[None, None], 2)[0, 0]
 stamp = torch.tensor([[1.0, 0.5], [0.5, 0.25]])
 large = F.conv_transpose2d(small[None, None], stamp[None, None], stride=2)[0, 0]
-plots.numbers({"4 × 4, pooled": small, "the stamp": stamp, "transposed convolution": large})
+plots.numbers({"4 × 4 of the picture": part, "pooled": small, "the stamp": stamp,
+               "transposed convolution": large})  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** The picture is back at its old size, but the staircase of the last row is lost: the
-# pooling kept that there *was* a 1 in the square, and not where.
+# **What to look for.** Compare the first grid with the last. The picture is back at its old size, but where the
+# edge ran is lost, and so is its step in the lowest row: the pooling kept that there *was* a 1 in each square on
+# the right, and not where in the square.
 #
 # ## Guess first
 #
@@ -229,7 +232,7 @@ panels = diagrams.of_the_paper("figure2")
 figure2 = diagrams.architecture(panels)
 figure_file = ROOT / out / "figures" / "figure2"
 save_figure(figure2, figure_file, diagrams.stages(panels))
-look.plt.show()
+look.finish(figure2, "Figure 2: the U-Net as blocks of layers, down, across by skips, and up.")
 
 # %% [markdown]
 # **What to look for.** Follow one row from left to right: the encoder's last block of a size comes back as
@@ -252,10 +255,11 @@ plots.table([(s.name, s.parameters, s.gflop) for s in sizes],
             ("network", "parameters", "GFLOP at 640 × 480"), "{:,.0f}")  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** The bottleneck has nearly half of the parameters and a seventh of the work. Two fifths
-# of all multiplications happen at full resolution, on a tenth of the parameters: that is where the pixels are. From one level to the next below, a block
-# has four times the parameters on a quarter of the pixels, which is the same work. So the second network has
-# sixteen times the parameters of the first and needs less than twice the work.
+# **What to look for.** In the first table, the bottleneck has nearly half of the parameters and a seventh of
+# the work. Two fifths of all multiplications happen at full resolution, on a tenth of the parameters: that is
+# where the pixels are. From one level to the next below, a block has four times the parameters on a quarter of
+# the pixels, which is the same work. So in the second table, `tiny16-128`, with two more levels, has sixteen
+# times the parameters of `tiny16-32` and needs less than twice the work.
 #
 # ## How far does it see?
 #

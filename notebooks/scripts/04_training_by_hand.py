@@ -48,13 +48,13 @@ look.use_style()
 ROOT = project_root()
 DATA = standins.data_set(ROOT / photos)
 PHOTOS = standins.photographs(DATA)
-image, x, target = standins.one_pair(standins.photograph(PHOTOS, "coffee"), scale=0.3)
+image, x, target = standins.one_pair(standins.photograph(PHOTOS, "coffee"), scale=0.25)
 print("input", tuple(x.shape), "target", tuple(target.shape))
 
 # %% [markdown]
 # The pair $(x, t)$ is what a network is trained on: the input with its three channels (stroke, grey
 # picture, gradient) and the **target**, which is the true mask as zeros and ones. The picture is a cup
-# of coffee at less than a third of its size, which keeps the chapter quick. The object is the saucer.
+# of coffee at a quarter of its size, which keeps the chapter quick. The object is the saucer.
 #
 # ## The loss is a number to be made small
 #
@@ -212,22 +212,22 @@ look.curves({"one epoch": curves}, x="step", y="loss")
 #
 # The learning rate is the one setting that you will always have to choose. Here are four, each ten times
 # the one before, and all from the same random start: on the left on one picture again and again, on the
-# right on a hundred different ones. On the right each point is the mean of the last 20 steps.
+# right on eighty different ones. On the right each point is the mean of the last 20 steps.
 
 # %%
 same, different = {}, {}
 for rate in (0.0001, 0.001, 0.01, 0.1):
     torch.manual_seed(0)
-    same[f"{rate:g}"] = train(networks.UNet([16, 32]), [(x, target)] * 30, rate)
+    same[f"{rate:g}"] = train(networks.UNet([16, 32]), [(x, target)] * 20, rate)
     torch.manual_seed(0)
-    different[f"{rate:g}"] = running_mean(train(networks.UNet([16, 32]), pairs[:100], rate))
-look.curves({"one picture": same, "a hundred pictures": different}, x="step", y="loss")
+    different[f"{rate:g}"] = running_mean(train(networks.UNet([16, 32]), pairs[:80], rate))
+look.curves({"one picture": same, "eighty pictures": different}, x="step", y="loss")
 
 # %% [markdown]
 # **What to look for.** On the left, larger is better: with a single picture, every step may go as far as
 # it likes. On the right the two largest rates are quick too, but then they stay level: they have learned
-# to return the stroke, and that is as far as they get in a hundred steps. The paper's rate, .001, looks
-# slow beside them. It was not chosen for a hundred steps, however, but for 900 pictures and up to 50
+# to return the stroke, and that is as far as they get in eighty steps. The paper's rate, .001, looks
+# slow beside them. It was not chosen for eighty steps, however, but for 900 pictures and up to 50
 # epochs. That is the trap of short trials: they favour large rates, which reach the easy part sooner. So a
 # short trial can rule a rate out, such as one that does not move or one whose loss explodes; to choose
 # between those that work, compare trainings as long as the one that you plan.
@@ -351,8 +351,8 @@ print(exercises.check(stops_at))
 
 # %% [markdown]
 # **6. Experiment.** Replace Adam in the loop by plain gradient descent, `torch.optim.SGD`, and repeat the
-# test of the learning rates, with rates up to 10. Which rate works best now? By which factor does it differ from Adam's, and
-# why would you have guessed so from exercise 4?
+# test of the learning rates, with rates up to 10. Which rate works best now? By which factor does it differ
+# from Adam's, and why would you have guessed so from exercise 4?
 #
 # **7. Open question.** Somebody shows you a training whose validation loss falls for ten epochs and then
 # stays level for forty. The training loss falls all the time. What do you conclude, what would you look

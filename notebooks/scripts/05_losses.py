@@ -65,7 +65,7 @@ look.gallery({
 # | boundary, Kervadec's | $\mathrm{mean}\,(\phi_t\, p)$, over the diagonal | a wrong pixel costs its distance $\phi_t$ to the true edge |
 #
 # The paper calls the third one "Boundary Loss". The literature's loss of that name is the fourth (Kervadec
-# et al. 2019), which the paper does not use. As with metrics, a name is not a definition.
+# et al. 2021), which the paper does not use. As with metrics, a name is not a definition.
 #
 # ## Guess first
 #
@@ -127,9 +127,10 @@ plots.table(
 # <details><summary>Answer to the guess</summary>
 #
 # In the column BCE, mistakes of equal size cost the same wherever they are: it counts pixels. Dice does so
-# too, a little milder on what is added than on what is missed. The paper's boundary loss pays for the
-# **length of wrong edge**: the rim, cut evenly, leaves no long false edge but moves the whole true one.
-# Kervadec's pays for the **distance from the true edge**: the rim is almost free, and the blob is ruinous.
+# too, and is a little milder on what is added than on what is missed. The paper's boundary loss charges for the
+# **length of wrong edge**. A missing rim moves the edge all round, so it costs more than four times as much as
+# the bite, which moves a short piece of it. Kervadec's loss charges for the **distance from the true edge**: the
+# rim is almost free, and the blob is ruinous.
 #
 # </details>
 #
@@ -167,10 +168,10 @@ look.curves(
 
 # %% [markdown]
 # **What to look for.** BCE and Dice rise in proportion to the shift: a straight line, with the same slope
-# near and far. The paper's boundary loss has spent most of its cost after three pixels, which is the width
-# of its filter. Once the two edges no longer touch, it cannot tell near from far: it is a fine brush for the
-# last pixels and blind at a distance. Kervadec's rises faster than the shift: blind close by, loud far away.
-# That is why neither of the two is used alone.
+# near and far. (Their two curves lie on each other.) The paper's boundary loss has spent most of its cost after
+# three pixels, which is the width of its filter. Once the two edges no longer touch, it cannot tell near from far: it is a fine brush for the
+# last pixels and blind at a distance. Kervadec's is nearly level at small shifts and steep at large ones: it hardly
+# notices a small shift, and punishes a large one hard. That is why neither of the two is used alone.
 #
 # ## Why Dice at all?
 #
@@ -255,7 +256,7 @@ look.gallery(shown, legend_of=("truth",))
 # one half and at nothing else, so it does not see the greys either.
 #
 # Do not conclude that the loss with the highest number here is the best one. This is one photograph, one
-# random start and a minute's training. It illustrates what a loss *can* do. What it does for hundreds of
+# random start and a few seconds of training. It illustrates what a loss *can* do. What it does for hundreds of
 # pictures is a question for a results table, and chapter 09 shows how hard that question is: the paper's
 # table credits its boundary loss with a gain that is mostly the luck and the length of the trainings.
 #

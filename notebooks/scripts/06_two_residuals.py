@@ -151,7 +151,7 @@ print(f"odds on the stroke are multiplied by {odds[on].mean():.4f}; e = {np.e:.4
 # %%
 p = np.linspace(0.001, 0.999, 100)
 raised = 1 / (1 + np.exp(-(np.log(p / (1 - p)) + 1)))
-look.curves({"": {"off the stroke": (p, p), "on the stroke": (p, raised)}},
+look.curves({"probabilities": {"off the stroke": (p, p), "on the stroke": (p, raised)}},
             x="probability of the plain network", y="with the stroke added")  # fmt: skip
 
 # %% [markdown]
@@ -182,9 +182,9 @@ plots.table(
 
 # %% [markdown]
 # **What to look for.** All ten networks of a row differ only in their random weights, so the deviation says
-# how much of a difference between two rows could be chance. The row 0 is the plain network and the row 1 the paper's residual: its loss is lower
-# before the first step, by a little. The rows 4 and 8 also push the pixels off the stroke towards background.
-# They start far nearer to the goal, at the identity. The paper did not try them.
+# how much of a difference between two rows could be chance. Row 0 is the plain network, and row 1 is the paper's
+# residual, whose loss is a little lower before the first step. Rows 4 and 8 also push the pixels *off* the stroke
+# towards background. They start far nearer to the goal, at the identity. The paper did not try them.
 #
 # Does the start matter in the end? The authors' own logs say: hardly. The table shows their validation IoU,
 # `res` minus `tiny`, as the mean over the epochs that both have, and what Table 1 prints for one kept epoch.
@@ -200,8 +200,8 @@ plots.table(rows, ("res minus tiny", "epochs", "at equal epochs", "in Table 1"),
             epochs="{:d}")  # fmt: skip
 
 # %% [markdown]
-# Thousandths, now in this direction and now in that. A U-Net that wants to know the stroke has it in channel 0,
-# at full resolution through the first skip; it can learn the push by itself.
+# The differences are thousandths, and not even of one sign. That is no wonder: a U-Net has the stroke in channel 0,
+# and the first skip hands it on at full resolution, so the plain network can learn the push by itself.
 #
 # ## The block residual, by hand
 #
@@ -257,7 +257,7 @@ for name in ("tiny16-128", "res16-128 by the text"):
 panels = diagrams.of_the_paper("figure3")
 figure3 = diagrams.architecture(panels)
 save_figure(figure3, OUT / "figures" / "figure3", diagrams.stages(panels))
-look.plt.show()
+look.finish(figure3, "Figure 3: the two residual networks, drawn as blocks of layers.")
 
 # %% [markdown]
 # **What to look for.** In (a) there is one long line over everything, from channel 0 of the input to the plus

@@ -106,7 +106,7 @@ print("same parameters, same output")
 panels = diagrams.of_the_paper("figure4")
 figure4 = diagrams.architecture(panels)
 save_figure(figure4, ROOT / out / "figures" / "figure4", diagrams.stages(panels))
-look.plt.show()
+look.finish(figure4, "Figure 4: the U-Net with a gate on every skip, drawn as blocks of layers.")
 
 # %% [markdown]
 # **What to look for.** Each circle with an α has two arrows in: the skip from the left, and the upsampled
@@ -140,9 +140,10 @@ attention.show(maps, image, stroke, mask)
 #
 # ## Question one: object or stroke?
 #
-# Take the mean of α in four regions: where the stroke is right, what the stroke missed of the object, what it
+# Take the mean of α in four regions of the picture: where the stroke is right, what the stroke missed of the object, what it
 # added wrongly, and the rest. If a gate finds the object, the first two agree. If it repeats the stroke, the
-# second agrees with the rest.
+# second agrees with the rest. Question two is answered by the same table: is α larger on the object than in the
+# rest, or smaller?
 
 # %%
 regions = {
@@ -166,7 +167,7 @@ plots.table(rows, ("region", *(f"α at {a.shape[1]}×{a.shape[0]}" for a in maps
 #
 # </details>
 #
-# ## Where, but not whether
+# ## An aside: where, but not whether
 #
 # Before the sigmoid, the scores go through a group norm of *one* channel. Over the whole picture they get mean
 # 0 and variance 1, and then a scale γ and a shift β that were learned. So a gate has the same spread of scores

@@ -40,7 +40,8 @@ plots.grids({"grey: both · blue: missed · magenta: added": (predicted, target)
 #
 # Look at the two masks above and count, or estimate: which share of *all* squares is right? Which share of
 # the coloured squares is grey? And how far is the worst magenta square from the nearest square of the
-# target? The three numbers are accuracy, IoU, and one half of the Hausdorff distance.
+# target? The first number is the accuracy and the second is the IoU. The third is the Hausdorff distance in
+# one of its two directions.
 #
 # ## Accuracy and IoU: counting
 #
@@ -83,12 +84,14 @@ def inner(mask, depth=1, beyond=True):
 boundaries = inner(predicted), inner(target)
 thin = metrics.iou(*boundaries)
 assert thin == metrics.boundary_iou_1px(predicted, target)
-plots.grids({f"1 px wide: {thin:.3f}": boundaries,
-             "2 px wide": (inner(predicted, 2), inner(target, 2))})  # fmt: skip
+thicker = inner(predicted, 2), inner(target, 2)
+plots.grids({f"1 px wide: IoU {thin:.3f}": boundaries,
+             f"2 px wide: IoU {metrics.iou(*thicker):.3f}": thicker})  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** One pixel of shift is enough to separate two boundaries of one pixel width nearly
-# everywhere. So this metric is merciless: small shifts that no eye would notice cost most of the score.
+# **What to look for.** Look at the left edges: they are one pixel apart, and two boundaries of one pixel width
+# then have nothing in common there. Boundaries of two pixels still share half. So the thin metric is merciless:
+# small shifts that no eye would notice cost most of the score.
 #
 # The **literature's** Boundary IoU (Cheng et al. 2021) takes a band of 2 % of the picture's diagonal
 # instead, so that being one pixel off costs little and being far off costs all. In a picture of 640 × 480
@@ -142,7 +145,8 @@ print(f"region {region:.2f} px, contour {outline:.2f} px, 95 % of the contour {h
 #
 # The accuracy looks comfortable, because most squares of the grid are background and right. The IoU of the
 # same two masks is far lower. The worst magenta square is three squares away from the target. One small arm
-# of three squares has decided the Hausdorff distance alone; without it the distance would be little more than one.
+# of three squares has decided the Hausdorff distance alone; without it the distance would be little more than
+# one.
 #
 # </details>
 #
@@ -191,7 +195,7 @@ followed = [metrics.evaluate_mask(disc(dx), disc()) for dx in shifts]
 look.curves(
     {
         "overlaps": {name: (shifts, [v[name] for v in followed]) for name in NAMES[:4]},
-        "a distance (px), over 40": {metric: (shifts, [v[metric] / 40 for v in followed])},
+        f"{metric}, divided by 40 px": {metric: (shifts, [v[metric] / 40 for v in followed])},
     },
     x="shifted by (px)", y="metric",
 )  # fmt: skip

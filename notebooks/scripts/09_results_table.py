@@ -80,10 +80,10 @@ plots.table(
 # <details><summary>Answer to the guess</summary>
 #
 # All classical methods raise the mean IoU a little, by two hundredths at most, and at the same time they
-# *lower* the boundary IoU to half or less and spoil more than four pictures in ten. A mean can rise while most users are
-# worse off: large gains on a few bad strokes outweigh small losses on many good ones. The network adds
-# more, also at the boundary, and spoils few pictures. If you had only been shown the column IoU of the four
-# methods, you would not have seen any of this.
+# *lower* the boundary IoU, to about half or far less, and spoil more than four pictures in ten. A mean can
+# rise while about half of the users are worse off: large gains on a few bad strokes outweigh small losses on
+# many good ones. The network adds more, also at the boundary, and spoils few pictures. If you had only been
+# shown the column IoU of the four methods, you would not have seen any of this.
 #
 # </details>
 #
@@ -328,6 +328,6 @@ print(exercises.check(stands_out))
 # - Reinke, A. et al. (2024). Understanding metric-related pitfalls in image analysis validation. *Nature
 #   Methods* 21. [doi:10.1038/s41592-023-02150-0](https://doi.org/10.1038/s41592-023-02150-0)
 # - Cawley, G. C. and Talbot, N. L. C. (2010). On over-fitting in model selection and subsequent selection
-#   bias in performance evaluation. *JMLR* 11, 2079–2107.
+#   bias in performance evaluation. *JMLR* 11, 2079–2107. <https://jmlr.org/papers/v11/cawley10a.html>
 #
 # Next: [10 · Errors](10_errors.ipynb), where we look at the pictures behind the numbers.

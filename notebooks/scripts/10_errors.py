@@ -43,7 +43,7 @@ look.use_style()
 ROOT = project_root()
 DATA = standins.data_set(ROOT / data)
 known = standins.refiners(ROOT / runs)
-results = read_folder(standins.evaluated(ROOT / rows, ROOT / runs, DATA))
+results = read_folder(standins.evaluated(ROOT / rows, known, DATA))
 scale = next(iter(known.values()))[0].scale
 split = load_split(DATA, "val")
 val = list(EvaluationSamples(split, scale=scale))

@@ -159,8 +159,8 @@ print("equal, letter by letter:", rebuilt(REPORT / "rows") == committed)
 # %% [markdown]
 # ## One changed digit
 #
-# We copy the rows to a temporary folder and tamper with one of them, in two ways: first the fourth decimal
-# of one IoU, as in the guess, and then its first decimal. Each time we rebuild the table and compare the
+# We copy the rows to a temporary folder and tamper with one of them, in two ways: first one
+# IoU is changed by .0009, as in the guess, and then by .3. Each time we rebuild the table and compare the
 # file's **checksum**, which is a number of 64 hexadecimal digits computed from all bytes of the file
 # (SHA-256).
 

@@ -70,7 +70,7 @@ for kind, stroke in strokes.items():
     shown[f"{kind}: {before:.2f} → {after:.2f}"] = {
         "image": photo.image, "stroke": stroke, "mask": photo.mask, "prediction": answer,
     }  # fmt: skip
-look.gallery(shown, columns=2, size=(3.6, 3.4), legend_of=("stroke", "truth", "prediction"))
+look.gallery(shown, columns=2, width=3.6, legend_of=("stroke", "truth", "prediction"))
 
 # %% [markdown]
 # **What to look for.** Compare the magenta line with the orange area in each panel. In the last one, is the answer
@@ -118,6 +118,11 @@ look.curves({"share of the picture": {name: (factors, v) for name, v in sizes.it
 # strokes of many kinds. A kind of prompt is a short function; the variety comes from the hand that carries it
 # out: where it starts, how far it gets, how hard it presses, how it trembles and cuts corners. Sizes scale with
 # the object. Orange strokes are on the object, and blue ones on the background.
+#
+# Nine kinds are shown. *Sparse* is a few thin lines, *dense* and *hatch* are many. *Outline* runs along the edge,
+# *fill* is a broad brush to and fro, and *beside* is a short stroke that misses the object in part. The last three
+# imitate the masks of other tools: a *polygon* clicked in a hurry, a mask of coarse *blocks*, and the paper's
+# *erode*.
 
 # %%
 KINDS = ("sparse", "dense", "hatch", "outline", "fill", "beside", "polygon", "blocks", "erode")
@@ -137,8 +142,8 @@ look.gallery({
 })  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** Whether you could tell these from a person's. Look at speed (straight parts), at tremble, and
-# at what is left out. Then look for something that people do and these hands never do; exercise 7 asks for it.
+# **What to look for.** Could you tell these from a person's? Look at speed (straight parts), at tremble, and at what
+# is left out. Then look for something that people do and these hands never do; exercise 7 asks for it.
 #
 # ## From a hint to nearly the mask
 #
@@ -169,10 +174,11 @@ medians = measured.groupby("strokes", sort=False)[list(columns)].median().reset_
 plots.table(medians.to_numpy().tolist(), ("strokes (medians)", *columns.values()))
 
 # %% [markdown]
-# **What to look for.** `scribbles1` are people. Find the simulated kind that comes closest to them in width and in
-# length, and then compare the row `erode`, the paper's stroke, with them: it is wider by far and covers nearly
-# all of the object, as no person's stroke does. These people had been asked to be thorough. Others will be
-# quicker, so the simulation is meant to be *wider* than any one group of people.
+# **What to look for.** `scribbles1` are people. Find the simulated kind that comes closest to them in width, and
+# the one that comes closest in length. No kind is as long as theirs: these people had been asked to be thorough.
+# Others will be quicker, so the simulation as a whole is meant to be more varied than any one group of people.
+# Then compare the row `erode`, the paper's stroke, with them. It is wider by far, and it covers nearly all of the
+# object, as no person's stroke does.
 #
 # ## Exercises
 #

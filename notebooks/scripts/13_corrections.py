@@ -24,7 +24,6 @@ photos = "data/sample"  # the data set that holds the split "photos"
 rounds = 5  # strokes of each game
 
 # %%
-
 import itertools
 
 from nseg_lib import Refiner
@@ -68,8 +67,8 @@ print(f"{sum(p.numel() for p in refiner.network.parameters()):,} parameters")
 # you mend another.
 
 # %%
-photo = standins.photograph(PHOTOS, "astronaut")
-line = [[225, 60, 6], [228, 150, 6], [200, 260, 6]]
+photo = standins.photograph(PHOTOS, "coins")
+line = [[347, 165, 6], [347, 208, 6]]
 drawn = rasterize([{"kind": "object", "points": line}], *photo.mask.shape)
 wide, close = games.looks(refiner, photo.image, drawn)
 answer = refiner.refine(photo.image, drawn.object)
@@ -81,8 +80,9 @@ look.gallery({
 
 # %% [markdown]
 # **What to look for.** The second panel holds the strokes with a wide margin; the third holds what was found, with a
-# narrow one. If the first look takes the wrong thing for the object, the second look is at the wrong place, and
-# then only a further stroke can help.
+# narrower one. The coin that was meant is the one under the line. But the wide look also took its neighbour for a
+# part of the object, so the close look holds both, and the answer has both. Where the first look is wrong, the
+# second one starts wrong, and then only a further stroke can help.
 #
 # ## Guess first
 #
@@ -110,9 +110,8 @@ for number, (strokes, mask, iou) in enumerate(played[worst], 1):
         "mask": sample.mask,
         "prediction": mask,
     }
-look.gallery(
-    shown, legend_of=("stroke", "truth", "prediction"), crop=look.around(sample.mask, margin=0.6)
-)
+drawn_here = ("stroke", "background stroke", "truth", "prediction")
+look.gallery(shown, legend_of=drawn_here, crop=look.around(sample.mask, margin=0.6))
 
 # %% [markdown]
 # **What to look for.** The rule for the photograph: the one whose *first* answer is worst. Each panel shows the stroke
@@ -123,7 +122,7 @@ look.gallery(
 look.curves(
     {"all photographs": {f"{name} {i}": (range(1, len(g) + 1), [iou for *_, iou in g])
                          for (name, i), g in played.items()}},
-    x="strokes so far", y="IoU", level={"target": 0.85},
+    x="strokes so far", y="IoU", level={"target": 0.85}, xticks=range(1, rounds + 1),
 )  # fmt: skip
 
 # %%
@@ -175,8 +174,8 @@ look.gallery({"the wide look": {"image": photo.image, "drawn": drawn, "crop": wi
 
 # %% [markdown]
 # **What to look for.** The map is coarse and knows no edges. It says *where more of the same is*, also where no stroke
-# went, and it lights up on other things of the same kind as well. The later layers are left to find the border,
-# and to tell the brushed thing from its twin.
+# went, and it lights up on other coins as well. The later layers are left to find the border, and to tell the brushed
+# coin from its twin. The answer above shows that they do not always succeed.
 #
 # ## Exercises
 #
@@ -269,7 +268,7 @@ print(exercises.check(working_size))
 # ## References
 #
 # - Sofiiuk, K., Petrov, I. and Konushin, A. (2022). Reviving iterative training with mask guidance for interactive
-#   segmentation. *ICIP*. [doi:10.1109/ICIP46576.2022.9897365](https://doi.org/10.1109/ICIP46576.2022.9897365)
+#   segmentation. *ICIP*. [doi:10.48550/arXiv.2102.06583](https://doi.org/10.48550/arXiv.2102.06583)
 # - Wang, K. et al. (2019). PANet: few-shot image semantic segmentation with prototype alignment. *ICCV*.
 #   [doi:10.1109/ICCV.2019.00929](https://doi.org/10.1109/ICCV.2019.00929)
 #

@@ -63,8 +63,8 @@ def score(answers):
 #
 # *Maninis et al. (2018)* ask the user for the four **extreme points** of the object. They are quick to click, and they
 # give the bounding box for free. The network gets a crop around the box and a channel with four blobs. Our refiner
-# was not trained on blobs at the edge. We give it four dots just within the extremes, and compare with four dots in
-# the middle.
+# has hardly practised this: of a hundred prompts in its training, three were four dots at the extremes, mostly with
+# their box. We give it four dots just within the extremes, without a box, and compare with four dots in the middle.
 
 # %%
 answers = {"extremes": [], "middle": []}
@@ -87,7 +87,7 @@ look.gallery(shown, legend_of=("stroke", "truth", "prediction"))
 
 # %% [markdown]
 # **What to look for.** Four dots at the extremes say how *large* the object is, which four dots in the middle leave
-# open. Where does that help, and does the network understand it without having been trained for it?
+# open. Where does that help, and does the network make use of it after so little practice?
 #
 # ## 2. Clicks and mask feedback: RITM
 #
@@ -116,7 +116,9 @@ look.gallery({"with the last mask": {**difference, "prediction": with_mask[numbe
 
 # %% [markdown]
 # **What to look for.** The strokes are the same in both rows, drawn where the answers *with* mask were wrong. That is
-# slightly unfair to the other row, whose mistakes may lie elsewhere. A fair comparison would play two games.
+# slightly unfair to the other row, whose mistakes may lie elsewhere. If the row without a mask comes out as good all
+# the same, then on these photographs three strokes say enough by themselves. What the mask is worth shows later, when
+# a small correction must not undo what is right far away from it. A fair comparison would play two longer games.
 #
 # ## 3. A gradient at test time: f-BRS
 #
@@ -206,9 +208,9 @@ print(f"IoU {metrics.iou(answer, mask):.3f}; wrong pixels within 5 px of the out
 # <details><summary>Answer to the guess</summary>
 #
 # The first table has the answer for our network and these photographs. In the literature, extreme points win over
-# clicks in the middle *for networks that were trained on them*. Ours was trained on strokes that lie well inside. If
-# its middle dots do as well or better, that is no evidence against DEXTR. It shows once more that a network knows
-# the prompts of its training.
+# clicks in the middle *for networks that were trained on them*. Most prompts of our network's training lie well
+# inside the object. If its middle dots do as well or better, that is no evidence against DEXTR. It shows once more
+# that a network knows best the prompts that it was trained on most.
 #
 # </details>
 #
@@ -219,7 +221,7 @@ print(f"IoU {metrics.iou(answer, mask):.3f}; wrong pixels within 5 px of the out
 # **1.** Extreme points work worse than middle dots in our first table. What follows for DEXTR?
 #
 # - a) Its idea is wrong.
-# - b) Nothing: our network was not trained on extreme points.
+# - b) Nothing: our network was hardly trained on extreme points.
 # - c) Its authors measured badly.
 
 # %%
@@ -305,13 +307,15 @@ print(exercises.check(crop_around))
 # - Maninis, K.-K. et al. (2018). Deep extreme cut. *CVPR*.
 #   [doi:10.1109/CVPR.2018.00071](https://doi.org/10.1109/CVPR.2018.00071)
 # - Sofiiuk, K., Petrov, I. and Konushin, A. (2022). Reviving iterative training with mask guidance. *ICIP*.
-#   [doi:10.1109/ICIP46576.2022.9897365](https://doi.org/10.1109/ICIP46576.2022.9897365)
+#   [doi:10.48550/arXiv.2102.06583](https://doi.org/10.48550/arXiv.2102.06583)
+# - Jang, W.-D. and Kim, C.-S. (2019). Interactive image segmentation via backpropagating refinement scheme. *CVPR*,
+#   [open access](https://openaccess.thecvf.com/content_CVPR_2019/html/Jang_Interactive_Image_Segmentation_via_Backpropagating_Refinement_Scheme_CVPR_2019_paper.html)
 # - Sofiiuk, K. et al. (2020). f-BRS: rethinking backpropagating refinement. *CVPR*.
-#   [doi:10.1109/CVPR42600.2020.00865](https://doi.org/10.1109/CVPR42600.2020.00865)
+#   [doi:10.48550/arXiv.2001.10331](https://doi.org/10.48550/arXiv.2001.10331)
 # - Kirillov, A. et al. (2023). Segment anything. *ICCV*.
 #   [doi:10.1109/ICCV51070.2023.00371](https://doi.org/10.1109/ICCV51070.2023.00371)
 # - Kurzman, L., Vazquez, D. and Laradji, I. (2019). Class-based styling: real-time localized style transfer with
 #   semantic segmentation. *ICCV Workshops*.
-#   [doi:10.1109/ICCVW.2019.00396](https://doi.org/10.1109/ICCVW.2019.00396)
+#   [doi:10.48550/arXiv.1908.11525](https://doi.org/10.48550/arXiv.1908.11525)
 #
 # Back to the [start](00_draw_first.ipynb), with your own pictures.

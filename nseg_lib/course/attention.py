@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,7 +46,8 @@ def show(found: Sequence[Map], image: Image, stroke: Mask, mask: Mask) -> None:
         drawn = ax.imshow(alpha, vmin=0, vmax=1, cmap="viridis")
         ax.set_title(f"α at {alpha.shape[1]}×{alpha.shape[0]}")
     fig.colorbar(drawn, ax=axes[0, 1:], shrink=0.8)
-    plt.show()
+    said = (f"{a.shape[1]}×{a.shape[0]}, from {a.min():.2f} to {a.max():.2f}" for a in found)
+    look.finish(fig, f"A picture with stroke and truth, then the gates' α: {'; '.join(said)}.")
 
 
 def at_full_size(alpha: Map, size: tuple[int, ...]) -> Map:

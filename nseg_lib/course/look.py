@@ -5,6 +5,7 @@ The colours are those of :mod:`nseg_lib.palette`.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -25,12 +27,28 @@ from nseg_lib.strokes.drawing import Drawn
 
 NAMES = {
     "stroke": "stroke",
+    "background stroke": "stroke on the background",
     "truth": "ground truth",
     "prediction": "prediction",
     "missed": "missed",
     "extra": "added wrongly",
 }
 """Key of the palette → its words in a legend."""
+
+DRAWN = {
+    "stroke": "the stroke as an orange area",
+    "background stroke": "the stroke on the background as a dark blue area",
+    "truth": "the true outline in blue",
+    "prediction": "the answer's outline in magenta",
+    "missed": "missed pixels in blue",
+    "extra": "wrongly added pixels in magenta",
+}
+"""Key of the palette → its words in the description of a figure."""
+
+LINES = (
+    ("#0072B2", "o-"), ("#D55E00", "s--"), ("#009E73", "^:"), ("#B45CC4", "D-."), ("#404040", "v-"),
+)  # fmt: skip
+"""Colour, marker and dashes of the curves of a panel; after the last, the first again."""
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 130,  # a panel of 2.7 inches has 350 pixels: enough to follow an outline
@@ -184,13 +202,23 @@ def legend(fig: Figure, what: Sequence[str]) -> None:
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
+def finish(fig: Figure, alt: str) -> None:
+    """Show a figure and close it.
+
+    Args:
+        alt: what it shows, for those who cannot see it; the course's web pages pass it on.
+    """
+    display(fig, metadata={"image/png": {"alt": alt}})
+    plt.close(fig)
+
+
 def gallery(
     pictures: Mapping[str, NDArray[Any] | Mapping[str, Any]],
     columns: int = 3,
     *,
     crop: tuple[slice, slice] | None = None,
     legend_of: Sequence[str] = (),
-    size: tuple[float, float] = (2.7, 2.5),
+    width: float = 2.7,
 ) -> None:
     """Show pictures side by side, in rows of ``columns``, below their titles.
 
@@ -201,13 +229,22 @@ def gallery(
             :func:`show_errors`.
         crop: the part of each picture to show, as :func:`around` gives it.
         legend_of: keys of :data:`NAMES`, explained below the pictures.
-        size: of a panel, in inches.
+        width: of a panel, in inches; its height is that of the tallest picture.
     """
-    rows = -(-len(pictures) // columns)
-    fig, axes = panels(rows, min(columns, len(pictures)), size=size)
-    for ax, (title, given) in zip(axes.flat, pictures.items(), strict=False):
-        shown: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"image": given}
-        shown = {"crop": crop, **shown, "title": title}
+    rows, columns = -(-len(pictures) // columns), min(columns, len(pictures))
+    every: list[dict[str, Any]] = [
+        {
+            "crop": crop,
+            **(given if isinstance(given, Mapping) else {"image": given}),
+            "title": title,
+        }
+        for title, given in pictures.items()
+    ]
+    sizes = [one["image"][one["crop"] or (slice(None), slice(None))].shape[:2] for one in every]
+    tallest = min(1.3, max(height / across for height, across in sizes))
+    height = width * tallest + 0.28 + (0.42 / rows if legend_of else 0)
+    fig, axes = panels(rows, columns, size=(width, height))
+    for ax, shown in zip(axes.flat, every, strict=False):
         if "drawn" in shown:
             show_drawn(ax, shown.pop("image"), shown.pop("drawn"), **shown)
         elif "errors" in shown:
@@ -216,7 +253,8 @@ def gallery(
             show(ax, shown.pop("image"), **shown)
     if legend_of:
         legend(fig, legend_of)
-    plt.show()
+    drawn = "".join(f", {DRAWN[name]}" for name in legend_of)
+    finish(fig, f"Pictures side by side: {'; '.join(pictures)}{drawn}.")
 
 
 def curves(
@@ -235,21 +273,27 @@ def curves(
         level: label → height of a dashed line in every panel.
         settings: of every panel's axes, such as ``yscale="log"``.
     """
-    _, axes = plt.subplots(
-        1, len(panels_of), figsize=(min(10.0, 4.4 * len(panels_of)), 3.0), squeeze=False,
-        layout="constrained", sharey=True,
-    )  # fmt: skip
+    size = (min(10.0, 4.4 * len(panels_of)), 3.0)
+    fig, axes = plt.subplots(
+        1, len(panels_of), figsize=size, squeeze=False, layout="constrained", sharey=True
+    )
+    said = []
     for ax, (title, lines) in zip(axes.flat, panels_of.items(), strict=True):
-        for label, values in lines.items():
+        for (label, values), (ink, way) in zip(lines.items(), itertools.cycle(LINES), strict=False):
             at, heights = values if isinstance(values, tuple) else (range(len(values)), values)
-            ax.plot(at, heights, ".-", ms=4, lw=1.2, label=label)
+            heights = np.asarray(heights, float)
+            mark = way if len(heights) <= 30 else way[1:]  # many markers would hide the line
+            ax.plot(at, heights, mark, color=ink, ms=3.5, lw=1.3, label=label)
+            known = heights[np.isfinite(heights)]
+            said.append(f"{title}: {label} goes from {known[0]:.3g} to {known[-1]:.3g}")
         for label, height in (level or {}).items():
             ax.axhline(height, color=PALETTE["identity"], ls="--", lw=1, label=label)
+            said.append(f"{label} is a level line at {height:.3g}")
         ax.set(title=title, xlabel=x, **settings)
         if len(lines) + len(level or {}) > 1:
-            ax.legend()
+            ax.legend(frameon=True, framealpha=0.8, edgecolor="none")
     axes[0, 0].set_ylabel(y)
-    plt.show()
+    finish(fig, f"Curves of {y} against {x}. {'; '.join(dict.fromkeys(said))}.")
 
 
 def absent(ax: Axes, message: str) -> None:

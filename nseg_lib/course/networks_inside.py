@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -64,13 +63,16 @@ def receptive_map(network: networks.UNet, size: int) -> Mask:
 
 def show_receptive_fields(widths: Mapping[int, Sequence[int]], size: int = 256) -> None:
     """Show what the middle pixel can know about, for U-Nets of so many levels: levels → widths."""
-    _, axes = look.panels(1, len(widths), size=(2.7, 2.7))
+    fig, axes = look.panels(1, len(widths), size=(2.7, 2.95))
+    said = []
     for ax, (levels, of_levels) in zip(axes.flat, widths.items(), strict=True):
         seen = receptive_map(networks.UNet(list(of_levels)), size)
         side = np.flatnonzero(seen.any(axis=0))
-        look.show(ax, seen, title=f"levels: {levels}, {side[-1] - side[0] + 1} px across")
+        title = f"levels: {levels}, {side[-1] - side[0] + 1} px across"
+        look.show(ax, seen, title=title)
         ax.plot(size // 2, size // 2, ".", color=PALETTE["prediction"])
-    plt.show()
+        said.append(title)
+    look.finish(fig, f"White squares round a magenta pixel, what it can see: {'; '.join(said)}.")
 
 
 def show_channels(network: nn.Module, x: Tensor, number: int = 3) -> None:
@@ -92,7 +94,8 @@ def show_channels(network: nn.Module, x: Tensor, number: int = 3) -> None:
         network(x)
     for hook in hooks:
         hook.remove()
-    _, axes = look.panels(number, len(blocks), size=(2.0, 1.6))
+    fig, axes = look.panels(number, len(blocks), size=(2.0, 1.6))
+    said = []
     for column, (name, features) in zip(axes.T, seen.items(), strict=True):
         height, width = features.shape[1:]
         stroke = nn.functional.adaptive_avg_pool2d(x[:, :1], (height, width))[0, 0]
@@ -101,4 +104,5 @@ def show_channels(network: nn.Module, x: Tensor, number: int = 3) -> None:
             channel: NDArray[np.float32] = features[index].numpy()
             alike = np.corrcoef(channel.ravel(), stroke.numpy().ravel())[0, 1]
             look.show(ax, channel, title=f"{name}: {alike:+.2f}")
-    plt.show()
+            said.append(f"{name} {alike:+.2f}")
+    look.finish(fig, f"Channels of each block; correlation with the stroke: {', '.join(said)}.")

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from pandas.io.formats.style import Styler
 
-from nseg_lib.arrays import Mask
+from nseg_lib.arrays import Image, Mask
 from nseg_lib.course import look
-from nseg_lib.palette import PALETTE
+from nseg_lib.palette import PALETTE, rgb
 
 
 def table(
@@ -32,12 +32,19 @@ def table(
     return frame.style.format(chosen, na_rep="–").hide()
 
 
+def compared(predicted: Mask, target: Mask) -> Image:
+    """Two masks as one picture: both grey, only the target blue, only the prediction magenta."""
+    picture = np.full((*target.shape, 3), 255, np.uint8)
+    picture[predicted & target] = 150
+    picture[target & ~predicted] = rgb(PALETTE["missed"])
+    picture[predicted & ~target] = rgb(PALETTE["extra"])
+    return picture
+
+
 def grid(ax: Axes, predicted: Mask, target: Mask, title: str = "") -> None:
     """Draw two small masks so that pixels can be counted: both grey, missed blue, added magenta."""
     height, width = target.shape
-    ax.imshow(np.where(predicted & target, 150, 255), vmin=0, vmax=255, cmap="gray")
-    ax.imshow(look.tint(target & ~predicted, "missed", 0.8))
-    ax.imshow(look.tint(predicted & ~target, "extra", 0.8))
+    ax.imshow(compared(predicted, target))
     ax.set(xticks=np.arange(-0.5, width), yticks=np.arange(-0.5, height), title=title)
     ax.tick_params(length=0, labelbottom=False, labelleft=False)
     ax.grid(color="#d0d0d0", lw=0.6)
@@ -46,12 +53,12 @@ def grid(ax: Axes, predicted: Mask, target: Mask, title: str = "") -> None:
 
 def grids(pairs: dict[str, tuple[Mask, Mask]]) -> None:
     """Draw pairs of small masks, predicted and target, side by side below their titles."""
-    _, axes = plt.subplots(
+    fig, axes = plt.subplots(
         1, len(pairs), figsize=(3.4 * len(pairs), 3.2), squeeze=False, layout="constrained"
     )
     for ax, (title, (predicted, target)) in zip(axes.flat, pairs.items(), strict=True):
         grid(ax, predicted, target, title)
-    plt.show()
+    look.finish(fig, f"Small masks on squared paper: {'; '.join(pairs)}.")
 
 
 def toy_pair() -> tuple[Mask, Mask]:
@@ -78,15 +85,17 @@ def intervals(summary: pd.DataFrame, metric: str, caption: str) -> None:
         metric: such as ``iou``.
         caption: what the axis shows.
     """
-    _, ax = plt.subplots(figsize=(7.0, 0.6 + 0.27 * len(summary)), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7.0, 0.6 + 0.27 * len(summary)), layout="constrained")
+    said = []
     for y, (name, row) in enumerate(summary.iterrows()):
         middle, low, high = (row[f"{metric}_{part}"] for part in ("difference", "low", "high"))
         bar = [[middle - low], [high - middle]]
         ax.errorbar(middle, y, xerr=bar, fmt="o", ms=5, color=look.colour(str(name)))
+        said.append(f"{name} {middle:+.3f} [{low:+.3f}, {high:+.3f}]")
     ax.axvline(0, color=PALETTE["identity"], ls="--", lw=1)
     ax.set_yticks(range(len(summary)), summary.index)
     ax.set(xlabel=caption)
-    plt.show()
+    look.finish(fig, f"Dots with 95 % intervals, {caption}: {'; '.join(said)}.")
 
 
 def disc(dx: float = 0, radius: float = 32, size: int = 128) -> Mask:
@@ -127,7 +136,8 @@ def toy_mistakes(count: int = 300) -> tuple[Mask, dict[str, NDArray[np.float32]]
 
 def numbers(arrays: Mapping[str, ArrayLike]) -> None:
     """Draw small arrays as grids of grey squares with their numbers, below their titles."""
-    _, axes = plt.subplots(1, len(arrays), figsize=(9, 2.9), layout="constrained", squeeze=False)
+    size = (3.0 * len(arrays), 2.9)
+    fig, axes = plt.subplots(1, len(arrays), figsize=size, layout="constrained", squeeze=False)
     for ax, (title, given) in zip(axes.flat, arrays.items(), strict=True):
         array = np.asarray(given)
         ax.imshow(array, cmap="gray", vmin=array.min() - 1, vmax=array.max() + 0.5)
@@ -135,7 +145,8 @@ def numbers(arrays: Mapping[str, ArrayLike]) -> None:
             ink = "white" if value < array.mean() - 1 else "black"
             ax.text(x, y, f"{value:g}", ha="center", va="center", color=ink, size=9)
         ax.set(title=title, xticks=[], yticks=[])
-    plt.show()
+    said = (f"{title}: {np.asarray(given).tolist()}" for title, given in arrays.items())
+    look.finish(fig, f"Grids of numbers. {'; '.join(said)}.")
 
 
 def busiest_window(marked: Mask, height: int = 50, width: int = 60) -> tuple[slice, slice]:
@@ -148,7 +159,7 @@ def busiest_window(marked: Mask, height: int = 50, width: int = 60) -> tuple[sli
 
 def histogram(values: Mapping[str, Sequence[float]], caption: str) -> None:
     """Draw the distribution of shares on a logarithmic axis, the first filled, others as lines."""
-    _, ax = plt.subplots(figsize=(6.0, 2.8), layout="constrained")
+    fig, ax = plt.subplots(figsize=(6.0, 2.8), layout="constrained")
     bins = np.geomspace(1e-4, 1, 30).tolist()
     for number, (label, shares) in enumerate(values.items()):
         style: dict[str, Any] = {"color": "#c9c9c9"} if number == 0 else {"color": PALETTE["res"]}
@@ -156,4 +167,5 @@ def histogram(values: Mapping[str, Sequence[float]], caption: str) -> None:
         ax.hist(shares, bins, label=f"{label} ({len(shares)})", **style)
     ax.set(xscale="log", xlabel=caption, ylabel="objects")
     ax.legend(loc="upper left")
-    plt.show()
+    said = (f"{label}: median {np.median(shares):.2g}" for label, shares in values.items())
+    look.finish(fig, f"Histograms of the {caption}. {'; '.join(said)}.")

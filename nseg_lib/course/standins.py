@@ -8,7 +8,7 @@ that it never mixes with the results of a proper run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -172,15 +172,17 @@ def refiner(
     return Refiner.load(training.train(settings, data, folder, say=print))
 
 
-def evaluated(rows: str | Path, found: str | Path, data: str | Path) -> Path:
+def evaluated(
+    rows: str | Path, known: Mapping[str, tuple[Refiner, Path]], data: str | Path
+) -> Path:
     """Return a folder of results that has the baselines: ``rows``, or a stand-in.
 
-    If ``rows`` has none, the baselines and :func:`refiners` are evaluated on ``val`` and ``test``.
+    If ``rows`` has none, the baselines and ``known``, which :func:`refiners` gave, are evaluated on
+    ``val`` and ``test``.
     """
     rows, data = Path(rows), Path(data)
     if (rows / "baselines.csv").is_file():
         return rows
-    known = refiners(found)
     name = _folder_name(data, *(path for _, path in known.values()))
     folder = rows.parent.parent / "stand-in" / name / "results"
     print(f"no results in {portable_path(rows)}: evaluating the baselines and the networks")

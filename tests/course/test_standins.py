@@ -26,13 +26,13 @@ def test_without_rows_the_shipped_networks_are_evaluated_once(
     shipped = standins.refiners(wanted)
     assert list(shipped) == [name for name in config.THE_EIGHT if name in PRETRAINED]
     assert "no network was trained here" in capsys.readouterr().out
-    results = standins.evaluated(rows, wanted, data)
+    results = standins.evaluated(rows, shipped, data)
     frame = read_folder(results)
     assert list(dict.fromkeys(frame["method"])) == [*BASELINES, *shipped]
     assert set(frame["split"]) == {"val", "test"}
     assert not wanted.exists()
     assert not rows.exists()
-    assert standins.evaluated(results, wanted, data) == results
+    assert standins.evaluated(results, shipped, data) == results
 
 
 def test_data_that_nobody_can_make_are_named(tmp_path: Path) -> None:
