@@ -259,7 +259,7 @@ def serve(
 @app.command()
 def convert(
     annotations: Annotated[Path, typer.Argument(help="A COCO file, as 'nseg draw' writes it.")],
-    to: Annotated[str, typer.Option(help="coco, labelme, yolo, voc, masks or cutouts.")],
+    to: Annotated[str, typer.Option(help="coco, labelme, yolo, voc, masks, cutouts or report.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder that the files go to.")],
     photos: Annotated[
         Path | None, typer.Option(help="The pictures' folder; by default, the COCO file's.")
@@ -277,4 +277,5 @@ def convert(
     )
     for finding in findings:
         warn(f"{annotations}: {finding}")
-    say(f"{formats.write(split, to, out)} files in {out}")
+    written = formats.write(split, to, out)
+    say(f"{written} file{'s' * (written != 1)} in {out}")

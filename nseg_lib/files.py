@@ -85,24 +85,30 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def only_writer(path: Path) -> Iterator[None]:
+def only_writer(path: Path, patience: float = 0) -> Iterator[None]:
     """Keep other processes from writing a file or folder meanwhile; makes the folder it is in.
 
     What killed processes of this machine left half written there is removed. The lock, a hidden
     file beside it, ends with the process, however that ends.
 
+    Args:
+        patience: seconds to wait for another process's end.
+
     Raises:
         ValueError: another process writes it.
+        OSError: the lock cannot be made; one line that names ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.lock")
-    lock = FileLock(hidden, timeout=0)
+    lock = FileLock(hidden, timeout=patience)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise ValueError(
             f"{path}: another process is writing it; wait for its end, or choose another folder"
         ) from None
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
     _remove_leftovers(path if path.is_dir() else path.parent)
     try:
         yield

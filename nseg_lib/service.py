@@ -24,8 +24,7 @@ from tornado.web import Application, HTTPError
 from nseg_lib import __version__, limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.asked import click_radius
-from nseg_lib.data.coco import DataError, mask_to_rle, rle_to_mask
-from nseg_lib.data.formats import outlines
+from nseg_lib.data.coco import DataError, mask_to_rle, outlines, rle_to_mask
 from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.answers import AnyRefiner, mask_of
 from nseg_lib.widget.pictures import read

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 from rich.console import Console
@@ -309,6 +310,25 @@ def packed_rle(segmentation: Any, height: int, width: int) -> Record:
     if isinstance(segmentation["counts"], str):
         return dict(segmentation)
     return coco_mask.frPyObjects(dict(segmentation), height, width)
+
+
+def outlines(mask: Mask) -> list[list[float]]:
+    """COCO polygons [x1, y1, x2, y2, …] along the pixel edges of a mask, one for each of its parts,
+    the largest part first.
+
+    Holes are filled, since COCO's polygons cannot have any; RLE keeps them.
+    """
+    # OpenCV's contour runs through the centres of the border pixels; a COCO polygon runs along
+    # their outer edges. At twice the size a pixel becomes 2×2, and the contour runs through the
+    # outer ones of these: half of a coordinate, rounded up, is that of the edge.
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    part = mask[y : y + height, x : x + width].astype(np.uint8)
+    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
+    found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contours = sorted(found, key=cv2.contourArea, reverse=True)
+    rings = [(ring.reshape(-1, 2) + 1) // 2 + (x, y) for ring in contours]
+    corners = [ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)] for ring in rings]
+    return [[float(value) for value in ring.ravel()] for ring in corners]
 
 
 def mask_to_rle(mask: Mask) -> Record:

@@ -18,7 +18,8 @@ from PIL import Image as Pillow
 
 from nseg_lib import parsing
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data import coco
+from nseg_lib.data import coco, report_page
+from nseg_lib.data.coco import outlines
 from nseg_lib.data.images import open_picture, read_image
 from nseg_lib.data.records import DataError
 from nseg_lib.files import write_atomic
@@ -33,7 +34,7 @@ VOC_CLASSES = (
 VOID = 255
 """VOC's number for pixels of no class."""
 
-KINDS = ("coco", "labelme", "yolo", "voc", "masks", "cutouts")
+KINDS = ("coco", "labelme", "yolo", "voc", "masks", "cutouts", "report")
 """What :func:`write` writes."""
 
 
@@ -43,25 +44,6 @@ class Found(NamedTuple):
     category: str
     segmentation: Any
     """As COCO has it: polygons in pixels, or RLE."""
-
-
-def outlines(mask: Mask) -> list[list[float]]:
-    """COCO polygons [x1, y1, x2, y2, …] along the pixel edges of a mask, one for each of its parts,
-    the largest part first.
-
-    Holes are filled, since COCO's polygons cannot have any; RLE keeps them.
-    """
-    # OpenCV's contour runs through the centres of the border pixels; a COCO polygon runs along
-    # their outer edges. At twice the size a pixel becomes 2×2, and the contour runs through the
-    # outer ones of these: half of a coordinate, rounded up, is that of the edge.
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    part = mask[y : y + height, x : x + width].astype(np.uint8)
-    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
-    found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    contours = sorted(found, key=cv2.contourArea, reverse=True)
-    rings = [(ring.reshape(-1, 2) + 1) // 2 + (x, y) for ring in contours]
-    corners = [ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)] for ring in rings]
-    return [[float(value) for value in ring.ravel()] for ring in corners]
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -210,7 +192,8 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
         kind: of :data:`KINDS`: COCO with polygons; labelme, a JSON file per picture; YOLO-seg, a
             text file per picture (an object's parts are lines of their own) and ``data.yaml``;
             VOC, palette pictures of classes and of objects, and ``labels.txt``; a mask per object;
-            or a cut-out per object, cropped, its edge softened by a pixel.
+            a cut-out per object, cropped, its edge softened by a pixel; or ``report.html``, a page
+            of all pictures, outlines, labels and areas.
         out: the folder that they go to.
 
     Raises:
@@ -225,6 +208,8 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
     drawn = [(image_id, found) for image_id, found in split.annotations.items() if found]
     if kind == "coco":
         files["annotations.json"] = _coco_of(split)
+    if kind == "report":
+        files["report.html"] = report_page.page(split)
     if kind == "yolo":
         files["data.yaml"] = json.dumps({"names": dict(enumerate(names))}).encode()
     if kind == "voc":
@@ -261,11 +246,14 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
 
 
 def cutout(image: Image, mask: Mask) -> Image:
-    """The object alone: uint8 h×w×4, cropped to the mask, its edge softened by a pixel."""
+    """The object alone: uint8 h×w×4, cropped to the mask, its edge softened by a pixel.
+
+    Where it is clear, nothing of the picture is left.
+    """
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     alpha = cv2.GaussianBlur(mask.astype(np.uint8) * 255, (0, 0), 0.7)
     window = slice(y, y + height), slice(x, x + width)
-    return np.dstack([image[window], alpha[window]])
+    return np.dstack([image[window] * (alpha[window] > 0)[..., None], alpha[window]])
 
 
 def _coco_of(split: coco.Split) -> bytes:

@@ -91,7 +91,10 @@ class Demo extends Model {
     this.deliver(`${this.name}_strokes.json`, new TextEncoder().encode(JSON.stringify(content)).buffer, "application/json");
   }
 
-  deliver(name, data, mime) { this.emit("msg:custom", { type: "file", name, mime }, [data]); }
+  deliver(name, data, mime) {
+    this.emit("msg:custom", { type: "file", name, mime }, [data]);
+    this.say(`Saved as ${name}`);
+  }
 }
 
 widget.render({ model: new Demo(), el: document.getElementById("canvas") });

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from nseg_lib.arrays import Image, Mask
 from nseg_lib.console import warn
 from nseg_lib.data import formats
 from nseg_lib.data.coco import DataError, annotation_mask, read_json
-from nseg_lib.data.records import Record, id_problem, mend
-from nseg_lib.files import write_atomic
+from nseg_lib.data.images import as_rgb, open_picture
+from nseg_lib.data.records import Record, id_problem, is_int, mend
+from nseg_lib.files import only_writer, write_atomic
+from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.results import annotation, as_json, category, document
 
 
@@ -33,6 +38,7 @@ class AnnotationFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stamp: tuple[int, int] | None = None
+        self.saved = ""  # who saved what was read last, and when
         self._take(document([], [], []))
         self.refresh()
 
@@ -68,8 +74,16 @@ class AnnotationFile:
             for number, record in enumerate(content[key], 1):
                 if problem := id_problem(record):
                     raise DataError(f"{self.path}: '{key}', record {number}: {' ('.join(problem)})")
-        self._stamp = stamp
+        self._stamp, self.saved = stamp, self._saved_now()
         self._take(content)
+
+    def _saved_now(self) -> str:
+        """Whose the file is, as each save makes it anew, and when it was saved."""
+        try:
+            owner, date = self.path.owner(), self.path.stat().st_mtime
+        except (OSError, KeyError, NotImplementedError):  # gone, a user without a name, Windows
+            return "somebody"
+        return f"{owner} ({time.strftime('%H:%M', time.localtime(date))})"
 
     def _stamp_now(self) -> tuple[int, int] | None:
         """Date and size of the file, which show that another program wrote it; None without it."""
@@ -78,10 +92,22 @@ class AnnotationFile:
         status = self.path.stat()
         return status.st_mtime_ns, status.st_size
 
-    def write(self) -> None:
-        """Write the content, whole or not at all; raises OSError, and the file stays as it was."""
-        write_atomic(self.path, as_json(self.content))
-        self._stamp = self._stamp_now()
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Read the file anew, let the block change its content, and write it, whole or not at all.
+
+        No other nseg changes the file meanwhile.
+
+        Raises:
+            OSError: it cannot be written, and stays as it was.
+            ValueError: another process keeps it for ten seconds, or has replaced it by a file that
+                is not COCO.
+        """
+        with only_writer(self.path, patience=10):
+            self.refresh()
+            yield
+            write_atomic(self.path, as_json(self.content))
+            self._stamp = self._stamp_now()
 
     def image_of(self, picture: Path) -> Record | None:
         """The record of a picture, or None.
@@ -119,6 +145,36 @@ class AnnotationFile:
             record |= {"width": width, "height": height}
         return int(record["id"])
 
+    def read_image(self, picture: Path) -> Image:
+        """A picture, turned as every reader of this file turns it: uint8 H×W×3 RGB.
+
+        That is to the size in its record or, without a size, upright. One whose size does not
+        change when it is turned stays as it is stored
+        (:func:`nseg_lib.widget.pictures.as_readers_turn` says why).
+
+        Raises:
+            DataError: no picture, a broken one, or one of another size than its record's.
+        """
+        record, stored = self.image_of(picture) or {}, open_picture(picture)
+        height, width = record.get("height"), record.get("width")
+        if height is None or width is None:
+            height, width = as_rgb(picture, stored).shape[:2]
+        for side in (height, width):
+            if not is_int(side) or side < 1:
+                said = f"a side of {side!r:.40}, which is no whole number from 1"
+                raise DataError(f"{self.path}: {picture.name}: its record has {said}")
+        return as_rgb(picture, stored, (height, width))
+
+    def mask(self, annotation: Any, picture: Path, image: Image) -> Mask:
+        """An annotation's mask, bool H×W; a malformed one raises DataError, which names both."""
+        try:
+            if not isinstance(annotation, dict):
+                raise ValueError(f"what it started from is {annotation!r:.40}, not an annotation")
+            check_strokes(annotation.get("strokes", []))
+            return annotation_mask(annotation, *image.shape[:2])
+        except ValueError as error:
+            raise DataError(f"{self.path}: {picture.name}: {error}") from None
+
     def category_names(self) -> list[str]:
         """The names of the categories that have one."""
         names = [record.get("name") for record in self.categories]
@@ -152,24 +208,24 @@ def take_up(folder: AnnotationFile, source: Path, pictures: Sequence[Path]) -> t
         DataError: nothing there belongs to these pictures, or a malformed file.
         OSError: the file cannot be written.
     """
-    known = {annotation.get("image_id") for annotation in folder.annotations}
     objects = count = 0
-    for picture, (height, width), found in formats.read(source, pictures, warn):
-        record = folder.image_of(picture)
-        if (record is not None and record["id"] in known) or not found:
-            continue
-        image_id = folder.record_image(picture, height, width)
-        for each in found:
-            mask = annotation_mask({"id": 0, "segmentation": each.segmentation}, height, width)
-            if not mask.any():
+    with folder.changing():
+        known = {annotation.get("image_id") for annotation in folder.annotations}
+        for picture, (height, width), found in formats.read(source, pictures, warn):
+            record = folder.image_of(picture)
+            if (record is not None and record["id"] in known) or not found:
                 continue
-            made = annotation(mask) | {"segmentation": each.segmentation, "image_id": image_id}
-            made |= {"id": next_id(folder.annotations)}
-            folder.annotations.append(made | {"category_id": folder.category_id(each.category)})
-            objects += 1
-        count += 1
-    if count:
-        folder.write()
+            image_id = folder.record_image(picture, height, width)
+            for each in found:
+                mask = annotation_mask({"id": 0, "segmentation": each.segmentation}, height, width)
+                if not mask.any():
+                    continue
+                made = annotation(mask) | {"segmentation": each.segmentation, "image_id": image_id}
+                made |= {"id": next_id(folder.annotations)}
+                made |= {"category_id": folder.category_id(each.category)}
+                folder.annotations.append(made)
+                objects += 1
+            count += 1
     return objects, count
 
 

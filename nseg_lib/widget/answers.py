@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ UNCORRECTED = (
     "and background is taken away."
 )
 SHARED = "What belongs to a finished object stays with it."
-TAKEN = "All of this belongs to a finished object: click that object to go on with it."
+TAKEN = "Most of this belongs to a finished object: click that object to go on with it."
 
 
 class AnyRefiner(Protocol):
@@ -81,20 +81,41 @@ class Later:
         return mask
 
 
-class Memory:
-    """The answers to all drawings, by picture: undo brings back the very same mask.
+class Answer(NamedTuple):
+    """What there is for a drawing."""
 
-    A model that corrects may give another mask when it is asked again. What is remembered holds
-    also after the user left the picture and came back.
+    mask: Mask
+    """bool H×W."""
+    note: str = ""
+    """A line for the user, or ""."""
+    failed: bool = False
+    """Whether the model failed; the mask is then the last one, or what is brushed."""
+
+
+class Answers:
+    """A model's answers to the drawings of one picture after the other.
+
+    All are remembered: undo brings back the very same mask, though a model that corrects may give
+    another one when it is asked again. What is remembered holds also after the user left the
+    picture and came back.
     """
 
     def __init__(self) -> None:
         # Picture, start and drawing → whose answer it had, its mask as RLE, and the note.
-        self._answers: dict[bytes, tuple[AnyRefiner | None, dict[str, Any], str]] = {}
+        self._known: dict[bytes, tuple[AnyRefiner | None, dict[str, Any], str]] = {}
 
-    def open(self, image: Image | None, start: Mask | None) -> None:
-        """Name the picture, and what there was of the object, that the next drawings are of."""
-        self._place = hashlib.blake2b(b"" if image is None else np.ascontiguousarray(image).data)
+    def open(self, image: Image, start: Mask | None = None, walls: Mask | None = None) -> None:
+        """Name what the next drawings are of.
+
+        Args:
+            image: uint8 H×W×3 RGB.
+            start: bool H×W, what there was of the object before anything was drawn.
+            walls: bool H×W, what is never given to the object.
+        """
+        self._image, self._start, self._walls = image, start, walls
+        self._strokes: list[Stroke] = []  # those that gave the last mask
+        self._mask = np.zeros(image.shape[:2], bool) if start is None else start
+        self._place = hashlib.blake2b(np.ascontiguousarray(image).data)
         self._place.update(b"" if start is None else np.ascontiguousarray(start).data)
 
     def _key(self, strokes: Sequence[Stroke]) -> bytes:
@@ -102,18 +123,47 @@ class Memory:
         place.update(json.dumps(strokes, default=float).encode())
         return place.digest()
 
-    def find(
-        self, strokes: Sequence[Stroke], refiner: AnyRefiner | None
-    ) -> tuple[Mask, str] | None:
-        """The mask (bool H×W) and the note that this refiner gave for a drawing, if it did."""
-        by, rle, note = self._answers.get(self._key(strokes), (None, None, ""))
-        return (rle_to_mask(rle), note) if rle is not None and by is refiner else None
+    def keep(self, strokes: Sequence[Stroke], refiner: AnyRefiner | None, mask: Mask) -> None:
+        """Take a mask from elsewhere, such as a file, for the refiner's answer to a drawing."""
+        self._known[self._key(strokes)] = refiner, mask_to_rle(mask), ""
+        self._strokes, self._mask = list(strokes), mask
 
-    def keep(
-        self, strokes: Sequence[Stroke], refiner: AnyRefiner | None, mask: Mask, note: str = ""
-    ) -> None:
-        """Remember what a refiner gave for a drawing."""
-        self._answers[self._key(strokes)] = refiner, mask_to_rle(mask), note
+    def ask(
+        self, refiner: AnyRefiner | None, strokes: Sequence[Stroke], keep: bool = True
+    ) -> Answer:
+        """The mask of a drawing, beside the walls; see :func:`mask_of`.
+
+        Args:
+            keep: False for a drawing that is not finished: the next one does not correct its mask.
+        """
+        key, number = self._key(strokes), len(self._strokes)
+        by, rle, note = self._known.get(key, (None, None, ""))
+        if rle is not None and by is refiner:
+            mask = rle_to_mask(rle)
+        else:
+            # A mask is corrected where strokes were only added to those that gave it.
+            goes_on = 0 < number < len(strokes) and strokes[:number] == self._strokes
+            before = self._mask if goes_on and self._mask.any() else None
+            try:
+                mask, note = mask_of(refiner, self._image, strokes, before, self._start)
+            except Exception as error:  # of any model; the user sees it and can go on
+                kept = self.without(strokes)
+                if keep:
+                    self._strokes, self._mask = list(strokes), kept
+                return Answer(kept, f"The model failed: {error}", failed=True)
+            if keep:
+                self._known[key] = refiner, mask_to_rle(mask), note
+        free, at_walls = beside_walls(mask, self._walls, strokes)
+        if keep:
+            self._strokes, self._mask = list(strokes), free
+        return Answer(free, at_walls or note)
+
+    def without(self, strokes: Sequence[Stroke]) -> Mask:
+        """What there is of the object without the model: the last mask, or what is brushed."""
+        if self._strokes:
+            return self._mask
+        brushed, _ = mask_of(None, self._image, strokes, start=self._start)
+        return beside_walls(brushed, self._walls, strokes)[0]
 
 
 def mask_of(
@@ -199,7 +249,7 @@ def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> t
     broad = cv2.morphologyEx(free.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
     near = cv2.dilate(shared.astype(np.uint8), square, iterations=2) > 0
     kept = free & (broad | ~near | rasterize(strokes, height, width).object)
-    return kept, SHARED if kept.any() else TAKEN
+    return kept, SHARED if kept.sum() > shared.sum() / 9 else TAKEN
 
 
 def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Any) -> Mask:

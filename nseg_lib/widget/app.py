@@ -111,7 +111,8 @@ def _say_folder(
     if left_out:
         more = ", …" if len(left_out) > 5 else ""
         say(
-            f"left out, for no picture that is read ({', '.join(FORMATS)}): {len(left_out)} files "
+            f"left out, since {', '.join(FORMATS)} are what is read: "
+            f"{len(left_out)} file{'s' * (len(left_out) > 1)} "
             f"({', '.join(left_out[:5])}{more}){heif_hint(left_out)}"
         )
     # The folder that the file is written into, or what there is of the way to it.

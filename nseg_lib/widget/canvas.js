@@ -12,6 +12,7 @@ const MAX_LAYER = 4e6; // pixels of a layer; larger pictures are shown scaled
 const CLEAR = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="; // a pixel
 const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
 const PATIENCE = 4000; // milliseconds without an answer before the user is told
+const QUICK = 0.1; // seconds: a network that answers so fast is asked while a stroke is drawn
 
 // --- geometry: the rule of nseg_lib.strokes.rasterize, in the same floating-point steps -----------
 
@@ -346,7 +347,7 @@ class Drawing {
     this.more = make("div", { className: "nseg-more" }, group("Clear", this.clearButton),
       views, group("Opacity", icon("opacity"), this.opacity),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.chosen.click()),
-        button("save", "Save the result", () => this.toggle(this.menu)),
+        button("save", "Save the result", () => this.toggle(this.menu), icon("save"), make("span", {}, "Save")),
         button("help", "Keys (?)", () => this.toggle(this.help))));
     this.moreButton = button("more", "More tools", () => {
       const open = !this.more.classList.contains("nseg-open");
@@ -564,6 +565,7 @@ class Drawing {
     if (!fresh()) return;
     this.paper.cover = cover;
     this.answered = answer.revision;
+    if (this.strokes.length && !this.future.length) this.quick = answer.seconds < QUICK;
     this.beQuiet();
     this.showView();
     if (this.strokes.length) this.spoken.textContent = `Mask ready, ${(answer.share * 100).toFixed(1)} % of the picture`;
@@ -583,6 +585,7 @@ class Drawing {
 
   receive(message, buffers) {
     if (message.type === "stay") this.stay();
+    if (message.type === "preview") this.showPreview(buffers[0]);
     if (message.type === "list") this.fillList(message);
     if (message.type === "thumbnail") this.showThumbnail(this.items.children[message.index], buffers[0]);
     if (message.type === "file" && this.saving) { // asked for here, and not in another view
@@ -592,6 +595,23 @@ class Drawing {
       setTimeout(() => URL.revokeObjectURL(url), 10000);
     }
     this.refresh();
+  }
+
+  /** Ask for the mask of a stroke while it is drawn: of a quick network, and one after the other. */
+  preview() {
+    if (!this.quick || this.previewing || !this.model.send || this.waiting) return;
+    this.previewing = performance.now();
+    this.model.send({ type: "preview", strokes: [...this.strokes, { ...this.live, points: [...this.live.points] }] });
+  }
+
+  async showPreview(png) {
+    const stroke = this.live, cover = await decode(png, "image/png");
+    this.quick = performance.now() - this.previewing < 1000 * QUICK;
+    this.previewing = 0;
+    if (!stroke || stroke !== this.live) return; // it has ended: its mask follows
+    this.paper.cover = cover;
+    this.showView();
+    this.preview();
   }
 
   // --- what the kernel hears ---
@@ -617,6 +637,11 @@ class Drawing {
   /** Tell the user if nothing is heard for long. */
   expect() { this.timer ??= setTimeout(() => { this.late = true; this.refresh(); }, PATIENCE); }
 
+  /** Whether undo shows the picture again that was left for this one: nothing was done here yet. */
+  get snaps() {
+    return !!this.model.get("_session").back && !this.strokes.length && !this.past.length && !this.future.length;
+  }
+
   undo() { this.travel(this.past, this.future); }
   redo() { this.travel(this.future, this.past); }
   travel(from, to) {
@@ -624,6 +649,7 @@ class Drawing {
       this.extremes = this.extremes.slice(0, -1);
       return this.repaint();
     }
+    if (from === this.past && this.snaps) return this.leave({ type: "back" });
     if (!from.length || this.live || this.leaving) return;
     to.push(this.strokes);
     this.change(from.pop());
@@ -657,7 +683,8 @@ class Drawing {
   go(step) { this.leave({ type: "go", step }); }
   goObject(step) { this.leave({ type: "object", step }); }
   leave(message) {
-    if (!this.model.get("_session").total || this.leaving) return;
+    const { total, back } = this.model.get("_session");
+    if (!(total || back) || this.leaving) return;
     this.drop();
     this.leaving = true;
     this.expect();
@@ -760,6 +787,7 @@ class Drawing {
     if (points.length === from) return;
     this.paper.paint(kind, points, from);
     this.meet(points.slice(from - 1));
+    if (points.length > 2) this.preview();
   }
 
   up(event) {
@@ -826,6 +854,7 @@ class Drawing {
     this.live = null;
     this.root.classList.remove("nseg-painting");
     this.repaint();
+    if (this.quick) this.showAnswer(); // and not what was seen in between
   }
 
   gesture(event) {
@@ -978,6 +1007,17 @@ class Drawing {
     this.refresh();
   }
 
+  /** What to do, until it was done once: in place of a note. */
+  get hint() {
+    if (!this.paper.width || this.waiting || this.live) return "";
+    const corrected = this.strokes.some((stroke) => stroke.correction || stroke.kind === "background");
+    this.learnt ||= corrected;
+    if (this.learnt) return "";
+    if (!this.strokes.length) return "Draw a line along the object: its mask follows.";
+    if (!this.paper.cover) return "";
+    return "Draw over what is missing; with Background (or the right button) over what is too much.";
+  }
+
   toggle(panel) {
     for (const each of [this.menu, this.help, this.list]) each.hidden = each !== panel || !each.hidden;
     this.showMore(false);
@@ -1002,22 +1042,22 @@ class Drawing {
     this.size.setAttribute("aria-valuetext", `radius ${this.radiusText} pixels`);
     this.opacity.value = this.model.get("opacity");
     this.showBox();
-    this.undoButton.disabled = !this.past.length && !this.extremes.length;
+    this.undoButton.disabled = !this.past.length && !this.extremes.length && !this.snaps;
     this.redoButton.disabled = !this.future.length;
-    const { object, objects } = this.model.get("_session");
+    const { object, objects, saved } = this.model.get("_session");
     this.clearButton.disabled = !this.strokes.length && !(object < objects); // one of another program
     this.empty.hidden = width > 0;
     this.emptyText.textContent = note.level === "error" ? note.text : "Drop a picture here, or click here and paste one";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
     const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
-    if (width) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
+    if (this.strokes.length) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
     const last = this.strokes.at(-1);
     if (this.extremes.length) parts.push(`extreme points: ${this.extremes.length} of 4`);
     else if (last?.points.length === 1) parts.push(`a click counts as a disc ${Math.round(20 * last.points[0][2]) / 10} px wide`);
-    if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
+    if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`, saved && `saved in ${saved}`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
     const silent = this.late && note.level !== "error" && (this.waiting || this.leaving) ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
-    this.note.textContent = silent || (width || note.level !== "error" ? note.text : "");
+    this.note.textContent = silent || (width || note.level !== "error" ? note.text : "") || this.hint;
     this.note.dataset.level = note.level;
   }
 }

@@ -20,11 +20,16 @@ from nseg_lib.data.masks import parse_strokes
 from nseg_lib.files import write_atomic
 from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
-from nseg_lib.widget.answers import AnyRefiner, Memory, beside_walls, mask_of
+from nseg_lib.widget.answers import Answers, AnyRefiner
 from nseg_lib.widget.frontend import Frontend
-from nseg_lib.widget.pictures import jpeg, read, still, thumbnail
+from nseg_lib.widget.pictures import cover_png, jpeg, read, still, thumbnail
 from nseg_lib.widget.results import export
-from nseg_lib.widget.session import OTHER_WINDOW, FolderSession
+from nseg_lib.widget.session import FolderSession
+
+OTHER_WINDOW = (
+    "Another window has this folder open. Each reads what the other saved; an object that both "
+    "change is kept twice."
+)
 
 
 def _plain(strokes: Any) -> Any:
@@ -73,13 +78,10 @@ class StrokeCanvas(Frontend):
         self.name = "picture"
         self.refiner = refiner
         self._folder: FolderSession | None = None
-        self._recorded = True  # False while the session's file lacks the present mask
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
-        self._start: Mask | None = None  # what another program had drawn of the object
-        self._walls: Mask | None = None  # what belongs to the picture's finished objects
-        self._masked: list[Any] = []  # the strokes that gave the mask
-        self._answers = Memory()
+        self._left: tuple[Image, str, list[Any], int] | None = None  # a picture that was drawn on
+        self._answers = Answers()
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
         self.on_msg(self._message)
@@ -123,6 +125,9 @@ class StrokeCanvas(Frontend):
         named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
         image, orientation = read(source, named)
         with self._busy:
+            if self.image is not None and self.strokes:
+                self._left = self.image, self.name, self.strokes, self._orientation
+                self._session = {"back": True}
             self._show(image, named, _plain(list(strokes)), orientation=orientation)
             self._refine()
 
@@ -143,9 +148,9 @@ class StrokeCanvas(Frontend):
         never given to the object.
         """
         self._send_picture(image, strokes, others, same=image is self.image)
-        self.image, self.name, self._masked = image, name, []
-        self._orientation, self._start, self._walls = orientation, start, walls
-        self._answers.open(image, start)
+        self.image, self.name, self._orientation = image, name, orientation
+        if image is not None:
+            self._answers.open(image, start, walls)
         self.strokes = strokes
 
     # --- strokes in, mask out ---
@@ -181,7 +186,7 @@ class StrokeCanvas(Frontend):
             check_strokes(drawing["strokes"])
         except ValueError as error:  # more than can be painted
             self._sent = {**drawing, "strokes": self.strokes}
-            self._publish(self._mask_so_far(), time.perf_counter())
+            self._publish(self._answers.without(self.strokes), time.perf_counter())
             self._say(f"Not taken: {error}. Undo it (Z): what was drawn before is kept.", "error")
             return
         self._sent = drawing
@@ -193,24 +198,12 @@ class StrokeCanvas(Frontend):
         if self.image is None:
             self.mask = None
             return
-        started, refiner = time.perf_counter(), self.refiner
-        known, answered = self._answers.find(self.strokes, refiner), True
-        try:
-            if known is not None:
-                mask, note = known
-            else:
-                if not getattr(refiner, "ready", True):
-                    self._say("The model is being loaded; the mask will follow.")
-                before = self._mask_before()
-                mask, note = mask_of(refiner, self.image, self.strokes, before, self._start)
-        except Exception as error:  # of any model; the user sees it and can go on
-            mask, answered = self._mask_so_far(), False
-            self._say(f"The model failed: {error}", "error")
-        free, at_walls = beside_walls(mask, self._walls, self.strokes)
-        if answered:
-            self._say(at_walls or note)
-            self._answers.keep(self.strokes, refiner, mask, note)
-        self._publish(free, started)
+        started = time.perf_counter()
+        if self.strokes and not getattr(self.refiner, "ready", True):
+            self._say("The model is being loaded; the mask will follow.")
+        answer = self._answers.ask(self.refiner, self.strokes)
+        self._say(answer.note, "error" if answer.failed else "info")
+        self._publish(answer.mask, started)
         if self.session is not None:
             try:
                 self._record(self.session)
@@ -220,32 +213,15 @@ class StrokeCanvas(Frontend):
 
     def _record(self, session: FolderSession) -> None:
         """Write the mask to the session's file. After a failure :meth:`_move` tries once more."""
-        self._recorded = False
         if note := session.record(self.mask, self.strokes):
             self._say(note)
-        self._recorded = True
 
     def _publish(self, mask: Mask, started: float) -> None:
         """Show a mask: first in the browser, then to observers, then in the still picture."""
         self._send_mask(mask, time.perf_counter() - started)
-        self._masked = list(self.strokes)
         self.mask = mask
         if self._still_id:
             display(self._still(), display_id=self._still_id, update=True)
-
-    def _mask_before(self) -> Mask | None:
-        """The present mask, which a model may correct; None unless strokes were only added."""
-        number = len(self._masked)
-        goes_on = 0 < number < len(self.strokes) and self.strokes[:number] == self._masked
-        return self.mask if goes_on and self.mask.any() else None
-
-    def _mask_so_far(self) -> Mask:
-        """What there is of the object without the model: the last mask, or what is brushed."""
-        assert self.image is not None
-        if self._masked:
-            return self.mask
-        brushed, _ = mask_of(None, self.image, self.strokes, start=self._start)
-        return beside_walls(brushed, self._walls, self.strokes)[0]
 
     # --- results out ---
 
@@ -311,9 +287,14 @@ class StrokeCanvas(Frontend):
                 if content["type"] == "export":
                     name, data = self.export(content["what"])
                     mime = "application/json" if name.endswith(".json") else "image/png"
+                    self._say(f"Saved as {name}")
                     self.send({"type": "file", "name": name, "mime": mime}, [data])
                 elif content["type"] == "open":
                     self._receive(content, bytes(buffers[0]))
+                elif content["type"] == "preview":
+                    self._preview(content["strokes"])
+                elif content["type"] == "back" and self._left is not None:
+                    self._go_back(*self._left)
                 elif content["type"] in ("list", "thumbnail") and self.session is not None:
                     self._list(self.session, content)
                 elif self.session is not None:
@@ -321,6 +302,18 @@ class StrokeCanvas(Frontend):
             except Exception as error:  # of any kind, since the browser waits for an answer
                 self._say(str(error), "error")
                 self.send({"type": "stay"})
+
+    def _preview(self, strokes: list[Any]) -> None:
+        """Show the mask of a stroke that is still being drawn, without keeping it."""
+        check_strokes(strokes)
+        mask = self._answers.ask(self.refiner, strokes, keep=False).mask
+        self.send({"type": "preview"}, [cover_png(mask)] if mask.any() else [b""])
+
+    def _go_back(self, image: Image, name: str, strokes: list[Any], orientation: int) -> None:
+        """Show the drawing again that another picture took the place of."""
+        self._left, self._session = None, {}
+        self._show(image, name, strokes, orientation=orientation)
+        self._refine()
 
     def _receive(self, content: dict[str, Any], part: bytes) -> None:
         """Collect the parts of an uploaded file and open it when the last has come."""
@@ -352,14 +345,17 @@ class StrokeCanvas(Frontend):
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
         """Go to another picture or object, or change the current object's category or delete it."""
         what, step = content["type"], content.get("step", 0)
-        if not self._recorded:  # leaving now would lose the mask; an error here stops the move
+        if not session.saved:  # leaving now would lose the mask; an error here stops the move
             self._record(session)
+        session.file.refresh()
         if what == "category":
             session.set_category(content["name"])
             self._session = session.state()
             return
         if what == "go":
             found = session.go(step)
+        elif what == "back":
+            found = session.go_back()
         elif what == "delete":
             found = session.delete()
         elif what == "pick":  # by a click on it
@@ -367,7 +363,7 @@ class StrokeCanvas(Frontend):
         else:
             found = session.go_object(step) if step else session.new_object()
         if found:
-            self._open_session(None if what == "go" else self.image)
+            self._open_session(None if what in ("go", "back") else self.image)
             return
         if what == "go":
             self._say(f"No more pictures this way; all is saved in {session.out}")
@@ -384,7 +380,6 @@ class StrokeCanvas(Frontend):
         """
         session, started = self.session, time.perf_counter()
         assert session is not None
-        self._recorded = True
         self._session = session.state()
         try:
             found = session.open(image)

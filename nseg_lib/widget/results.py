@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import DataError, mask_to_rle
-from nseg_lib.data.formats import outlines as outlines
+from nseg_lib.data.coco import DataError, mask_to_rle, outlines
+from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT
 from nseg_lib.widget.pictures import as_readers_turn
 
@@ -29,8 +29,8 @@ def export(
     """The name and the bytes of the file of one result.
 
     Args:
-        what: ``mask`` (a PNG, 255 in the mask and 0 outside), ``cutout`` (a PNG with alpha: the
-            picture in the mask, nothing outside), ``rle`` or ``polygon`` (a COCO file of the
+        what: ``mask`` (a PNG, 255 in the mask and 0 outside), ``cutout`` (a PNG with alpha, of
+            :func:`nseg_lib.data.formats.cutout`), ``rle`` or ``polygon`` (a COCO file of the
             picture and its annotation), or ``strokes`` (JSON).
         image: uint8 H×W×3 RGB.
         mask: bool H×W.
@@ -51,9 +51,7 @@ def export(
     if what == "mask":
         return f"{stem}_mask.png", _png(mask.astype(np.uint8) * 255)
     if what == "cutout":
-        alpha = mask[..., None].astype(np.uint8)
-        pixels = np.concatenate([image * alpha, alpha * 255], axis=2)
-        return f"{stem}_cutout.png", _png(pixels)
+        return f"{stem}_cutout.png", _png(cutout(image, mask))
     if what in ("rle", "polygon"):
         record = {"id": 1, "file_name": name, **size}
         drawn = annotation(as_readers_turn(mask, orientation), polygons=what == "polygon")

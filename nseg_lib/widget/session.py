@@ -13,22 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import DataError, annotation_mask
-from nseg_lib.data.images import as_rgb, list_pictures, open_picture
+from nseg_lib.data.coco import DataError
+from nseg_lib.data.images import list_pictures
 from nseg_lib.data.records import Record, is_int
 from nseg_lib.files import hold
 from nseg_lib.palette import LABELS
-from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.annotations import AnnotationFile, next_id
 from nseg_lib.widget.results import annotation
 
 STARTED_FROM = "started_from"
 """Key of an annotation: what another program had written of it before it was drawn on."""
-
-OTHER_WINDOW = (
-    "Another window has this folder open. Each reads what the other saved; an object that both "
-    "change is kept twice."
-)
 
 
 class Opened(NamedTuple):
@@ -53,8 +47,7 @@ class FolderSession:
 
     Every new mask is written to the file at once and atomically, so that a crash loses no mask that
     was shown. Annotations keep their strokes, so that a user can return to any picture and go on.
-    Other content of the file stays. Before writing, the session reads what another tab or program
-    has written to the file in the meantime.
+    Other content of the file stays, and so does what another window or program has saved meanwhile.
 
     A picture has any number of objects, each with a category. One of them is the current one:
     either an object that is in the file or a new one, which enters the file with its first mask.
@@ -86,6 +79,9 @@ class FolderSession:
         self.file = AnnotationFile(self.out)
         self.id: int | None = None  # of the current annotation; None for a new object
         self._known: Record | None = None  # the current annotation as it was read or written here
+        self._ids: set[int] = set()  # of the picture's annotations, as far as known
+        self.saved = True  # False while the file lacks the present mask
+        self._left: tuple[int, int | None] | None = None  # picture and object before the current
         self._release: Callable[[], Any] = lambda: None  # gives up the hold of the folder
         drawn = [a for a in self.file.annotations if "strokes" in a]
         self.labels = [category] if isinstance(category, str) else list(category or ())
@@ -104,7 +100,9 @@ class FolderSession:
             ``index`` and ``name`` of the current picture; ``total`` and ``done``, the numbers of
             all and of finished pictures; ``object``, the index of the current object among those
             of the picture (a new one comes last); ``objects``, their number; ``category`` of the
-            current object, or that a new one will get; ``categories``, all names, and ``colours``.
+            current object, or that a new one will get; ``categories``, all names, and ``colours``;
+            ``saved``, the file's name, or "" while it lacks the mask; ``back``, whether
+            :meth:`go_back` leads anywhere.
         """
         ids, current = [a["id"] for a in self.objects()], self._current()
         return {
@@ -117,6 +115,8 @@ class FolderSession:
             "category": self.category if current is None else self.file.category_of(current),
             "categories": self.categories(),
             "colours": [LABELS[i % len(LABELS)] for i in range(len(self.categories()))],
+            "saved": self.out.name if self.saved else "",
+            "back": self._left is not None,
         }
 
     def categories(self) -> list[str]:
@@ -142,10 +142,19 @@ class FolderSession:
 
     def go(self, step: int) -> bool:
         """Move by ``step`` pictures (1 next, -1 previous); return False if there is none there."""
-        self.file.refresh()
+        left = self.index, self.id
         if not 0 <= self.index + step < len(self.pictures):
             return False
         self._go_to(self.index + step)
+        self._left = left
+        return True
+
+    def go_back(self) -> bool:
+        """Go to what was left by :meth:`go` or :meth:`new_object`; return False if nothing was."""
+        if self._left is None:
+            return False
+        self.index, number = self._left
+        self._choose(number)
         return True
 
     def _go_to(self, index: int) -> None:
@@ -168,10 +177,6 @@ class FolderSession:
     def open(self, image: Image | None = None) -> Opened:
         """Read the current picture and the masks of its objects.
 
-        The picture is turned as every reader of the COCO file turns it: to the size in its record
-        or, without a size, upright. One whose size does not change when it is turned stays as it is
-        stored (:func:`nseg_lib.widget.pictures.as_readers_turn` says why).
-
         Args:
             image: the picture, if it has been read already.
 
@@ -179,7 +184,7 @@ class FolderSession:
             DataError: no picture, a broken one, one of another size than its record's, one that
                 several records may mean, or malformed strokes or masks of this program.
         """
-        image = self._read_image() if image is None else image
+        image = self.file.read_image(self.path) if image is None else image
         mask, walls = np.zeros((2, *image.shape[:2]), bool)
         others, labels = np.zeros(image.shape[:2], np.uint8), self.categories()
         foreign = unreadable = 0
@@ -187,7 +192,7 @@ class FolderSession:
             drawn = "strokes" in record
             foreign += not drawn
             try:
-                each = self._mask(record, image)
+                each = self.file.mask(record, self.path, image)
             except DataError:
                 if drawn or record["id"] == self.id:
                     raise
@@ -198,19 +203,16 @@ class FolderSession:
                 continue
             label = self.file.category_of(record)
             number = labels.index(label) if label in labels else 0
-            others[each] = (
-                1 + number % 255
-            )  # one after the other: a large picture may have very many
+            others[each] = 1 + number % 255  # one by one: a large picture may have very many
             if not record.get("iscrowd"):  # single objects may be drawn in a crowd
                 walls |= each
-        self._choose(self.id)
+        self._know()
         current = self._known or {}
         start = current if current and "strokes" not in current else current.get(STARTED_FROM)
         notes = []
         if foreign and self.id is None:
-            notes.append(
-                f"{foreign} object{'s' * (foreign > 1)} of another program; a click takes one up"
-            )
+            many = f"{foreign} object{'s' * (foreign > 1)}"
+            notes.append(f"{many} of another program; a click takes one up")
         elif self.id is None and others.any():
             notes.append("A click on a finished object takes it up again.")
         if unreadable:
@@ -219,32 +221,11 @@ class FolderSession:
             image,
             strokes=list(current.get("strokes", [])),
             mask=mask,
-            start=None if start is None else self._mask(start, image),
+            start=None if start is None else self.file.mask(start, self.path, image),
             others=others if others.any() else None,
             walls=walls & ~mask,  # what two objects share already stays with both
             note="; ".join(notes),
         )
-
-    def _mask(self, record: Any, image: Image) -> Mask:
-        """An annotation's mask; a malformed one raises DataError, which names file and picture."""
-        try:
-            if not isinstance(record, dict):
-                raise ValueError(f"'{STARTED_FROM}' is {record!r:.40}, not an annotation")
-            check_strokes(record.get("strokes", []))
-            return annotation_mask(record, *image.shape[:2])
-        except ValueError as error:
-            raise DataError(f"{self.out}: {self.path.name}: {error}") from None
-
-    def _read_image(self) -> Image:
-        record, stored = self.file.image_of(self.path) or {}, open_picture(self.path)
-        height, width = record.get("height"), record.get("width")
-        if height is None or width is None:
-            height, width = as_rgb(self.path, stored).shape[:2]
-        for side in (height, width):
-            if not is_int(side) or side < 1:
-                said = f"a side of {side!r:.40}, which is no whole number from 1"
-                raise DataError(f"{self.out}: {self.path.name}: its record has {said}")
-        return as_rgb(self.path, stored, (height, width))
 
     @cached_property
     def alone(self) -> bool:
@@ -272,8 +253,14 @@ class FolderSession:
 
     def _choose(self, number: int | None) -> None:
         """Make an object of the picture the current one; None for a new one."""
-        self.id = number
+        self.id, self._left = number, None
+        self._know()
+
+    def _know(self) -> None:
+        """Take what the file has of the picture for known, and the current object for saved."""
         self._known = self._current()
+        self._ids = {a["id"] for a in self.objects()}
+        self.saved = True
 
     def go_object(self, step: int) -> bool:
         """Move by ``step`` objects of the picture; return False if there is none there."""
@@ -296,7 +283,7 @@ class FolderSession:
         found = []
         for record in self.objects():
             try:
-                mask = self._mask(record, image)
+                mask = self.file.mask(record, self.path, image)
             except DataError:  # nothing of it is shown, so it cannot be meant
                 continue
             row, column = min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)
@@ -308,9 +295,12 @@ class FolderSession:
 
     def new_object(self) -> bool:
         """Make a new object the current one; return False if it was new already."""
-        was = self.id
+        left = self.index, self.id
+        if self.id is None:
+            return False
         self._choose(None)
-        return was is not None
+        self._left = left
+        return True
 
     def record(self, mask: Mask, strokes: Sequence[Any]) -> str:
         """Make ``mask`` the annotation of the current object and write the file.
@@ -326,25 +316,38 @@ class FolderSession:
             A line for the user, or "".
 
         Raises:
-            OSError: the file cannot be written; it stays as it was.
-            DataError: another program has replaced the file by one that is not COCO.
+            OSError: the file cannot be written; it stays as it was, and ``saved`` is False.
+            ValueError: another process keeps the file, or has replaced it by one that is not COCO.
         """
-        self.file.refresh()
-        note, old = "", self._current()
-        if old is not None:
-            self.category = self.file.category_of(old)
-        if old != self._known and old is not None:
-            note = "Another program changed this object: yours is saved beside its own."
-            old = None
-        new = self._changed(old, mask, strokes)
-        if new is None and old is None:
-            return note
-        records = self.file.annotations
-        at = next((i for i, each in enumerate(records) if each is old), len(records))
-        records[at : at + 1] = [] if new is None else [new]
-        self.id, self._known = (None, None) if new is None else (new["id"], new)
-        self.file.write()
+        self.saved = False
+        with self.file.changing():
+            old = self._current()
+            note = self._meanwhile(old)
+            if old is not None:
+                self.category = self.file.category_of(old)
+            if old != self._known:
+                old = None
+            new = self._changed(old, mask, strokes)
+            if new is not None or old is not None:
+                records = self.file.annotations
+                at = next((i for i, each in enumerate(records) if each is old), len(records))
+                records[at : at + 1] = [] if new is None else [new]
+                self.id, self._known = (None, None) if new is None else (new["id"], new)
+                self._ids = {a["id"] for a in self.objects()}
+        self.saved = True
         return note
+
+    def _meanwhile(self, now: Record | None) -> str:
+        """What somebody else has saved of this picture since it was read, in a line; or ""."""
+        if now is None and self._known is not None:
+            told = "deleted this object: yours is kept"
+        elif now != self._known:
+            told = "changed this object too: both are kept, yours as another one"
+        elif {a["id"] for a in self.objects()} - self._ids:
+            told = "drew another object of this picture: leave it and come back to see that (N, P)"
+        else:
+            return ""
+        return f"{self.file.saved} {told}."
 
     def _changed(self, old: Record | None, mask: Mask, strokes: Sequence[Any]) -> Record | None:
         """The current object's annotation with this mask; None for no object."""
@@ -367,14 +370,12 @@ class FolderSession:
 
     def delete(self) -> bool:
         """Delete the current object, whoever drew it; False for a new one. OSError as elsewhere."""
-        self.file.refresh()
-        record = self._current()
-        if record is None:
-            return False
-        self.file.annotations.remove(record)
+        with self.file.changing():
+            record = self._current()
+            if record is not None:
+                self.file.annotations.remove(record)
         self._choose(None)
-        self.file.write()
-        return True
+        return record is not None
 
     def set_category(self, name: str) -> None:
         """Set the category of the current object and of those drawn after it.
@@ -385,13 +386,14 @@ class FolderSession:
         if not name.strip():
             raise DataError("a category needs a name")
         self.category = name.strip()
-        self.file.refresh()
-        record = self._current()
-        if record is not None and self.file.category_of(record) != self.category:
-            unchanged = record == self._known
-            record["category_id"] = self.file.category_id(self.category)
-            self._known = record if unchanged else self._known
-            self.file.write()
+        if self._current() is None:
+            return
+        with self.file.changing():
+            record = self._current()
+            if record is not None:
+                unchanged = record == self._known
+                record["category_id"] = self.file.category_id(self.category)
+                self._known = record if unchanged else self._known
 
 
 def _parts(record: Record) -> Record:

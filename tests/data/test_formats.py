@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,14 @@ def test_masks_and_cutouts_are_a_picture_per_object(split: coco.Split, tmp_path:
     assert cut[12, 12, 3] == 255
     assert cut[0, 0, 3] == 0
     assert 0 < cut[0, 12, 3] < 255, "its edge is soft"
+    assert formats.write(split, "report", tmp_path) == 1
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<figure>") == 1
+    assert page.count("<path ") == 3
+    area = sum(int(mask.sum()) for _, mask in MASKS.values())
+    pixels = re.findall(r"<td>([\d,]+)</td>", page)
+    assert sum(int(each.replace(",", "")) for each in pixels) == area
+    assert not re.search(r"https?:|src=", page), "nothing stands beside it"
     with pytest.raises(DataError, match="cannot write 'svg'; one of: coco, labelme"):
         formats.write(split, "svg", tmp_path)
 

@@ -82,6 +82,31 @@ def test_the_browser_is_answered_once_per_revision_and_old_news_is_ignored(pictu
     assert canvas._drawing["picture"] == canvas._picture["key"]
 
 
+def test_a_drawing_that_another_picture_took_the_place_of_comes_back(picture):
+    canvas = StrokeCanvas(picture, Grower())
+    browser_draws(canvas, stroke((50, 50, 10)))
+    canvas.load(picture[::-1].copy())
+    assert canvas._session == {"back": True}
+    assert canvas.strokes == []
+    canvas._message(canvas, {"type": "back", "drawing": dict(canvas._drawing)}, [])
+    assert (canvas.image == picture).all()
+    assert canvas.strokes == [stroke((50, 50, 10))]
+    assert (canvas.mask == grown(canvas.strokes, 120, 160)).all()
+    assert canvas._session == {}
+
+
+def test_a_preview_is_shown_and_not_kept(picture):
+    canvas, sent = StrokeCanvas(picture, Grower()), []
+    canvas.send = lambda content, buffers: sent.append((content["type"], covered(buffers[0])))
+    unfinished = [stroke((50, 50, 10), (60, 50, 10))]
+    canvas._message(canvas, {"type": "preview", "strokes": unfinished}, [])
+    ((kind, shown),) = sent
+    assert kind == "preview"
+    assert (shown == grown(unfinished, 120, 160)).all()
+    assert not canvas.mask.any()
+    assert canvas.strokes == []
+
+
 def test_corrections_are_united_and_taken_away_and_the_widget_says_so(picture):
     canvas = StrokeCanvas(picture, Grower())
     canvas.strokes = [stroke((50, 50, 10)), stroke((80, 50, 10))]
@@ -281,7 +306,7 @@ def test_pictures_of_any_shape_are_drawn_on(shape):
     assert canvas.mask.any()
     shown = Image.open(io.BytesIO(canvas._jpeg))
     assert shown.width * shown.height <= pictures.MAX_SHOWN
-    assert Image.open(io.BytesIO(canvas.export("cutout")[1])).size == shape[::-1]
+    assert Image.open(io.BytesIO(canvas.export("mask")[1])).size == shape[::-1]
 
 
 # --- pictures in ----------------------------------------------------------------------------------
@@ -348,12 +373,16 @@ def drawn(picture):
     return canvas
 
 
-def test_mask_and_cutout_are_pictures_of_full_size(drawn, tmp_path):
+def test_the_mask_is_a_picture_of_full_size_and_the_cutout_is_cropped(drawn, tmp_path):
     mask = np.asarray(Image.open(drawn.save(tmp_path / "mask.png")))
     assert (mask == 255 * drawn.mask).all()
     cutout = np.asarray(Image.open(drawn.save(tmp_path / "cut.png", "cutout")))
-    assert (cutout[..., 3] == 255 * drawn.mask).all()
-    assert (cutout[..., :3] == drawn.image * drawn.mask[..., None]).all()
+    rows, columns = (np.flatnonzero(drawn.mask.any(axis=axis)) for axis in (1, 0))
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    alpha = cutout[..., 3].astype(int)
+    assert (np.abs(alpha - 255 * drawn.mask[window]) < 128).all(), "its edge is soft"
+    assert (cutout[alpha > 0, :3] == drawn.image[window][alpha > 0]).all()
+    assert not cutout[alpha == 0].any(), "nothing of what was cut away"
 
 
 @pytest.mark.parametrize("what", ["rle", "polygon"])

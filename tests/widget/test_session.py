@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from concurrent.futures import ThreadPoolExecutor
 
 import drawing
 import numpy as np
@@ -128,6 +130,20 @@ def test_no_rim_is_left_around_a_finished_object_unless_it_is_brushed(folder):
     assert not (canvas.mask & ~brushed).any()
 
 
+def test_what_was_left_is_shown_again(folder):
+    canvas = opened(folder, Grower())
+    assert at(canvas, "back", "saved") == (False, "annotations.json")
+    browser_draws(canvas, stroke((20, 20, 8)))
+    press(canvas, type="object", step=0)
+    assert at(canvas, "back") == (True,)
+    press(canvas, type="back")
+    assert canvas.strokes == [stroke((20, 20, 8))]
+    press(canvas, type="go", step=1)
+    press(canvas, type="back")
+    assert at(canvas, "name", "back") == ("a.png", False)
+    assert canvas.strokes == [stroke((20, 20, 8))]
+
+
 def test_a_session_goes_on_after_the_last_picture_that_is_done(folder):
     session = FolderSession(folder)
     session.go(1)
@@ -202,6 +218,39 @@ def test_two_windows_on_one_folder_keep_each_other_s_objects_and_say_so(folder):
     assert sorted(i["file_name"] for i in saved(folder, "images")) == ["a.png", "b.png"]
 
 
+def test_who_drew_on_the_same_picture_meanwhile_is_told(folder):
+    one, other = opened(folder, Grower()), opened(folder, Grower())
+    browser_draws(one, stroke((20, 20, 8)))
+    browser_draws(other, stroke((50, 20, 8)))
+    assert "drew another object of this picture" in other._note["text"]
+    browser_draws(other, stroke((50, 20, 8)), stroke((50, 30, 8)))
+    assert other._note["text"] == "", "told once"
+    assert len(saved(folder)) == 2
+    go(one)
+    go(one, -1)
+    assert at(one, "objects") == (2,)
+    press(other, type="object", step=-1)
+    browser_draws(other)  # deletes the first window's
+    browser_draws(one, stroke((20, 20, 8)), stroke((20, 30, 8)))
+    assert "deleted this object: yours is kept" in one._note["text"]
+    assert len(saved(folder)) == 2
+
+
+def test_windows_that_save_at_the_same_moment_lose_nothing(folder):
+    """Each reads the file and writes it: nobody else may do so in between."""
+    sessions = [FolderSession(folder) for _ in range(3)]
+
+    def draw(session):
+        for number in range(8):
+            session.new_object()
+            session.record(np.ones((60, 80), bool), [stroke((number, 1, 1))])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(draw, sessions))
+    assert len({annotation["id"] for annotation in saved(folder)}) == 24
+    assert not list(folder.glob(".*lock"))
+
+
 def test_an_object_that_another_program_changed_is_kept_beside_ours(folder):
     canvas = opened(folder, Grower())
     browser_draws(canvas, stroke((20, 20, 8)))
@@ -210,7 +259,8 @@ def test_an_object_that_another_program_changed_is_kept_beside_ours(folder):
     theirs = content["annotations"][0] | results.annotation(np.ones((60, 80), bool)) | {"area": 1}
     out.write_text(json.dumps(content | {"annotations": [theirs]}))
     browser_draws(canvas, stroke((30, 20, 8)))
-    assert "Another program changed this object" in canvas._note["text"]
+    owner = out.owner()
+    assert re.match(rf"{owner} \(\d\d:\d\d\) changed this object too", canvas._note["text"])
     kept, ours = saved(folder)
     assert kept == theirs
     assert ours["strokes"] == [stroke((30, 20, 8))]
