@@ -149,7 +149,7 @@ def train_refiner(
     from nseg_lib.networks.weights import usable_device
     from nseg_lib.training import refiner as training
 
-    if usable_device(device).index is not None:
+    if ":" in usable_device(device):
         raise configuration.ConfigError(f"--device must be cpu or cuda, got '{device}'")
     changed = overrides(settings)
     config = configuration.load(recipe, changed, kind=configuration.RefinerConfig)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from numbers import Real
 from pathlib import Path
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import cv2
 import numpy as np
-import torch
-from scipy.special import expit
 
 from nseg_lib.arrays import Image, Logits, Mask, Probability
 from nseg_lib.config import RefinerConfig
 from nseg_lib.data.images import scaled_size
-from nseg_lib.networks.loading import AnyConfig, load_weights, predictor
-from nseg_lib.networks.weights import PRETRAINED, checkpoint_file, shipped, usable_device
+from nseg_lib.networks import engine
+from nseg_lib.networks.engine import OnnxEngine
+from nseg_lib.networks.looks import Looks, WholePicture
+from nseg_lib.networks.weights import PRETRAINED, AnyConfig, checkpoint_file, shipped, usable_device
 from nseg_lib.prompt import Box, Prompt
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Refiner:
@@ -29,15 +32,42 @@ class Refiner:
     >>> mask = refiner.refine(image, box=(left, top, right, bottom))  # doctest: +SKIP
 
     Args:
-        network: of the kind that ``config`` describes, else TypeError is raised.
+        network: of the kind that ``config`` describes, else TypeError is raised: PyTorch's, or
+            what :func:`nseg_lib.networks.engine.load` gives.
         device: ``cpu``, ``cuda`` or ``cuda:N``; ValueError where there is none.
     """
 
-    def __init__(self, network: torch.nn.Module, config: AnyConfig, device: str = "cpu") -> None:
-        self.network = network.eval().to(usable_device(device))
-        self.config = config
-        self.predictor = predictor(self.network, config)
-        """Answers to a picture as it is, whatever the scale of training."""
+    predictor: Looks | WholePicture
+    """Answers to a picture as it is, whatever the scale of training."""
+
+    def __init__(
+        self, network: nn.Module | OnnxEngine, config: AnyConfig, device: str = "cpu"
+    ) -> None:
+        self.config, self.device = config, usable_device(device)
+        self._use(network)
+
+    def _use(self, network: nn.Module | OnnxEngine) -> None:
+        """Answer with this network from now on."""
+        if isinstance(network, OnnxEngine):
+            assert isinstance(self.config, RefinerConfig)  # there are no graphs of others
+            self.predictor = Looks(network, self.config.network)
+        else:
+            from nseg_lib.networks.loading import predictor
+
+            self.predictor = predictor(network.eval().to(self.device), self.config)
+        self._network = network
+
+    @property
+    def network(self) -> nn.Module:
+        """The network as PyTorch's, which answers from now on: what is changed in it shows.
+
+        Raises:
+            ValueError: PyTorch is not installed.
+        """
+        if isinstance(self._network, OnnxEngine):
+            self._use(self._network.in_torch())
+        assert not isinstance(self._network, OnnxEngine)
+        return self._network
 
     @property
     def corrects(self) -> bool:
@@ -65,7 +95,7 @@ class Refiner:
         Raises:
             ValueError: no such file or name, not safetensors, not one of nseg's, or no such device.
         """
-        return cls(*load_weights(checkpoint_file(checkpoint)), device)
+        return cls(*engine.load(checkpoint_file(checkpoint), usable_device(device)), device)
 
     @classmethod
     def from_pretrained(cls, name: str = PRETRAINED[0], device: str = "cpu") -> Refiner:
@@ -152,7 +182,7 @@ class Refiner:
         logits = self.logits(image, Prompt(stroke, background, mask, box), scale)
         if not return_probability:
             return logits > 0
-        return logits > 0, expit(logits / np.float32(self.temperature))
+        return logits > 0, 1 / (1 + np.exp(-logits / np.float32(self.temperature)))
 
     def logits(self, image: Image, prompt: Prompt, scale: float | None = None) -> Logits:
         """The answer before any threshold, as of every :class:`nseg_lib.prompt.Predictor`.

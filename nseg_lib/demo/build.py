@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nseg_lib.config import RefinerConfig
 from nseg_lib.files import write_atomic
-from nseg_lib.networks import crops, looks, promptnet
+from nseg_lib.networks import crops, looks
 from nseg_lib.networks.loading import load_weights
 from nseg_lib.networks.onnx import export
 
@@ -58,7 +58,7 @@ def build(out: Path, weights: Path, say: Callable[[str], None]) -> None:
         "correctionMargin": crops.CORRECTION_MARGIN, "zoomMargin": crops.ZOOM_MARGIN,
         "minMargin": crops.MIN_MARGIN, "grey": crops.GREY, "outside": looks.OUTSIDE,
         "same": looks.SAME, "looks": config.network.looks, "local": config.network.local,
-        "correctionReach": looks.REACH, "unchanged": looks.UNCHANGED, "stride": promptnet.STRIDE,
+        "correctionReach": looks.REACH, "unchanged": looks.UNCHANGED, "stride": crops.STRIDE,
     }  # fmt: skip
     write_atomic(out / "network.json", json.dumps(numbers))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -29,6 +29,9 @@ ZOOM_MARGIN = 0.2
 MIN_MARGIN = 12
 """Pixels of margin at least."""
 
+STRIDE = 32
+"""Sides of what the refiner's network sees are multiples of this."""
+
 GREY = 127.0 / 255.0
 """What fills the frame beyond the picture: the encoder's zero."""
 
@@ -136,7 +139,7 @@ def resize(plane: NDArray[np.uint8] | Floats, height: int, width: int) -> Floats
 
 
 def crop_input(
-    image: Image, prompts: tuple[Mask, ...], crop: Crop, size: int, multiple: int = 32
+    image: Image, prompts: tuple[Mask, ...], crop: Crop, size: int, multiple: int = STRIDE
 ) -> tuple[Floats, tuple[int, int]]:
     """What the network sees of a crop.
 

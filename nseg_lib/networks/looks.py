@@ -7,15 +7,13 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
-import torch
 
 from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.config import Config, NetworkConfig
 from nseg_lib.networks import crops, edge
 from nseg_lib.networks.crops import Crop
+from nseg_lib.networks.engine import Engine
 from nseg_lib.networks.inputs import network_input
-from nseg_lib.networks.promptnet import STRIDE, PromptNet
-from nseg_lib.networks.unet import UNet
 from nseg_lib.prompt import Prompt
 
 OUTSIDE = -10.0
@@ -36,7 +34,7 @@ UNCHANGED = 0.1
 class WholePicture:
     """A network of the paper: it sees the whole picture at once, and object strokes alone."""
 
-    network: UNet
+    network: Engine
     config: Config
 
     corrects: ClassVar[bool] = False
@@ -57,17 +55,15 @@ class WholePicture:
         if down or right:
             image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
             stroke = np.pad(stroke, ((0, down), (0, right)))
-        x = torch.from_numpy(network_input(image, stroke, self.config.model.inputs))[None]
-        with torch.inference_mode():
-            answer = self.network(x.to(next(self.network.parameters()).device))
-        return answer[0, 0, :height, :width].float().cpu().numpy()
+        x = network_input(image, stroke, self.config.model.inputs)
+        return self.network.infer(x[None])[0, :height, :width]
 
 
 @dataclass(frozen=True)
 class Looks:
     """The interactive refiner: its looks, and an edge network for masks painted with care."""
 
-    network: PromptNet
+    network: Engine
     config: NetworkConfig
 
     corrects: ClassVar[bool] = True
@@ -91,7 +87,7 @@ class Looks:
         return logits
 
 
-def answer(network: PromptNet, config: NetworkConfig, image: Image, prompt: Prompt) -> Logits:
+def answer(network: Engine, config: NetworkConfig, image: Image, prompt: Prompt) -> Logits:
     """The logits of a look round the strokes, and of closer ones at the object found there.
 
     Args:
@@ -153,14 +149,11 @@ def correct_near_marks(logits: Logits, stroke: Mask, background: Mask, last: Mas
 
 
 def _look(
-    network: PromptNet, image: Image, planes: tuple[Mask, Mask, Mask], crop: Crop, size: int
+    network: Engine, image: Image, planes: tuple[Mask, Mask, Mask], crop: Crop, size: int
 ) -> Logits:
     """The network's logits for a crop whose longer side it sees at ``size`` pixels."""
-    channels, (height, width) = crops.crop_input(image, planes, crop, size, STRIDE)
-    device = next(network.parameters()).device
-    x = torch.from_numpy(channels)[None].to(device, memory_format=torch.channels_last)
-    with torch.inference_mode():
-        seen = network(x)[0, 0].float().cpu().numpy()
+    channels, (height, width) = crops.crop_input(image, planes, crop, size)
+    seen = network.infer(channels[None])[0]
     # Without the frame that filled the sides up, and at the picture's size, where it was cut out.
     seen = np.ascontiguousarray(seen[:height, :width])
     logits = np.full(image.shape[:2], OUTSIDE, np.float32)

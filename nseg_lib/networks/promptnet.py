@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nseg_lib.config import RefinerConfig
-from nseg_lib.networks.edge import EdgeNet
+from nseg_lib.networks.edge_unet import EdgeNet
 
 PROMPTS = 3
 """Channels beside the colours: object strokes, background strokes, the last mask; each 0 or 1."""
@@ -33,9 +33,6 @@ STAGES: tuple[tuple[int, int, int, int, int], ...] = (
     (4, 5, 2, 6, 192),
 )
 """The stages of EfficientNet-Lite0 that are used; its seventh and its head are left out."""
-
-STRIDE = 32
-"""Sides of the input are multiples of this."""
 
 _MEAN, _STD = (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)
 """As the ImageNet weights were trained: (byte - 127) / 128."""

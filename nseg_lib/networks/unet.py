@@ -73,7 +73,8 @@ class UNet(nn.Module):
         for depth, (upsample, block) in enumerate(zip(self.upsample, self.decoder, strict=True)):
             skip = skips.pop()
             x = upsample(x)
-            if x.shape[-2:] != skip.shape[-2:]:  # a pooling had rounded an odd side down
+            # Where a pooling had rounded an odd side down. What is exported must serve all sizes.
+            if x.shape[-2:] != skip.shape[-2:] or torch.compiler.is_compiling():
                 x = F.interpolate(x, size=skip.shape[-2:])
             x = block(torch.cat((self.weigh(depth, skip, x), x), dim=1))
         return self.head(x)

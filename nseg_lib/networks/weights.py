@@ -1,21 +1,80 @@
-"""Files of weights: what the package ships, and how weights are written, whole or not at all."""
+"""Files of weights: what the package ships, how they are read, and written whole or not at all.
+
+Weights are plain arrays here, so that this needs no PyTorch.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import save
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
-from nseg_lib.config import Config, Strict
+from nseg_lib import config as configuration
+from nseg_lib import parsing
+from nseg_lib.config import Config, RefinerConfig, Strict
 from nseg_lib.files import sha256, write_atomic
+from nseg_lib.parsing import short
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PRETRAINED = ("lite1", "lite0", "res16-128_bce-dice", "res16-32_bce-dice", "tiny16-32_bce-dice")
 """Networks in the package, the default first: the interactive refiner, which knows thin scribbles,
 boxes, coarse masks and corrections; the one that it started from; and three of the paper's, which
 know strokes that nearly cover the object."""
+
+AnyConfig = Config | RefinerConfig
+"""Of a network of the paper, or of an interactive refiner."""
+
+
+def read_weights(path: Path) -> tuple[dict[str, NDArray[Any]], AnyConfig]:
+    """The arrays of a file that :func:`save_weights` wrote, by name, and its configuration.
+
+    Raises:
+        ValueError: no such file, not safetensors, or not one of nseg's; one line that names it.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, not a checkpoint")
+    if not path.is_file():
+        names = ", ".join(PRETRAINED)
+        raise ValueError(f"{path}: no such checkpoint; a file, or one of {names}, is needed")
+    try:
+        with safe_open(str(path), framework="np") as stored:
+            metadata = stored.metadata() or {}
+            weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a dtype NumPy has not
+        raise ValueError(f"{path}: not a safetensors file ({error})") from None
+    if "nseg_config" not in metadata:
+        raise ValueError(f"{path}: has no 'nseg_config' in its metadata; not written by nseg")
+    source = f"{path}: 'nseg_config'"
+    values = parsing.read_json(metadata["nseg_config"], source)
+    # Only a refiner's recipe has a section "network".
+    refiner = isinstance(values, dict) and "network" in values
+    kind: type[AnyConfig] = RefinerConfig if refiner else Config
+    config: AnyConfig = configuration.parse(values, source, kind)
+    return weights, config
+
+
+def check_shapes(
+    path: Path,
+    config: AnyConfig,
+    needed: Mapping[str, tuple[int, ...]],
+    weights: Mapping[str, NDArray[Any]],
+) -> None:
+    """Raise ValueError unless a file's arrays are those that the network needs."""
+    found = {key: value.shape for key, value in weights.items()}
+    if wrong := [key for key in {**needed, **found} if needed.get(key) != found.get(key)]:
+        is_, must = (given.get(wrong[0], "missing") for given in (found, needed))
+        raise ValueError(
+            f"{path}: weights do not fit {config.name}: {short(wrong[0])} is {is_} in the file, "
+            f"{must} in the network"
+        )
 
 
 def save_weights(network: nn.Module, config: Strict, path: Path) -> None:
@@ -29,10 +88,11 @@ def save_weights(network: nn.Module, config: Strict, path: Path) -> None:
     """
     small = not isinstance(config, Config)
     tensors = {
-        k: (v.half() if small and v.is_floating_point() else v).detach().cpu().contiguous()
+        k: (v.half() if small and v.is_floating_point() else v).detach().cpu()
         for k, v in network.state_dict().items()
     }
-    write_atomic(path, save(tensors, {"nseg_config": config.model_dump_json()}))
+    arrays = {key: np.asarray(value, order="C") for key, value in tensors.items()}
+    write_atomic(path, save(arrays, {"nseg_config": config.model_dump_json()}))
 
 
 def write_checksums(folder: Path) -> Path:
@@ -53,13 +113,15 @@ def checkpoint_file(wanted: str | Path) -> Path:
     return shipped(str(wanted)) if str(wanted) in PRETRAINED else Path(wanted)
 
 
-def usable_device(name: str) -> torch.device:
-    """The device of this name; ValueError where this machine has none."""
+def usable_device(name: str) -> str:
+    """The name of a device; ValueError where this machine has none of it."""
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
         raise ValueError(f"device must be cpu, cuda or cuda:N, got '{name}'")
-    device = torch.device(name)
-    if device.type == "cuda" and not (
-        torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-    ):
-        raise ValueError(f"device {name} is not available here; cpu is")
-    return device
+    if name != "cpu":
+        try:
+            import torch
+        except ImportError:
+            raise ValueError(f"device {name} needs PyTorch: pip install 'nseg[train]'") from None
+        if int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
+            raise ValueError(f"device {name} is not available here; cpu is")
+    return name

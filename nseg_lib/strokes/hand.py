@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from scipy.ndimage import gaussian_filter1d
 
-from nseg_lib.strokes.paths import Floats, Scene, Track, log_uniform, lookup
+from nseg_lib.strokes.paths import Floats, Scene, Track, log_uniform, lookup, smooth
 
 Stroke = dict[str, Any]
 """As :func:`nseg_lib.strokes.drawing.rasterize` takes it."""
@@ -53,14 +52,14 @@ class Hand:
         even = np.column_stack([np.interp(at, along, path[:, k]) for k in (0, 1)])
         # Corners are cut, and the hand trembles.
         if self.lag > 0:
-            even = gaussian_filter1d(even, share * self.lag * count, axis=0, mode="nearest")
-        trembling = gaussian_filter1d(self.rng.normal(0, 1, (count, 2)), 2.0, axis=0) * 2.7
+            even = smooth(even, share * self.lag * count, axis=0, mode="nearest")
+        trembling = smooth(self.rng.normal(0, 1, (count, 2)), 2.0, axis=0) * 2.7
         return even + self.tremor * scene.size * trembling
 
     def trace(self, kind: str, path: Track, radius: float, room: Floats | None = None) -> Stroke:
         """One stroke along a path, at most ``room`` (H×W, pixels) wide to each side."""
         count = len(path)
-        noise = gaussian_filter1d(self.rng.normal(0, 1, count), max(1.0, count / 8))
+        noise = smooth(self.rng.normal(0, 1, count), max(1.0, count / 8))
         radii = radius * np.exp(self.pressure * np.clip(np.sqrt(count / 2.3) * noise, -2, 2))
         if room is not None:
             radii = np.minimum(radii, lookup(room, path) - 0.3)

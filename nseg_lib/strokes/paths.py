@@ -10,14 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from skimage.graph import MCP_Geometric
 
 from nseg_lib.arrays import Mask
 
@@ -26,6 +24,15 @@ Track = NDArray[np.float64]
 
 GRID = 56
 """Cells along the longer side of the object's box in which paths are found."""
+
+
+def smooth(
+    values: Floats, sigma: float, axis: int = -1, mode: Literal["reflect", "nearest"] = "reflect"
+) -> Floats:
+    """Values smoothed along an axis by a Gaussian of ``sigma`` steps; ``mode``: beyond the ends."""
+    from scipy.ndimage import gaussian_filter1d  # half a second, only where strokes are drawn
+
+    return gaussian_filter1d(values, sigma, axis=axis, mode=mode)
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
@@ -151,6 +158,8 @@ def through(scene: Scene, rng: Generator, anchors: int, deep: float, spine: bool
     weight = np.where(parts.ravel() == parts.flat[first], weight, 0)
     cost = np.where(cells > 0, 1 / np.maximum(cells, 0.1) ** deep, -1.0)
     here = np.unravel_index(first, cells.shape)
+    from skimage.graph import MCP_Geometric  # half a second, only where strokes are drawn
+
     # From cell to cell by the way of least cost; a spine's first leg only finds a far end to
     # start from.
     found: list[Any] = []
@@ -264,7 +273,7 @@ def hatching(
     steps = np.linspace(-half, half, int(np.clip(2 * half / max(spacing / 3, 3), 16, 90)))
     lines = []
     for offset in np.arange(-half + rng.uniform(0, spacing), half, spacing):
-        sway = wave * spacing * gaussian_filter1d(rng.normal(0, 3.3, len(steps)), 3)
+        sway = wave * spacing * smooth(rng.normal(0, 3.3, len(steps)), 3)
         shift = offset + rng.normal(0, 0.15 * spacing) + sway
         path = [x + width / 2, y + height / 2] + steps[:, None] * ahead + shift[:, None] * aside
         lines += [part for part in runs(path, where(path)) if len(part) > 1]

@@ -31,7 +31,7 @@ from nseg_lib.data.datasets import fingerprint
 from nseg_lib.files import sha256
 from nseg_lib.networks import looks as looking
 from nseg_lib.networks.crops import Floats
-from nseg_lib.networks.edge import EdgeNet
+from nseg_lib.networks.edge_unet import EdgeNet
 from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
 from nseg_lib.networks.weights import shipped
 from nseg_lib.parsing import read_json
@@ -198,7 +198,7 @@ def train_edge(
 
         def answer(image: Image, paint: Mask) -> Floats:
             """What the trained refiner makes of the paint, before any edge network."""
-            return looking.answer(prompted, asked, image, Prompt(paint))
+            return looking.answer(refiner.predictor.network, asked, image, Prompt(paint))
 
         windows = EdgeWindows(coco.load_split(data, "train"), config, answer)
         trained = fit(run, network, windows, recipe, **options)

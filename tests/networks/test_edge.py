@@ -8,7 +8,9 @@ import torch
 
 from nseg_lib.config import NetworkConfig
 from nseg_lib.networks import UNet, edge
-from nseg_lib.networks.edge import EdgeNet, edge_input, finish, is_careful, surroundings
+from nseg_lib.networks.edge import edge_input, finish, is_careful, surroundings
+from nseg_lib.networks.edge_unet import EdgeNet
+from nseg_lib.networks.loading import TorchEngine
 from nseg_lib.networks.looks import Looks
 from nseg_lib.prompt import Prompt
 
@@ -66,9 +68,9 @@ def test_left_and_right_make_no_difference():
     network, paint = EdgeNet(WIDTHS).eval(), disc(40, 140, 170)
     image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     logits = np.where(disc(50, 150, 180), 2, -2).astype(np.float32)
-    one = finish(network, image, paint, logits)
+    one = finish(TorchEngine(network), image, paint, logits)
     mirrored = (np.ascontiguousarray(a[:, ::-1]) for a in (image, paint, logits))
-    assert np.allclose(finish(network, *mirrored)[:, ::-1], one, atol=1e-4)
+    assert np.allclose(finish(TorchEngine(network), *mirrored)[:, ::-1], one, atol=1e-4)
 
 
 def test_what_it_sees():
@@ -117,7 +119,7 @@ def test_it_has_its_say_round_the_paint_alone():
     paint = disc(30)
     logits = np.where(disc(40), 3, -3).astype(np.float32)
     before = logits.copy()
-    finished = finish(EdgeNet(WIDTHS).eval(), photo(disc(35)), paint, logits)
+    finished = finish(TorchEngine(EdgeNet(WIDTHS).eval()), photo(disc(35)), paint, logits)
     crop = surroundings(paint, logits)
     assert crop.top == 150 - 39 - 32
     outside = np.ones(paint.shape, bool)
@@ -139,7 +141,7 @@ class Paint(EdgeNet):
 def test_an_object_in_a_large_picture_is_seen_at_its_own_size_or_the_largest(radius, side):
     found = disc(radius, 600, 800, (1200, 1600))
     network, logits = Paint(WIDTHS), np.where(found, 1, -1).astype(np.float32)
-    finished = finish(network, photo(found), found, logits)
+    finished = finish(TorchEngine(network), photo(found), found, logits)
     assert max(network.given.shape) == side
     assert np.count_nonzero((finished > 0) ^ found) <= 0.01 * (radius > 60) * found.sum()
     assert (finished[0] == -1).all() == (radius == 60), "beyond the crop the looks' answer stays"
@@ -152,11 +154,11 @@ class Same(EdgeNet):
         return torch.full_like(x[:, :1], self.logit)
 
 
-class Finds(torch.nn.Module):
+class Finds(Same):
     """Looks that find what was brushed, and an edge network that finds nothing."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(WIDTHS)
         self.edge = Same(WIDTHS)
         self.edge.logit = -7
 
@@ -165,7 +167,7 @@ class Finds(torch.nn.Module):
 
 
 def test_only_a_careful_mask_alone_is_finished():
-    predictor, nothing = Looks(Finds(), NetworkConfig(looks=1)), WHOLE & False
+    predictor, nothing = Looks(TorchEngine(Finds()), NetworkConfig(looks=1)), WHOLE & False
     for prompt, finished in (
         (Prompt(WHOLE), True),
         (Prompt(WHOLE, nothing, nothing), True),
@@ -184,7 +186,12 @@ def test_in_doubt_it_stays_as_it_was_painted(logit, answer):
     paint, network = disc(60), Same(WIDTHS)
     network.logit = logit
     logits = np.full(paint.shape, -3, np.float32)
-    found = finish(network, photo(paint), paint, logits)[surroundings(paint, logits).window] > 0
+    found = (
+        finish(TorchEngine(network), photo(paint), paint, logits)[
+            surroundings(paint, logits).window
+        ]
+        > 0
+    )
     painted = paint[surroundings(paint, logits).window]
     expected = {"none": painted & False, "paint": painted, "all": painted | True}
     assert (found == expected[answer]).all()
@@ -197,4 +204,4 @@ def test_a_narrow_picture_is_finished_too(shape):
     stroke[2:4, 100:104] = False
     image = np.zeros((*shape, 3), np.uint8)
     logits = np.where(stroke, 1, -1).astype(np.float32)
-    assert finish(EdgeNet((16, 32, 64)).eval(), image, stroke, logits).shape == shape
+    assert finish(TorchEngine(EdgeNet((16, 32, 64)).eval()), image, stroke, logits).shape == shape

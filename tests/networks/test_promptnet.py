@@ -10,6 +10,7 @@ from trainings import TINY, lite0
 from nseg_lib.config import NetworkConfig
 from nseg_lib.networks import crops, looks, promptnet
 from nseg_lib.networks.crops import Crop
+from nseg_lib.networks.loading import TorchEngine
 from nseg_lib.networks.promptnet import PromptNet
 from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
@@ -169,7 +170,9 @@ def test_every_further_look_starts_from_what_the_last_one_found(refiner):
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     prompt = Prompt(np.indices((120, 160))[0] == 60)
     seen = [
-        looks.Looks(refiner.network, NetworkConfig(look=64, zoom=96, looks=n)).logits(image, prompt)
+        looks.Looks(TorchEngine(refiner.network), NetworkConfig(look=64, zoom=96, looks=n)).logits(
+            image, prompt
+        )
         for n in (1, 2, 3)
     ]
     assert not (seen[0] == seen[1]).all()

@@ -14,7 +14,8 @@ from trainings import SHORT, lite0
 from nseg_lib.config import ConfigError, EdgeConfig, EdgeFitConfig
 from nseg_lib.data import coco
 from nseg_lib.networks import edge
-from nseg_lib.networks.edge import EdgeNet, is_careful
+from nseg_lib.networks.edge import is_careful
+from nseg_lib.networks.edge_unet import EdgeNet
 from nseg_lib.networks.promptnet import build
 from nseg_lib.networks.weights import save_weights
 from nseg_lib.refine import Refiner
