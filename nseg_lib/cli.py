@@ -11,7 +11,6 @@ import typer
 from rich.table import Column, Table
 
 from nseg_lib import __version__, cli_data, cli_use, parsing
-from nseg_lib import config as configuration
 from nseg_lib.console import console, print_any_name, say, warn
 
 app = typer.Typer(
@@ -20,6 +19,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_data.app, name="data")
+
+TRAIN = ("torch", "lightning", "scipy", "skimage", "pandas")
+"""What the extra ``train`` brings, by the names that are imported."""
 
 
 def _say_version(asked: bool) -> None:
@@ -56,6 +58,7 @@ def list_models(
 
     Example: nseg models --json
     """
+    from nseg_lib import config as configuration
     from nseg_lib import networks as models
 
     sizes = [models.size(name) for name in configuration.names()]
@@ -87,7 +90,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise configuration.ConfigError(f"--set {setting}: expected key=value")
+            raise parsing.ConfigError(f"--set {setting}: expected key=value")
         values[key] = parsing.read_yaml(value, f"--set {key}")
     return values
 
@@ -108,6 +111,7 @@ def train(
     """
     import torch
 
+    from nseg_lib import config as configuration
     from nseg_lib import networks
     from nseg_lib.training import unet as training
 
@@ -146,6 +150,7 @@ def train_refiner(
 
     Example: nseg train-refiner --data data/coco1000 --set training.steps=2000
     """
+    from nseg_lib import config as configuration
     from nseg_lib.networks.weights import usable_device
     from nseg_lib.training import refiner as training
 
@@ -240,6 +245,13 @@ def main() -> None:
     print_any_name()
     try:
         app()
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "nseg_lib", "reproduction"):
+            raise
+        extra = "train" if missing in TRAIN else "course"
+        warn(f"this needs {missing}: pip install 'nseg[{extra}]'", "red")
+        raise SystemExit(2) from None
     except (ValueError, TypeError, OSError) as error:
         message = str(error)
         if message.startswith("Caught ") and "DataLoader worker" in message:

@@ -31,6 +31,8 @@ def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
     wanted = chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     for text in wanted:
         requirement = Requirement(text)
+        if requirement.name == "nseg":  # an extra that brings another one
+            continue
         pinned = pins().get(canonicalize_name(requirement.name))
         assert pinned is not None, f"{text}: not in constraints.txt"
         assert requirement.specifier.contains(pinned), f"{text}: constraints.txt has {pinned}"
@@ -107,7 +109,7 @@ from pathlib import Path
 class Blocked(importlib.abc.MetaPathFinder):  # as if only the plain install were there
     def find_spec(self, name, path, target=None):
         if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Blocked())
 import numpy as np
@@ -118,21 +120,44 @@ canvas = StrokeCanvas(np.zeros((40, 60, 3), np.uint8), Refiner.from_pretrained()
 canvas.strokes = [line]
 assert canvas.mask.any()
 from reproduction import commands
+def run(*words):
+    sys.argv = ["nseg", *words]
+    try:
+        commands.main()
+    except SystemExit as stopped:
+        return stopped.code
+from PIL import Image
+os.chdir(FOLDER)
+for folder in ("photos", "masks"):
+    Path(folder).mkdir()
+    Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(f"{folder}/a.png")
+Image.fromarray(np.pad(np.full((30, 30), 255, np.uint8), ((30, 30), (40, 50)))).save("masks/a.png")
+assert run("refine", "photos/a.png", "--click", "60,40", "-o", "m.png") == 0
+assert run("refine", "photos", "--batch", "masks", "-o", "out") == 0
+assert run("refine", "photos/a.png", "--click", "6,4", "-c", "tiny16-32_bce-dice") == 2
+assert run("refine", "photos/a.png", "--click", "6,4", "--device", "cuda") == 2
+assert run("models") == 2
+assert run("status") == 2
 threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
 sys.argv = ["nseg", "draw", "--no-browser"]
 commands.main()
 """
 
 
-def test_drawing_needs_nothing_but_the_plain_install() -> None:
+def test_drawing_and_refining_need_nothing_but_the_plain_install(tmp_path: Path) -> None:
     """None of what the extras bring is imported: for its name, the module's is taken."""
     optional = chain(*PROJECT["optional-dependencies"].values())
     names = {Requirement(text).name.replace("-", "_") for text in optional}
     names |= {"jupyter_client", "jupyter_server", "zmq", "IPython.kernel"}
     names -= {"pygments", "jinja2", "pillow_heif"}  # rich and torch need two; one is looked for
-    code = DRAW_ALONE.replace("BLOCKED", repr(names))
+    code = DRAW_ALONE.replace("BLOCKED", repr(names)).replace("FOLDER", repr(str(tmp_path)))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 143, done.stderr
     assert "draw at http://127.0.0.1:" in done.stdout
+    said = done.stderr.splitlines()
+    assert "nseg: tiny16-32_bce-dice needs PyTorch: pip install 'nseg[train]'" in said
+    assert "nseg: device cuda needs PyTorch: pip install 'nseg[train]'" in said
+    assert "nseg: this needs torch: pip install 'nseg[train]'" in said
+    assert "Traceback" not in done.stderr

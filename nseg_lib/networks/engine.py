@@ -121,10 +121,10 @@ def load(path: Path, device: str = "cpu") -> tuple[nn.Module | OnnxEngine, AnyCo
 
 def torch_network(path: Path, weights: dict[str, NDArray[Any]], config: AnyConfig) -> nn.Module:
     """The network as PyTorch's; ValueError in one line where PyTorch is not installed."""
-    if find_spec("torch") is None:
-        raise ValueError(f"{config.name} needs PyTorch: pip install 'nseg[train]'")
-    from nseg_lib.networks.loading import network_of
-
+    try:
+        from nseg_lib.networks.loading import network_of
+    except ModuleNotFoundError:
+        raise ValueError(f"{config.name} needs PyTorch: pip install 'nseg[train]'") from None
     return network_of(path, weights, config)
 
 
