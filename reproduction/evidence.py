@@ -61,12 +61,6 @@ class Evidence:
         files = sorted((self.folder / "native").glob("*/results.csv"))
         return {path.parent.name: read_results(path) for path in files}
 
-    @cached_property
-    def waiting(self) -> pd.DataFrame:
-        """Rows of further seeds, in the form of ``results``, of too few networks to compare by."""
-        files = sorted((self.folder / "waiting" / "rows").glob("*.csv"))
-        return pd.concat([self.results.iloc[:0], *map(read_results, files)], ignore_index=True)
-
     @property
     def models(self) -> list[str]:
         """The paper's eight models, then others with rows or logs or in the profile."""

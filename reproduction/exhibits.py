@@ -132,9 +132,7 @@ def write(root: Path, profile: str, wanted: Iterable[Exhibit] = EXHIBITS) -> lis
     mpl.use("Agg")
     keep_logs(root / "runs" / profile, root / "reports" / profile / "training")
     evidence = load(root, profile)
-    folders = (
-        evidence.folder / name for name in ("rows", "training", "measured", "native", "waiting")
-    )
+    folders = (evidence.folder / name for name in ("rows", "training", "measured", "native"))
     inputs = [folder for folder in folders if folder.is_dir()]
     written = []
     for exhibit in wanted:

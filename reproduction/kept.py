@@ -38,12 +38,11 @@ def keep_logs(runs: Path, report: Path) -> None:
 def records(report: Path) -> list[Path]:
     """The JSON files of a report's rows, measurements, trainings, tables, figures and strokes.
 
-    And all files of ``native`` and ``waiting``, whose rows no step of the workflow makes.
+    And all files of ``native``, whose rows no step of the workflow makes.
     """
     folders = ("rows", "measured", "training", "tables", "figures", "strokes")
     found = (path for folder in folders for path in (report / folder).rglob("*.json"))
-    others = (path for name in ("native", "waiting") for path in (report / name).rglob("*.*"))
-    return sorted([*found, *others])
+    return sorted([*found, *(report / "native").rglob("*.*")])
 
 
 def write_record_sums(report: Path) -> None:

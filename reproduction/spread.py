@@ -80,20 +80,20 @@ def other_pictures(evidence: Evidence, metric: str) -> Moves:
     for split in evidence.splits:
         rows = evidence.results[evidence.results["split"] == split]
         stroke = rows.loc[rows["method"] == "identity", metric].mean()
-        added.append(_means(evidence, metric, rows) - stroke)
+        added.append(seed_means(evidence, metric, rows) - stroke)
     return _named(added[0] - added[1])
 
 
 def stroke_added(evidence: Evidence, metric: str) -> Moves:
     """Pairs of equal widths and loss, of which the first adds the stroke to its logits."""
-    means = _means(evidence, metric).groupby("method", sort=False).mean()
+    means = seed_means(evidence, metric).groupby("method", sort=False).mean()
     pairs = [(name, name.replace("tiny", "res", 1)) for name in means.index if "tiny" in name]
     return [(f"{res} − {tiny}", means[res] - means[tiny]) for tiny, res in pairs if res in means]
 
 
 def threshold(evidence: Evidence, metric: str) -> Moves:
     """The change when the logit, not the probability, must exceed 0.5."""
-    return _named(_means(evidence, f"{metric}_logit05") - _means(evidence, metric))
+    return _named(seed_means(evidence, f"{metric}_logit05") - seed_means(evidence, metric))
 
 
 def definition(evidence: Evidence, metric: str) -> Moves:
@@ -102,25 +102,19 @@ def definition(evidence: Evidence, metric: str) -> Moves:
     The IoU is taken of all pixels together, not averaged over pictures; the boundary IoU has a band
     of 2 % of the diagonal, not of 1 px.
     """
-    means = _means(evidence, metric)
+    means = seed_means(evidence, metric)
     if metric == "boundary_iou_1px":
-        return _named(_means(evidence, "boundary_iou") - means, "2 % band: ")
+        return _named(seed_means(evidence, "boundary_iou") - means, "2 % band: ")
     rows = evidence.held_out
     areas = mask_areas(rows).groupby([rows["method"], rows["seed"]], sort=False).sum()
     return _named((areas["shared"] / areas["union"])[means.index] - means, "all pixels together: ")
 
 
-def seed_means(evidence: Evidence, metric: str) -> pd.Series:
-    """Mean over held-out pictures of each (model, seed), further seeds that wait included."""
-    waiting = evidence.waiting[evidence.waiting["split"] == evidence.splits[-1]]
-    return _means(evidence, metric, pd.concat([evidence.held_out, waiting]))
-
-
-def _means(evidence: Evidence, column: str, rows: pd.DataFrame | None = None) -> pd.Series:
+def seed_means(evidence: Evidence, metric: str, rows: pd.DataFrame | None = None) -> pd.Series:
     """Mean over pictures, held-out ones by default, of each (model, seed) of the paper's eight."""
     rows = evidence.held_out if rows is None else rows
     rows = rows[rows["method"].isin(evidence.evaluated)]
-    return rows.groupby(["method", "seed"], sort=False)[column].mean()
+    return rows.groupby(["method", "seed"], sort=False)[metric].mean()
 
 
 def _named(values: pd.Series, prefix: str = "") -> Moves:
