@@ -22,6 +22,7 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.course import diagrams, probes
 from nseg_lib.course.look import absent, around, legend, panels, show, show_errors, styled
 from nseg_lib.evaluation import metrics
+from nseg_lib.evaluation.summary import one_training
 from nseg_lib.palette import PALETTE
 from nseg_lib.training.runs import Run
 from reproduction.evidence import Evidence
@@ -216,7 +217,7 @@ def figure5_of(evidence: Evidence) -> Drawing:
 
 
 def figure6_data(results: pd.DataFrame, models: Sequence[str], image_id: int) -> pd.DataFrame:
-    """The IoU of the stroke and of each model's first seed on one validation picture.
+    """The IoU of the stroke and of one training of each model on one validation picture.
 
     Args:
         results: from :func:`nseg_lib.evaluation.summary.read_folder`.
@@ -227,9 +228,8 @@ def figure6_data(results: pd.DataFrame, models: Sequence[str], image_id: int) ->
         Columns ``image_id``, ``method``, ``iou``.
     """
     rows = results[(results["split"] == "val") & (results["image_id"] == image_id)]
-    rows = rows[rows["method"].isin(["identity", *models])]
-    first = rows.sort_values("seed", kind="stable").drop_duplicates("method")
-    return first.sort_index()[["image_id", "method", "iou"]].reset_index(drop=True).round(6)
+    rows = one_training(rows[rows["method"].isin(["identity", *models])])
+    return rows[["image_id", "method", "iou"]].reset_index(drop=True).round(6)
 
 
 def figure6_of(evidence: Evidence) -> Drawing | None:

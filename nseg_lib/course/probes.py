@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from skimage.morphology import skeletonize
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.evaluation.summary import bootstrap_interval
+from nseg_lib.evaluation.summary import bootstrap_interval, one_training
 
 
 def too_small(mask: Mask, share: float) -> Mask:
@@ -99,7 +99,7 @@ def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[i
     The rule was written before any prediction was drawn. The candidates are the validation pictures
     that a report may show and whose object covers 5 to 50 % of the picture; a condition that no
     picture meets is dropped. Of these, the picture with the median of the models' mean IoU is
-    chosen.
+    chosen, over one training of each.
 
     Args:
         results: rows of :mod:`nseg_lib.evaluation.rows`.
@@ -107,6 +107,7 @@ def typical(results: pd.DataFrame, models: Sequence[str], showable: Collection[i
         showable: ids of the pictures that a report may show.
     """
     known = results[results["method"].isin(models) & (results["split"] == "val")]
+    known = one_training(known)
     share = known["object_area"] / (known["width"] * known["height"])
     for wanted in (known["image_id"].isin(list(showable)), share.between(0.05, 0.5)):
         meets = wanted.reindex(known.index)  # an earlier condition may have left rows out

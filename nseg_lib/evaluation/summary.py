@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nseg_lib.config import names
+from nseg_lib.config import TrainingConfig, names
 from nseg_lib.evaluation.baselines import BASELINES, SEEDED
 from nseg_lib.evaluation.metrics import METRICS
 from nseg_lib.evaluation.rows import COLUMNS, RULES, read_rows
@@ -215,6 +215,17 @@ def in_table_order(rows: pd.DataFrame) -> pd.DataFrame:
     order = {name: place for place, name in enumerate(known)}
     place = rows["method"].map(lambda name: (order.get(name, len(order)), name))
     return rows.iloc[np.argsort(place.rank(method="dense"), kind="stable")].reset_index(drop=True)
+
+
+def one_training(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the one training that stands for each network where a picture shows its answer.
+
+    It is the one of the seed that no setting changed, or else of the smallest seed, as in
+    :func:`nseg_lib.training.runs.find_runs`. Rows without a seed stay.
+    """
+    usual = TrainingConfig().seed
+    place = rows["seed"].where(rows["seed"] != usual, -1).fillna(-1)
+    return rows[place == place.groupby(rows["method"]).transform("min")]
 
 
 def read_folder(folder: str | Path) -> pd.DataFrame:

@@ -316,7 +316,7 @@ class Run:
 
 
 def find_runs(runs: str | Path) -> dict[str, list[Run]]:
-    """Model → its finished runs by seed; the paper's eight in table order first."""
+    """Model → its finished runs, seed 42 first; the paper's eight models come first."""
     return _by_model(Path(runs).glob("*/seed*/weights.safetensors"))
 
 
@@ -336,4 +336,6 @@ def _by_model(files: Iterable[Path]) -> dict[str, list[Run]]:
             found.setdefault(run.model, []).append(run)
     order = {name: place for place, name in enumerate(configuration.names())}
     models = sorted(found, key=lambda name: (order.get(name, len(order)), name))
-    return {name: sorted(found[name], key=lambda run: run.seed) for name in models}
+    # Where one training must stand for a network, it is that of the seed which no setting changed.
+    usual = configuration.TrainingConfig().seed
+    return {name: sorted(found[name], key=lambda r: (r.seed != usual, r.seed)) for name in models}

@@ -13,7 +13,7 @@ from nseg_lib import config
 from nseg_lib.config import ConfigError
 from nseg_lib.provenance import PROJECT
 from nseg_lib.training.runs import Run
-from reproduction import ablations, claims, evidence, listings, measure, spread
+from reproduction import ablations, claims, listings, measure, spread
 from reproduction.estimates import Verdict
 from reproduction.evidence import Evidence, mask_areas
 
@@ -22,11 +22,6 @@ CLAIMS = claims.read_claims(PROJECT / "reports" / "claims.yml")
 BEST = CLAIMS.pairs["attention against all rivals"]
 PATIENT = "tiny16-128_bce-dice-frozen"
 """An ablation that waits 15 epochs."""
-
-
-@pytest.fixture(scope="module")
-def half() -> Evidence:
-    return evidence.load(PROJECT, "half")
 
 
 def test_precision_and_recall_follow_from_iou_and_accuracy() -> None:
@@ -60,8 +55,8 @@ def test_every_claim_has_a_row_a_test_and_a_verdict(half: Evidence) -> None:
     assert real_time["", "ours [95 %]"].count(" s") == 2, "both CPU figures"
 
 
-def test_a_verdict_that_many_tests_do_not_leave_standing_is_open(half: Evidence) -> None:
-    judged = {each.claim.id: each for each in claims.judge(half)}
+def test_a_verdict_that_many_tests_do_not_leave_standing_is_open(single: Evidence) -> None:
+    judged = {each.claim.id: each for each in claims.judge(single)}
     bigger = judged["bigger"]
     assert bigger.result.verdict == Verdict.HOLDS
     assert bigger.result.p < 0.05 < bigger.corrected
@@ -98,10 +93,10 @@ def test_the_best_has_to_beat_every_rival(half: Evidence) -> None:
 
 
 def test_the_least_favourable_pair_decides_and_is_held_against_what_is_printed_of_it(
-    half: Evidence,
+    single: Evidence,
 ) -> None:
     gains = {"tiny16-128_bce-dice": -0.03, "res16-128_bce-dice": -0.01, RES: 0.0}
-    result = CLAIMS.claims["depth"].judge(with_gains(half, gains, "iou"))
+    result = CLAIMS.claims["depth"].judge(with_gains(single, gains, "iou"))
     assert result.ours is not None
     assert result.ours.mean == pytest.approx(-0.01)
     assert result.ours.of == f"res16-128_bce-dice − {RES}"
@@ -148,10 +143,10 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, old: str, new: str, s
     assert "\n" not in str(caught.value)
 
 
-def test_an_ablation_is_judged_beside_what_it_departs_from(half: Evidence) -> None:
+def test_an_ablation_is_judged_beside_what_it_departs_from(single: Evidence) -> None:
     name, base = "tiny16-128_bce-dice-rgb", "tiny16-128_bce-dice"
     assert {pair[0] for pair in ablations.PAIRS} == {*config.names()} - {*config.THE_EIGHT}
-    others = half.results[half.results["method"] != name]
+    others = single.results[single.results["method"] != name]
     rows = others[others["method"] == base].assign(method=name)
     for gain, verdict in (
         (0.1, "better"), (0.001, Verdict.TOO_SMALL), (-0.1, "worse"), (None, "not run"),
@@ -159,7 +154,7 @@ def test_an_ablation_is_judged_beside_what_it_departs_from(half: Evidence) -> No
         results = others
         if gain is not None:
             results = pd.concat([others, rows.assign(iou=rows["iou"] + gain)])
-        table = ablations.ablations_table(replace(half, results=results))
+        table = ablations.ablations_table(replace(single, results=results))
         text = table.text.set_index(("", "method"))
         assert text.index[0] == "identity"
         assert text.loc[name]["", "what differs"] == "inputs: rgb, not gray_sobel"
@@ -189,25 +184,26 @@ def test_the_state_of_a_run_follows_from_its_log(
     assert listings.run_state(half.profile, None, evaluated=False) == "not run"
 
 
-def test_what_moves_a_number_has_every_source_and_says_what_is_missing(half: Evidence) -> None:
+def test_what_moves_a_number_has_every_source_and_says_what_is_missing(
+    half: Evidence, single: Evidence
+) -> None:
     def moves(e: Evidence, source: str) -> pd.DataFrame:
         found = spread.spread(e).numbers.query("metric == 'iou' and source == @source")
         return found.set_index("of")["moves"]
 
     assert "tiny16-128_bce-dice, seed 1" in moves(half, "another seed")
-    alone = replace(half, results=half.results[half.results["seed"].fillna(42) == 42])
-    assert "missing" in moves(alone, "another seed").index[0]
-    assert len(moves(half, "an epoch earlier or later, authors")) == 16
-    drawn = moves(half, "strokes drawn anew")
+    assert "missing" in moves(single, "another seed").index[0]
+    assert len(moves(single, "an epoch earlier or later, authors")) == 16
+    drawn = moves(single, "strokes drawn anew")
     assert "identity, draw 0" in drawn, "the draw of all tables"
     assert len(drawn) == 3 * (1 + measure.DRAWS)
-    without = replace(half, results=half.results[half.results["method"] != TINY])
-    for e, there in ((half, True), (without, False)):  # a log alone is of a run that goes on
+    without = replace(single, results=single.results[single.results["method"] != TINY])
+    for e, there in ((single, True), (without, False)):  # a log alone is of a run that goes on
         own = moves(e, "an epoch earlier or later, ours")
         assert (f"{TINY}, seed 42" in own) == there
-    again = alone.results[alone.results["method"] == TINY].assign(seed=1)
+    again = single.results[single.results["method"] == TINY].assign(seed=1)
     again["iou"] -= 0.01
-    seeded = replace(half, results=pd.concat([alone.results, again]))
+    seeded = replace(single, results=pd.concat([single.results, again]))
     seeded = moves(seeded, "another seed")
     assert seeded.tolist() == pytest.approx([0.005, 0.005], abs=2e-6)
 

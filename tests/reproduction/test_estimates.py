@@ -11,8 +11,7 @@ import pytest
 from scipy import stats
 
 from nseg_lib.evaluation.summary import summarise
-from nseg_lib.provenance import PROJECT
-from reproduction import estimates, evidence
+from reproduction import estimates
 from reproduction.estimates import (
     Estimate,
     Scatter,
@@ -27,11 +26,6 @@ from reproduction.evidence import Evidence
 TINY, RES = "tiny16-32_bce-dice", "res16-32_bce-dice"
 NONE = Scatter(0.0, 28)
 """Trainings that all end alike."""
-
-
-@pytest.fixture(scope="module")
-def half() -> Evidence:
-    return evidence.load(PROJECT, "half")
 
 
 def simulated(networks: int, columns: int, seed: int = 0, sd: float = 1.0) -> pd.DataFrame:
@@ -58,25 +52,25 @@ def test_the_scatter_is_the_noise_without_networks_and_seeds() -> None:
     assert estimates.scatter(simulated(2, 3)) is None, "two degrees of freedom are too few"
 
 
-def test_a_comparison_is_paired_over_pictures(half: Evidence) -> None:
-    summary = summarise(half.results, split="test", reference=TINY)
+def test_a_comparison_is_paired_over_pictures(single: Evidence) -> None:
+    summary = summarise(single.results, split="test", reference=TINY)
     expected = summary.set_index("method").loc[RES]
-    found = estimates.paired_difference(half.held_out, [(RES, TINY)], "iou", NONE)
+    found = estimates.paired_difference(single.held_out, [(RES, TINY)], "iou", NONE)
     assert found is not None
     assert (found.n, found.seeds) == (expected["n"], 1)
     assert found.mean == pytest.approx(expected["iou_difference"])
     ends = expected["iou_low"], expected["iou_high"]
     assert (found.low, found.high) == pytest.approx(ends, abs=1e-5)
-    without = half.held_out[half.held_out["method"] != RES]
+    without = single.held_out[single.held_out["method"] != RES]
     assert estimates.paired_difference(without, [(RES, TINY)], "iou", NONE) is None
 
 
-def test_trainings_widen_an_interval_and_more_seeds_narrow_it(half: Evidence) -> None:
-    rows = half.held_out[half.held_out["method"].isin([TINY, RES])]
+def test_trainings_widen_an_interval_and_more_seeds_narrow_it(single: Evidence) -> None:
+    rows = single.held_out[single.held_out["method"].isin([TINY, RES])]
     more = pd.concat([rows.assign(seed=seed) for seed in (42, 43, 44)])
     one, three, stroke = (
         estimates.paired_difference(these, [(RES, base)], "iou", Scatter(0.004, 14))
-        for these, base in ((rows, TINY), (more, TINY), (half.held_out, "identity"))
+        for these, base in ((rows, TINY), (more, TINY), (single.held_out, "identity"))
     )
     assert one and three and stroke  # noqa: PT018
     assert one.seed_error == pytest.approx(0.004 * 2**0.5)
@@ -108,32 +102,34 @@ def test_equal_epochs_are_compared_with_room_for_another_training(half: Evidence
 
 
 def test_epochs_of_one_seed_are_compared_though_a_network_has_more(
-    half: Evidence, tmp_path: Path
+    single: Evidence, tmp_path: Path
 ) -> None:
-    name = half.evaluated[2]
-    (run,) = half.logs[name]
+    name = single.evaluated[2]
+    (run,) = single.logs[name]
     log = run.log()
     log.assign(val_iou=log["val_iou"][::-1].to_numpy()).to_csv(tmp_path / "log.csv")
-    logs = half.logs | {name: [replace(run, seed=1, folder=tmp_path), run]}
-    again = half.results[half.results["method"] == name].assign(seed=1)
-    more = replace(half, logs=logs, results=pd.concat([half.results, again]))
-    assert len(more.own_logs) == len(half.own_logs) + 25
-    assert more.scatter("iou") == half.scatter("iou")
-    pair = (half.evaluated[0], name)
-    found, before = (estimates.epochs_difference(e.own_logs, pair, "val_iou") for e in (more, half))
+    logs = single.logs | {name: [replace(run, seed=1, folder=tmp_path), run]}
+    again = single.results[single.results["method"] == name].assign(seed=1)
+    more = replace(single, logs=logs, results=pd.concat([single.results, again]))
+    assert len(more.own_logs) == len(single.own_logs) + 25
+    assert more.scatter("iou") == single.scatter("iou")
+    pair = (single.evaluated[0], name)
+    found, before = (
+        estimates.epochs_difference(e.own_logs, pair, "val_iou") for e in (more, single)
+    )
     assert found == before
 
 
 def test_seeds_take_the_place_of_epochs_as_soon_as_three_networks_have_them(
-    half: Evidence,
+    single: Evidence,
 ) -> None:
-    assert half.scatter("iou").source == "epochs"
-    assert half.scatter("boundary_iou_1px").source == "epochs of the authors"
-    rng, rows = np.random.default_rng(0), [half.results]
-    for place, name in enumerate(half.evaluated[:3]):
-        base = half.results[half.results["method"] == name]
+    assert single.scatter("iou").source == "epochs"
+    assert single.scatter("boundary_iou_1px").source == "epochs of the authors"
+    rng, rows = np.random.default_rng(0), [single.results]
+    for place, name in enumerate(single.evaluated[:3]):
+        base = single.results[single.results["method"] == name]
         rows += [base.assign(seed=s, iou=base["iou"] + rng.normal(0, 0.01)) for s in (1, 2)]
-        source = replace(half, results=pd.concat(rows)).scatter("iou").source
+        source = replace(single, results=pd.concat(rows)).scatter("iou").source
         assert source == ("seeds" if place == 2 else "epochs")
 
 

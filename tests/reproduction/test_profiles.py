@@ -26,7 +26,7 @@ def test_the_projects_profiles_are_as_the_paper_and_the_course_need_them() -> No
     assert {name: tuple(profile.models) for name, profile in known.items()} == networks
     paper, half = known["paper"], known["half"]
     assert (paper.settings, paper.seeds, paper.data.pictures) == ({}, [1, 2, 3], 1000)
-    assert (half.scale, half.seeds, half.data) == (0.5, [42], paper.data)
+    assert (half.scale, half.seeds, half.data) == (0.5, [42, 1, 2], paper.data)
 
 
 SAMPLE = "{source: sample, folder: data/x, pictures: 8}"

@@ -13,7 +13,7 @@ import pytest
 from nseg_lib import config
 from nseg_lib import networks as models
 from nseg_lib.evaluation.baselines import BASELINES
-from nseg_lib.evaluation.summary import read_folder, summarise
+from nseg_lib.evaluation.summary import one_training, read_folder, summarise
 from nseg_lib.provenance import PROJECT
 from reproduction import paper
 from reproduction.artefacts import Table, grouped, save_table
@@ -25,9 +25,9 @@ MODEL = "res16-32_bce-dice"
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    """The committed rows of the baselines and of one network."""
+    """The committed rows of the baselines and of one training of one network."""
     results = read_folder(PROJECT / "reports" / "half" / "rows")
-    return results[results["method"].isin([*BASELINES, MODEL])]
+    return one_training(results[results["method"].isin([*BASELINES, MODEL])])
 
 
 def of_method(text: pd.DataFrame, name: str) -> pd.Series:
