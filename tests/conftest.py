@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,10 @@ import torch
 from browser import canvas, chromium, context, lab, lab_folder, server  # noqa: F401
 
 from nseg_lib.data import coco
+from nseg_lib.evaluation.summary import one_training
+from nseg_lib.provenance import PROJECT
+from reproduction import evidence
+from reproduction.evidence import Evidence
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -76,3 +81,16 @@ def real_coco() -> Path:
 def real_scribbles() -> Path:
     """The root of the human scribbles, from the environment variable NSEG_SCRIBBLES."""
     return _real("NSEG_SCRIBBLES")
+
+
+@pytest.fixture(scope="session")
+def half() -> Evidence:
+    """The committed evidence of the profile ``half``, read once."""
+    return evidence.load(PROJECT, "half")
+
+
+@pytest.fixture(scope="session")
+def single(half: Evidence) -> Evidence:
+    """The same with one training of each network."""
+    logs = {model: runs[:1] for model, runs in half.logs.items()}
+    return replace(half, results=one_training(half.results), logs=logs)
