@@ -6,8 +6,6 @@ which machine and from which commit each was made is read from the sidecars.
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +18,12 @@ from nbconvert.filters import markdown2html
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.files import write_atomic
 from reproduction import paper
+from reproduction.claim_rows import claim_rows, counted
 from reproduction.evidence import commit_text, read_json
 from reproduction.exhibits import EXHIBITS, Exhibit
 from reproduction.kept import write_record_sums
 from reproduction.profiles import Profile, reproduce_command
+from reproduction.table_files import read_table
 from reproduction.webpages import export_html
 from reproduction.words import render
 
@@ -103,11 +103,14 @@ def _shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str,
     files = {path.suffix: path for path in exhibit.files(out) if path.is_file()}
     links = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
     executed = out / "notebooks" / f"{exhibit.chapter}.html"
+    claims = claim_rows(out) if exhibit.name == "claims" else []
     return {
         **caption,
         "name": exhibit.name,
         "of_the_paper": "paper" in caption,
         "table": read_table(files[".md"]) if ".md" in files else None,
+        "claims": claims,
+        "counted": counted(claims) if claims else "",
         "image": links.get(".png"),
         "pdf": links.get(".pdf", links.get(".png")),
         "files": [(FORMATS[suffix], link) for suffix, link in links.items()],
@@ -147,39 +150,6 @@ def first_numbers(table1: Path) -> dict[str, Any]:
         "high": row["iou_high"],
         "made_worse": row["made_worse"],
     }
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """Read a table that :func:`reproduction.artefacts.save_table` wrote as Markdown.
-
-    Returns:
-        ``groups`` (name and span; empty if no column has one), ``columns``, ``rows``, ``notes``.
-
-    Raises:
-        ValueError: the file holds no table.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    cells = [_cells(line) for line in lines if line.startswith("|")]
-    if len(cells) < 3:
-        raise ValueError(f"{path}: holds no table of at least one row")
-    # A column of a group is written "group: column"; neighbours of one group share its heading.
-    heads = [head.rpartition(": ")[::2] for head in cells[0]]
-    groups: list[tuple[str, int]] = []
-    for group, columns in itertools.groupby(group for group, _ in heads):
-        span = len([*columns])
-        groups += [(group, span)] if group else [("", 1)] * span
-    return {
-        "groups": groups if any(group for group, _ in groups) else [],
-        "columns": [column for _, column in heads],
-        "rows": cells[2:],
-        # The caption, in bold, is left out: the section has a title already.
-        "notes": [line for line in lines if line and not line.startswith(("|", "**"))],
-    }
-
-
-def _cells(line: str) -> list[str]:
-    cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
-    return [cell.strip().replace(r"\|", "|") for cell in cells]
 
 
 def _chapter(notebook: Path) -> dict[str, str]:
