@@ -140,4 +140,7 @@ def answer(refiner: Refiner, image: Image, prompt: Prompt, photo: Path) -> Mask:
             f"{photo}: {prompt.object.size:,} pixels, at most {limits.MAX_RECORD_PIXELS:,} for "
             f"{refiner.config.name}, which sees all of them; {PRETRAINED[0]} takes it"
         )
+    # An outline that was put right by hand says of every pixel what it is.
+    if prompt.background is not None and (prompt.object | prompt.background).all():
+        return prompt.object
     return refiner.refine(image, prompt.object, prompt.background, prompt.mask, box=prompt.box)

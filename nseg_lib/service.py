@@ -52,7 +52,7 @@ class Ask(BaseModel):
     clicks: list[Point] = Field([], max_length=1000, description="Points on the object.")
     strokes: list[dict[str, Any]] = Field(
         [],
-        description="As the canvas saves them: {kind: object, background, erase or box; "
+        description="As the canvas saves them: {kind: object, background, erase, box or outline; "
         "points: [[x, y, radius], …]}.",
     )
     box: tuple[Number, Number, Number, Number] | None = Field(

@@ -6,6 +6,8 @@ import base64
 import contextlib
 import importlib.util
 import io
+import json
+import os
 import re
 import signal
 import subprocess
@@ -22,6 +24,7 @@ from PIL import Image
 from skimage import data as photographs
 
 from nseg_lib import service
+from nseg_lib.data import formats
 from nseg_lib.data.coco import annotation_mask, rle_to_mask
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.refine import Refiner
@@ -156,6 +159,33 @@ def test_only_so_many_pictures_are_kept() -> None:
     assert list(desk.pictures) == names[2:]
     desk.keep(png(np.full((4, 4, 3), 2, np.uint8)))
     assert list(desk.pictures)[-1] == names[2], "sent again, it is the newest"
+
+
+def test_labelme_s_rough_shapes_become_polygons(address: str, tmp_path: Path) -> None:
+    """The example of docs/ on the real service: what it writes, the package reads."""
+    (tmp_path / "photo.png").write_bytes(png(PICTURE))
+    shape = {"label": "face", "group_id": None, "flags": {}}
+    line = shape | {"shape_type": "linestrip", "points": [[230, 60], [225, 130]], "group_id": 3}
+    box = shape | {"shape_type": "rectangle", "points": [[290, 205], [160, 8]], "group_id": 3}
+    point = shape | {"label": "flag", "shape_type": "point", "points": [[40, 200]]}
+    kept = shape | {"shape_type": "polygon", "points": [[400, 10], [480, 10], [480, 60]]}
+    content = {"version": "5.4.1", "imagePath": "photo.png", "imageData": None}
+    content |= {"imageHeight": 512, "imageWidth": 512, "shapes": [line, kept, box, point]}
+    (tmp_path / "photo.json").write_text(json.dumps(content))
+    env = os.environ | {"NSEG_URL": address}
+    env["NSEG_TOKEN"] = str(SESSION.headers["Authorization"]).split()[1]
+    command = [sys.executable, DOCS / "labelme.py", tmp_path / "photo.json"]
+    for said in ("2 objects", "0 objects"):  # the second time nothing is left to do
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        assert said in done.stdout
+    ((_, size, found),) = formats.read(tmp_path, [tmp_path / "photo.png"], print)
+    assert [each.category for each in found] == ["face", "face", "flag"]
+    masks = [annotation_mask({"segmentation": each.segmentation}, *size) for each in found]
+    assert masks[1][100, 225]
+    assert masks[1].sum() > 5000
+    assert not masks[1][:, :160].any(), "within the rectangle"
+    assert masks[2][200, 40]
+    assert json.loads((tmp_path / "photo.json").read_text())["shapes"][0] == kept
 
 
 def test_label_studio_s_backend_answers_clicks_and_rectangles(

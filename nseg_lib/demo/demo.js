@@ -20,7 +20,10 @@ class Demo extends Model {
     super();
     this.worker = new Worker("worker.js", { type: "module" });
     this.worker.onmessage = ({ data }) => this.hear(data);
-    this.worker.onerror = (event) => this.say(`The network cannot run here: ${event.message}`, "error");
+    this.worker.onerror = (event) => {
+      this.broken = `The network cannot run here: ${event.message ?? "its files are missing or broken"}`;
+      this.say(this.broken, "error");
+    };
   }
 
   say(text, level = "info") { this.set("_note", { text, level }); }
@@ -71,6 +74,7 @@ class Demo extends Model {
       radius: Math.round(100 * Math.max(1, (Math.max(width, height) * 3) / 640)) / 100,
       _jpeg: new Uint8Array(await blob.arrayBuffer()), _note: { text: "", level: "info" },
     });
+    if (this.broken) this.say(this.broken, "error");
     this.emit("change:_picture");
   }
 

@@ -6,13 +6,37 @@ import { paintCapsule } from "./canvas.js";
 /** Object and background of a drawing, as nseg_lib.strokes.drawing.rasterize paints them. */
 export function rasterize(strokes, height, width) {
   const labels = new Uint8Array(width * height), kinds = { erase: 0, object: 1, background: 2 };
-  for (const { kind, points } of strokes) {
+  for (let at = 0; at < strokes.length; at++) {
+    const { kind, points } = strokes[at];
     if (kind === "box") continue;
+    if (kind === "outline") { // and those that follow it at once
+      const end = strokes.findIndex((each, i) => i > at && each.kind !== "outline");
+      const rings = strokes.slice(at, end < 0 ? strokes.length : end);
+      fill(rings.map((each) => each.points), height, width).forEach((odd, i) => { labels[i] = odd ? 1 : 2; });
+      at += rings.length - 1;
+      continue;
+    }
     for (let i = Math.min(1, points.length - 1); i < points.length; i++) {
       paintCapsule(labels, width, height, points[Math.max(0, i - 1)], points[i], kinds[kind]);
     }
   }
   return { object: labels.map((v) => v === 1), background: labels.map((v) => v === 2) };
+}
+
+/** The pixels whose centres lie within an odd number of closed lines, a byte each. */
+function fill(rings, height, width) {
+  const odd = new Uint8Array(width * height);
+  for (const ring of rings) {
+    ring.forEach(([ax, ay], i) => {
+      const [bx, by] = ring[(i + 1) % ring.length];
+      const top = Math.max(0, Math.ceil(Math.min(ay, by) - 0.5)), bottom = Math.min(height, Math.ceil(Math.max(ay, by) - 0.5));
+      for (let row = top; row < bottom; row++) {
+        const x = ax + (row + 0.5 - ay) * ((bx - ax) / (by - ay));
+        for (let column = Math.max(0, Math.ceil(x - 0.5)); column < width; column++) odd[row * width + column] ^= 1;
+      }
+    });
+  }
+  return odd;
 }
 
 /** The last box of a drawing as [left, top, right, bottom] in whole pixels, or null. */

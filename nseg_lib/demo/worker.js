@@ -29,6 +29,7 @@ async function run(values, height, width) {
 async function maskOf(strokes) {
   const { width, height, pixels } = picture, size = width * height;
   const { object, background } = rasterize(strokes, height, width), box = boxOf(strokes, height, width);
+  if (object.every((value, i) => value || background[i])) return [object, ""]; // as with an outline
   const inside = new Uint8Array(size).fill(box ? 0 : 1);
   if (box) for (let y = box[1]; y < box[3]; y++) inside.fill(1, y * width + box[0], y * width + box[2]);
   let brushed = 0;

@@ -7,6 +7,7 @@ widget paints by the same rule in the browser.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,12 @@ KINDS: dict[str, int] = {"erase": 0, "object": 1, "background": 2}
 BOX = "box"
 """The kind of what is drawn as a box: two opposite corners as points. It paints nothing; the last
 one says where the object is, and one without a pixel takes the box away."""
+
+OUTLINE = "outline"
+"""The kind of a closed line of corners, along which somebody has put the mask's edge by hand. It
+paints the whole picture: object inside, background outside. Several that follow one another are one
+outline, of parts and holes: inside is what lies within an odd number of them. The radius of its
+points paints nothing; it is 1 for a corner that the canvas offers to drag, and less for others."""
 
 _PIECE = 1_000_000
 """Rows that are painted at a time, some 200 bytes each."""
@@ -48,8 +55,8 @@ def check_strokes(strokes: object) -> None:
         if not isinstance(stroke, Mapping):
             raise ValueError(f"stroke {number}: an object with 'kind' and 'points' is needed")
         kind = stroke.get("kind")
-        if not isinstance(kind, str) or kind not in (*KINDS, BOX):
-            allowed = ", ".join((*KINDS, BOX))
+        if not isinstance(kind, str) or kind not in (*KINDS, BOX, OUTLINE):
+            allowed = ", ".join((*KINDS, BOX, OUTLINE))
             raise ValueError(f"stroke {number}: kind is {kind!r:.40}, not {allowed}")
         try:
             points = np.asarray(stroke.get("points"), dtype=np.float64)
@@ -61,6 +68,8 @@ def check_strokes(strokes: object) -> None:
             raise ValueError(f"stroke {number}: points must be finite, radii above 0")
         if kind == BOX and len(points) != 2:
             raise ValueError(f"stroke {number}: a box has two points, got {len(points)}")
+        if kind == OUTLINE and len(points) < 3:
+            raise ValueError(f"stroke {number}: an outline has at least three points")
         widest = points[:, 2].max()
         if widest > MAX_STROKE_RADIUS:
             raise ValueError(f"stroke {number}: radius {widest:g}, at most {MAX_STROKE_RADIUS:g}")
@@ -79,7 +88,7 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
     Strokes are painted in order, each over what was there: ``object``, ``background``, or ``erase``
     (neither). The drawing widget paints by the same rule, row by row, in the browser.
 
-    A box (:data:`BOX`) is passed over: :func:`box_of` gives it.
+    A box (:data:`BOX`) is passed over: :func:`box_of` gives it. An :data:`OUTLINE` paints all.
 
     Args:
         strokes: as above; other keys are ignored.
@@ -91,16 +100,43 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
     """
     check_strokes(strokes)
     painting = [s for s in strokes if s["kind"] != BOX]
-    drawing = [(np.asarray(s["points"], np.float64), KINDS[s["kind"]]) for s in painting]
+    drawing = [(np.asarray(s["points"], np.float64), s["kind"]) for s in painting]
     if sum(int(_rows(points, height)[1].sum()) for points, _ in drawing) > MAX_STROKE_ROWS:
         raise ValueError(f"too large a drawing: over {MAX_STROKE_ROWS:,} rows of brush")
     labels = np.zeros((height, width), np.uint8)
     # A long stroke is painted in pieces that share a point, so that memory stays bounded.
     step = max(1, _PIECE // max(1, height))
-    for points, label in drawing:
-        for first in range(0, max(1, len(points) - 1), step):
-            _paint(labels, points[first : first + step + 1], label)
+    for kind, group in groupby(drawing, key=lambda each: each[1]):
+        if kind == OUTLINE:
+            rings = [points[:, :2] for points, _ in group]
+            labels[:] = np.where(within(rings, height, width), KINDS["object"], KINDS["background"])
+            continue
+        for points, _ in group:
+            for first in range(0, max(1, len(points) - 1), step):
+                _paint(labels, points[first : first + step + 1], KINDS[kind])
     return Drawn(labels == KINDS["object"], labels == KINDS["background"])
+
+
+def within(rings: Sequence[Any], height: int, width: int) -> Mask:
+    """The pixels whose centres lie within an odd number of closed lines, bool H×W.
+
+    Args:
+        rings: each N×2, the corners (x, y) in pixels of the picture.
+    """
+    odd = np.zeros((height, width + 1), bool)
+    for ring in rings:
+        (ax, ay), (bx, by) = np.asarray(ring, np.float64).T, np.roll(ring, -1, axis=0).T
+        # The rows whose centres, at y = i + ½, an edge passes; its lower end belongs to the next.
+        top, bottom = np.ceil(np.minimum(ay, by) - 0.5), np.ceil(np.maximum(ay, by) - 0.5)
+        top, bottom = np.clip([top, bottom], 0, height).astype(int)
+        which = np.repeat(np.arange(len(ring)), bottom - top)
+        rows = np.arange(len(which)) + (bottom - np.cumsum(bottom - top))[which]
+        x = ax[which] + (rows + 0.5 - ay[which]) * ((bx - ax)[which] / (by - ay)[which])
+        # What is right of a crossing changes sides.
+        columns = np.clip(np.ceil(x - 0.5), 0, width).astype(int)
+        np.logical_xor.at(odd, (rows, columns), True)
+    inside: Mask = np.logical_xor.accumulate(odd, axis=1)[:, :-1]
+    return inside
 
 
 def box_of(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> Box | None:

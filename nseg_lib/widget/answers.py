@@ -197,6 +197,8 @@ def mask_of(
     if box is not None:
         inside[:] = False
         inside[box[1] : box[3], box[0] : box[2]] = True
+    if (drawn.object | drawn.background).all():  # nothing is left to ask, as with an outline
+        return drawn.object, ""
     brushed = drawn.object & inside
     if not brushed.any() and (box is None or (drawn.background >= inside).all()):
         lacking = drawn.background.any() and start is None

@@ -134,7 +134,8 @@ class Paper {
   }
   repaint(strokes) {
     this.strokes.pixels.fill(0);
-    for (const { kind, points } of strokes) {
+    const last = strokes.findLastIndex(({ kind }) => kind === "outline"); // it is painted over all before
+    for (const { kind, points } of strokes.slice(last + 1)) {
       if (kind === "box") continue; // shown beside the layers
       // In parts: spreading a very long stroke's points over Math.max would overflow the stack.
       for (let i = 0; i < points.length; i += 1000) this.paint(kind, points.slice(Math.max(0, i - 1), i + 1000));
@@ -202,11 +203,13 @@ const ICONS = {
   add: "M12 5v14M5 12h14",
   more: "M4 7h16M4 12h16M4 17h16",
   box: "M4 9V6h3M10 6h4M17 6h3v3M20 11v2M20 15v3h-3M14 18h-4M7 18H4v-3M4 13v-2",
+  outline: "M5 9 13 5l6 6-4 8-8-2zM3.5 7.5h3v3h-3zM11.5 3.5h3v3h-3zM17.5 9.5h3v3h-3zM13.5 17.5h3v3h-3zM5.5 15.5h3v3h-3z",
   extreme: "M12 3v4M12 17v4M3 12h4M17 12h4",
 };
 const BRUSHES = [
   ["object", "Object", "1"], ["background", "Background", "2"], ["erase", "Erase", "3"],
   ["box", "Box: the object is only in here", "4", true], ["extreme", "Extreme points: its left, top, right and bottom", "5", true],
+  ["outline", "Outline: put its points right", "6", true],
 ];
 const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
 const EXPORTS = [
@@ -215,6 +218,8 @@ const EXPORTS = [
 ];
 const KEYS = [
   ["1 2 3", "object, background, erase"], ["4 5", "box, four extreme points"],
+  ["6", "outline: drag a point, or the line for a new one; the right button takes a point away"],
+  [", .", "with it: previous, next point; arrows move it, Enter adds one after it, Delete takes it away"],
   ["Shift", "hold and drag a box: the object is only in here"], ["Alt", "hold for background; also the right button"],
   ["[ ]", "smaller, larger brush"],
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
@@ -304,6 +309,7 @@ class Drawing {
   get key() { return this.model.get("_picture").key; }
   get waiting() { return this.paper.width > 0 && this.answered !== this.revision; }
   get radius() { return this.model.get("radius"); }
+  get own() { return this.root.id === "canvas"; } // the page of nseg draw, or the one without Python
 
   set(name, value) {
     this.model.set(name, value);
@@ -337,7 +343,10 @@ class Drawing {
     this.stage = make("div", { className: "nseg-stage", tabIndex: 0, role: "application",
       "aria-label": "Picture to draw on; press ? for keys" }, this.space, this.ring, this.empty, this.menu, this.help);
     this.paper = new Paper(this.space);
-    this.space.append(make("div", { className: "nseg-frame" }, this.boxFrame));
+    this.sketch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    this.sketch.setAttribute("class", "nseg-sketch");
+    this.sketch.setAttribute("aria-hidden", "true");
+    this.space.append(make("div", { className: "nseg-frame" }, this.boxFrame), this.sketch);
     this.status = make("span", { className: "nseg-status" });
     this.note = make("span", { className: "nseg-note", role: "status" });
     this.spoken = make("span", { className: "nseg-spoken", role: "status" }); // for screen readers alone
@@ -458,7 +467,7 @@ class Drawing {
     this.events = {
       "change:_picture": () => this.showPicture(), "change:_drawing": () => this.adopt(),
       "change:_answer": () => this.showAnswer(), "change:_note": () => this.refresh(), "change:_session": () => this.showSession(),
-      "change:view change:opacity": () => this.showView(), "change:brush change:radius": () => this.refresh(),
+      "change:view change:opacity": () => this.showView(), "change:brush": () => this.showOutline(), "change:brush change:radius": () => this.refresh(),
       "msg:custom": (message, buffers) => this.receive(message, buffers),
     };
     for (const [names, act] of Object.entries(this.events)) this.model.on(names, act);
@@ -492,7 +501,7 @@ class Drawing {
     this.keepHistory();
     this.strokes = this.model.get("_drawing").strokes;
     this.name = this.model.get("_session").name; // of a folder's picture
-    Object.assign(this, { live: null, extremes: [], answered: -1, jpeg, ...this.recallHistory() });
+    Object.assign(this, { live: null, extremes: [], rings: null, answered: -1, jpeg, ...this.recallHistory() });
     Object.assign(this.paper, { cover: null, others: taken });
     if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
@@ -568,6 +577,7 @@ class Drawing {
     if (this.strokes.length && !this.future.length) this.quick = answer.seconds < QUICK;
     this.beQuiet();
     this.showView();
+    this.showOutline();
     if (this.strokes.length) this.spoken.textContent = `Mask ready, ${(answer.share * 100).toFixed(1)} % of the picture`;
     this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
   }
@@ -586,6 +596,10 @@ class Drawing {
   receive(message, buffers) {
     if (message.type === "stay") this.stay();
     if (message.type === "preview") this.showPreview(buffers[0]);
+    if (message.type === "outline" && message.revision === this.revision) {
+      this.rings = message.rings;
+      this.showOutline();
+    }
     if (message.type === "list") this.fillList(message);
     if (message.type === "thumbnail") this.showThumbnail(this.items.children[message.index], buffers[0]);
     if (message.type === "file" && this.saving) { // asked for here, and not in another view
@@ -739,6 +753,7 @@ class Drawing {
       return this.showBox();
     }
     if (event.button === 0 && !event.altKey && tool === "extreme") return this.addExtreme(points[0]);
+    if (tool === "outline") return this.grab(event);
     this.extremes = [];
     const sight = this.paper.cover && view !== "stroke"; // a mask is in sight
     let kind = ["box", "extreme"].includes(tool) ? "object" : tool;
@@ -773,6 +788,7 @@ class Drawing {
       if (this.pointers.size > 1 || this.panning) this.gesture(event);
       this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
     }
+    if (this.dragging && this.pointers.size === 1) return this.moveCorner(this.point(event));
     if (!this.live) return;
     if (this.live.kind === "box") {
       this.live.points[1] = this.point(event);
@@ -794,6 +810,10 @@ class Drawing {
     if (event.type === "pointercancel") this.drop();
     this.pointers.delete(event.pointerId);
     this.panning = false;
+    if (this.dragging) {
+      this.dragging = false;
+      if (this.moved) this.commitOutline();
+    }
     if (!this.live || this.pointers.size) return;
     const stroke = this.live, { kind, points: [first, ...rest] } = stroke;
     // Nothing of a finished object is given to another one, so a click on it can mean itself.
@@ -829,6 +849,127 @@ class Drawing {
     this.repaint();
   }
 
+  // --- the outline, put right by hand ---
+
+  /** Show the points of the mask's outline while its tool is chosen. A ring is a closed line of
+      points [x, y, radius]: those of radius 1 can be dragged, and the others are steps between. */
+  showOutline() {
+    const chosen = this.model.get("brush") === "outline" && this.paper.cover && !this.leaving;
+    const known = this.rings && this.ringsOf === this.revision;
+    if (!chosen || (this.waiting && !known)) this.rings = null;
+    else if (!known) {
+      const from = this.strokes.findLastIndex(({ kind }) => kind !== "outline") + 1;
+      this.rings = this.strokes.slice(from).map(({ points }) => points); // drawn by hand already
+      this.ringsOf = this.revision;
+      if (!this.rings.length) this.model.send({ type: "outline", drawing: this.drawing });
+    }
+    const { width, height } = this.paper, r = 4 / this.zoom.k, marks = [];
+    this.sketch.setAttribute("viewBox", `0 0 ${width || 1} ${height || 1}`);
+    for (const ring of this.rings ?? []) {
+      for (const point of ring) {
+        if (point[2] !== 1) continue;
+        const [x, y] = point, size = point === this.corner ? 1.7 * r : r;
+        marks.push(`<rect x="${x - size}" y="${y - size}" width="${2 * size}" height="${2 * size}" ${point === this.corner ? 'class="nseg-chosen"' : ""}/>`);
+      }
+    }
+    const line = (this.rings ?? []).map((ring) => `M${ring.map(([x, y]) => `${x},${y}`).join(" ")}z`).join("");
+    this.sketch.innerHTML = this.rings?.length ? `<path d="${line}"/>${marks.join("")}` : "";
+  }
+
+  /** Take the point under the pointer, or make one where the line is near. */
+  grab(event) {
+    const [x, y] = this.point(event), reach = (event.pointerType === "touch" ? 22 : 9) / this.zoom.k;
+    const remove = event.button === 2 || event.altKey;
+    let nearest = reach, found = null, between = null;
+    for (const ring of this.rings ?? []) {
+      ring.forEach((point, i) => {
+        const far = Math.hypot(point[0] - x, point[1] - y);
+        if (point[2] === 1 && far < nearest) [nearest, found] = [far, point];
+      });
+    }
+    for (const ring of found || remove ? [] : this.rings ?? []) {
+      ring.forEach(([ax, ay], i) => {
+        const [bx, by] = ring[(i + 1) % ring.length], dx = bx - ax, dy = by - ay;
+        const share = clamp(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy || 1), 0, 1);
+        const far = Math.hypot(ax + share * dx - x, ay + share * dy - y);
+        if (far < nearest) [nearest, between] = [far, [ring, i, [round(ax + share * dx), round(ay + share * dy), 1]]];
+      });
+    }
+    if (between) {
+      const [ring, i, point] = between;
+      this.rings = this.rings.map((each) => each === ring ? [...ring.slice(0, i + 1), point, ...ring.slice(i + 1)] : each);
+      found = point;
+    }
+    this.corner = found;
+    if (found && remove) this.removeCorner();
+    else Object.assign(this, { dragging: !!found, moved: false });
+    this.showOutline();
+  }
+
+  /** The ring of the chosen point, as its corners alone around that point, which is put last. */
+  aroundCorner() {
+    const ring = this.rings?.find((each) => each.includes(this.corner));
+    if (!ring) return null;
+    const at = ring.indexOf(this.corner), turned = [...ring.slice(at + 1), ...ring.slice(0, at)];
+    const corner = ([, , radius]) => radius === 1;
+    return { ring, rest: turned.slice(turned.findIndex(corner), turned.findLastIndex(corner) + 1) };
+  }
+
+  replaceRing(ring, other) {
+    this.rings = this.rings.map((each) => each === ring ? other : each).filter((each) => each.length > 2);
+  }
+
+  moveCorner([x, y]) {
+    const found = this.aroundCorner();
+    if (!found || (x === this.corner[0] && y === this.corner[1])) return;
+    this.corner = [x, y, 1];
+    this.moved = true;
+    this.replaceRing(found.ring, [...found.rest, this.corner]);
+    this.showOutline();
+  }
+
+  /** Take the chosen point away; with the last three of a part, the part. */
+  removeCorner() {
+    const found = this.aroundCorner();
+    if (!found || (this.rings.length === 1 && found.rest.length < 3)) return;
+    this.replaceRing(found.ring, found.rest);
+    this.corner = null;
+    this.commitOutline();
+  }
+
+  /** Choose the next point of all, or the previous one. */
+  chooseCorner(step) {
+    const corners = (this.rings ?? []).flat().filter(([, , radius]) => radius === 1);
+    const at = corners.indexOf(this.corner);
+    this.corner = corners.at(at < 0 ? (step < 0 ? -1 : 0) : (at + step) % corners.length);
+    if (this.corner) this.spoken.textContent = `Point at ${this.corner[0]}, ${this.corner[1]}`;
+    this.showOutline();
+  }
+
+  nudge(dx, dy) {
+    if (!this.corner || !this.rings) return;
+    this.moveCorner([this.corner[0] + dx, this.corner[1] + dy]);
+    this.commitOutline();
+  }
+
+  /** A point halfway to the one that follows the chosen one. */
+  addCorner() {
+    const ring = this.rings?.find((each) => each.includes(this.corner));
+    if (!ring) return;
+    const at = ring.indexOf(this.corner), next = ring[(at + 1) % ring.length];
+    const point = [round((this.corner[0] + next[0]) / 2), round((this.corner[1] + next[1]) / 2), 1];
+    this.replaceRing(ring, [...ring.slice(0, at + 1), point, ...ring.slice(at + 1)]);
+    this.corner = point;
+    this.showOutline();
+  }
+
+  commitOutline() {
+    const from = this.strokes.findLastIndex(({ kind }) => kind !== "outline") + 1, { rings, corner } = this;
+    this.commit([...this.strokes.slice(0, from), ...rings.map((points) => ({ kind: "outline", points }))]);
+    Object.assign(this, { rings, corner, ringsOf: this.revision });
+    this.repaint();
+  }
+
   /** The last box of the drawing, as [left, top, right, bottom]; null without one, or an empty one. */
   get drawnBox() {
     const last = [...this.strokes, this.live].findLast((stroke) => stroke?.kind === "box");
@@ -850,6 +991,10 @@ class Drawing {
   /** Forget the stroke that is being drawn. */
   drop() {
     this.extremes = [];
+    if (this.dragging) {
+      Object.assign(this, { dragging: false, rings: null });
+      this.showOutline();
+    }
     if (!this.live) return;
     this.live = null;
     this.root.classList.remove("nseg-painting");
@@ -895,11 +1040,17 @@ class Drawing {
     const acts = {
       z: () => event.shiftKey ? this.redo() : this.undo(), y: () => this.redo(),
     };
+    if (!command && this.rings?.length) {
+      Object.assign(acts, {
+        ",": () => this.chooseCorner(-1), ".": () => this.chooseCorner(1), Enter: () => this.addCorner(),
+        ArrowLeft: () => this.nudge(-1, 0), ArrowRight: () => this.nudge(1, 0), ArrowUp: () => this.nudge(0, -1), ArrowDown: () => this.nudge(0, 1),
+      });
+    }
     if (!command) Object.assign(acts, {
       ...Object.fromEntries(BRUSHES.map(([name, , number]) => [number, () => this.set("brush", name)])),
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
-      0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.clear(), Backspace: () => this.clear(),
+      0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.corner ? this.removeCorner() : this.clear(), Backspace: () => this.corner ? this.removeCorner() : this.clear(),
       n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
     });
     if (!acts[key]) return;
@@ -932,7 +1083,7 @@ class Drawing {
     this.ring.hidden = !this.paper.width || !!event.target.closest?.(".nseg-panel");
     Object.assign(this.ring.style, { width: `${2 * r}px`, height: `${2 * r}px`, transform: `translate(${x - r}px, ${y - r}px)` });
     this.ring.dataset.brush = this.live?.kind ?? (event.altKey ? "background" : this.model.get("brush"));
-    if (event.shiftKey || this.ring.dataset.brush === "box") this.ring.hidden = true; // a cross is enough
+    if (event.shiftKey || ["box", "outline"].includes(this.ring.dataset.brush)) this.ring.hidden = true; // a cross is enough
     const picks = !this.live && this.ring.dataset.brush === "object" && this.paper.isOthers(this.point(event));
     this.stage.classList.toggle("nseg-pick", picks); // a click takes up the object under it
   }
@@ -952,14 +1103,13 @@ class Drawing {
     this.laidOut = this.root.clientWidth;
     // The picture fills the window (in JupyterLab: the part that scrolls), but for the tools, what
     // is above the canvas and, in a notebook, 40 pixels of the page around it.
-    const own = this.root.id === "canvas"; // the page of nseg draw, or the one without Python
     const pane = this.root.closest(".jp-WindowedPanel-outer")?.clientHeight ?? window.innerHeight;
     const most = Math.max(260, pane - (this.root.offsetHeight - this.stage.offsetHeight)
-      - (own ? this.root.getBoundingClientRect().top + window.scrollY + 8 : 40));
+      - (this.own ? this.root.getBoundingClientRect().top + window.scrollY + 8 : 40));
     const k = width ? Math.min(room / width, most / height, width * height < 1e4 ? 16 : 4) : 1;
     let tall = width ? Math.max(120, Math.ceil(height * k)) : 220;
     // One height where the page is the canvas's own, and in a folder: no button moves from picture to picture.
-    if (own || this.model.get("_session").total) tall = most;
+    if (this.own || this.model.get("_session").total) tall = most;
     this.stage.style.height = `${tall}px`;
     if (fresh || this.zoom.fitted) this.fit();
   }
@@ -988,6 +1138,7 @@ class Drawing {
     const { k, x, y } = this.zoom, { width, height, scale } = this.paper;
     Object.assign(this.space.style, { width: `${width * k}px`, height: `${height * k}px`, transform: `translate(${x}px, ${y}px)` });
     this.space.classList.toggle("nseg-pixels", k > 3 * scale);
+    if (this.rings) this.showOutline();
     this.refresh();
   }
 
@@ -1010,6 +1161,10 @@ class Drawing {
   /** What to do, until it was done once: in place of a note. */
   get hint() {
     if (!this.paper.width || this.waiting || this.live) return "";
+    if (this.model.get("brush") === "outline") {
+      return this.paper.cover ? "Drag a point, or the line for a new one; the right button takes a point away."
+        : "Draw the object first: then its outline has points to drag.";
+    }
     const corrected = this.strokes.some((stroke) => stroke.correction || stroke.kind === "background");
     this.learnt ||= corrected;
     if (this.learnt) return "";
@@ -1050,13 +1205,15 @@ class Drawing {
     this.emptyText.textContent = note.level === "error" ? note.text : "Drop a picture here, or click here and paste one";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
     const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
-    if (this.strokes.length) parts.push(`${this.strokes.length} stroke${this.strokes.length === 1 ? "" : "s"}`);
+    if (fresh && saved) parts.push(`saved in ${saved}`);
+    const count = this.strokes.filter(({ kind }) => kind !== "outline").length;
+    if (this.strokes.length) parts.push(`${count} stroke${count === 1 ? "" : "s"}`, count < this.strokes.length && "outline by hand");
     const last = this.strokes.at(-1);
     if (this.extremes.length) parts.push(`extreme points: ${this.extremes.length} of 4`);
     else if (last?.points.length === 1) parts.push(`a click counts as a disc ${Math.round(20 * last.points[0][2]) / 10} px wide`);
-    if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`, saved && `saved in ${saved}`);
+    if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
-    const silent = this.late && note.level !== "error" && (this.waiting || this.leaving) ? "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
+    const silent = this.late && note.level !== "error" && (this.waiting || this.leaving) ? this.own ? "No answer yet: nseg is busy." : "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
     this.note.textContent = silent || (width || note.level !== "error" ? note.text : "") || this.hint;
     this.note.dataset.level = note.level;
   }

@@ -23,7 +23,7 @@ from nseg_lib.strokes.drawing import check_strokes, rasterize
 from nseg_lib.widget.answers import Answers, AnyRefiner
 from nseg_lib.widget.frontend import Frontend
 from nseg_lib.widget.pictures import cover_png, jpeg, read, still, thumbnail
-from nseg_lib.widget.results import export
+from nseg_lib.widget.results import export, outline
 from nseg_lib.widget.session import FolderSession
 
 OTHER_WINDOW = (
@@ -293,6 +293,9 @@ class StrokeCanvas(Frontend):
                     self._receive(content, bytes(buffers[0]))
                 elif content["type"] == "preview":
                     self._preview(content["strokes"])
+                elif content["type"] == "outline":
+                    rings = {"revision": self._sent["revision"], "rings": outline(self.mask)}
+                    self.send({"type": "outline", **rings})
                 elif content["type"] == "back" and self._left is not None:
                     self._go_back(*self._left)
                 elif content["type"] in ("list", "thumbnail") and self.session is not None:

@@ -37,9 +37,9 @@ class Frontend(anywidget.AnyWidget):
     _answer: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     _note: traitlets.Dict[str, str] = traitlets.Dict({"text": "", "level": "info"}).tag(sync=True)
     _session: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
-    brush = traitlets.Enum(["object", "background", "erase", "box", "extreme"], "object").tag(
-        sync=True
-    )
+    brush = traitlets.Enum(
+        ["object", "background", "erase", "box", "extreme", "outline"], "object"
+    ).tag(sync=True)
     view = traitlets.Enum(["stroke", "mask", "both", "cut-out"], "both").tag(sync=True)
     radius = traitlets.Float(12.0, min=0.5).tag(sync=True)
     opacity = traitlets.Float(0.6, min=0, max=1).tag(sync=True)

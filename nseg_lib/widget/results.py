@@ -18,6 +18,8 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, mask_to_rle, outlines
 from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT
+from nseg_lib.limits import MAX_STROKE_POINTS
+from nseg_lib.strokes.drawing import within
 from nseg_lib.widget.pictures import as_readers_turn
 
 Stroke = Mapping[str, Any]
@@ -57,6 +59,37 @@ def export(
         drawn = annotation(as_readers_turn(mask, orientation), polygons=what == "polygon")
         return f"{stem}_coco.json", as_json(document([record], [drawn]))
     raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
+
+
+def outline(mask: Mask) -> list[list[list[float]]]:
+    """The outline of a mask along the edges of its pixels, for a hand to put right.
+
+    Args:
+        mask: bool H×W.
+
+    Returns:
+        The points of strokes of the kind :data:`nseg_lib.strokes.drawing.OUTLINE`, one for each
+        part and each hole. All of them together give this very mask.
+
+    Raises:
+        DataError: too many points for a drawing.
+    """
+    rings: list[NDArray[np.float64]] = []
+    left = mask
+    while left.any():  # the parts, filled; then the holes, filled; then what is in the holes
+        outer = [np.reshape(ring, (-1, 2)) for ring in outlines(left)]
+        rings += outer
+        left = within(outer, *mask.shape) ^ left
+    if sum(map(len, rings)) > MAX_STROKE_POINTS / 2:
+        raise DataError("this outline has too many points to be put right by hand")
+    found = []
+    for ring in rings:
+        corners = cv2.approxPolyDP(ring.astype(np.float32)[:, None], 1.5, True)[:, 0]
+        if len(corners) < 3:
+            corners = ring[:: max(1, len(ring) // 4)]
+        chosen = set(map(tuple, corners.tolist()))
+        found.append([[x, y, 1.0 if (x, y) in chosen else 0.5] for x, y in ring.tolist()])
+    return found
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

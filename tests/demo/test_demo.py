@@ -18,10 +18,12 @@ from browser import ARTEFACTS, Canvas
 from PIL import Image
 from skimage import data as photographs
 
+from nseg_lib.data.masks import STROKES_FORMAT
 from nseg_lib.demo.build import build
 from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.refine import Refiner
 from nseg_lib.widget.answers import mask_of
+from nseg_lib.widget.results import outline
 
 pytestmark = [
     browser.NEEDED,
@@ -93,6 +95,15 @@ def test_masks_in_the_browser_are_python_s(site, chromium, tmp_path: Path) -> No
     canvas.press("z")
     canvas.wait(6)
     assert canvas.state()["strokes"] == 3
+    # An outline that was put right by hand is the mask, here too.
+    bright = mask & (image[..., 0] > 99)
+    rings = [{"kind": "outline", "points": points} for points in outline(bright)]
+    drawing = {"format": STROKES_FORMAT, "width": 512, "height": 400, "strokes": rings}
+    (tmp_path / "outline.json").write_text(json.dumps(drawing))
+    canvas.root.locator("input[type=file]").set_input_files(tmp_path / "outline.json")
+    canvas.wait(7)
+    shown = Image.open(io.BytesIO(canvas.save("mask", tmp_path).read_bytes()))
+    assert ((np.asarray(shown.convert("L")) > 0) == bright).all()
     assert failures == []
     assert context.refused == [], "no other host is asked"
     context.close()

@@ -8,7 +8,8 @@ from drawing import stroke
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nseg_lib.strokes.drawing import box_of, rasterize
+from nseg_lib.strokes.drawing import OUTLINE, box_of, rasterize, within
+from nseg_lib.widget.results import outline
 
 
 def brute_force(points, height, width, steps=1500):
@@ -114,3 +115,24 @@ def test_the_last_box_counts_and_paints_nothing(corners, box):
     assert box_of(drawing, 30, 40) == box
     assert (rasterize(drawing, 30, 40).object == rasterize([line], 30, 40).object).all()
     assert box_of([line], 30, 40) is None
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30))
+@settings(max_examples=40, deadline=None)
+def test_the_outline_of_any_mask_is_that_mask(seed, height, width):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height, width)) < rng.random()
+    rings = [{"kind": OUTLINE, "points": points} for points in outline(mask)]
+    before = stroke((0, 0, 50), kind="background")
+    after = stroke((-9, -9, 1), kind="erase")  # beside the picture
+    drawn = rasterize([before, *rings, after], height, width)
+    assert (drawn.object == mask).all()
+    assert (drawn.background == ~mask).all()
+
+
+def test_an_outline_between_pixels_holds_the_centres_within():
+    corners = [(1.2, 0.4), (5.6, 0.4), (5.6, 3.6), (1.2, 3.6)]
+    inside = within([corners, [(x + 20, y) for x, y in corners]], 4, 8)  # one is beside the picture
+    assert np.argwhere(inside).min(axis=0).tolist() == [0, 1]
+    assert np.argwhere(inside).max(axis=0).tolist() == [3, 5]
+    assert inside.sum() == 4 * 5

@@ -175,6 +175,50 @@ def test_boxes_and_extreme_points_mix_with_strokes_and_are_undone_one_by_one(lab
     assert [stroke["kind"] for stroke in lab.drawn()[0]] == 3 * ["object"]
 
 
+def test_an_outline_is_put_right_point_by_point(lab, canvas):
+    canvas.draw((150, 150), (300, 200))
+    canvas.wait(2)
+    _, whole, _ = lab.drawn()
+    canvas.press("6")
+    corners = canvas.root.locator(".nseg-sketch rect")
+    corners.first.wait_for(state="attached")
+    first = corners.count()
+
+    def corner(best):
+        """The middle of a corner, in pixels of the picture."""
+        code = (
+            "r => r.map(e => ['x', 'y'].map(k => +e.getAttribute(k) + e.getAttribute('width') / 2))"
+        )
+        return best(map(tuple, corners.evaluate_all(code)))
+
+    left, top = corner(min)
+    canvas.draw((left, top), (left - 40, top))
+    canvas.wait(3)
+    strokes, mask, _ = lab.drawn()
+    assert [stroke["kind"] for stroke in strokes] == ["object", "outline"]
+    assert mask[int(top), int(left) - 20]
+    assert not whole[int(top), int(left) - 20]
+    assert (mask != whole)[:, int(left) + 60 :].sum() == 0, "only beside the point that was moved"
+    lab.page.screenshot(path=ARTEFACTS / "outline.png")
+    canvas.draw(corner(min), button="right")
+    canvas.wait(4)
+    assert corners.count() == first - 1
+    assert not lab.drawn()[1][int(top), int(left) - 20]
+    canvas.press(".")
+    canvas.press("ArrowUp")
+    canvas.press("ArrowUp")  # while the first one is on its way
+    canvas.wait(6)
+    for _ in range(4):
+        canvas.press("z")
+    canvas.wait(10)
+    assert (lab.drawn()[1] == whole).all()
+    middle = np.argwhere(whole).mean(axis=0)[::-1]
+    canvas.draw(tuple(middle), tuple(middle + 30))
+    assert canvas.state()["revision"] == 10, "no point is near"
+    canvas.press("1")
+    assert corners.count() == 0
+
+
 def test_erase_takes_away_what_is_seen(lab, canvas):
     canvas.press("]")
     canvas.draw((100, 100), (300, 100))

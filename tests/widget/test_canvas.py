@@ -95,6 +95,29 @@ def test_a_drawing_that_another_picture_took_the_place_of_comes_back(picture):
     assert canvas._session == {}
 
 
+def test_an_outline_by_hand_is_the_mask_and_brushes_go_on_from_it(picture):
+    model = Grower()
+    canvas, sent = StrokeCanvas(picture, model), []
+    holed = [stroke((60, 60, 40)), stroke((60, 60, 12), kind="background"), stroke((140, 20, 8))]
+    canvas.strokes = holed
+    canvas.send = lambda content, buffers=(): sent.append(content)
+    canvas._message(canvas, {"type": "outline", "drawing": dict(canvas._drawing)}, [])
+    rings = sent[0]["rings"]
+    assert len(rings) == 3, "two parts and a hole"
+    outline, mask, calls = (
+        [{"kind": "outline", "points": r} for r in rings],
+        canvas.mask,
+        model.calls,
+    )
+    number = len(calls)
+    canvas.strokes = [*holed, *outline]
+    assert (canvas.mask == mask).all()
+    added = stroke((140, 100, 5))
+    canvas.strokes = [*holed, *outline, added]
+    assert (canvas.mask == mask | rasterize([added], 120, 160).object).all()
+    assert len(model.calls) == number, "nothing is left to ask"
+
+
 def test_a_preview_is_shown_and_not_kept(picture):
     canvas, sent = StrokeCanvas(picture, Grower()), []
     canvas.send = lambda content, buffers: sent.append((content["type"], covered(buffers[0])))
