@@ -1,6 +1,10 @@
 """nseg: coarse-mask refinement, from a brush stroke to a precise mask."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime reports its use to its maker unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Refiner", "__version__"]
