@@ -1,10 +1,10 @@
-"""README's strip of screenshots: the drawing canvas after each step, with the package's network.
+"""The strip of screenshots of the guides: the canvas after each step, with the package's network.
 
     python docs/draw.py
 
 brushes over NASA's public-domain portrait in a headless browser, as a visitor of the canvas does,
 and writes ``docs/draw.jpg`` again. Run it after a change of how the canvas looks, and look at the
-picture: README describes its panels. It needs the extras ``course`` and ``dev`` (``make setup``)
+picture: the guide describes its panels. It needs the extras ``course`` and ``dev`` (``make setup``)
 and the system's package ``chromium``. It takes about a minute.
 """
 

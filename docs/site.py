@@ -1,17 +1,20 @@
-"""Make the pages of the course's site: ``make site``.
+"""Make the pages of the project's site: ``make site``.
 
-Executed chapters, stripped ones for a class, tables, model cards, the teacher's notes and the
-library's docstrings go into ``site/pages``; MkDocs makes ``site/html`` of them. A chapter is
+Executed chapters, stripped ones for a class, guides, tables, model cards, the teacher's notes and
+the library's docstrings go into ``site/pages``; MkDocs makes ``site/html`` of them. A chapter is
 executed again when its notebook is younger than its executed copy.
 """
 
 from __future__ import annotations
 
+import html
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import yaml
@@ -19,6 +22,31 @@ import yaml
 from nseg_lib.provenance import project_root
 from reproduction import notebooks, profiles
 from reproduction.webpages import with_mathml
+
+TEXTS = {
+    "Guides": {
+        "guides/refine.md": "docs/guides/refine.md",
+        "guides/draw.md": "docs/guides/draw.md",
+        "guides/train.md": "docs/guides/train.md",
+        "guides/slurm.md": "docs/guides/slurm.md",
+        "contributing.md": "CONTRIBUTING.md",
+        "onnx.md": "docs/onnx.md",
+        "serve.md": "docs/serve.md",
+    },
+    "Background": {
+        "guides/identity.md": "docs/guides/identity.md",
+        "guides/refiner.md": "docs/guides/refiner.md",
+        "models.md": "nseg_lib/weights/README.md",
+        "data.md": "data/README.md",
+        "limitations.md": "reports/limitations.md",
+        "compare.md": "docs/compare.md",
+        "performance.md": "docs/performance.md",
+        "reliability.md": "docs/reliability.md",
+        "changelog.md": "CHANGELOG.md",
+    },
+    "For teachers": {"teaching.md": "docs/teaching.md"},
+}
+"""Heading of the site → page → the file that has its text. A file that is missing is left out."""
 
 API = {
     "Refining": ["nseg_lib.refine", "nseg_lib.prompt"],
@@ -33,13 +61,6 @@ API = {
 
 SECONDS = 600
 """Limit of a chapter."""
-
-STYLE = """.md-grid { max-width: 70rem; }
-.md-typeset table:not([class]) { display: block; overflow-x: auto; }
-.jupyter-wrapper img { max-width: 100%; height: auto; }
-.jupyter-wrapper .jp-RenderedHTMLCommon table { display: block; overflow-x: auto; }
-"""
-"""Pictures shrink to the page; a wide table scrolls within itself and not the page."""
 
 
 def execute(root: Path, name: str, folder: Path) -> Path:
@@ -68,6 +89,8 @@ def main() -> int:
         notebook = nbformat.read(execute(root, name, site / "executed"), as_version=4)
         for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
             cell.source = with_mathml(cell.source)  # browsers draw it by themselves
+        for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+            describe(output)
         nbformat.write(notebook, pages / "course" / f"{name}.ipynb")
         heading = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         chapters.append({heading: f"course/{name}.ipynb"})
@@ -79,42 +102,95 @@ def main() -> int:
         + "".join(f"- [{path.name.removesuffix('.txt')}]({path.name})\n" for path in files)
     )
 
-    # Tables, cards, notes and docstrings. Links that lead out of the site become plain words.
-    for table in sorted((root / "reports" / "half" / "tables").glob("*.md")):
-        text = f"# {table.stem}\n\n{words(table.read_text())}"
-        (pages / "tables" / table.name).write_text(text)
-    texts = {"models.md": "nseg_lib/weights/README.md", "teaching.md": "docs/teaching.md"}
-    for name, source in texts.items():
-        (pages / name).write_text(words((root / source).read_text()))
+    # Guides, cards, notes and tables; a link to a file that is no page becomes plain words.
+    texts = {
+        page: source
+        for group in TEXTS.values()
+        for page, source in group.items()
+        if (root / source).is_file()
+    }
+    tables = sorted((root / "reports" / "half" / "tables").glob("*.md"))
+    texts |= {f"tables/{path.name}": path.relative_to(root).as_posix() for path in tables}
+    at = {source: page for page, source in texts.items()}
+    at |= {f"notebooks/{name}.ipynb": f"course/{name}.ipynb" for name in profiles.chapters(root)}
+    for picture in (root / "docs").glob("*.jpg"):
+        shutil.copy(picture, pages / picture.name)
+        at[f"docs/{picture.name}"] = picture.name
+    for page, source in texts.items():
+        text = linked((root / source).read_text(encoding="utf-8"), source, page, at)
+        if page.startswith("tables/"):
+            text = f"# {Path(page).stem}\n\n{text}"
+        (pages / page).parent.mkdir(exist_ok=True)
+        (pages / page).write_text(text, encoding="utf-8")
     for heading, modules in API.items():
         body = "\n\n".join(f"::: {module}" for module in modules)
         (pages / "api" / f"{heading.lower()}.md").write_text(f"# {heading}\n\n{body}\n")
-    (pages / "wide.css").write_text(STYLE)
+    shutil.copy(root / "docs" / "site.css", pages)
     (pages / "index.md").write_text(
         "# nseg\n\n"
-        "A course in coarse-mask refinement: a person brushes roughly over an object, and a small "
-        "network makes a precise mask of it.\n\n"
+        "A person brushes roughly over an object, and a small network makes a precise mask of it: "
+        "a course, a reproduction and a tool.\n\n"
         "[Begin with the canvas](course/00_draw_first.ipynb){ .md-button .md-button--primary } "
+        "[Refine your pictures](guides/refine.md){ .md-button } "
         "[For teachers](teaching.md){ .md-button }\n\n"
         "The pages show executed chapters. To draw and to run cells, install the project and open "
         "`notebooks/` in JupyterLab.\n"
     )
-    nav = [{"nseg": "index.md"}, {"Course": chapters}, {"For teachers": "teaching.md"}]
-    nav += [{"Chapters without outputs": "class/index.md"}, {"Models": "models.md"}]
-    nav += [{"Tables": [f"tables/{p.name}" for p in sorted((pages / "tables").iterdir())]}]
+    groups = {name: [page for page in group if page in texts] for name, group in TEXTS.items()}
+    nav: list[Any] = [{"nseg": "index.md"}, {"Course": chapters}]
+    nav += [{"Chapters without outputs": "class/index.md"}]
+    nav += [{name: group} for name, group in groups.items()]
+    nav += [{"Tables": [page for page in texts if page.startswith("tables/")]}]
     nav += [{"Library": [f"api/{p.name}" for p in sorted((pages / "api").iterdir())]}]
     settings = (root / "docs" / "mkdocs.yml").read_text()
     (site / "mkdocs.yml").write_text(settings + yaml.safe_dump({"nav": nav}, sort_keys=False))
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
-    done = subprocess.run([*command, "--config-file", str(site / "mkdocs.yml")]).returncode
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    command += ["--config-file", str(site / "mkdocs.yml")]
+    done = subprocess.run(command, env=quiet).returncode
     if not done:
+        # What scrolls must be reachable by the keyboard.
+        for path in (site / "html").rglob("*.html"):
+            text = path.read_text(encoding="utf-8")
+            for name in ("highlight-ipynb", "highlight"):
+                text = text.replace(f'<div class="{name}', f'<div tabindex="0" class="{name}')
+            path.write_text(text, encoding="utf-8")
         print(f"made {site / 'html' / 'index.html'}")
     return done
 
 
-def words(markdown: str) -> str:
-    """Markdown without links to files of the repository; those to the web and to headings stay."""
-    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)[^)]*\)", r"\1", markdown)
+def describe(output: Any) -> None:
+    """Give the picture of an output its description: ``alt``, which JupyterLab's pages drop."""
+    data, notes = output.get("data", {}), output.get("metadata", {})
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            alt = notes.get(kind, {}).get("alt", "The canvas: a picture with strokes and a mask.")
+            picture = f"data:{kind};base64,{''.join(data[kind].split())}"
+            data["text/html"] = f'<img alt="{html.escape(alt)}" src="{picture}">'
+            del data[kind]
+
+
+def linked(markdown: str, source: str, page: str, at: dict[str, str]) -> str:
+    """The text of a page, with links to other pages of the site in place of those to files.
+
+    Args:
+        source: the file that the text is from, within the project.
+        page: where it goes, within the site.
+        at: file → page.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        mark, text, target = found.groups()
+        if re.match(r"https?:|#|mailto:", target):
+            return found[0]
+        path, _, anchor = target.partition("#")
+        there = at.get(os.path.normpath(os.path.join(os.path.dirname(source), path)))
+        if there is None:
+            return text
+        way = os.path.relpath(there, os.path.dirname(page) or ".")
+        return f"{mark}[{text}]({way}{'#' + anchor if anchor else ''})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", replace, markdown)
 
 
 if __name__ == "__main__":
