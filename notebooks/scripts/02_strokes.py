@@ -188,8 +188,8 @@ plots.table(rows, ("recipe", "strokes", "missed", "outside", "IoU", "1-px bounda
 # %% [markdown]
 # **What to look for.** Two recipes miss nearly nothing and reach far outside, `v1` and `paintbrush`; the other
 # two hardly reach outside, and miss a good part. (The objects of this table are smaller than the photographer
-# above, so the same knobs and bites weigh more.) In the last column compare `erode` with the others: it alone
-# has kept a part of the true outline.
+# above, so the same knobs and bites weigh more.) In the last column compare `erode` with the others: it
+# has kept more of the true outline than any other recipe.
 #
 # The row `erode` is the **identity** for the paper's networks: the score of a method that returns the stroke
 # as it is. Now the same for photographs of COCO, from results that are part of this project: the strokes of

@@ -40,10 +40,10 @@ test = results[results["split"] == "test"]
 print(f"{len(results):,} rows, {test['image_id'].nunique()} test pictures")
 
 # %% [markdown]
-# ## One row per method and picture
+# ## One row per answer
 #
-# No mean is stored anywhere in this project. What is stored is one row for every method and every
-# picture, with all metrics of that one answer. Every table is computed from these rows, so every number in
+# No mean is stored anywhere in this project. What is stored is one row for every training of a method and
+# every picture, with all metrics of that one answer. Every table is computed from these rows, so every number in
 # it can be taken apart again. The pictures are 1,000 photographs of COCO at half their size plus a separate
 # test set; the strokes were drawn once and frozen to a file, so that **every method saw the same stroke on
 # the same picture**.
@@ -92,7 +92,8 @@ plots.table(
 # Pictures differ far more than methods do. On an easy picture every method scores high, on a hard one
 # every method scores low. If you compare the mean of one method on some pictures with the mean of another
 # method on *other* pictures, you mostly compare the pictures. The remedy is a **paired** comparison: take
-# the difference on each picture first, and average afterwards.
+# the difference on each picture first, and average afterwards. (Some networks were trained several times, with
+# different random seeds. Their answers to one picture are averaged first, so that a picture counts once.)
 
 # %%
 wide = test.pivot_table(index="image_id", columns="method", values="iou")
@@ -133,8 +134,8 @@ assert abs(low - library["iou_low"]) < 0.003
 # %% [markdown]
 # The two agree up to the luck of the draws. An interval that contains 0 means: on so many pictures, this
 # method has not been shown to do anything. Note what the interval does *not* cover. It is an interval over
-# pictures, for this one trained network. Trained again with another random seed, the network would be
-# another one, and no number of pictures can tell how different. `reports/half/README.md` shows what is
+# pictures, for these trained networks. Trained again with another random seed, a network would be another
+# one, and no number of pictures can tell how different. `reports/half/README.md` shows what is
 # known about that.
 
 # %%

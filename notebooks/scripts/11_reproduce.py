@@ -49,9 +49,9 @@ REPORT = ROOT / "reports" / report
 # ## Guess first
 #
 # Somebody opens a file of results in an editor and changes one IoU in one row from .8523 to .8532. There
-# are 237 such rows for each method. The results table prints means with four decimals. Two things might
-# notice: rebuilding the table from the rows, and comparing the file's checksum. Which of them will? Write
-# down your guess; the last section tries it.
+# are 237 such rows for each training of a network. The results table prints means with four decimals. Two
+# things might notice: rebuilding the table from the rows, and comparing the file's checksum. Which of them
+# will? Write down your guess; the last section tries it.
 #
 # ## Settings from outside: parameters
 #
@@ -208,8 +208,8 @@ for change in (0.0009, 0.3):
 #
 # <details><summary>Answer to the guess</summary>
 #
-# The small change disappears in the mean: it moves the mean over 146 test pictures by six millionths,
-# which no printed digit shows. Only the checksum notices it. The large change is noticed by both, and the
+# The small change disappears in the mean: it moves the mean over 146 test pictures, and over all trainings of
+# the network, by a few millionths, which no printed digit shows. Only the checksum notices it. The large change is noticed by both, and the
 # rebuilt table also says *where*. The two checks complete each other. A checksum notices every change but
 # cannot tell an honest repair from a forgery, nor say what it means. Rebuilding finds what matters in the
 # result, also if somebody changed the table and left the rows alone, and renewed all checksums afterwards.

@@ -286,8 +286,9 @@ def curves(
             ax.plot(at, heights, mark, color=ink, ms=3.5, lw=1.3, label=label)
             known = heights[np.isfinite(heights)]
             said.append(f"{title}: {label} goes from {known[0]:.3g} to {known[-1]:.3g}")
-        for label, height in (level or {}).items():
-            ax.axhline(height, color=PALETTE["identity"], ls="--", lw=1, label=label)
+        dashes = itertools.cycle(("--", ":"))
+        for (label, height), way in zip((level or {}).items(), dashes, strict=False):
+            ax.axhline(height, color=PALETTE["identity"], ls=way, lw=1, label=label)
             said.append(f"{label} is a level line at {height:.3g}")
         ax.set(title=title, xlabel=x, **settings)
         if len(lines) + len(level or {}) > 1:
