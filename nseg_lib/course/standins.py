@@ -8,6 +8,7 @@ that it never mixes with the results of a proper run.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -153,9 +154,11 @@ def refiner(
     if ready:
         print(f"{model}: trained, found in {portable_path(ready[0].folder)}")
         return Refiner.load(ready[0].weights)
-    if model in PRETRAINED:
-        print(f"{model}: not trained here; the one that comes with nseg")
-        return Refiner.from_pretrained(model)
+    smaller = re.sub(r"\d+-\d+", f"{widths[0]}-{widths[-1]}", model) if widths else model
+    for name in (model, smaller):
+        if name in PRETRAINED:
+            print(f"{model}: not trained here; {name} comes with nseg")
+            return Refiner.from_pretrained(name)
     from nseg_lib.training import unet as training
 
     data = Path(data)
@@ -164,8 +167,7 @@ def refiner(
     changes: dict[str, object] = {"training.epochs": epochs, "training.patience": epochs}
     changes["data.scale"] = 0.5
     if widths is not None:  # a network of another size gets a name of its own
-        family = config.load(model).model.architecture
-        changes |= {"name": f"{family}{widths[0]}-{widths[-1]}", "model.widths": list(widths)}
+        changes |= {"name": smaller, "model.widths": list(widths)}
     settings = config.load(model, changes)
     folder = Path(found).parent / "stand-in" / _folder_name(data, settings=settings)
     print(f"{model}: not trained here; training {settings.name} on {epochs * per_epoch} pictures")

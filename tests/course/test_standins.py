@@ -46,9 +46,12 @@ def test_one_network_of_a_name_is_found_or_trained_briefly(
     wanted, model = tmp_path / "runs" / "sample", "attn32-256_bce-dice-bound"
 
     refiner = standins.refiner(wanted, model, tiny_data, [8, 16], pictures=7)
-    assert refiner.config.name == "attn8-16"
+    assert refiner.config.name == "attn8-16_bce-dice-bound"
     assert refiner.config.loss == config.load(model).loss
-    assert f"{model}: not trained here; training attn8-16 on 7 pictures" in capsys.readouterr().out
+    assert (
+        f"{model}: not trained here; training attn8-16_bce-dice-bound on 7 pictures"
+        in capsys.readouterr().out
+    )
     assert not wanted.exists()
 
     trained = wanted / model / "seed42" / "weights.safetensors"
