@@ -126,7 +126,11 @@ def open_picture(path: Path, *, reduced: bool = False) -> Stored:
         raise DataError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such picture") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: not a readable picture: no permission to read it") from error
     except UnidentifiedImageError as error:
+        if isinstance(path, Path) and not path.stat().st_size:
+            raise DataError(f"{path}: not a readable picture: the file is empty") from error
         raise DataError(
             f"{path}: not a readable picture: cannot identify image file; read are "
             f"{', '.join(FORMATS)}, with unsigned integers of 8 or 16 bits{heif_hint([str(path)])}"

@@ -250,8 +250,10 @@ def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> t
     square = np.ones((side, side), np.uint8)
     broad = cv2.morphologyEx(free.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
     near = cv2.dilate(shared.astype(np.uint8), square, iterations=2) > 0
-    kept = free & (broad | ~near | rasterize(strokes, height, width).object)
-    return kept, SHARED if kept.sum() > shared.sum() / 9 else TAKEN
+    brushed = rasterize(strokes, height, width).object
+    kept = free & (broad | ~near | brushed)
+    taken = not kept.any() or (brushed & walls).sum() > brushed.sum() / 2
+    return kept, TAKEN if taken else SHARED
 
 
 def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Any) -> Mask:

@@ -97,7 +97,13 @@ def test_a_damaged_picture_is_refused(tmp_path: Path, colours: np.ndarray) -> No
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    reasons = {"pipe.png": "is no file", ".": "is a folder, not a pi", "b.jpg": "no such picture"}
+    (tmp_path / "empty.jpg").touch()
+    reasons = {
+        "empty.jpg": "the file is empty",
+        "pipe.png": "is no file",
+        ".": "is a folder, not a pi",
+        "b.jpg": "no such picture",
+    }
     for name, reason in reasons.items():
         with pytest.raises(DataError, match=reason):
             pictures.read_image(tmp_path / name)
