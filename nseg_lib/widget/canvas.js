@@ -221,6 +221,7 @@ const KEYS = [
   ["6", "outline: drag a point, or the line for a new one; the right button takes a point away"],
   [", .", "with it: previous, next point; arrows move it, Enter adds one after it, Delete takes it away"],
   ["Shift", "hold and drag a box: the object is only in here"], ["Alt", "hold for background; also the right button"],
+  ["Arrows", "move the brush; Enter sets it down as a click"],
   ["[ ]", "smaller, larger brush"],
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
   ["V", "next view"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
@@ -501,7 +502,7 @@ class Drawing {
     this.keepHistory();
     this.strokes = this.model.get("_drawing").strokes;
     this.name = this.model.get("_session").name; // of a folder's picture
-    Object.assign(this, { live: null, extremes: [], rings: null, answered: -1, jpeg, ...this.recallHistory() });
+    Object.assign(this, { live: null, extremes: [], rings: null, spot: null, answered: -1, jpeg, ...this.recallHistory() });
     Object.assign(this.paper, { cover: null, others: taken });
     if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
@@ -783,6 +784,7 @@ class Drawing {
   }
 
   move(event) {
+    this.spot = null; // the pointer has the brush again
     this.placeRing(event);
     if (this.pointers.has(event.pointerId)) {
       if (this.pointers.size > 1 || this.panning) this.gesture(event);
@@ -1028,7 +1030,16 @@ class Drawing {
     }
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const command = event.ctrlKey || event.metaKey;
-    if (key === "Escape") { this.toggle(null); return this.drop(); }
+    if (key === "Escape") {
+      this.toggle(null);
+      this.stage.focus({ preventScroll: true });
+      return this.drop();
+    }
+    if (this.menu.contains(event.target) && ["ArrowDown", "ArrowUp"].includes(key)) {
+      const items = [...this.menu.children], at = items.indexOf(event.target) + (key === "ArrowDown" ? 1 : -1);
+      event.preventDefault();
+      return items.at(at % items.length).focus();
+    }
     if (command && key === "v") return; // paste
     const digit = event.shiftKey && /^Digit[1-9]$/.test(event.code) && Number(event.code[5]);
     if (digit && this.model.get("_session").total) {
@@ -1040,6 +1051,13 @@ class Drawing {
     const acts = {
       z: () => event.shiftKey ? this.redo() : this.undo(), y: () => this.redo(),
     };
+    if (!command && event.target === this.stage && this.paper.width) {
+      const step = event.shiftKey ? 1 : 12 / this.zoom.k;
+      Object.assign(acts, {
+        ArrowLeft: () => this.steer(-step, 0), ArrowRight: () => this.steer(step, 0),
+        ArrowUp: () => this.steer(0, -step), ArrowDown: () => this.steer(0, step), Enter: () => this.setDown(),
+      });
+    }
     if (!command && this.rings?.length) {
       Object.assign(acts, {
         ",": () => this.chooseCorner(-1), ".": () => this.chooseCorner(1), Enter: () => this.addCorner(),
@@ -1062,6 +1080,29 @@ class Drawing {
   nextView() {
     const at = VIEWS.findIndex(([name]) => name === this.model.get("view"));
     this.set("view", VIEWS[(at + 1) % VIEWS.length][0]);
+  }
+
+  // --- the brush without a pointer: arrows move it, Enter sets it down ---
+
+  get spotEvent() {
+    this.box = this.stage.getBoundingClientRect();
+    const [x, y] = this.spot, { k } = this.zoom;
+    return { clientX: this.box.left + this.zoom.x + x * k, clientY: this.box.top + this.zoom.y + y * k,
+      type: "key", button: 0, buttons: 0, pointerType: "key", target: this.stage };
+  }
+
+  steer(dx, dy) {
+    const { width, height } = this.paper, [x, y] = this.spot ?? [width / 2, height / 2];
+    this.spot = [clamp(x + dx, 0, width), clamp(y + dy, 0, height)];
+    this.placeRing(this.spotEvent);
+    this.spoken.textContent = `Brush at ${this.spot.map(Math.round).join(", ")}`;
+  }
+
+  setDown() {
+    if (!this.spot || this.leaving || this.live || this.model.get("brush") === "box") return;
+    const event = this.spotEvent;
+    this.begin(event);
+    this.up(event);
   }
 
   // --- radius, zoom, and what is to be seen ---
@@ -1175,6 +1216,7 @@ class Drawing {
 
   toggle(panel) {
     for (const each of [this.menu, this.help, this.list]) each.hidden = each !== panel || !each.hidden;
+    if (panel === this.menu && !panel.hidden) panel.firstChild.focus();
     this.showMore(false);
   }
 

@@ -175,6 +175,33 @@ def test_boxes_and_extreme_points_mix_with_strokes_and_are_undone_one_by_one(lab
     assert [stroke["kind"] for stroke in lab.drawn()[0]] == 3 * ["object"]
 
 
+def test_the_keyboard_alone_sets_the_brush_down_and_saves(lab, canvas):
+    canvas.stage.focus()
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowUp", "Shift+ArrowUp"):
+        canvas.press(key)
+    assert canvas.root.locator(".nseg-ring").is_visible()
+    canvas.press("Enter")
+    canvas.wait(2)
+    ((stroke,), mask, _) = lab.drawn()
+    ((x, y, _),) = stroke["points"]
+    assert (x, y) != (256, 240)
+    assert x < 250 > y
+    assert mask[int(y), int(x)]
+    canvas.press("2")
+    canvas.press("ArrowRight")
+    canvas.press("Enter")
+    canvas.wait(3)
+    assert lab.drawn()[0][1]["kind"] == "background"
+    save = canvas.root.locator("[data-do='save']")
+    save.focus()
+    canvas.page.keyboard.press("Enter")
+    for _ in range(4):
+        canvas.page.keyboard.press("ArrowDown")
+    with canvas.page.expect_download() as download:
+        canvas.page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith("_strokes.json")
+
+
 def test_an_outline_is_put_right_point_by_point(lab, canvas):
     canvas.draw((150, 150), (300, 200))
     canvas.wait(2)
