@@ -94,7 +94,7 @@ def main() -> None:
         )
         with browser.serving(command, folder) as (_, address):
             # Just wide enough for all tools in one row.
-            size = {"width": 806, "height": 682}
+            size = {"width": 850, "height": 650}
             context = browser.new_context(chromium, viewport=size, bypass_csp=True)
             page = context.new_page()
             page.goto(address)
@@ -102,7 +102,7 @@ def main() -> None:
             strip = joined(shots(page))
         chromium.close()
     file = io.BytesIO()
-    strip.save(file, "JPEG", quality=50, optimize=True, progressive=True)
+    strip.save(file, "JPEG", quality=48, optimize=True, progressive=True)
     if file.tell() > MOST_BYTES:
         raise SystemExit(f"{STRIP.name} would have {file.tell():,} bytes; {MOST_BYTES:,} at most")
     write_atomic(STRIP, file.getvalue())

@@ -1211,7 +1211,8 @@ class Drawing {
     if (this.learnt) return "";
     if (!this.strokes.length) return "Draw a line along the object: its mask follows.";
     if (!this.paper.cover) return "";
-    return "Draw over what is missing; with Background (or the right button) over what is too much.";
+    const touch = matchMedia("(pointer: coarse)").matches;
+    return `Draw over what is missing; with ${touch ? "the red brush" : "the right button"} over what is too much.`;
   }
 
   toggle(panel) {

@@ -82,9 +82,9 @@ def outline(mask: Mask) -> list[list[list[float]]]:
         left = within(outer, *mask.shape) ^ left
     if sum(map(len, rings)) > MAX_STROKE_POINTS / 2:
         raise DataError("this outline has too many points to be put right by hand")
-    found = []
+    found, off = [], max(1.5, max(mask.shape) / 400)  # pixels that an edge may run beside the line
     for ring in rings:
-        corners = cv2.approxPolyDP(ring.astype(np.float32)[:, None], 1.5, True)[:, 0]
+        corners = cv2.approxPolyDP(ring.astype(np.float32)[:, None], off, True)[:, 0]
         if len(corners) < 3:
             corners = ring[:: max(1, len(ring) // 4)]
         chosen = set(map(tuple, corners.tolist()))

@@ -1,0 +1,18 @@
+"""Figures in docs/ are those of the committed results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_compare_quotes_the_drawing_benchmark() -> None:
+    content = json.loads((PROJECT / "benchmarks" / "results" / "drawing.json").read_text())
+    text = (PROJECT / "docs" / "compare.md").read_text()
+    for way in ("line", "box and line"):
+        found = content["results"][f"{way}; all"]
+        cells = [f"{value:.3f}" for value in found["mean_iou"]] + [f"{found['hurt']:.1%}"]
+        assert " | ".join(cells).replace("%", " %") in text
+    assert f"on {found['objects']} objects" in text
