@@ -80,7 +80,7 @@ class StrokeCanvas(Frontend):
         self._folder: FolderSession | None = None
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
-        self._left: tuple[Image, str, list[Any], int] | None = None  # a picture that was drawn on
+        self._left: tuple[Any, str, list[Any], int] | None = None  # a picture that was drawn on
         self._answers = Answers()
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
@@ -125,9 +125,7 @@ class StrokeCanvas(Frontend):
         named = name or (Path(source).name if isinstance(source, str | Path) else "picture")
         image, orientation = read(source, named)
         with self._busy:
-            if self.image is not None and self.strokes:
-                self._left = self.image, self.name, self.strokes, self._orientation
-                self._session = {"back": True}
+            self._left, self._session = None, {}
             self._show(image, named, _plain(list(strokes)), orientation=orientation)
             self._refine()
 
@@ -336,7 +334,10 @@ class StrokeCanvas(Frontend):
                 "this canvas shows a folder's pictures; put the picture into that folder"
             )
         else:
+            left = self.image, self.name, self.strokes, self._orientation
             self.load(data, content["name"])
+            if left[2]:  # something was drawn: undo leads back to it
+                self._left, self._session = left, {"back": True}
 
     def _list(self, session: FolderSession, content: dict[str, Any]) -> None:
         """Send what the list of a folder's pictures shows."""

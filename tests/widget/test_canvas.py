@@ -85,7 +85,8 @@ def test_the_browser_is_answered_once_per_revision_and_old_news_is_ignored(pictu
 def test_a_drawing_that_another_picture_took_the_place_of_comes_back(picture):
     canvas = StrokeCanvas(picture, Grower())
     browser_draws(canvas, stroke((50, 50, 10)))
-    canvas.load(picture[::-1].copy())
+    message = {"type": "open", "name": "other.png", "part": 0, "parts": 1}
+    canvas._message(canvas, message, [memoryview(encoded(picture[::-1]))])
     assert canvas._session == {"back": True}
     assert canvas.strokes == []
     canvas._message(canvas, {"type": "back", "drawing": dict(canvas._drawing)}, [])
