@@ -9,9 +9,10 @@ override export PROFILE := $(value PROFILE)
 override export COCO := $(value COCO)
 override export MODELS := $(value MODELS)
 override export DRAW := $(value DRAW)
+override export QUICK := $(value QUICK)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce status test check draw demo clean
+.PHONY: help setup reproduce status test check draw demo bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,9 @@ draw: setup  ## brush over a picture in the browser; DRAW=picture or folder
 
 demo: setup  ## build the page without Python into site/
 	$(BIN)/nseg demo -o site
+
+bench: setup  ## measure speed and memory beside peers into reports/bench; QUICK=1 only tries it
+	@$(BIN)/python benchmarks/bench.py $${QUICK:+--quick}
 
 site: setup  ## make the course's web pages, site/html/index.html; chapters are run first
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt -e '.[site]'

@@ -1,4 +1,4 @@
-"""A folder of rough masks made precise, one after the other, with a table of what changed."""
+"""A folder of rough masks made precise, with a table of what changed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +29,11 @@ from nseg_lib.refine import Refiner
 
 TABLE = "refined.csv"
 """The table's name, in the folder of the masks."""
+
+AHEAD = 2
+"""Pictures that are read before their turn, and masks that wait to be written."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Row:
     made_from: str
     """A hash of photo, rough mask and weights: another one, and the mask is made again."""
     seconds: float
+    """To read both and to refine."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,8 @@ class Work:
     """Of the refined mask's file."""
     source: str
     """What messages call the rough mask."""
-    stamp: str
-    """Changes with the rough mask."""
+    stamp: Callable[[], str]
+    """Its hash, which changes with the rough mask."""
     read: Callable[[], tuple[Image, Mask]]
 
 
@@ -109,18 +119,27 @@ def refine_folder(
     model, rows, failed = sha256(weights), [], []
     with only_writer(out / TABLE):
         known = _read(out / TABLE)
-        for work in progress_bar(found, "refining", progress):
-            try:
-                if not work.photo.is_file():
-                    raise DataError(f"{work.photo}: no such picture")
-                made_from = f"{sha256(work.photo)[:16]}-{work.stamp[:16]}-{model[:16]}"
-                row = known.get(work.name)
-                if row is None or row.made_from != made_from or not (out / work.name).is_file():
-                    row = _refine(refiner, work, out, made_from)
-                rows.append(row)
-            except (DataError, ValueError) as error:
-                said = str(error)
-                failed.append(said if work.source in said else f"{work.source}: {said}")
+        # One thread reads what comes next and one writes what is done, while the network answers:
+        # files and pictures leave the processor free half of the time. No more than AHEAD pictures
+        # are in memory on either side, however many there are.
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            reading = _ahead(reader, lambda work: _open(work, known, out, model), found)
+            writing: deque[Future[None]] = deque()
+            for work, opened in progress_bar(reading, "refining", progress, len(found)):
+                try:
+                    done = opened.result()
+                    if not isinstance(done, Row):
+                        mask, row = _refine(refiner, work, *done)
+                        writing.append(writer.submit(_keep, out, row, mask))
+                        done = row
+                    rows.append(done)
+                except (DataError, ValueError) as error:
+                    said = str(error)
+                    failed.append(said if work.source in said else f"{work.source}: {said}")
+                while len(writing) > AHEAD:
+                    writing.popleft().result()
+            for written in writing:
+                written.result()
         # Once more, in order and without rows that were replaced.
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(
@@ -136,25 +155,60 @@ def _names() -> list[str]:
     return [field.name for field in fields(Row)]
 
 
-def _refine(refiner: Refiner, work: Work, out: Path, made_from: str) -> Row:
-    """Refine one mask, write it, and then its row."""
+def _ahead(
+    pool: Executor, do: Callable[[Work], Value], found: Sequence[Work]
+) -> Iterator[tuple[Work, Future[Value]]]:
+    """Each work with what ``do`` makes of it in another thread, :data:`AHEAD` in advance."""
+    waiting: deque[tuple[Work, Future[Value]]] = deque()
+    try:
+        for work in found:
+            waiting.append((work, pool.submit(do, work)))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+    finally:
+        for _, future in waiting:  # after an error, nothing more is read
+            future.cancel()
+
+
+def _open(
+    work: Work, known: dict[str, Row], out: Path, model: str
+) -> Row | tuple[Image, Mask, str, float]:
+    """The row of a mask that is there already; else picture, rough mask, their hash and seconds."""
     started = time.perf_counter()
+    if not work.photo.is_file():
+        raise DataError(f"{work.photo}: no such picture")
+    made_from = f"{sha256(work.photo)[:16]}-{work.stamp()[:16]}-{model[:16]}"
+    row = known.get(work.name)
+    if row is not None and row.made_from == made_from and (out / work.name).is_file():
+        return row
     image, rough = work.read()
     if not rough.any():
         raise DataError(f"{work.source}: nothing is painted")
+    return image, rough, made_from, time.perf_counter() - started
+
+
+def _refine(
+    refiner: Refiner, work: Work, image: Image, rough: Mask, made_from: str, seconds: float
+) -> tuple[Mask, Row]:
+    """A mask and its row; ``seconds`` is what reading took."""
+    started = time.perf_counter()
     logits = refiner.logits(image, Prompt(rough))
     mask = logits > 0
-    outputs.write_png(out / work.name, mask)
-    row = Row(
+    return mask, Row(
         work.name, work.photo.name, round(float((mask & rough).sum() / (mask | rough).sum()), 4),
         int((mask & ~rough).sum()), int((rough & ~mask).sum()),
         round(sureness(logits / np.float32(refiner.temperature)), 4), made_from,
-        round(time.perf_counter() - started, 2),
+        round(seconds + time.perf_counter() - started, 2),
     )  # fmt: skip
+
+
+def _keep(out: Path, row: Row, mask: Mask) -> None:
+    """Write a mask, and then its row: a row is there only if its mask is."""
+    outputs.write_png(out / row.mask, mask)
     if not (out / TABLE).exists():
         append_row(out / TABLE, _names())
     append_row(out / TABLE, asdict(row).values())
-    return row
 
 
 def _read(path: Path) -> dict[str, Row]:
@@ -178,18 +232,21 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
     photographs = {path.stem: path for path in list_pictures(photos)[0]}
     found, alone = [], []
     for path in list_pictures(coarse)[0]:
-        stems = [s for s in photographs if path.stem == s or path.stem.startswith(f"{s}_")]
-        if not stems:
+        # "cat_2_b" may belong to "cat_2_b", "cat_2" or "cat"; the longest that is there counts.
+        parts = path.stem.split("_")
+        stems = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
+        photo = next((photographs[stem] for stem in stems if stem in photographs), None)
+        if photo is None:
             alone.append(path.name)
             continue
-        photo = photographs[max(stems, key=len)]
 
         def read(photo: Path = photo, path: Path = path) -> tuple[Image, Mask]:
             stored = open_picture(photo)
             image = as_rgb(photo, stored)
             return image, masks.read_mask(path, masks.Photo(photo, stored, image))
 
-        found.append(Work(photo, f"{path.stem}.png", str(path), sha256(path), read))
+        stamp = partial(sha256, path)
+        found.append(Work(photo, f"{path.stem}.png", str(path), stamp, read))
     if not found:
         raise DataError(f"{coarse}: no mask is named as a photo of {photos}")
     if alone:
@@ -211,7 +268,10 @@ def _of_coco(path: Path, photos: Path) -> list[Work]:
             return split.read_image(image_id), split.mask(image_id, record)
 
         source = f"{path}: annotation {annotation['id']} of {photo.name}"
-        stamp = hashlib.sha256(json.dumps(annotation["segmentation"]).encode()).hexdigest()
+
+        def stamp(record: Record = annotation) -> str:
+            return hashlib.sha256(json.dumps(record["segmentation"]).encode()).hexdigest()
+
         found.append(Work(photo, f"{photo.stem}_{annotation['id']}.png", source, stamp, read))
     if not any(work.photo.is_file() for work in found):
         raise DataError(f"{path}: no annotation of a picture in {photos}")

@@ -350,7 +350,7 @@ def reuse_memory() -> None:
     """Let the C library keep the memory that tensors give back, for the next step's tensors.
 
     By default glibc asks the system for every large buffer anew, and the system fills it with
-    zeros; ``benchmarks/bench_training.py`` measures what that costs on a CPU. Results are the same.
+    zeros, in every step. Results are the same.
 
     Source: mallopt(3), ``M_MMAP_THRESHOLD`` and ``M_TRIM_THRESHOLD``.
     """
