@@ -332,7 +332,7 @@ class Drawing {
     this.menu = make("div", { className: "nseg-panel nseg-menu", hidden: true, role: "menu" },
       ...EXPORTS.map(([what, text]) => make("button",
         { type: "button", role: "menuitem", "data-export": what, onclick: () => this.save(what) }, text)));
-    this.help = make("div", { className: "nseg-panel nseg-help", hidden: true, role: "dialog", "aria-label": "Keys" },
+    this.help = make("div", { className: "nseg-panel nseg-help", hidden: true, tabIndex: 0, role: "dialog", "aria-label": "Keys" },
       ...KEYS.flatMap(([keys, text]) =>
         [make("span", {}, ...keys.split(" ").map((k) => make("kbd", {}, k))), make("span", {}, text)]));
     this.ring = make("div", { className: "nseg-ring", hidden: true });
@@ -534,6 +534,7 @@ class Drawing {
     this.clearButton.title = title;
     this.clearButton.setAttribute("aria-label", title);
     if (total) {
+      this.place.setAttribute("aria-label", `${index + 1} of ${total} · ${done} done: all pictures (L)`);
       this.place.replaceChildren(`${index + 1} of ${total}`, make("span", { className: "nseg-wide" }, ` · ${done} done`));
       this.file.textContent = this.file.title = name;
       this.objects.textContent = object < objects ? `${object + 1} of ${objects}` : "new";

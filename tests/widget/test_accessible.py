@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from accessibility import faults
-from browser import FLAGS, NEEDED, environment, find_chromium, serving
+from browser import FLAGS, NEEDED, Canvas, environment, find_chromium, serving
 from PIL import Image
 
 pytestmark = NEEDED
@@ -18,10 +18,13 @@ pytestmark = NEEDED
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("draw")
-    photo = folder / "photo.png"
-    Image.fromarray(np.full((120, 160, 3), 128, np.uint8)).save(photo)
-    command = [sys.executable, "-m", "reproduction.commands", "draw", str(photo), "--no-browser"]
-    with serving([*command, "--no-model"], folder, env=environment(folder)) as (_, found):
+    (folder / "photos").mkdir()
+    for name in ("one", "two"):
+        picture = np.full((120, 160, 3), 128, np.uint8)
+        Image.fromarray(picture).save(folder / "photos" / f"{name}.png")
+    command = [sys.executable, "-m", "reproduction.commands", "draw", str(folder / "photos")]
+    command += ["--no-browser", "--no-model", "--category", "cat", "--category", "dog"]
+    with serving(command, folder, env=environment(folder)) as (_, found):
         yield found
 
 
@@ -38,4 +41,11 @@ def test_all_can_use_the_drawing_page(address: str, scheme: str, width: int, hei
         page.locator("canvas").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert faults(page) == []
+        canvas = Canvas(page)
+        canvas.wait(1)
+        canvas.draw((40, 40), (90, 60))
+        canvas.wait()
+        for key in ("6", "l", "?"):  # the outline's points, the list, the keys
+            canvas.press(key)
+            assert faults(page) == [], key
         started.close()
