@@ -73,6 +73,12 @@ def test_cells_are_short_and_prose_outweighs_code(path: Path) -> None:
     assert words / sum(len(lines_of(code)) for code in code_of(path)) >= WORDS
 
 
+def test_every_figure_has_words_for_those_who_cannot_see_it() -> None:
+    library = Path(exercises.__file__).parents[1].glob("*.py")
+    for path in (*CHAPTERS, *library, SCRIPTS.parents[1] / "reproduction" / "shown.py"):
+        assert "plt.show(" not in path.read_text(encoding="utf-8"), f"{path.name}: look.finish"
+
+
 @NAMES
 def test_three_questions_have_a_reason_for_each_answer(path: Path) -> None:
     asked = re.findall(r'exercises\.choose\("([^"]+)", ""\)', path.read_text(encoding="utf-8"))
