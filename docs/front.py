@@ -77,6 +77,7 @@ def headline(root: Path) -> str:
 
 def main() -> None:
     mpl.use("Agg")
+    look.use_style()
     readme = PROJECT / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     write_atomic(readme, before + BEGIN + headline(PROJECT) + END + rest.partition(END)[2])
@@ -112,8 +113,8 @@ def course(photo: Any) -> None:
     torch.manual_seed(0)
     network = networks.UNet([16, 32])
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
-    figure, axes = look.panels(1, 3, size=(2.9, 2.15))
-    frames = dict(zip((0, 10, 79), axes.flat, strict=True))
+    figure, axes = look.panels(2, 2, size=(2.9, 2.15))
+    frames = dict(zip((0, 5, 20, 79), axes.flat, strict=True))
     for step in range(80):
         logits = network(x)
         if step in frames:
@@ -140,11 +141,11 @@ def reproduce(folder: Path) -> None:
     page = write_page(folder, profiles.load(folder, "half"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        tab = browser.new_page(viewport={"width": 1000, "height": 900})
+        tab = browser.new_page(viewport={"width": 800, "height": 900})
         tab.goto(page.as_uri())
         top = tab.locator(".claims").bounding_box()
         assert top is not None
-        clip = {"x": top["x"], "y": top["y"], "width": top["width"], "height": 330}
+        clip = {"x": top["x"], "y": top["y"], "width": top["width"], "height": 600}
         shot = tab.screenshot(clip=clip, full_page=True)
         browser.close()
     keep(Image.open(io.BytesIO(shot)), "reproduce.jpg")
