@@ -72,19 +72,41 @@ class OnnxEngine:
         options.intra_op_num_threads = threads()
         # A thread that waits for the next layer sleeps: other programs get the processor.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        values = [
-            onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value, np.float32))
-            for value in weights.values()
-        ]
-        options.add_external_initializers(list(weights), values)
+        # Given as they are, ONNX Runtime folds and packs them; as "external" it would not.
+        model = (GRAPHS / f"{graph}.onnx").read_bytes() + _initializers(weights)
         self._session = onnxruntime.InferenceSession(
-            (GRAPHS / f"{graph}.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+            model, options, providers=["CPUExecutionProvider"]
         )
 
     def infer(self, x: Floats) -> Floats:
         """float32 N×C×H×W → logits, float32 N×H×W."""
         (logits,) = self._session.run(None, {"input": np.ascontiguousarray(x)})
         return logits[:, 0]
+
+
+def _initializers(weights: dict[str, NDArray[Any]]) -> bytes:
+    """Weights as a piece of an ONNX model, to be appended to its graph's file.
+
+    Two protobuf messages after one another are read as one, in which repeated fields are joined.
+    Field numbers: onnx.proto, ``ModelProto.graph`` 7, ``GraphProto.initializer`` 5, of
+    ``TensorProto`` dims 1, data_type 2 (float: 1), name 8, raw_data 9.
+    """
+
+    def number(value: int) -> bytes:  # seven bits a byte, the last byte below 128
+        if value < 128:
+            return bytes([value])
+        return bytes([value % 128 + 128]) + number(value // 128)
+
+    def part(field: int, content: bytes) -> bytes:
+        return number(field * 8 + 2) + number(len(content)) + content
+
+    tensors = b""
+    for name, value in weights.items():
+        sides = b"".join(number(1 * 8) + number(side) for side in value.shape)
+        content = np.asarray(value, "<f4", order="C").tobytes()
+        kind = number(2 * 8) + number(1)
+        tensors += part(5, sides + kind + part(8, name.encode()) + part(9, content))
+    return part(7, tensors)
 
 
 def threads() -> int:

@@ -66,6 +66,10 @@ def write_graphs(folder: Path = engine.GRAPHS) -> None:
         ValueError: packages are missing.
         OSError: a file cannot be written.
     """
+    from onnx import TensorProto
+    from onnx.helper import make_tensor_value_info
+    from onnxscript.optimizer import optimize
+
     network, config = load_weights(shipped(PRETRAINED[0]))
     assert isinstance(network, PromptNet)
     assert isinstance(config, RefinerConfig)
@@ -79,18 +83,24 @@ def write_graphs(folder: Path = engine.GRAPHS) -> None:
     ):
         model = _exported(part, *form, optimize=False)
         weights = {key: list(value.shape) for key, value in part.state_dict().items()}
-        for tensor in model.graph.initializer:
-            if tensor.name in weights:  # its numbers come from the file of weights
-                tensor.ClearField("raw_data")
-                tensor.data_location = 1  # "external"
-                tensor.external_data.add(key="location", value="weights")
+        # Their numbers come from the file of weights, when the engine is made. As inputs they let
+        # the graph be simplified but not folded: ONNX Runtime fuses only what is plain.
+        used = {tensor.name for tensor in model.graph.initializer} & weights.keys()
+        kept = [tensor for tensor in model.graph.initializer if tensor.name not in used]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+        for key in used:
+            model.graph.input.append(make_tensor_value_info(key, TensorProto.FLOAT, weights[key]))
+        model = optimize(model)
+        pictures = [value for value in model.graph.input if value.name not in used]
+        del model.graph.input[:]
+        model.graph.input.extend(pictures)
         # What the exporter notes about each step, places in this machine's files included.
         del model.graph.value_info[:]
         for node in model.graph.node:
             node.ClearField("doc_string")
             del node.metadata_props[:]
         write_atomic(folder / f"{name}.onnx", model.SerializeToString())
-        used = {tensor.name for tensor in model.graph.initializer}
         about = {
             "structure": engine.structure(settings),
             "weights": {key: shape for key, shape in weights.items() if key in used},
