@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from nseg_lib.course import look
 from nseg_lib.data import coco, frozen
@@ -20,7 +20,7 @@ from nseg_lib.refine import Refiner
 COLUMNS = 6
 
 
-def sheet(data: Path, rows: Path, kind: str, split: str, count: int) -> plt.Figure:
+def sheet(data: Path, rows: Path, kind: str, split: str, count: int) -> Figure:
     """The ``count`` answers of the lowest IoU to one kind of prompt, the worst first.
 
     Args:
@@ -33,11 +33,12 @@ def sheet(data: Path, rows: Path, kind: str, split: str, count: int) -> plt.Figu
     judged = judged[(judged["split"] == split) & (judged["recipe"] == kind)]
     if judged.empty:
         raise ValueError(f"{rows}: no row of split '{split}' and kind '{kind}'")
-    worst = judged.nsmallest(count, "iou").set_index("image_id")["iou"]
+    lowest = judged.nsmallest(count, "iou")
+    worst = {int(i): float(iou) for i, iou in zip(lowest["image_id"], lowest["iou"], strict=True)}
 
     refiner = Refiner.from_pretrained(rows.stem)
     samples = frozen.prompt_samples(coco.load_split(data, split), (kind,))
-    asked = {sample.image_id: sample for sample in samples if sample.image_id in worst.index}
+    asked = {sample.image_id: sample for sample in samples if sample.image_id in worst}
     figure, axes = look.panels(-(-len(worst) // COLUMNS), COLUMNS)
     for ax, (image_id, iou) in zip(axes.flat, worst.items(), strict=False):
         sample = asked[image_id]
