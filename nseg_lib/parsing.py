@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from reprlib import Repr
 from typing import Any
 
@@ -74,3 +74,12 @@ def short(value: Any) -> str:
 
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, limits.MAX_SHOWN, limits.MAX_SHOWN
+
+
+def dotted(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by dotted keys, as ``training.epochs``; an empty section has none."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        inner = dotted(value) if isinstance(value, Mapping) else None
+        found |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
+    return found

@@ -15,6 +15,7 @@ from typing import Any
 from nseg_lib import config as configuration
 from nseg_lib.config import THE_EIGHT, ConfigError
 from nseg_lib.files import sha256, write_atomic
+from nseg_lib.parsing import dotted
 from reproduction import exhibits, profiles
 from reproduction.code import code_hashes
 from reproduction.notebooks import read_cells, read_parameters
@@ -114,7 +115,7 @@ def settings(root: Path, profile: Profile, step: str) -> dict[str, Any]:
         case "train":
             model, _, seed = name.rpartition("_seed")
             chosen = {**profile.settings_of(model), "training.seed": int(seed)}
-            return flat(configuration.load(model, chosen).model_dump(mode="json"))
+            return dotted(configuration.load(model, chosen).model_dump(mode="json"))
         case "evaluate":
             return {"recipe": RECIPE, "scale": profile.scale}
         case "measure":
@@ -132,16 +133,7 @@ def settings(root: Path, profile: Profile, step: str) -> dict[str, Any]:
             return {key: value for key, value in known.items() if key in declared}
     # Tables, figures and the page show the note.
     parts = {"seeds", "settings", "own"} if kind == "evidence" else {"models", "seeds"}
-    return flat(profile.model_dump(mode="json", include=parts | {"note"}))
-
-
-def flat(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in nested.items():
-        inner = flat(value) if isinstance(value, Mapping) else None
-        found |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
-    return found
+    return dotted(profile.model_dump(mode="json", include=parts | {"note"}))
 
 
 # --- records beside the outputs -------------------------------------------------------------------

@@ -1,17 +1,12 @@
-"""Copy a run's log into the report and its weights into the package; name runs that are missing."""
+"""Copy a run's log into the report, and its weights into the package."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from nseg_lib import config
 from nseg_lib.files import sha256, write_atomic
 from nseg_lib.networks.weights import PRETRAINED, write_checksums
-from nseg_lib.provenance import PROJECT, portable_path
-from nseg_lib.training.runs import Run, find_runs, logged_runs
-from reproduction import profiles
-from reproduction.ingredients import flat
+from nseg_lib.training.runs import Run, logged_runs
 
 KEPT = ("log.csv", "steps.csv", "weights.safetensors.json")
 """Files of a run that a report keeps: a row an epoch, a row every few steps, provenance."""
@@ -78,42 +73,3 @@ def ship_weights(run: Run, folder: Path) -> list[Path]:
     for suffix, source in sources.items():
         write_atomic(folder / f"{run.model}{suffix}", source.read_bytes())
     return [*(folder / f"{run.model}{suffix}" for suffix in sources), write_checksums(folder)]
-
-
-def nearest_run(found: dict[str, list[Run]], wanted: str) -> Run | None:
-    """The first run of a model, or else of the one found next to it in the paper's table.
-
-    ``None`` where none of the paper's eight was trained.
-    """
-    place = config.THE_EIGHT.index
-    trained = [name for name in config.THE_EIGHT if name in found]
-    nearest = min(trained, key=lambda name: abs(place(name) - place(wanted)), default=None)
-    return found[nearest][0] if nearest else None
-
-
-def missing_run_command(model: str, data: Path, runs: Path) -> str:
-    """The command that trains what is missing from a folder of runs.
-
-    In a profile's folder it is the profile's, and where there are no runs yet the command of its
-    graph, which makes them all. Elsewhere, data and training settings are those of the runs that
-    are there, so that the new row can stand beside theirs; without any, they are the paper's.
-    """
-    there = [found[0] for found in find_runs(runs).values()]
-    if runs.name in profiles.available(PROJECT):
-        if not there:
-            return f"make reproduce PROFILE={runs.name}"
-        if runs.resolve() == PROJECT / "runs" / runs.name:
-            profile = profiles.load(PROJECT, runs.name)
-            return profiles.train_command(profile, model, profile.seeds[0])
-    defaults = flat(config.load(model).model_dump(mode="json"))
-    theirs = flat(
-        json.loads((there[0].folder / "run.json").read_bytes())["config"] if there else {}
-    )
-    settings = {
-        key: value
-        for key, value in theirs.items()
-        if key.startswith(("data.", "training.")) and value != defaults[key]
-    }
-    seed = theirs.get("training.seed", defaults["training.seed"])
-    out = f"{portable_path(runs)}/{model}/seed{seed}"
-    return profiles.nseg_train(model, portable_path(data), out, settings)

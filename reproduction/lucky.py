@@ -30,12 +30,8 @@ def lucky(evidence: Evidence) -> Drawing:
     many there are), ``epoch`` (the kept one, from 0), and the validation IoU ``before``, ``kept``
     and ``after``; NaN where there is no such epoch.
     """
-    logs = {
-        "authors": evidence.authors.assign(seed=0),
-        "ours": evidence.own_logs[evidence.own_logs["model"].isin(THE_EIGHT)],
-    }
     rows = []
-    for source, found in logs.items():
+    for source, found in (("authors", evidence.authors), ("ours", evidence.own_logs)):
         for (model, seed), log in found.groupby(["model", "seed"], sort=False):
             iou, kept = log["val_iou"].tolist(), int(log["val_loss"].argmin())
             before = iou[kept - 1] if kept else math.nan

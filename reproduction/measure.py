@@ -94,14 +94,12 @@ def read_redraws(path: Path) -> pd.DataFrame:
     belongs to what redrawing moves. Most such pictures have small objects.
 
     Returns:
-        Columns ``draw``, ``method``, ``n`` and :data:`REDRAWN`; empty where there is no file.
+        Columns ``draw``, ``method`` and :data:`REDRAWN`; empty where there is no file.
     """
     if not path.is_file():
-        return pd.DataFrame(columns=["draw", "method", "n", *REDRAWN])
-    rows = pd.read_csv(path)
-    groups = rows.groupby(["draw", "method"], sort=False)
-    means = groups[list(REDRAWN)].mean().assign(n=groups.size())
-    return means.reset_index()[["draw", "method", "n", *REDRAWN]]
+        return pd.DataFrame(columns=["draw", "method", *REDRAWN])
+    groups = pd.read_csv(path).groupby(["draw", "method"], sort=False)
+    return groups[list(REDRAWN)].mean().reset_index()
 
 
 def read_pictures(path: Path) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,14 +163,10 @@ def train_command(profile: Profile, model: str, seed: int) -> str:
     settings = {**profile.settings_of(model), "training.seed": seed}
     if seed == configuration.load(model).training.seed:
         del settings["training.seed"]
-    out = f"runs/{profile.name}/{model}/seed{seed}"
-    return f"{pinned(profile)} {nseg_train(model, str(profile.data.folder), out, settings)}"
-
-
-def nseg_train(model: str, data: str, out: str, settings: Mapping[str, Any]) -> str:
-    """The command line of a training."""
-    chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return shlex.join(["nseg", "train", model, "--data", data, "--out", out, *chosen])
+    words = ["nseg", "train", model, "--data", str(profile.data.folder)]
+    words += ["--out", f"runs/{profile.name}/{model}/seed{seed}"]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return f"{pinned(profile)} {shlex.join(words)}"
 
 
 def pinned(profile: Profile) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,19 +140,12 @@ def tables_of(out: Path) -> dict[str, str]:
     for name, table in rows.items():
         line = [name]
         for kind in KINDS:
-            iou, whole = (
-                t[t["recipe"] == kind].set_index("image_id")["iou"]
-                for t in (table, rows["the recipe"])
-            )
-            change = (iou - whole).dropna()
-            low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
-            numbers = [f"{v:.4f}" for v in (iou.mean(), change.mean(), low[0], high[0])]
-            csv.append(",".join([name, kind, str(len(change)), *numbers]))
-            mean, *interval = map(float, numbers)
-            line.append(f"{mean:.3f}")
-            if name != "the recipe":
-                line[-1] += " ({:+.3f} [{:+.3f}, {:+.3f}])".format(*interval)
-            counts[kind] = max(counts[kind], len(change))
+            iou, whole = (iou_by_picture(t, kind) for t in (table, rows["the recipe"]))
+            count, numbers = compared(iou, whole)
+            fields = [f"{value:.4f}" for value in numbers]
+            csv.append(",".join([name, kind, str(count), *fields]))
+            line.append(cell(map(float, fields), alone=name == "the recipe"))
+            counts[kind] = max(counts[kind], count)
         cells.append(line)
     (note,) = notes(
         "refiner_ablation",
@@ -163,6 +157,30 @@ def tables_of(out: Path) -> dict[str, str]:
     )
     text = f"{note}\n\n{tables.markdown(['variant', *KINDS], cells)}"
     return {"ablation.csv": "\n".join(csv) + "\n", "ablation.md": text}
+
+
+def iou_by_picture(rows: pd.DataFrame, kind: str) -> pd.Series:
+    """The IoU of each picture's prompt of one kind, by the picture's id."""
+    return rows[rows["recipe"] == kind].set_index("image_id")["iou"]
+
+
+def compared(values: pd.Series, base: pd.Series) -> tuple[int, list[float]]:
+    """Compare a value per picture with another one of the same pictures.
+
+    Returns:
+        How many pictures have both; the mean of the values, their mean difference to the base, and
+        the ends of its 95 % interval.
+    """
+    change = (values - base).dropna()
+    low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
+    return len(change), [values.mean(), change.mean(), low[0], high[0]]
+
+
+def cell(numbers: Iterable[float], *, alone: bool) -> str:
+    """The numbers of :func:`compared` as a table has them; ``alone``: the mean without the rest."""
+    mean, *change = numbers
+    text = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*change)
+    return f"{mean:.3f}" if alone else f"{mean:.3f} ({text})"
 
 
 def main() -> None:

@@ -25,13 +25,13 @@ from nseg_lib.evaluation.corrections import CURVE
 from nseg_lib.evaluation.judge import Plan, evaluate_method
 from nseg_lib.evaluation.methods import Method, method
 from nseg_lib.evaluation.rows import evaluate, note
-from nseg_lib.evaluation.summary import bootstrap_interval
 from nseg_lib.files import write_atomic
 from nseg_lib.networks import crops
 from nseg_lib.networks.looks import OUTSIDE
 from nseg_lib.networks.weights import checkpoint_file, shipped
 from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
+from reproduction.refiner_ablation import cell, compared, iou_by_picture
 from reproduction.words import notes
 
 LONGER = "runs/refiner/longer/weights.safetensors"
@@ -108,11 +108,8 @@ def calibrate(split: coco.Split, out: Path, pictures: int | None = None) -> Path
     others; the pixels in each tenth of the probability, their mean probability, and the share of
     them that is object.
     """
-    refiner, rng, began = (
-        Refiner.from_pretrained("lite1"),
-        np.random.default_rng(0),
-        time.monotonic(),
-    )
+    refiner, began = Refiner.from_pretrained("lite1"), time.monotonic()
+    rng = np.random.default_rng(0)
     logits, truth = list[Any](), list[Any]()
     for sample in frozen.prompt_samples(split, CALIBRATED, pictures):
         prompt = Prompt(sample.stroke, sample.background, box=sample.box)
@@ -176,21 +173,16 @@ def tables_of(out: Path) -> dict[str, str]:
     csv, cells = ["step,what,n,value,difference,low,high"], []
     for name in STEPS:
         line = [name]
-        of_kinds = {kind: _by_picture(rows[name], kind) for kind in KINDS}
-        compared = {kind: _by_picture(rows[first], kind) for kind in KINDS}
-        of_kinds |= {kind: _by_picture(alike[name], kind) for kind in ALIKE}
-        compared |= {kind: _by_picture(alike[first], kind) for kind in ALIKE}
-        curve, curve_first = (_curve(games[which]) for which in (name, first))
-        of_kinds |= {f"after {n}": curve[n] for n in AFTER}
-        compared |= {f"after {n}": curve_first[n] for n in AFTER}
-        for what, values in of_kinds.items():
-            change = (values - compared[what]).dropna()
-            low, high = bootstrap_interval(change.to_numpy()[:, None], change.index.to_numpy())
-            numbers = [values.mean(), change.mean(), low[0], high[0]]
-            csv.append(",".join([name, what, str(len(change)), *(f"{v:.4f}" for v in numbers)]))
-            line.append(f"{numbers[0]:.3f}")
-            if name != first:
-                line[-1] += " ({:+.3f} [{:+.3f}, {:+.3f}])".format(*numbers[1:])
+        values_of, before = (
+            {kind: iou_by_picture(rows[which], kind) for kind in KINDS}
+            | {kind: iou_by_picture(alike[which], kind) for kind in ALIKE}
+            | {f"after {n}": _curve(games[which])[n] for n in AFTER}
+            for which in (name, first)
+        )
+        for what, values in values_of.items():
+            count, numbers = compared(values, before[what])
+            csv.append(",".join([name, what, str(count), *(f"{v:.4f}" for v in numbers)]))
+            line.append(cell(numbers, alone=name == first))
         hurt, count = _hurt(games[name])
         csv.append(f"{name},hurt,{count},{hurt:.4f},,,")
         cells.append([*line, f"{100 * hurt:.1f} %"])
@@ -202,10 +194,6 @@ def tables_of(out: Path) -> dict[str, str]:
     turned = [list(column) for column in zip(head, *cells, strict=True)]
     text = f"{note}\n\n{tables.markdown(turned[0], turned[1:])}"
     return {"steps.csv": "\n".join(csv) + "\n", "steps.md": text}
-
-
-def _by_picture(rows: pd.DataFrame, kind: str) -> pd.Series:
-    return rows[rows["recipe"] == kind].set_index("image_id")["iou"]
 
 
 def _curve(game: pd.DataFrame) -> pd.DataFrame:

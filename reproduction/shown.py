@@ -21,13 +21,20 @@ from nseg_lib.evaluation.metrics import iou
 from nseg_lib.evaluation.summary import read_folder
 from nseg_lib.refine import Refiner
 from nseg_lib.training.runs import find_runs, logged_runs
-from reproduction import figures, paper
+from reproduction import figures, paper, profiles
 from reproduction import table1 as tables
 from reproduction.artefacts import Table, save_figure, save_table
-from reproduction.kept import missing_run_command
 
 COMMITTED = Path("reports", "half")
 """The report that the project carries, below its root."""
+
+
+def how_to_train(model: str, root: Path, runs: Path, profile: str) -> str:
+    """The profile's command for a network that was not trained; for all, where none was."""
+    if not find_runs(runs) or profile not in profiles.available(root):
+        return f"make reproduce PROFILE={profile}"
+    known = profiles.load(root, profile)
+    return profiles.train_command(known, model, known.seeds[0])
 
 
 def figure5(root: Path, runs: Path, out: Path, profile: str) -> None:
@@ -45,7 +52,7 @@ def figure5(root: Path, runs: Path, out: Path, profile: str) -> None:
         print("nothing was trained here: these are the committed logs of COCO at half its size")
         logs = logged_runs(root / COMMITTED / "training")
     numbers = figures.figure5_data(wanted, logs, paper.authors_logs())
-    commands = {model: missing_run_command(model, root, runs) for model in wanted}
+    commands = {model: how_to_train(model, root, runs, profile) for model in wanted}
     figure = figures.figure5(numbers, commands)
     if own:
         inputs = [run.folder for model in wanted for run in logs.get(model, [])]
@@ -93,7 +100,7 @@ def figure6(
     predictions = {
         name: known[name][0].refine(typical.image, typical.stroke, scale=1)
         if name in known
-        else missing_run_command(name, root, runs)
+        else how_to_train(name, root, runs, profile)
         for name in names
     }
     numbers = figures.figure6_data(results, list(known), typical.image_id)

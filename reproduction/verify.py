@@ -18,11 +18,11 @@ from pathlib import Path
 from nseg_lib import config
 from nseg_lib.evaluation import refiner_tables
 from nseg_lib.files import sha256
+from nseg_lib.parsing import dotted
 from reproduction import quoted, refiner_ablation, refiner_steps
 from reproduction.artefacts import Table, figure_text, table_texts
 from reproduction.evidence import Evidence, load, read_json
 from reproduction.exhibits import EXHIBITS
-from reproduction.ingredients import flat
 from reproduction.kept import RECORDS, records
 from reproduction.page import readme
 
@@ -135,15 +135,11 @@ def verify_refiner(root: Path) -> Verification:
     folder = root / "reports" / "refiner"
     found = Verification(folder)
     made = refiner_tables.tables_of(folder)
-    if (folder / "persons").is_dir():
-        tables = refiner_tables.tables_of(folder / "persons")
-        made |= {f"persons/{name}": text for name, text in tables.items()}
-    if (folder / "ablation").is_dir():
-        tables = refiner_ablation.tables_of(folder / "ablation")
-        made |= {f"ablation/{name}": text for name, text in tables.items()}
-    if (folder / "steps").is_dir():
-        tables = refiner_steps.tables_of(folder / "steps")
-        made |= {f"steps/{name}": text for name, text in tables.items()}
+    parts = {"persons": refiner_tables, "ablation": refiner_ablation, "steps": refiner_steps}
+    for part, module in parts.items():
+        if (folder / part).is_dir():
+            tables = module.tables_of(folder / part)
+            made |= {f"{part}/{name}": text for name, text in tables.items()}
     noted = {path.with_suffix("") for path in folder.rglob("*.csv.json")}
     for path in sorted({*folder.rglob("*.csv"), *noted} - {folder / name for name in made}):
         found.compare_hash(path.relative_to(folder).as_posix(), _noted(root, path), CHANGED)
@@ -182,8 +178,8 @@ def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> Non
         # What was trained is what the profile asks for, or else the run is another one.
         place = f"{kept}/weights.safetensors.json"
         asked = evidence.profile.settings_of(run.model) | {"training.seed": run.seed}
-        now = flat(config.load(run.model, asked).model_dump(mode="json"))
-        was = flat(config.parse(record["config"], place).model_dump(mode="json"))
+        now = dotted(config.load(run.model, asked).model_dump(mode="json"))
+        was = dotted(config.parse(record["config"], place).model_dump(mode="json"))
         found.problems += [
             f"{place}: '{key}' is {was[key]}, the profile has {now[key]}"
             for key in now

@@ -27,6 +27,7 @@ from nseg_lib import config
 from nseg_lib.config import ConfigError
 from nseg_lib.console import say
 from nseg_lib.files import write_atomic
+from nseg_lib.parsing import dotted
 from reproduction import ingredients, notebooks, profiles, steps
 from reproduction.profiles import Profile
 
@@ -47,7 +48,6 @@ class Run:
 
     root: Path
     profile: Profile
-    models: list[str] | None
     coco: Path | None
     cores: int | None
     slurm: bool
@@ -121,7 +121,7 @@ def reproduce(
         SystemExit: this process was told to end; all jobs are ended first.
     """
     profile = profiles.load(root, name, models)
-    run = Run(root, profile, models, coco, cores, slurm)
+    run = Run(root, profile, coco, cores, slurm)
     page = root / run.made["page"]
     with _alone(root) as lock:
         # In a file, because Snakemake reads values on its command line as YAML: "a #1", "b: c".
@@ -262,7 +262,7 @@ def _keep_trained(run: Run, states: dict[str, State]) -> list[str]:
         now = ingredients.made_from(run.root, run.profile, step)
         # Settings that came later are at their default.
         model = step.removeprefix("train/").rpartition("_seed")[0]
-        defaults = ingredients.flat(config.load(model).model_dump(mode="json"))
+        defaults = dotted(config.load(model).model_dump(mode="json"))
         before = {**record["made_from"], "code": now["code"]}
         before["settings"] = {**defaults, **before["settings"]}
         if other := ingredients.changes(run.root, {**record, "made_from": before}, now):

@@ -38,7 +38,7 @@ from nseg_lib.config import ConfigError, Strict
 from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.files import append_row, only_writer, write_atomic
 from nseg_lib.networks.weights import save_weights
-from nseg_lib.parsing import read_json
+from nseg_lib.parsing import dotted, read_json
 from nseg_lib.provenance import write_sidecar
 
 KEPT_EPOCHS = 5
@@ -101,7 +101,7 @@ class RunFolder:
         if before:
             # Settings that were added since the run began have their defaults.
             theirs = configuration.parse(before["config"], str(path), type(config))
-            was, now = _dotted(bound(theirs)), _dotted(bound(config))
+            was, now = (dotted(bound(each)) for each in (theirs, config))
             wrong = [f"'{key}': {was.get(key)}, now {now.get(key)}"
                      for key in (was | now) if was.get(key) != now.get(key)]  # fmt: skip
             hashes = [key for key in ("data", *more, "pictures") if key in before or key in more]
@@ -266,17 +266,6 @@ class Log:
 
 def _is_number(cell: str | None) -> bool:
     return cell is not None and re.fullmatch(r"[-+.e\d]*", cell) is not None
-
-
-def _dotted(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            found |= _dotted(value, f"{before}{key}.")
-        else:
-            found[f"{before}{key}"] = value
-    return found
 
 
 # --- a reader's side: the runs of a folder, and what they logged ----------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +12,10 @@ from nseg_lib import config
 from nseg_lib import networks as models
 from nseg_lib.provenance import PROJECT
 from nseg_lib.training.runs import find_runs
-from reproduction import kept, paper
-from reproduction.kept import keep_logs, missing_run_command, nearest_run
+from reproduction import paper
+from reproduction.kept import keep_logs
 from reproduction.paper import LOG_COLUMNS, around_the_best
+from reproduction.shown import how_to_train
 
 
 def test_the_logs_give_the_table_at_the_chosen_epochs() -> None:
@@ -105,37 +105,10 @@ def test_a_report_keeps_the_logs_of_finished_and_unfinished_runs(tmp_path: Path)
     assert copies == {Path(model, "seed42", log) for model in models for log in logs}
 
 
-def test_the_nearest_in_the_table_stands_in(tmp_path: Path) -> None:
-    make_run(tmp_path, "tiny16-32_bce-dice", 1)
-    make_run(tmp_path, "res16-128_bce-dice", 1)
-    found = find_runs(tmp_path)
-    for wanted, shown in (
-        ("res16-128_bce-dice-bound", "res16-128_bce-dice"),
-        ("res16-32_bce-dice", "tiny16-32_bce-dice"),
-        ("res16-128_bce-dice", "res16-128_bce-dice"),
-    ):
-        nearest = nearest_run(found, wanted)
-        assert nearest is not None
-        assert nearest.model == shown
-    assert nearest_run({}, "res16-32_bce-dice") is None
-
-
-def test_the_command_for_what_is_missing_has_the_settings_of_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, data = "attn32-256_bce-dice-bound", Path("data/x")
-    assert missing_run_command(model, data, tmp_path / "none").endswith(f"{model}/seed42")
-    command = missing_run_command(model, data, tmp_path / "sample")
-    assert command == "make reproduce PROFILE=sample"
-    make_run(tmp_path, "tiny16-32_bce-dice", 7, epochs=3)
-    command = missing_run_command(model, data, tmp_path)
-    assert command.startswith(f"nseg train {model} --data data/x --out ")
-    assert f"/{model}/seed7 --set training." in command
-    assert {"training.epochs=3", "training.seed=7"} <= {*command.split()}
-    # In a profile's folder, a network's own settings are not those of the runs beside it.
-    shutil.copytree(PROJECT / "workflow" / "profiles", tmp_path / "workflow" / "profiles")
-    make_run(tmp_path / "runs" / "half", "tiny16-32_bce-dice", 42, epochs=25)
-    monkeypatch.setattr(kept, "PROJECT", tmp_path)
-    command = missing_run_command(model, data, tmp_path / "runs" / "half")
-    assert command.endswith("--set training.precision=bf16-mixed")
-    assert f"--out runs/half/{model}/seed42" in command
+def test_the_command_for_what_is_missing_is_the_profiles(tmp_path: Path) -> None:
+    model = "attn32-256_bce-dice-bound"
+    assert how_to_train(model, PROJECT, tmp_path, "half") == "make reproduce PROFILE=half"
+    make_run(tmp_path, "tiny16-32_bce-dice", 42)
+    command = how_to_train(model, PROJECT, tmp_path, "half")
+    assert f"nseg train {model} --data data/coco1000 --out runs/half/{model}/seed42" in command
+    assert command.endswith("--set training.precision=bf16-mixed"), "a setting of its own"

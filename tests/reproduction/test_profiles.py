@@ -12,6 +12,7 @@ import pytest
 from nseg_lib import config
 from nseg_lib.cli import overrides
 from nseg_lib.config import ConfigError
+from nseg_lib.parsing import dotted
 from nseg_lib.provenance import PROJECT
 from reproduction import ingredients, profiles
 from reproduction.code import code_hashes
@@ -74,7 +75,7 @@ def test_the_command_of_each_row_trains_just_that_row() -> None:
             chosen = [words[i + 1] for i, w in enumerate(words) if w == "--set"]
             meant = config.load(model, overrides(chosen)).model_dump(mode="json")
             step = f"train/{model}_seed{seed}"
-            assert ingredients.flat(meant) == ingredients.settings(PROJECT, profile, step)
+            assert dotted(meant) == ingredients.settings(PROJECT, profile, step)
             assert words[words.index("--out") + 1] == f"runs/{name}/{model}/seed{seed}"
 
 
