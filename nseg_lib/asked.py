@@ -10,7 +10,7 @@ import numpy as np
 from nseg_lib import limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import masks
-from nseg_lib.data.images import as_rgb, notes, open_picture
+from nseg_lib.data.images import notes
 from nseg_lib.data.records import DataError
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.prompt import Box, Prompt
@@ -79,11 +79,9 @@ def read_prompt(
     Raises:
         DataError: a file that cannot be read or does not fit, or nothing that says what is meant.
     """
-    stored = open_picture(photo)
-    image = as_rgb(photo, stored)
-    taken = masks.Photo(photo, stored, image)
-    height, width = image.shape[:2]
-    for unusual, detail, outcome in notes(stored):
+    taken = masks.open_photo(photo)
+    image, (height, width) = taken.image, taken.image.shape[:2]
+    for unusual, detail, outcome in notes(taken.stored):
         if unusual == "several frames" or (unusual == "16-bit picture" and "65535" not in outcome):
             warn(f"{photo}: {unusual} ({detail}): {outcome}")
     # Everything that is on the object, together.
@@ -96,7 +94,10 @@ def read_prompt(
             not_object |= drawn.background
             within = within or drawn_box
             if not drawn.object.any() and within is None:
-                masks.read_stroke(path, taken)  # says what is missing
+                raise DataError(
+                    f"{path}: nothing is brushed, and an object stroke is always needed; "
+                    "paint white on black, or on a clear layer"
+                )
     if coco is not None:
         brushed |= masks.read_mask(coco, taken, label=label)
     for text in clicks:

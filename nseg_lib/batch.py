@@ -21,7 +21,7 @@ import numpy as np
 from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.console import progress_bar
 from nseg_lib.data import coco, masks, outputs
-from nseg_lib.data.images import as_rgb, list_pictures, open_picture
+from nseg_lib.data.images import list_pictures
 from nseg_lib.data.records import DataError, Record
 from nseg_lib.files import append_row, only_writer, sha256, write_atomic
 from nseg_lib.prompt import Prompt
@@ -241,9 +241,8 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
             continue
 
         def read(photo: Path = photo, path: Path = path) -> tuple[Image, Mask]:
-            stored = open_picture(photo)
-            image = as_rgb(photo, stored)
-            return image, masks.read_mask(path, masks.Photo(photo, stored, image))
+            taken = masks.open_photo(photo)
+            return taken.image, masks.read_mask(path, taken)
 
         stamp = partial(sha256, path)
         found.append(Work(photo, f"{path.stem}.png", str(path), stamp, read))

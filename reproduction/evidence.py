@@ -129,10 +129,6 @@ class Evidence:
         wanted = self.profile.seeds if model in planned else []
         return sorted({*wanted, *map(int, rows), *logged})
 
-    def record(self, name: str) -> dict[str, Any]:
-        """The provenance of a file of rows, such as ``baselines``; empty if it has none."""
-        return read_json(self.folder / "rows" / f"{name}.csv.json")
-
     @cached_property
     def own_logs(self) -> pd.DataFrame:
         """The logs of the paper's models: one row per ``model``, ``seed`` and ``epoch``.

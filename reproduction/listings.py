@@ -41,7 +41,7 @@ def runs_table(evidence: Evidence) -> Table:
 
 
 def _baselines_row(evidence: Evidence) -> dict[str, str]:
-    record = evidence.record("baselines")
+    record = read_json(evidence.folder / "rows" / "baselines.csv.json")
     profile = evidence.profile
     words = [pinned(profile), "nseg", "evaluate", "--data", profile.data.folder.as_posix()]
     words += ["--scale", str(profile.scale), "--out", f"reports/{profile.name}/baselines"]

@@ -18,6 +18,7 @@ from nseg_lib.course.look import styled
 from nseg_lib.palette import PALETTE
 from reproduction.evidence import Evidence
 from reproduction.exhibits import Drawing
+from reproduction.paper import around_the_best
 
 PANELS = {"authors": "the authors' logs", "ours": "our logs"}
 """Source → the title of its panel."""
@@ -33,10 +34,8 @@ def lucky(evidence: Evidence) -> Drawing:
     rows = []
     for source, found in (("authors", evidence.authors), ("ours", evidence.own_logs)):
         for (model, seed), log in found.groupby(["model", "seed"], sort=False):
-            iou, kept = log["val_iou"].tolist(), int(log["val_loss"].argmin())
-            before = iou[kept - 1] if kept else math.nan
-            after = iou[kept + 1] if kept + 1 < len(iou) else math.nan
-            rows.append((source, model, seed, len(log), kept, before, iou[kept], after))
+            epoch, ious = int(log["val_loss"].argmin()), around_the_best(log, "val_iou")
+            rows.append((source, model, seed, len(log), epoch, *ious))
     columns = ["source", "model", "seed", "epochs", "epoch", "before", "kept", "after"]
     numbers = pd.DataFrame(rows, columns=columns)
     return Drawing(numbers, lambda: figure(numbers))

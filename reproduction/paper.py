@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,15 @@ def authors_logs(path: Path = REPORTS / "authors_logs.csv") -> pd.DataFrame:
     return pd.read_csv(path).assign(seed=0)
 
 
-def around_the_best(log: pd.DataFrame, column: str) -> tuple[float, list[float]]:
-    """A column's value at the epoch of lowest ``val_loss``, and its values one epoch away.
+def around_the_best(log: pd.DataFrame, column: str) -> tuple[float, float, float]:
+    """A column's value one epoch before the epoch of lowest ``val_loss``, there, and one after.
 
     Args:
         log: one row per epoch, with ``val_loss`` and the column.
+
+    Returns:
+        The three values; NaN where there is no such epoch.
     """
     place = int(log["val_loss"].argmin())  # pandas passes over NaN
-    values = log[column].tolist()
-    near = [values[i] for i in (place - 1, place + 1) if 0 <= i < len(values)]
-    return values[place], near
+    before, there, after = [math.nan, *log[column], math.nan][place : place + 3]
+    return before, there, after

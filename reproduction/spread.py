@@ -6,6 +6,8 @@ of the metric move the same number as far.
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -129,7 +131,8 @@ def _epochs(logs: pd.DataFrame, metric: str, name: str) -> Moves:
     if column in logs:
         logged = logs.dropna(subset=column)
         for key, log in logged.groupby(["model", "seed"], sort=False):
-            chosen, near = around_the_best(log, column)
+            before, chosen, after = around_the_best(log, column)
+            near = (value for value in (before, after) if not math.isnan(value))
             moves += [(name.format(*key), value - chosen) for value in near]
     return moves
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nseg_lib import config, networks, parsing
+from nseg_lib import config, parsing
 from nseg_lib.config import ConfigError, RefinerConfig
 
 
@@ -82,12 +82,6 @@ def test_a_mistake_is_one_line_with_key_file_and_what_is_allowed(
     assert says in message
     assert "\n" not in message
     assert len(message) < 700
-
-
-def test_an_architecture_that_is_none_is_refused_where_a_network_is_built() -> None:
-    unknown = config.load("tiny16-32_bce-dice", {"model.architecture": "vit"})
-    with pytest.raises(ConfigError, match=r"'model\.architecture': unknown 'vit'; one of: tiny, "):
-        networks.build(unknown.model)
 
 
 MODEL = "model: {architecture: tiny, widths: [8]}\n"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -168,22 +167,6 @@ def test_a_folder_is_hashed_by_names_and_contents(tmp_path: Path) -> None:
     assert sha256(folder("b", {"deep/y": "2", "x": "1"})) == first
     assert sha256(folder("c", {"x": "1", "deep/y": "3"})) != first
     assert sha256(folder("d", {"x": "1", "deep/z": "2"})) != first
-
-
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_partial_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "new" / "table.csv"
-    write_atomic(target, "old – text\n")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match=r"table\.csv: cannot be written: disk full$"):
-        write_atomic(target, "new")
-    assert target.read_text(encoding="utf-8") == "old – text\n"
-    assert list(target.parent.iterdir()) == [target]
 
 
 def test_a_path_that_cannot_be_written_to_is_named_as_it_was_asked_for(tmp_path: Path) -> None:

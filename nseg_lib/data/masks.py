@@ -26,7 +26,7 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import parse_split, read_json, refuse
-from nseg_lib.data.images import UPRIGHT, Stored, open_picture, to_rgb, to_rgba, turn
+from nseg_lib.data.images import UPRIGHT, Stored, as_rgb, open_picture, to_rgb, to_rgba, turn
 from nseg_lib.data.records import DataError
 from nseg_lib.prompt import Box
 from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
@@ -47,19 +47,10 @@ class Photo(NamedTuple):
     """uint8 H×W×3 RGB, upright."""
 
 
-def read_stroke(path: Path, photo: Photo) -> Drawn:
-    """What was brushed on a photograph: a file of strokes can hold strokes on the background too.
-
-    Raises:
-        DataError: as :func:`read_mask`, or nothing is brushed.
-    """
-    drawn, _ = read_drawing(path, photo)
-    if not drawn.object.any():
-        raise DataError(
-            f"{path}: nothing is brushed, and an object stroke is always needed; "
-            "paint white on black, or on a clear layer"
-        )
-    return drawn
+def open_photo(path: Path) -> Photo:
+    """A photograph, upright, and what its file says; raises DataError as `read_image` does."""
+    stored = open_picture(path)
+    return Photo(path, stored, as_rgb(path, stored))
 
 
 def read_drawing(path: Path, photo: Photo) -> tuple[Drawn, Box | None]:
@@ -68,13 +59,7 @@ def read_drawing(path: Path, photo: Photo) -> tuple[Drawn, Box | None]:
     Raises:
         DataError: as :func:`read_mask`.
     """
-    if path.suffix.lower() == ".json":
-        content = read_json(path)
-        if not (isinstance(content, Mapping) and "annotations" in content):
-            height, width = photo.image.shape[:2]
-            strokes = _strokes(content, height, width, str(path))
-            return rasterize(strokes, height, width), box_of(strokes, height, width)
-    return _read(path, photo, "stroke", None), None
+    return _read(path, photo, "stroke", None)
 
 
 def read_mask(
@@ -93,10 +78,13 @@ def read_mask(
         DataError: not a picture, of another size, the photograph itself with something painted on
             it, or values that do not say what is painted.
     """
-    return _read(path, photo, name, label).object
+    drawn, _ = _read(path, photo, name, label)
+    return drawn.object
 
 
-def _read(path: Path, photo: Photo | None, name: str, label: int | None) -> Drawn:
+def _read(
+    path: Path, photo: Photo | None, name: str, label: int | None
+) -> tuple[Drawn, Box | None]:
     if path.suffix.lower() != ".json":
         painted = _painted(path, photo, name, label)
     elif photo is None:
@@ -105,9 +93,10 @@ def _read(path: Path, photo: Photo | None, name: str, label: int | None) -> Draw
         content = read_json(path)
         if not (isinstance(content, Mapping) and "annotations" in content):
             height, width = photo.image.shape[:2]
-            return rasterize(_strokes(content, height, width, str(path)), height, width)
+            strokes = _strokes(content, height, width, str(path))
+            return rasterize(strokes, height, width), box_of(strokes, height, width)
         painted = _annotated(path, content, photo, label)
-    return Drawn(painted, np.zeros_like(painted))
+    return Drawn(painted, np.zeros_like(painted)), None
 
 
 # --- what the canvas saves ------------------------------------------------------------------------

@@ -52,9 +52,3 @@ def reliability(probability: Floats, truth: Bools) -> pd.DataFrame:
     grouped = table.groupby("bin")
     means = grouped[["probability", "object"]].mean()
     return means.assign(pixels=grouped.size())[["pixels", "probability", "object"]]
-
-
-def calibration_error(table: pd.DataFrame) -> float:
-    """Mean distance of probability and share of objects, each bin weighed by its pixels; 0..1."""
-    apart = (table["probability"] - table["object"]).abs()
-    return float((apart * table["pixels"]).sum() / table["pixels"].sum())

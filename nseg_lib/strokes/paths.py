@@ -197,8 +197,8 @@ def line(start: Track, angle: float, length: float, bend: float, steps: int = 24
     return start + np.vstack([np.zeros(2), np.cumsum(ahead, axis=0)])
 
 
-def chord(scene: Scene, rng: Generator, bend: float = 0.5) -> Track:
-    """A line across the object, or a part of it, bent by a normal angle of ``bend`` radians."""
+def chord(scene: Scene, rng: Generator) -> Track:
+    """A line across the object, or a part of it, bent by a normal angle of half a radian."""
     # A straight line both ways from a random point; the longest stretch on the object counts.
     middle = _cell(scene, rng, 1)
     angle = rng.uniform(0, 2 * np.pi)
@@ -209,7 +209,7 @@ def chord(scene: Scene, rng: Generator, bend: float = 0.5) -> Track:
         return middle[None]
     low, high = rng.uniform([0.0, 0.6], [0.4, 1.0])
     way = across[-1] - across[0]
-    return line(across[0] + low * way, angle, (high - low) * np.hypot(*way), rng.normal(0, bend))
+    return line(across[0] + low * way, angle, (high - low) * np.hypot(*way), rng.normal(0, 0.5))
 
 
 def corners(scene: Scene, rng: Generator) -> Track:

@@ -28,7 +28,7 @@ from PIL import Image
 from nseg_lib.data import coco, masks
 from nseg_lib.data.check import check
 from nseg_lib.data.fetch import read_archive
-from nseg_lib.data.images import open_picture, read_image
+from nseg_lib.data.images import read_image
 from nseg_lib.data.reduce import reduce
 
 TIMES = int(os.environ.get("NSEG_FUZZ", "120"))
@@ -135,7 +135,7 @@ def run_lengths(folder: Path) -> Callable[[random.Random], None]:
 def drawings(folder: Path) -> Callable[[random.Random], None]:
     photo = folder / "photo.png"
     picture(1).save(photo)
-    taken = masks.Photo(photo, open_picture(photo), read_image(photo))
+    taken = masks.open_photo(photo)
     strokes = [{"kind": "object", "points": [[5, 5, 3], [20, 5, 3]]}]
     drawn = {"format": masks.STROKES_FORMAT, "width": 160, "height": 120, "strokes": strokes}
     annotated = document([1])
@@ -144,7 +144,7 @@ def drawings(folder: Path) -> Callable[[random.Random], None]:
 
     def once(rng: random.Random) -> None:
         path.write_text(mutated_json(rng.choice([drawn, annotated]), rng))
-        rng.choice([masks.read_stroke, masks.read_mask])(path, taken)
+        rng.choice([masks.read_drawing, masks.read_mask])(path, taken)
 
     return once
 

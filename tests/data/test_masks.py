@@ -15,7 +15,6 @@ from PIL import Image
 
 from nseg_lib.data import masks
 from nseg_lib.data.coco import DataError
-from nseg_lib.data.images import open_picture, read_image
 from nseg_lib.data.outputs import check_default, write_png
 
 STROKE = np.zeros((20, 30), bool)
@@ -161,7 +160,7 @@ def photo(folder: Path, orientation: int = 1) -> masks.Photo:
     exif[0x0112] = orientation
     turned.save(folder / "photo.jpg", exif=exif)
     path = folder / "photo.jpg"
-    return masks.Photo(path, open_picture(path), read_image(path))
+    return masks.open_photo(path)
 
 
 def test_a_file_of_strokes_is_read_with_its_background(tmp_path: Path) -> None:
@@ -169,18 +168,17 @@ def test_a_file_of_strokes_is_read_with_its_background(tmp_path: Path) -> None:
     content = {"format": masks.STROKES_FORMAT, "width": 30, "height": 20, "strokes": strokes}
     path = tmp_path / "photo_strokes.json"
     path.write_text(json.dumps(content))
-    drawn = masks.read_stroke(path, photo(tmp_path))
+    drawn, _ = masks.read_drawing(path, photo(tmp_path))
     assert drawn.object[5, 5:20].all()
     assert drawn.background[17, 15]
     for wrong, reason in (
         ({"width": 31}, "drawn on 31x20 pixels, the picture has 30x20"),
         ({"format": "mine"}, "not a file of strokes"),
         ({"strokes": [stroke((0, 0, 1e9))]}, "stroke 1: "),
-        ({"strokes": []}, "nothing is brushed"),
     ):
         path.write_text(json.dumps(content | wrong))
         with pytest.raises(DataError, match=rf"photo_strokes\.json: {reason}"):
-            masks.read_stroke(path, photo(tmp_path))
+            masks.read_drawing(path, photo(tmp_path))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
