@@ -86,14 +86,8 @@ def refine(
         "--background": background, "--mask": correct,
     }  # fmt: skip
     if batch is not None:
-        others = [
-            *given.items(),
-            ("--click", click),
-            ("--box", box),
-            ("--overlay", overlay),
-            ("--label", label),
-        ]
-        if wrong := [name for name, value in others if value is not None]:
+        others = {"--click": click, "--box": box, "--overlay": overlay, "--label": label}
+        if wrong := [name for name, value in (given | others).items() if value is not None]:
             raise DataError(f"--batch takes a folder of photos and --out, and no {wrong[0]}")
         _refine_batch(photo, batch, out, checkpoint, device)
         return

@@ -82,7 +82,7 @@ def claim_rows(report: Path) -> list[Row]:
     if not all(path.is_file() for path in (*tables, figures)):
         return []
     texts, tests = (read_table(path) for path in tables)
-    numbers = pd.read_csv(report / "tables" / "claims.csv")
+    numbers = pd.read_csv(report / "tables" / "claims.csv").to_dict("records")
     drawn = pd.read_csv(figures).set_index("claim")
     # One scale for all claims of a metric, so that their pictures can be compared; what is added to
     # the stroke, of which the paper prints nothing, is far larger and has a scale of its own.
@@ -91,7 +91,7 @@ def claim_rows(report: Path) -> list[Row]:
     reach = drawn[ends].abs().max(axis=1).groupby(drawn["scale"]).max()
     figure = drawn.to_dict("index")
     rows: list[Row] = []
-    for cells, tested, mean in zip(texts["rows"], tests["rows"], numbers["ours_mean"], strict=True):
+    for cells, tested, claim in zip(texts["rows"], tests["rows"], numbers, strict=True):
         text = dict(zip(texts["heads"], cells, strict=True))
         test = dict(zip(tests["heads"], tested, strict=True))
         found = figure.get(text["claim"])
@@ -99,10 +99,11 @@ def claim_rows(report: Path) -> list[Row]:
         if found is not None:
             strip = _strip(found, reach[found["scale"]])
             test = {"difference, first network less second [95 %]": text["ours [95 %]"]} | test
-            if mean * found["ours"] < 0:  # the claim is that the difference is below 0
+            # Where the claim is that the difference is below 0, all is counted the other way round.
+            if claim["ours_mean"] * found["ours"] < 0:
                 text |= {name: _turned(text[name]) for name in ("paper", "ours [95 %]")}
-        row = _row(text, test, strip)
-        if test["role"] == "primary":
+        row = _row(text, test, str(claim["verdict"]), strip)
+        if claim["role"] == "primary":
             rows.append(row)
         else:
             rows[-1].secondary.append(row)
@@ -116,9 +117,7 @@ def counted(rows: list[Row]) -> str:
     return f"Of {len(rows)} claims, {', '.join(parts[:-1])} and {parts[-1]}."
 
 
-def _row(text: dict[str, str], test: dict[str, str], strip: Strip | None) -> Row:
-    said = text["verdict"].removeprefix("within ").partition(": ")
-    verdict = said[2] if said[0].startswith("±") else text["verdict"]
+def _row(text: dict[str, str], test: dict[str, str], verdict: str, strip: Strip | None) -> Row:
     kind = next(v for v in Verdict if verdict.startswith(v))
     details = {name: test[name] for name in test if name not in ("claim", "role")}
     details |= {"smallest effect that would show": text["smallest effect"]}

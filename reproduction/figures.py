@@ -150,10 +150,12 @@ def figure5(data: pd.DataFrame, missing: Mapping[str, str]) -> Figure:
         missing: model → the command that trains it, for those without a run.
     """
     models = list(data["model"].unique())
-    fig, axes = plt.subplots(
-        1, len(models), figsize=(4.2 * len(models), 3.4), sharey=True, layout="constrained"
-    )
-    for ax, model in zip(np.atleast_1d(axes), models, strict=True):
+    fig, grid = plt.subplots(
+        1, len(models), figsize=(4.2 * len(models), 3.4), sharey=True, layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    axes = grid[0]
+    for ax, model in zip(axes, models, strict=True):
         of_model = data[data["model"] == model]
         ours = of_model[of_model["who"] != "authors"]
         _losses(ax, of_model[of_model["who"] == "authors"], "authors' ", PALETTE["paper"], ":")
@@ -169,8 +171,7 @@ def figure5(data: pd.DataFrame, missing: Mapping[str, str]) -> Figure:
         plain_log_axis(ax)
     # The training loss falls steeply in its first epoch; that part would flatten all others.
     later = data.loc[(data["curve"] == "validation") | (data["epochs"] > 1), "loss"]
-    np.atleast_1d(axes)[0].set_ylim(0.95 * later.min(), 1.08 * later.max())
-    np.atleast_1d(axes)[0].set_ylabel("loss (log axis)")
+    axes[0].set(ylim=(0.95 * later.min(), 1.08 * later.max()), ylabel="loss (log axis)")
     handles = {line.get_label(): line for ax in fig.axes for line in (*ax.lines, *ax.collections)}
     shown = [line for label, line in handles.items() if not str(label).startswith("_")]
     fig.legend(handles=shown, loc="outside lower center", ncols=3)

@@ -152,9 +152,8 @@ def run(
         notebook,
         kernel_name=KERNEL["name"],
         startup_timeout=120,
-        extra_arguments=[
-            "--IPKernelApp.log_level=ERROR"
-        ],  # no word about how the kernel is reached
+        # No word about how the kernel is reached.
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         store_widget_state=False,
         resources={"metadata": {"path": str(cwd)}},
         # What is left is a cell's limit; nbclient takes whole seconds, and 0 for no limit.

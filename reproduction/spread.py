@@ -207,7 +207,7 @@ def _row(ax: Axes, place: float, part: pd.DataFrame, kind: str, limit: float) ->
     colour = COLOURS[kind]
     values = part["moves"].dropna()
     if values.empty:
-        why = part["of"].iloc[0] if len(part) else ""
+        why = part["of"].iloc[0]
         ax.text(limit * 0.01, place, why, va="center", fontsize=7, style="italic", color="#666666")
         return
     inside = values[values <= limit]

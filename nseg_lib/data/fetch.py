@@ -276,12 +276,9 @@ class Client:
         with response:
             status, ranged = response.status_code, response.headers.get("Content-Range", "")
             if status not in (200, 206, 416):
-                how = (
-                    f"(tries: {self.retries + 1})"
-                    if status in TRANSIENT
-                    else f"from {response.url}"
-                )
-                raise DownloadError(f"HTTP {status} {how}")
+                tried = f"(tries: {self.retries + 1})"
+                where = tried if status in TRANSIENT else f"from {response.url}"
+                raise DownloadError(f"HTTP {status} {where}")
             if status == 206 and not ranged.startswith(f"bytes {done}-"):
                 part.unlink(missing_ok=True)
                 return f"the server does not go on from byte {done}"
