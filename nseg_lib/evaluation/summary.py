@@ -1,7 +1,7 @@
 """From ``results.csv`` to what a method adds to the stroke it was given.
 
 A mean hides whether a method helps everywhere a little or some pictures much and others not at
-all. So each method is compared with a reference (by default the stroke unchanged) on the same
+all. So each method is compared with identity, the stroke unchanged, on the same
 pictures: the mean of the per-picture differences, an interval for it, and the share of pictures
 that came out worse. No summary drops a picture: a method's failures have a value (see
 :mod:`nseg_lib.evaluation.metrics`), and NaN, infinity or a missing row stops at once.
@@ -68,42 +68,40 @@ def summarise(
     split: str | None = None,
     recipe: str | None = None,
     rule: str = "probability",
-    reference: str = "identity",
 ) -> pd.DataFrame:
-    """One row per method, the reference first, over the pictures of one split and recipe.
+    """One row per method, identity first, over the pictures of one split and recipe.
 
     Args:
         results: from :func:`read_results`.
         split, recipe: needed where ``results`` hold more than one.
         rule: threshold of the masks that are judged, a key of :data:`RULES`.
-        reference: the method that all others are compared with.
 
     Returns:
         Columns ``method``, ``n`` (objects, the same for all), ``seeds``; for each metric its
         mean over pictures and seeds under its own name, ``<metric>_std`` (standard deviation
         over seeds of the per-seed means, with n - 1; NaN where there is one seed only),
-        ``<metric>_difference`` (mean of method - reference per picture, averaged over seeds
+        ``<metric>_difference`` (mean of method - identity per picture, averaged over seeds
         first), ``<metric>_low`` and ``<metric>_high`` (its 95 % interval);
-        ``made_worse`` and ``made_worse_at_all`` (share of predictions whose IoU is below the
-        reference's by more than :data:`IOU_MARGIN`, and by anything); ``empty_predictions`` (their
+        ``made_worse`` and ``made_worse_at_all`` (share of predictions whose IoU is below that of
+        identity by more than :data:`IOU_MARGIN`, and by anything); ``empty_predictions`` (their
         number over all seeds) and ``seconds`` (mean per picture).
 
     Raises:
-        ValueError: an ambiguous or unknown split, recipe, rule or reference; methods or seeds
-            evaluated on different pictures; a value that is not finite.
+        ValueError: an ambiguous or unknown split, recipe or rule; no rows of identity; methods or
+            seeds evaluated on different pictures; a value that is not finite.
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got '{rule}'")
     columns = [f"{name}{RULES[rule]}" for name in (*METRICS, "empty_prediction")]
     pictures, values = _by_method(_select(results, split, recipe), [*columns, "seconds"])
-    if reference not in values:
-        raise ValueError(f"'{reference}' is not in the results; there are {', '.join(values)}")
-    methods = [reference, *(name for name in values if name != reference)]
+    if "identity" not in values:
+        raise ValueError(f"'identity' is not in the results; there are {', '.join(values)}")
+    methods = ["identity", *(name for name in values if name != "identity")]
 
-    # What each method adds to the reference, object by object. Its seeds are averaged first: they
+    # What each method adds to the stroke, object by object. Its seeds are averaged first: they
     # are the same objects again, and would make the interval too narrow.
     scores = {method: values[method][..., : len(METRICS)] for method in methods}
-    base = scores[reference].mean(axis=0)
+    base = scores["identity"].mean(axis=0)
     differences = {method: scores[method].mean(axis=0) - base for method in methods}
 
     # One bootstrap for all methods and metrics: the same pictures are drawn for each of them.
