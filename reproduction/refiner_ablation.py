@@ -90,8 +90,9 @@ KINDS = ("erode", "sparse", "sparse_object", "dense", "plain_sparse")
 say = partial(print, flush=True)
 
 
-def _folder(name: str) -> str:
-    return name.replace(" ", "_")
+def file_name(name: str) -> str:
+    """What the file or folder of a variant is called, without its ending."""
+    return name.replace(",", "").replace(" ", "_")
 
 
 def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str]) -> Path:
@@ -101,23 +102,23 @@ def run(data: Path, runs: Path, out: Path, pictures: int | None, names: list[str
     of = [coco.find_splits(data)["val"], *prompts]
 
     def judge(judged: Method, name: str, config: Any, *inputs: Path) -> None:
-        began, file = time.monotonic(), out / f"{_folder(name)}.csv"
+        began, file = time.monotonic(), out / f"{file_name(name)}.csv"
         samples = prompt_samples(split, KINDS, pictures=pictures)
         evaluate([judged], samples, file, released_rule=False)
         note(file, config, [*of, *inputs], time.monotonic() - began)
 
     judge(method("identity"), IDENTITY, None)
-    if "the recipe" not in names and not (out / f"{_folder('the recipe')}.csv").exists():
+    if "the recipe" not in names and not (out / f"{file_name('the recipe')}.csv").exists():
         names = ["the recipe", *names]  # what the others are compared with
     for name in names:
         trained = "the recipe" if name in ASKED else name
         config = load("lite0", SHORT | VARIANTS[trained], kind=RefinerConfig)
-        weights = training.train(config, data, runs / _folder(trained), workers=0, say=say)
+        weights = training.train(config, data, runs / file_name(trained), workers=0, say=say)
         assert weights is not None
         asked = load("lite0", SHORT | VARIANTS[name], kind=RefinerConfig)
         if asked.edge is not None:
             weights = training.train_edge(
-                asked.edge, weights, data, runs / _folder(name), workers=0, say=say
+                asked.edge, weights, data, runs / file_name(name), workers=0, say=say
             )
             assert weights is not None
         refiner = Refiner(Refiner.load(weights).network, asked)
@@ -134,7 +135,7 @@ def write_table(out: Path) -> Path:
 
 def tables_of(out: Path) -> dict[str, str]:
     """``ablation.csv`` and ``ablation.md`` from the variants' rows, as text."""
-    found = {name: out / f"{_folder(name)}.csv" for name in (IDENTITY, *VARIANTS)}
+    found = {name: out / f"{file_name(name)}.csv" for name in (IDENTITY, *VARIANTS)}
     rows = {name: pd.read_csv(path) for name, path in found.items() if path.exists()}
     csv, cells, counts = ["variant,kind,n,iou,difference,low,high"], [], Counter[str]()
     for name, table in rows.items():

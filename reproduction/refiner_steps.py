@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from nseg_lib.config import RefinerConfig
 from nseg_lib.data import coco, frozen
 from nseg_lib.data.frozen import BOXED
 from nseg_lib.evaluation import tables
@@ -31,7 +32,7 @@ from nseg_lib.networks.looks import OUTSIDE
 from nseg_lib.networks.weights import checkpoint_file, shipped
 from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
-from reproduction.refiner_ablation import cell, compared, iou_by_picture
+from reproduction.refiner_ablation import cell, compared, file_name, iou_by_picture
 from reproduction.words import notes
 
 LONGER = "runs/refiner/longer/weights.safetensors"
@@ -71,33 +72,32 @@ HURT = 0.005
 """A correction that lowers the IoU by more than this hurts."""
 
 
-def _file(name: str) -> str:
-    return name.replace(",", "").replace(" ", "_")
-
-
 def run(data: Path, out: Path, pictures: int | None) -> Path:
     """Judge every step; the table, as Markdown, beside its rows."""
     plan = Plan(data, out, "val", KINDS, ("plain",), pictures)
-    evaluate_method(
-        method("identity"), Plan(data, out, "val", KINDS, pictures=pictures, corrected=0)
-    )
+    alone = Plan(data, out, "val", KINDS, pictures=pictures, corrected=0)
+    evaluate_method(method("identity"), alone)
     split = coco.load_split(data, "val")
     for name, (network, asked) in STEPS.items():
         weights = checkpoint_file(network)
-        if not weights.exists() and (out / "rows" / f"{_file(name)}.csv").exists():
+        if not weights.exists() and (out / "rows" / f"{file_name(name)}.csv").exists():
             continue  # judged where its weights were
         refiner = Refiner.load(weights)
-        config = refiner.config.model_copy(
-            update={"network": refiner.config.network.model_copy(update=asked)}  # type: ignore[union-attr]
-        )
+        assert isinstance(refiner.config, RefinerConfig)
+        network_config = refiner.config.network.model_copy(update=asked)
+        config = refiner.config.model_copy(update={"network": network_config})
         predictor = Refiner(refiner.network, config)
-        seed = config.training.seed
-        step = Method(_file(name), predictor, seed, weights)
+        step = Method(file_name(name), predictor, config.training.seed, weights)
         evaluate_method(step, plan)
         judge_alike(step, split, out)
     calibrate(split, out, pictures)
-    for file, text in tables_of(out).items():
-        write_atomic(out / file, text)
+    return write_table(out)
+
+
+def write_table(out: Path) -> Path:
+    """Write :func:`tables_of` beside the rows; the Markdown's path."""
+    for name, text in tables_of(out).items():
+        write_atomic(out / name, text)
     return out / "steps.md"
 
 
@@ -166,9 +166,9 @@ def alike_samples(split: coco.Split) -> Iterator[frozen.Sample]:
 
 def tables_of(out: Path) -> dict[str, str]:
     """``steps.csv`` and ``steps.md`` from the rows of every step, as text."""
-    rows = {name: pd.read_csv(out / "rows" / f"{_file(name)}.csv") for name in STEPS}
-    alike = {name: pd.read_csv(out / "alike" / f"{_file(name)}.csv") for name in STEPS}
-    games = {name: pd.read_csv(out / "corrections" / f"{_file(name)}.csv") for name in STEPS}
+    rows = {name: pd.read_csv(out / "rows" / f"{file_name(name)}.csv") for name in STEPS}
+    alike = {name: pd.read_csv(out / "alike" / f"{file_name(name)}.csv") for name in STEPS}
+    games = {name: pd.read_csv(out / "corrections" / f"{file_name(name)}.csv") for name in STEPS}
     first = next(iter(STEPS))
     csv, cells = ["step,what,n,value,difference,low,high"], []
     for name in STEPS:
@@ -217,11 +217,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, help="only so many, for a rehearsal")
     parser.add_argument("--table", action="store_true", help="only write the table anew")
     args = parser.parse_args()
-    if args.table:
-        for name, text in tables_of(args.out).items():
-            write_atomic(args.out / name, text)
-    else:
-        print(run(args.data, args.out, args.pictures))
+    print(write_table(args.out) if args.table else run(args.data, args.out, args.pictures))
 
 
 if __name__ == "__main__":
