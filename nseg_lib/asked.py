@@ -79,6 +79,8 @@ def read_prompt(
     Raises:
         DataError: a file that cannot be read or does not fit, or nothing that says what is meant.
     """
+    if label is not None and mask is None and coco is None:
+        raise DataError(f"--label {label}: says which object of --mask or --coco; give one of them")
     taken = masks.open_photo(photo)
     image, (height, width) = taken.image, taken.image.shape[:2]
     for unusual, detail, outcome in notes(taken.stored):
@@ -115,6 +117,8 @@ def read_prompt(
         if path is None:
             continue
         planes[name] = masks.read_mask(path, taken, name, label if name == "mask" else None)
+        if not planes[name].any():
+            warn(f"{path}: nothing is painted, so it is left aside")
         if masks.seems_inverted(planes[name]):
             warn(f"{path}: covers {planes[name].mean():.0%} of the picture; is it inverted?")
     if not brushed.any() and within is None:

@@ -115,7 +115,7 @@ def refine_folder(
     """
     if out.resolve() in (coarse.resolve(), photos.resolve()):
         raise DataError(f"--out {out}: is the folder of the input; choose another")
-    found = _of_coco(coarse, photos) if coarse.is_file() else _of_folder(coarse, photos, say)
+    found = _of_coco(coarse, photos, say) if coarse.is_file() else _of_folder(coarse, photos, say)
     model, rows, failed = sha256(weights), [], []
     with only_writer(out / TABLE):
         known = _read(out / TABLE)
@@ -229,23 +229,38 @@ def _read(path: Path) -> dict[str, Row]:
 
 def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[Work]:
     """Each mask of a folder, with the photo that has the longest name the mask's begins with."""
-    photographs = {path.stem: path for path in list_pictures(photos)[0]}
-    found, alone = [], []
+    photographs: dict[str, list[Path]] = {}
+    for path in list_pictures(photos)[0]:
+        photographs.setdefault(path.stem, []).append(path)
+    found: list[Work] = []
+    alone, first = [], dict[str, Path]()
     for path in list_pictures(coarse)[0]:
         # "cat_2_b" may belong to "cat_2_b", "cat_2" or "cat"; the longest that is there counts.
         parts = path.stem.split("_")
         stems = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
-        photo = next((photographs[stem] for stem in stems if stem in photographs), None)
-        if photo is None:
+        named = next((photographs[stem] for stem in stems if stem in photographs), None)
+        if named is None:
             alone.append(path.name)
             continue
+        other = first.setdefault(path.stem, path)
 
-        def read(photo: Path = photo, path: Path = path) -> tuple[Image, Mask]:
+        def read(
+            photo: Path = named[0],
+            path: Path = path,
+            named: list[Path] = named,
+            other: Path = other,
+        ) -> tuple[Image, Mask]:
+            if len(named) > 1:
+                both = " and ".join(each.name for each in named[:2])
+                raise DataError(f"{path}: may belong to {both}; rename one of them")
+            if other != path:
+                raise DataError(f"{path}: its result would have the name of {other.name}'s")
             taken = masks.open_photo(photo)
             return taken.image, masks.read_mask(path, taken)
 
         stamp = partial(sha256, path)
-        found.append(Work(photo, f"{path.stem}.png", str(path), stamp, read))
+        name = f"{path.stem}.png" if other == path else path.name
+        found.append(Work(named[0], name, str(path), stamp, read))
     if not found:
         raise DataError(f"{coarse}: no mask is named as a photo of {photos}")
     if alone:
@@ -254,11 +269,20 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
     return found
 
 
-def _of_coco(path: Path, photos: Path) -> list[Work]:
+def _of_coco(path: Path, photos: Path, say: Callable[[str], None]) -> list[Work]:
     """Each annotation of a COCO file whose picture is in the folder."""
     if not photos.is_dir():
         raise DataError(f"{photos}: no such folder")
-    split, _ = coco.parse_split(coco.read_json(path), photos.parent, photos.name, path.name)
+    content = coco.read_json(path)
+    split, findings = coco.parse_split(content, photos.parent, photos.name, path.name)
+    coco.refuse(findings, path.parent)
+    dropped = [str(finding) for finding in findings if finding.severity == "left out"]
+    for line in dropped[:5]:
+        say(f"{path.parent}: {line}")
+    if len(dropped) > 5:
+        say(
+            f"{path}: {len(dropped) - 5} more annotations are left out; nseg convert names them all"
+        )
     found = []
     for image_id, annotation in _annotations(split):
         photo = photos / Path(split.images[image_id]["file_name"]).name

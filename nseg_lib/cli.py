@@ -252,6 +252,11 @@ def main() -> None:
         extra = "train" if missing in TRAIN else "course"
         warn(f"this needs {missing}: pip install 'nseg[{extra}]'", "red")
         raise SystemExit(2) from None
+    except RuntimeError as error:
+        if "Symlink loop" not in str(error):  # how Path.resolve says it, until Python 3.13
+            raise
+        warn(str(error), "red")
+        raise SystemExit(2) from None
     except (ValueError, TypeError, OSError) as error:
         message = str(error)
         if message.startswith("Caught ") and "DataLoader worker" in message:

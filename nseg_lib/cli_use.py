@@ -109,6 +109,8 @@ def refine(
     mask = asked.answer(refiner, image, prompt, photo)
     outputs.write_png(out, mask, photo)
     outputs.write_png(overlay, outputs.overlay(image, prompt.object, mask))
+    if not mask.any():
+        warn(f"{out}: the mask is empty; brush or click more on the object, and refine again")
     say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {overlay}")
 
 
@@ -264,12 +266,16 @@ def convert(
     Example: nseg convert photos/annotations.json --to yolo -o labels
     """
     from nseg_lib.data import coco, formats
+    from nseg_lib.data.records import DataError
 
     folder = (photos or annotations.parent).resolve()
     split, findings = coco.parse_split(
         coco.read_json(annotations), folder.parent, folder.name, annotations.name
     )
+    coco.refuse(findings, annotations.parent)
     for finding in findings:
-        warn(f"{annotations}: {finding}")
+        warn(f"{annotations.parent}: {finding}")
+    if to == "coco" and annotations.resolve() == (out / "annotations.json").resolve():
+        raise DataError(f"--out {out}: would overwrite {annotations}; choose another folder")
     written = formats.write(split, to, out)
     say(f"{written} file{'s' * (written != 1)} in {out}")

@@ -67,8 +67,21 @@ class Ask(BaseModel):
     )
 
     def drawing(self, height: int, width: int) -> list[dict[str, Any]]:
-        """All of it as strokes; ValueError for a malformed one."""
+        """All of it as strokes; ValueError for a malformed one, or one beside the picture."""
         radius = click_radius(height, width)
+        for name, points in (("clicks", self.clicks), ("background", self.background)):
+            for x, y in points:
+                if not (0 <= x < width and 0 <= y < height):
+                    raise DataError(
+                        f"{name}: {[x, y]} is not in the picture, {width}x{height} pixels"
+                    )
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            if not (max(left, 0) < min(right, width) and max(top, 0) < min(bottom, height)):
+                raise DataError(
+                    f"box: {list(self.box)}: left, top, right, bottom must hold a part of the "
+                    f"picture, {width}x{height} pixels, left before right and top above bottom"
+                )
         strokes = list(self.strokes)
         for kind, points in (("object", self.clicks), ("background", self.background)):
             strokes += [{"kind": kind, "points": [[x, y, radius]]} for x, y in points]
@@ -98,9 +111,10 @@ class Desk:
         finally:
             self.waiting -= 1
 
-    def keep(self, body: bytes) -> dict[str, Any]:
+    async def keep(self, body: bytes) -> dict[str, Any]:
         """Read a picture and keep it; the same one has the same name."""
-        image, _ = read(body, "picture")
+        image, _ = await self.do(lambda: read(body, "picture"))
+        # Pictures come and go in the server's thread alone; what waits for the network has its own.
         key = hashlib.sha256(body).hexdigest()[:24]
         self.pictures.pop(key, None)
         self.pictures[key] = image
@@ -111,10 +125,16 @@ class Desk:
             del self.pictures[next(iter(self.pictures))]
         return {"picture": key, "width": image.shape[1], "height": image.shape[0]}
 
-    def answer(self, key: str, ask: Ask) -> dict[str, Any]:
+    def picture(self, key: str) -> Image:
+        """A picture that is kept, from now on the one asked about last; HTTPError 404 for none."""
+        if key not in self.pictures:
+            raise HTTPError(404, reason="no such picture, or no longer: send it again")
+        self.pictures[key] = self.pictures.pop(key)
+        return self.pictures[key]
+
+    def answer(self, image: Image, ask: Ask) -> dict[str, Any]:
         """The mask of a prompt, as JSON has it."""
         started = time.perf_counter()
-        image = self.pictures[key] = self.pictures.pop(key)  # the last one that was asked about
         height, width = image.shape[:2]
         before = None
         if ask.mask is not None:
@@ -181,18 +201,14 @@ class Pictures(Handler):
 
     async def post(self) -> None:
         body = self.request.body
-        await self.tell(self.desk.do(lambda: self.desk.keep(body)))
+        await self.tell(self.desk.keep(body))
 
 
 class Picture(Handler):
     """A prompt on a picture comes in, its mask goes out."""
 
-    def _known(self, key: str) -> None:
-        if key not in self.desk.pictures:
-            raise HTTPError(404, reason="no such picture, or no longer: send it again")
-
     async def post(self, key: str) -> None:
-        self._known(key)
+        image = self.desk.picture(key)
         try:
             ask = Ask.model_validate_json(self.request.body)
         except ValidationError as error:
@@ -201,10 +217,10 @@ class Picture(Handler):
             self.set_status(400)
             self.finish({"error": f"{place}: {first['msg']}" if place else first["msg"]})
             return
-        await self.tell(self.desk.do(lambda: self.desk.answer(key, ask)))
+        await self.tell(self.desk.do(lambda: self.desk.answer(image, ask)))
 
     def delete(self, key: str) -> None:
-        self._known(key)
+        self.desk.picture(key)
         del self.desk.pictures[key]
         self.finish({})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from pycocotools.coco import COCO
 from skimage import data as photographs
 
 from nseg_lib import batch
-from nseg_lib.data.coco import mask_to_rle
+from nseg_lib.data.coco import DataError, mask_to_rle
 from nseg_lib.networks.weights import shipped
 from nseg_lib.refine import Refiner
 
@@ -116,6 +117,34 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_done(desk: Path) -> None:
     assert [row.mask for row in rows] == ["cat_2.png", "cat_2_b.png"]
     assert len(failed) == 1
     assert "photos/cat.png: not a readable picture" in failed[0]
+
+
+def test_what_would_have_one_name_is_told_and_not_written_over(desk: Path) -> None:
+    shutil.copy(desk / "rough" / "cat_2.png", desk / "rough" / "cat_2.bmp")
+    shutil.copy(desk / "photos" / "cat.png", desk / "photos" / "cat.jpg")
+    rows, failed, *_ = refine(desk)
+    assert [row.mask for row in rows] == ["cat_2.png", "cat_2_b.png"]
+    said = "\n".join(failed)
+    assert "rough/cat.png: may belong to cat.jpg and cat.png" in said
+    assert "would have the name of cat_2.bmp's" in said
+
+
+def test_annotations_that_cannot_be_used_are_told(desk: Path) -> None:
+    picture = {"id": 1, "file_name": "cat.png", "height": 120, "width": 160}
+    whole = {"size": [120, 160], "counts": [4000, 9000, 6200]}
+    records: list[dict[str, object]] = [
+        {"id": n, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 9000, "segmentation": rle}
+        for n, rle in ((1, whole), (2, whole | {"size": [5, 5]}))
+    ]
+    content = {"images": [picture], "annotations": records, "categories": [{"id": 1, "name": "x"}]}
+    (desk / "rough.json").write_text(json.dumps(content))
+    rows, _, said, _ = refine(desk, "rough.json")
+    assert [row.mask for row in rows] == ["cat_1.png"]
+    assert "annotation 2: RLE of the wrong size" in said[0]
+    records[1]["id"] = 1
+    (desk / "rough.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="duplicate annotation id; the split is refused"):
+        refine(desk, "rough.json")
 
 
 def test_sureness_is_the_iou_to_be_expected() -> None:

@@ -189,6 +189,12 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         outputs.write_png(Path(f"{name}.png"), plane)
     Path("folder").mkdir()
     Path("alias.png").symlink_to("stroke.png")
+    Path("loop.png").symlink_to("loop.png")
+    drawing = {"format": "nseg strokes 1", "width": 60, "height": 40}
+    line = {"kind": "object", "points": [[20, 20, 2], [40, 20, 2]]}
+    Path("line.json").write_text(json.dumps(drawing | {"strokes": [line]}))
+    wide = coco_of({"segmentation": {"size": [5, 5], "counts": [0, 25]}, "area": 25})
+    Path("wide.json").write_text(json.dumps(wide))
     labels = planes["last"] * np.uint8(7)
     labels[32:38, 2:20] = 9
     Image.fromarray(labels).save("labels.png")
@@ -202,6 +208,15 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
     Path("huge.png").write_bytes(huge)
     return tmp_path
+
+
+def coco_of(record: dict[str, object]) -> dict[str, object]:
+    """A COCO file's content with one object on photo.jpg."""
+    return {
+        "images": [{"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0} | record],
+        "categories": [{"id": 1, "name": "patch"}],
+    }
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -243,6 +258,13 @@ def refused(*arguments: object) -> str:
         ("huge.png stroke.png", "huge.png: too large: 16000x15900 pixels, at most 250,000,000"),
         ("photo.jpg painted.jpg", "painted.jpg: shows photo.jpg itself"),
         ("photo.jpg stroke.png -m painted.jpg", "painted.jpg: shows photo.jpg itself"),
+        ("photo.jpg stroke.png --label 7", "--label 7: says which object of --mask or --coco"),
+        ("photo.jpg stroke.png -b line.json", "line.json: holds no stroke on the background"),
+        (
+            "photo.jpg --coco wide.json",
+            "annotation 1: RLE of the wrong size ([5, 5], not [40, 60])",
+        ),
+        ("loop.png stroke.png", "loop.png"),
         ("photo.jpg stroke.png --device mps", "device must be cpu, cuda or cuda:N, got 'mps'"),
     ],
 )
@@ -289,6 +311,26 @@ def test_an_empty_plane_counts_as_none_and_a_label_as_its_mask(desk: Path) -> No
     nseg(*command, "-m", "last.png", "-o", "one.png")
     nseg(*command, "-m", "labels.png", "--label", 7, "-o", "two.png")
     assert (desk / "one.png").read_bytes() == (desk / "two.png").read_bytes()
+
+
+def test_the_canvas_s_strokes_on_the_background_can_be_a_file_of_their_own(desk: Path) -> None:
+    drawing = json.loads(Path("line.json").read_text())
+    drawing["strokes"].append({"kind": "background", "points": [[20, 3, 1], [39, 3, 1]]})
+    Path("both.json").write_text(json.dumps(drawing))
+    nseg("refine", "photo.jpg", "stroke.png", "-b", "both.json", "-o", "one.png")
+    wall = np.zeros((40, 60), bool)
+    wall[2:5, 19:41] = True
+    outputs.write_png(Path("wall.png"), wall)
+    nseg("refine", "photo.jpg", "stroke.png", "-b", "wall.png", "-o", "two.png")
+    assert (mask_of("one.png") != mask_of("two.png")).mean() < 0.02
+    assert not (mask_of("one.png") & wall)[3, 20:40].any()
+
+
+def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:
+    words = ["--box", "0,0,1,1", "-m", "none.png", "-o", "out.png"]
+    said = nseg("refine", "photo.jpg", *words).stderr.splitlines()
+    assert said[0] == "nseg: none.png: nothing is painted, so it is left aside"
+    assert mask_of("out.png").any() or "out.png: the mask is empty" in said[1]
 
 
 def test_a_stroke_that_covers_nearly_all_is_warned_of(desk: Path) -> None:
@@ -378,6 +420,10 @@ def test_convert_writes_what_other_tools_read(desk: Path) -> None:
     assert "2 files in yolo" in nseg(*words, "yolo").stdout
     assert Path("yolo/labels/photo.txt").read_text().startswith("0 0.25 0.25 ")
     assert "cannot write 'svg'" in refused(*words, "svg")
+    same = ["convert", "annotations.json", "--to", "coco", "-o", "."]
+    assert "would overwrite annotations.json" in refused(*same)
+    Path("annotations.json").write_text("[]")
+    assert "key 'images' must hold a list of records" in refused(*words, "yolo")
 
 
 def test_refine_batch_prints_what_changed_and_fails_if_a_mask_did(desk: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from nseg_lib import Refiner, config, networks
@@ -16,7 +20,7 @@ from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
 from nseg_lib.data.images import rescale
 from nseg_lib.evaluation.metrics import iou
-from nseg_lib.networks.weights import PRETRAINED, save_weights
+from nseg_lib.networks.weights import PRETRAINED, save_weights, shipped
 from nseg_lib.prompt import Prompt
 from nseg_lib.sample import make_sample
 
@@ -116,6 +120,25 @@ def test_broken_weights_are_no_empty_mask(name: str) -> None:
     for scale in (None, 1.0):
         with pytest.raises(ValueError, match=f"{name}: its answer is not finite"):
             refiner.refine(IMAGE, STROKE, scale=scale)
+
+
+@pytest.mark.parametrize("name", ["lite0", "tiny16-32_bce-dice"])
+def test_a_refiner_can_be_copied_and_sent_to_another_process(name: str) -> None:
+    refiner = Refiner.from_pretrained(name)
+    mask = refiner.refine(IMAGE, STROKE)
+    for twin in (copy.deepcopy(refiner), pickle.loads(pickle.dumps(refiner))):
+        assert np.array_equal(twin.refine(IMAGE, STROKE), mask)
+
+
+@pytest.mark.parametrize("name", ["lite0", "tiny16-32_bce-dice"])
+def test_weights_of_another_kind_of_number_are_refused(name: str, tmp_path: Path) -> None:
+    about = Refiner.from_pretrained(name).config.model_dump_json()
+    arrays = load_file(shipped(name))
+    key = max(arrays, key=lambda each: arrays[each].size)
+    for value, said in ((arrays[key].astype(np.int8), "is int8"), (arrays[key] * np.nan, "finite")):
+        save_arrays(arrays | {key: value}, tmp_path / "w.safetensors", {"nseg_config": about})
+        with pytest.raises(ValueError, match=rf"w\.safetensors: .*{said}"):
+            Refiner.load(tmp_path / "w.safetensors")
 
 
 def test_correcting_needs_an_object_stroke_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import importlib.util
@@ -12,8 +13,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +107,10 @@ def test_prompts_of_every_kind_give_the_canvas_s_masks(address: str, photo: str)
         ('{"click": [[1, 2]]}', "click: Extra inputs are not permitted"),
         ('{"clicks": [[1]]}', "clicks.0.1: Field required"),
         ('{"clicks": [["a", 2]]}', "clicks.0.0: Input should be a valid number"),
-        ('{"clicks": [[1e9, 2]]}', "points must be finite"),
+        ('{"clicks": [[1e9, 2]]}', "clicks: [1000000000.0, 2.0] is not in the picture, 512x512"),
+        ('{"clicks": [[1, 2]], "background": [[-1, 2]]}', "background: [-1.0, 2.0] is not in the"),
+        ('{"box": [600, 9, 700, 99]}', "must hold a part of the picture, 512x512 pixels, left"),
+        ('{"box": [9, 9, 9, 99]}', "must hold a part of the picture, 512x512 pixels, left before"),
         ('{"strokes": [{"kind": "spray"}]}', "kind is 'spray', not erase, object"),
         ('{"clicks": [[1, 2]], "mask": {"size": [9, 9], "counts": [81]}}', "mask: size [9, 9]"),
         ('{"clicks": [[1, 2]], "mask": {"size": [1e9, 9]}}', "RLE: size is"),
@@ -134,6 +140,30 @@ def test_what_is_no_picture_and_what_is_not_there(address: str) -> None:
     assert SESSION.get(address).json()["model"] == PRETRAINED[0], "it still answers"
 
 
+def test_a_picture_that_goes_while_prompts_wait_is_answered_or_said_to_be_gone(
+    address: str,
+) -> None:
+    sent = SESSION.post(f"{address}/pictures", png(PICTURE[::-1])).json()["picture"]
+    url, headers = f"{address}/pictures/{sent}", dict(SESSION.headers)
+
+    def ask(_: int) -> int:
+        return requests.post(url, json={"clicks": [[250, 250]]}, headers=headers).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = pool.map(ask, range(6))
+        time.sleep(0.3)
+        assert SESSION.delete(url).status_code == 200
+        assert set(statuses) <= {200, 404}
+
+
+def test_a_taken_port_is_named(address: str) -> None:
+    port = address.split(":")[2].partition("/")[0]
+    command = [sys.executable, "-m", "nseg_lib.cli", "serve", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"port {port}: Address already in use" in done.stderr
+
+
 def test_nobody_comes_in_without_the_token_or_from_a_page(address: str, photo: str) -> None:
     for url in (address, f"{address}/schema", f"{address}/pictures", photo, f"{address}/x"):
         for method in ("GET", "POST", "DELETE", "PUT"):
@@ -155,9 +185,14 @@ def test_the_schema_says_what_the_service_takes(address: str) -> None:
 
 def test_only_so_many_pictures_are_kept() -> None:
     desk = service.Desk(None, "none")  # type: ignore[arg-type]
-    names = [desk.keep(png(np.full((4, 4, 3), i, np.uint8)))["picture"] for i in range(18)]
+
+    async def keep(numbers: list[int]) -> list[str]:
+        sent = [png(np.full((4, 4, 3), i, np.uint8)) for i in numbers]
+        return [(await desk.keep(each))["picture"] for each in sent]
+
+    names = asyncio.run(keep(list(range(18))))
     assert list(desk.pictures) == names[2:]
-    desk.keep(png(np.full((4, 4, 3), 2, np.uint8)))
+    asyncio.run(keep([2]))
     assert list(desk.pictures)[-1] == names[2], "sent again, it is the newest"
 
 

@@ -197,11 +197,13 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
         out: the folder that they go to.
 
     Raises:
-        DataError: an unknown kind, or a picture that is needed and cannot be read.
+        DataError: an unknown kind, a picture that is needed and cannot be read, two pictures whose
+            files would have one name, or a file that would be written over a picture.
         OSError: a file cannot be written.
     """
     if kind not in KINDS:
         raise DataError(f"cannot write '{kind}'; one of: {', '.join(KINDS)}")
+    _check_names(split, kind, out)
     names = [str(record.get("name")) for record in split.categories.values()]
     number_of = {key: index for index, key in enumerate(split.categories)}
     files: dict[str, bytes] = {}
@@ -243,6 +245,29 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
             write_atomic(out / path, content)
         written += len(made)
     return written
+
+
+def _check_names(split: coco.Split, kind: str, out: Path) -> None:
+    """Refuse, before anything is written, files that would take the place of another or a picture.
+
+    Files are named after their pictures, without folder and ending; objects' files also after the
+    object's id.
+    """
+    pictures = {split.image_path(image_id).resolve() for image_id in split.images}
+    made_of: dict[str, str] = {}
+    for image_id, found in split.annotations.items():
+        name = split.images[image_id]["file_name"]
+        stem = Path(name).stem
+        stems = [f"{stem}_{a['id']}" for a in found] if kind in ("masks", "cutouts") else [stem]
+        for each in stems if found and kind not in ("coco", "report") else []:
+            other = made_of.setdefault(each, name)
+            if other != name:
+                raise DataError(
+                    f"{name}: its {kind} files would be named as those of {other}; rename a picture"
+                )
+            target = (out / f"{each}.png").resolve()
+            if kind in ("masks", "cutouts") and target in pictures:
+                raise DataError(f"{out}: {target.name} is a picture of it; choose another folder")
 
 
 def cutout(image: Image, mask: Mask) -> Image:

@@ -94,7 +94,12 @@ def _read(
         if not (isinstance(content, Mapping) and "annotations" in content):
             height, width = photo.image.shape[:2]
             strokes = _strokes(content, height, width, str(path))
-            return rasterize(strokes, height, width), box_of(strokes, height, width)
+            drawn = rasterize(strokes, height, width)
+            if name == "background":  # what the canvas calls background, and not its object
+                if not drawn.background.any():
+                    raise DataError(f"{path}: holds no stroke on the background of {photo.path}")
+                drawn = Drawn(drawn.background, drawn.object)
+            return drawn, box_of(strokes, height, width)
         painted = _annotated(path, content, photo, label)
     return Drawn(painted, np.zeros_like(painted)), None
 
@@ -153,6 +158,9 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None) -> Mas
         label = next(iter(objects))
     if label is None or label not in objects:
         ids = ", ".join(map(str, list(objects)[:5])) or "none"
+        dropped = [str(finding) for finding in findings if finding.severity == "left out"]
+        if not objects and dropped:
+            raise DataError(f"{path.parent}: {dropped[0]}")
         raise DataError(f"{path}: --label must be the id of an annotation of it; there are: {ids}")
     mask = split.mask(image_id, objects[label])
     record = split.images[image_id]

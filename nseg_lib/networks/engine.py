@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nseg_lib.config import EdgeConfig, NetworkConfig, RefinerConfig
-from nseg_lib.networks.weights import AnyConfig, check_shapes, read_weights
+from nseg_lib.networks.weights import AnyConfig, check_weights, read_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,6 +70,7 @@ class OnnxEngine:
         import onnxruntime
 
         self.in_torch, self.edge = in_torch, edge
+        self._made_from = graph, weights, in_torch, edge
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
         # A thread that waits for the next layer sleeps: other programs get the processor.
@@ -78,6 +80,10 @@ class OnnxEngine:
         self._session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and sent to other processes by what it is made from: a session cannot be."""
+        return OnnxEngine, self._made_from
 
     def infer(self, x: Floats) -> Floats:
         """float32 N×C×H×W → logits, float32 N×H×W."""
@@ -164,14 +170,8 @@ def _onnx(path: Path, weights: dict[str, NDArray[Any]], config: RefinerConfig) -
         shapes |= {f"edge.{key}": shape for key, shape in edge.items()}
     # A counter of training steps is in the file too; only PyTorch has a place for it.
     used = {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}
-    check_shapes(path, config, shapes, used)
-    # ONNX Runtime may turn what is not a number into one, so no answer would tell.
-    if not all(np.isfinite(value).all() for value in used.values()):
-        raise ValueError(f"{path}: weights are not finite, perhaps of a training that diverged")
-
-    def in_torch() -> nn.Module:
-        return torch_network(path, weights, config)
-
+    check_weights(path, config, shapes, used)
+    in_torch = partial(torch_network, path, weights, config)
     finisher = None
     if config.edge is not None:
         finisher = OnnxEngine("edge", {key: used[f"edge.{key}"] for key in edge}, in_torch)

@@ -19,7 +19,7 @@ from nseg_lib.networks.engine import Floats
 from nseg_lib.networks.looks import Looks, WholePicture
 from nseg_lib.networks.promptnet import PromptNet
 from nseg_lib.networks.unet import UNet
-from nseg_lib.networks.weights import AnyConfig, check_shapes, read_weights
+from nseg_lib.networks.weights import AnyConfig, check_weights, read_weights
 
 
 class TorchEngine:
@@ -67,7 +67,7 @@ def network_of(path: Path, weights: dict[str, NDArray[Any]], config: AnyConfig) 
     except ConfigError as error:
         raise ConfigError(f"{path}: 'nseg_config': {error}") from None
     shapes = {key: tuple(value.shape) for key, value in described.state_dict().items()}
-    check_shapes(path, config, shapes, weights)
+    check_weights(path, config, shapes, weights)
     network = _build(config)
     network.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     return network

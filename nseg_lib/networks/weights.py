@@ -61,13 +61,13 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[Any]], AnyConfig]:
     return weights, config
 
 
-def check_shapes(
+def check_weights(
     path: Path,
     config: AnyConfig,
     needed: Mapping[str, tuple[int, ...]],
     weights: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Raise ValueError unless a file's arrays are those that the network needs."""
+    """Raise ValueError unless a file's arrays are finite numbers as the network needs them."""
     found = {key: value.shape for key, value in weights.items()}
     if wrong := [key for key in {**needed, **found} if needed.get(key) != found.get(key)]:
         is_, must = (given.get(wrong[0], "missing") for given in (found, needed))
@@ -75,6 +75,13 @@ def check_shapes(
             f"{path}: weights do not fit {config.name}: {short(wrong[0])} is {is_} in the file, "
             f"{must} in the network"
         )
+    for key, value in weights.items():
+        if key.endswith("num_batches_tracked"):  # a counter of training steps
+            continue
+        if value.dtype.kind != "f":
+            raise ValueError(f"{path}: {short(key)} is {value.dtype}, floating point is needed")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{path}: weights are not finite, perhaps of a training that diverged")
 
 
 def save_weights(network: nn.Module, config: Strict, path: Path) -> None:

@@ -290,7 +290,10 @@ def serve(
     """
 
     async def run() -> int:
-        (listening,) = bind_sockets(port, host)
+        try:
+            (listening,) = bind_sockets(port, host)
+        except OSError as error:
+            raise OSError(f"port {port}: {error.strerror}; --port 0 takes a free one") from None
         server = HTTPServer(answers, max_body_size=max_body, max_buffer_size=2 * max_body)
         server.add_sockets([listening])
         loop = asyncio.get_running_loop()

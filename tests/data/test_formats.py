@@ -107,6 +107,25 @@ def test_masks_and_cutouts_are_a_picture_per_object(split: coco.Split, tmp_path:
         formats.write(split, "svg", tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["labelme", "yolo", "voc"])
+def test_no_picture_s_file_takes_the_place_of_another_s(
+    split: coco.Split, tmp_path: Path, kind: str
+) -> None:
+    split.images[2]["file_name"] = "more/a.jpg"
+    split.annotations[2] = [split.annotations[1][0] | {"id": 9, "image_id": 2}]
+    with pytest.raises(
+        DataError, match=rf"more/a\.jpg: its {kind} files would be named as those of"
+    ):
+        formats.write(split, kind, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_is_not_written_over_a_picture(split: coco.Split, photos: Path) -> None:
+    split.images[2]["file_name"] = "a_1.png"
+    with pytest.raises(DataError, match=r"a_1\.png is a picture of it; choose another folder"):
+        formats.write(split, "masks", photos)
+
+
 def test_shapes_as_labelme_draws_them(photos: Path, tmp_path: Path) -> None:
     shapes = [
         {"label": "box", "points": [[10, 10], [30, 20]], "shape_type": "rectangle"},
