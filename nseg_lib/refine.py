@@ -94,6 +94,7 @@ class Refiner:
 
         Raises:
             ValueError: no such file or name, not safetensors, not one of nseg's, or no such device.
+            TypeError: ``checkpoint`` is neither a name nor a path.
         """
         return cls(*engine.load(checkpoint_file(checkpoint), usable_device(device)), device)
 

@@ -122,6 +122,15 @@ def test_broken_weights_are_no_empty_mask(name: str) -> None:
             refiner.refine(IMAGE, STROKE, scale=scale)
 
 
+def test_a_checkpoint_or_device_of_another_type_is_named() -> None:
+    for wrong in (None, 5, b"lite1"):
+        with pytest.raises(TypeError, match="checkpoint must be a name or a path, got "):
+            Refiner.load(wrong)  # type: ignore[arg-type]
+    for device in (None, 0):
+        with pytest.raises(ValueError, match=f"device must be cpu, cuda or cuda:N, got {device}"):
+            Refiner.from_pretrained(device=device)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["lite0", "tiny16-32_bce-dice"])
 def test_a_refiner_can_be_copied_and_sent_to_another_process(name: str) -> None:
     refiner = Refiner.from_pretrained(name)

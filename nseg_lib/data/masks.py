@@ -3,8 +3,8 @@
 What is read, and nothing else:
 
 - a clear layer with something painted on it, in any colour (a cut-out is one too);
-- black and one other colour or grey: white on black, 1 on 0, a palette of two entries. Greys
-  between black and white are taken for soft edges where they are thin;
+- black and one other colour or grey: white on black, 1 on 0, a palette of two entries. What lies
+  between black and white, or black and the colour, is taken for soft edges where it is thin;
 - of a picture with more values than that (instances, classes, a trimap), the one that the caller
   names as ``label``;
 - the files that the canvas saves: its strokes, and a COCO file with the mask of the picture.
@@ -265,9 +265,15 @@ def _two_values(values: NDArray[np.integer[Any]]) -> Mask | None:
 
 def _soft_edges(values: NDArray[np.integer[Any]], white_at: int) -> Mask | None:
     """What is bright, where all is black or white but for thin greys between; else None."""
-    if values.ndim == 3:
-        if (values.max(axis=2) - values.min(axis=2)).max() > TOLERANCE // 2:
-            return None  # in colour
+    if values.ndim == 3 and (values.max(axis=2) - values.min(axis=2)).max() > TOLERANCE // 2:
+        # In colour: one colour, and between black and it nothing but darker shades of it.
+        bright = values.max(axis=2)
+        colour = values.reshape(-1, 3)[bright.argmax()].astype(np.int64)
+        shade = bright[..., None].astype(np.int64) * colour // colour.max()
+        if colour.max() < 128 or np.abs(values - shade).max() > TOLERANCE // 2:
+            return None
+        values, white_at = bright, int(colour.max())
+    elif values.ndim == 3:
         values = values[..., 1]
     levels = (values.astype(np.int64) * 255 // white_at).astype(np.uint8)
     black, white = levels <= TOLERANCE, levels >= 255 - TOLERANCE

@@ -132,9 +132,10 @@ def image_problem(record: Record) -> Problem | None:
     name = record.get("file_name")
     if not isinstance(name, str) or not name or "\0" in name:
         return "no file name", f"file_name is {name!r:.40}"
-    # A file system takes 255 bytes for a name, and no halves of a UTF-16 pair.
+    # A file system takes 255 bytes for a name, and no halves of a UTF-16 pair; a control character
+    # would break the line of a message, or steer the terminal.
     if any(len(part.encode(errors="replace")) > 255 for part in name.split("/")) or any(
-        0xD800 <= ord(letter) < 0xE000 for letter in name
+        0xD800 <= ord(letter) < 0xE000 or ord(letter) < 32 for letter in name
     ):
         return "impossible file name", f"{name!r:.40}"
     # Both conventions: a set made on one system is read on another.

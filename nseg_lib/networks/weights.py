@@ -116,14 +116,20 @@ def shipped(name: str) -> Path:
 
 
 def checkpoint_file(wanted: str | Path) -> Path:
-    """The file of a network: of :data:`PRETRAINED` by its name, else the path as it is given."""
+    """The file of a network: of :data:`PRETRAINED` by its name, else the path as it is given.
+
+    Raises:
+        TypeError: neither a name nor a path.
+    """
+    if not isinstance(wanted, str | Path):
+        raise TypeError(f"checkpoint must be a name or a path, got {type(wanted).__name__}")
     return shipped(str(wanted)) if str(wanted) in PRETRAINED else Path(wanted)
 
 
 def usable_device(name: str) -> str:
     """The name of a device; ValueError where this machine has none of it."""
-    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise ValueError(f"device must be cpu, cuda or cuda:N, got '{name}'")
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got {name!r}")
     if name != "cpu":
         try:
             import torch

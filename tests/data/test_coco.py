@@ -83,6 +83,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (image(width=100_000, height=100_000), "too large a picture"),
     (image(file_name=None), "no file name"),
     (image(file_name="a\0.jpg"), "no file name"),
+    (image(file_name="a\nb.jpg"), "impossible file name"),
     (image(file_name="../a.jpg"), "leaves the folder"),
     (image(file_name="/etc/passwd"), "leaves the folder"),
     (image(file_name="..\\a.jpg"), "leaves the folder"),

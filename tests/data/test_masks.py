@@ -72,6 +72,11 @@ def test_soft_edges_and_jpeg_count_from_one_half_on(tmp_path: Path) -> None:
     assert np.array_equal(masks.read_mask(saved(tmp_path / "m.png", soft)), soft > 127)
     path = saved(tmp_path / "m.jpg", WHITE, quality=90)
     assert np.array_equal(masks.read_mask(path), STROKE)
+    orange = (soft[..., None] * np.array([1, 0.5, 0.1])).astype(np.uint8)
+    assert np.array_equal(masks.read_mask(saved(tmp_path / "c.png", orange)), soft > 127)
+    orange[0, :3] = (0, 0, 90)  # of another colour
+    with pytest.raises(DataError, match=r"c\.png: holds the colours"):
+        masks.read_mask(saved(tmp_path / "c.png", orange))
 
 
 def other(value: int) -> np.ndarray:
