@@ -155,11 +155,16 @@ def export(
 
     Example: nseg export --onnx lite1.onnx
     """
+    from nseg_lib.data.records import DataError
     from nseg_lib.networks import onnx as exporting
     from nseg_lib.networks.loading import load_weights
     from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
 
-    network, config = load_weights(checkpoint_file(checkpoint or PRETRAINED[0]))
+    weights = checkpoint_file(checkpoint or PRETRAINED[0])
+    # Else a slip would write over the weights, or over a picture.
+    if onnx.suffix.lower() != ".onnx" or onnx.is_dir() or onnx.resolve() == weights.resolve():
+        raise DataError(f"--onnx {onnx}: a file whose name ends in .onnx, and no input, is needed")
+    network, config = load_weights(weights)
     exporting.export(network, config, onnx)
     channels, multiple = exporting.shape_of(network, config)
     say(

@@ -24,6 +24,7 @@ from PIL import Image
 from nseg_lib import Refiner, __version__, limits
 from nseg_lib.data import images as pictures
 from nseg_lib.data import masks, outputs
+from nseg_lib.networks.weights import shipped
 from reproduction import commands as cli
 
 
@@ -407,6 +408,13 @@ def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) ->
 )
 def test_prompts_that_say_nothing_are_refused(desk: Path, words: list[str], said: str) -> None:
     assert said in refused("refine", "photo.jpg", *words)
+
+
+def test_export_writes_over_no_weights_and_no_picture(desk: Path) -> None:
+    shutil.copy(shipped("tiny16-32_bce-dice"), "w.safetensors")
+    for name in ("w.safetensors", "photo.jpg", "folder", "."):
+        said = refused("export", "--onnx", name, "-c", "w.safetensors")
+        assert f"--onnx {name}: a file whose name ends in .onnx" in said
 
 
 def test_convert_writes_what_other_tools_read(desk: Path) -> None:
