@@ -109,13 +109,15 @@ def train(
     settings: Settings = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare pictures.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="How many of them, a process each.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, each with so many devices.")] = 1,
 ) -> None:
     """Train one network; started again, it goes on where it stopped.
 
     Example: nseg train tiny16-32_bce-dice --data data/sample --set training.epochs=10
     """
     import torch
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from nseg_lib import config as configuration
     from nseg_lib import networks
@@ -128,10 +130,12 @@ def train(
     except configuration.ConfigError as error:
         raise configuration.ConfigError(f"{model}: {error}") from None
     folder = out or Path("runs") / config.name / f"seed{config.training.seed}"
+    say_once = rank_zero_only(say)
     weights = training.train(
-        config, data, folder, workers=workers, accelerator=accelerator, devices=devices, say=say
-    )
-    say(f"weights: {weights}")
+        config, data, folder, workers=workers,
+        accelerator=accelerator, devices=devices, nodes=nodes, say=say_once,
+    )  # fmt: skip
+    say_once(f"weights: {weights}")
 
 
 @networks.command("train-refiner", rich_help_panel=PANEL)

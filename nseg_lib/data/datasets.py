@@ -134,7 +134,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     The order depends on ``seed`` and the epoch alone, so a resumed run sees what an
     uninterrupted one would have. Batches left incomplete at the end of an epoch are used too.
-    On several processes each takes every n-th batch, the last ones wrapping round.
+    On several processes each takes every n-th batch. All take equally many: where the batches do
+    not go round, some processes get an empty one last.
     """
 
     def __init__(
@@ -171,8 +172,14 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         batches = self._batches()
-        for i in range(len(self)):
-            yield batches[(i * self.replicas + self.rank) % len(batches)]
+        mine = batches[self.rank :: self.replicas]
+        yield from mine
+        yield from [[]] * (len(self) - len(mine))
 
     def __len__(self) -> int:
         return -(-len(self._batches()) // self.replicas)
+
+    @property
+    def padding(self) -> int:
+        """How many empty batches the processes get, all together."""
+        return len(self) * self.replicas - len(self._batches())

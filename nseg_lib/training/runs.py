@@ -17,7 +17,6 @@ import csv
 import io
 import json
 import logging
-import os
 import re
 import signal
 import threading
@@ -60,6 +59,9 @@ class RunFolder:
         self.path, self.say = path, say
         self.last, self.best = path / "last.ckpt", path / "best.ckpt"
         self.weights = path / "weights.safetensors"
+        self.processes, self.leads = 1, True
+        """How many processes train the network together, and whether this is the one that writes;
+        to be set before :meth:`claim`."""
         self.record: dict[str, Any] = {}
         """The content of ``run.json``, once claimed."""
         self._claim = ExitStack()
@@ -84,7 +86,8 @@ class RunFolder:
             more: hashes of whatever else the result depends on, by name.
 
         Raises:
-            ConfigError: the folder belongs to another configuration or to other data.
+            ConfigError: the folder belongs to another configuration, to other data or to another
+                number of processes.
             DataError: the data set has no such split, or a picture of it is missing.
             ValueError: another process is training in the folder.
         """
@@ -93,9 +96,10 @@ class RunFolder:
             "config": config.model_dump(mode="json"),
             "data": fingerprint(data, splits),
             "pictures": picture_hashes(data, splits),
+            "processes": self.processes,
             **more,
         }
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # Lightning starts the other ranks itself
+        if self.leads:
             self._claim.enter_context(only_writer(path))
         before = self._claimed()
         if before:
@@ -110,6 +114,12 @@ class RunFolder:
                 raise ConfigError(
                     f"{path}: this run was started with another configuration or other data "
                     f"({wrong[0]}); choose another folder or delete this one"
+                )
+            started = before.get("processes", 1)
+            if started != self.processes:
+                raise ConfigError(
+                    f"{path}: this run was started with {started} processes, now {self.processes}; "
+                    "ask for as many (--devices times --nodes), or choose another folder"
                 )
             if "pictures" not in before:
                 self.say(f"{path}: begun when pictures were not hashed; they are taken on trust")
@@ -135,6 +145,8 @@ class RunFolder:
 
     def save(self, path: Path, state: dict[str, Any]) -> None:
         """Write the state of a training, whole or, with an OSError, not at all."""
+        if not self.leads:
+            return
         content = io.BytesIO()
         torch.save(state | {"run": self.record}, content)
         write_atomic(path, content.getvalue())
@@ -179,7 +191,8 @@ class RunFolder:
     def note(self, **facts: Any) -> None:
         """Add to ``run.json``."""
         self.record |= facts
-        write_atomic(self.path / "run.json", json.dumps(self.record, indent=1) + "\n")
+        if self.leads:
+            write_atomic(self.path / "run.json", json.dumps(self.record, indent=1) + "\n")
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -209,7 +222,7 @@ class RunFolder:
                     warnings.filterwarnings("ignore", message=f".*{advice}.*")
                 yield
         except BaseException as error:
-            if self.record and not (self.last.exists() or self.best.exists()):
+            if self.leads and self.record and not (self.last.exists() or self.best.exists()):
                 for name in () if self.weights.exists() else ("run.json", "log.csv", "steps.csv"):
                     (self.path / name).unlink(missing_ok=True)
                 self._claim.close()

@@ -46,7 +46,7 @@ EPOCHS = (
     *(f"val_{name}" for name in JUDGED), "seconds",
 )  # fmt: skip
 """Columns of ``log.csv``. ``dropped`` counts batches without a stroke: pictures, where batches hold
-one, as the paper's."""
+one, as the paper's. Several processes write one row for all."""
 
 
 def train(
@@ -56,7 +56,8 @@ def train(
     *,
     workers: int = 1,
     accelerator: str = "auto",
-    devices: int | str = 1,
+    devices: int = 1,
+    nodes: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Train one network, or go on where a killed run stopped, or return what is finished.
@@ -66,15 +67,19 @@ def train(
         data: a reduced data set with splits ``train`` and ``val``.
         out: the run's folder, made if missing.
         workers: processes that read pictures and draw strokes; the result does not depend on it.
-        accelerator, devices: as Lightning's ``Trainer``.
+        accelerator: as Lightning's ``Trainer``.
+        devices, nodes: processes on each machine, and machines. One step takes a batch from each
+            process. Unless torchrun or Slurm started them, Lightning starts this machine's other
+            processes by the command line of this one, so that it must be one that calls ``train``.
         say: takes a line of progress per epoch.
 
     Returns:
         ``out / "weights.safetensors"``: the epoch of lowest validation loss.
 
     Raises:
-        ConfigError: ``out`` holds a run of another configuration or other data, no such
-            accelerator is there, or the loss is no longer finite. The run keeps its last epoch.
+        ConfigError: ``out`` holds a run of another configuration, other data or another number
+            of processes, no such accelerator is there, or the loss is no longer finite. The run
+            keeps its last epoch.
         coco.DataError: the data set cannot be used.
         SystemExit: with status 143, on SIGTERM.
     """
@@ -84,7 +89,7 @@ def train(
         bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
         try:
             trainer = L.Trainer(
-                accelerator=accelerator, devices=devices, precision=t.precision,
+                accelerator=accelerator, devices=devices, num_nodes=nodes, precision=t.precision,
                 max_epochs=t.epochs, deterministic=True,
                 callbacks=[EpochEnds(run, t.patience), *bar],
                 plugins=[WholeFiles(run)], logger=False, enable_progress_bar=bool(bar),
@@ -95,6 +100,7 @@ def train(
             raise ConfigError(f"{asked}: {error}; 'auto' takes what there is") from None
 
         # The folder may hold another training, a part of this one, or all of it.
+        run.processes, run.leads = trainer.world_size, trainer.is_global_zero
         run.claim(config, settings_that_bind, data, SPLITS)
         log = Log(out / "log.csv", EPOCHS)
         if is_finished(run, log, t.epochs, t.patience):
@@ -118,7 +124,7 @@ def train(
         if trainer.is_global_zero:
             rows, inputs = log.rows(), [coco.find_splits(data)[name] for name in SPLITS]
             seconds = sum(float(row["seconds"]) for row in rows)
-            run.finish(module.network, config, inputs, seconds)
+            run.finish(module.network, config, inputs, seconds, processes=run.processes)
             run.note(finished=len(rows))
     return run.weights
 
@@ -136,12 +142,19 @@ class RefinementModule(L.LightningModule):
         """float N×C×H×W → logits, float N×1×H×W."""
         return self.network(x)
 
-    def training_step(self, batch: Pair | None, batch_idx: int) -> Tensor | None:
-        """Loss of one batch, a scalar; a batch whose stroke was dropped takes no step."""
+    def training_step(self, batch: tuple[Tensor, ...] | None, batch_idx: int) -> Tensor | None:
+        """Loss of one batch, a scalar; a batch whose stroke was dropped takes no step.
+
+        Several processes wait for one another in each step, so one that has no picture (``()``)
+        must give a gradient of every parameter, too: of 0.
+        """
         if batch is None:
             return None
-        inputs, target = batch
-        return self.loss_of(self(inputs), target)
+        if not batch:
+            return torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
+        inputs, target, *weight = batch
+        loss = self.loss_of(self(inputs), target)
+        return loss * weight[0] if weight else loss
 
     def loss_of(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss in 32 bits whatever the network computes in: Sobel magnitudes need them."""
@@ -201,6 +214,23 @@ class StrokeData(L.LightningDataModule):
         batches.set_epoch(progress.processed)
         return DataLoader(self.train, batch_sampler=batches, collate_fn=collate, **self.loading)
 
+    def on_before_batch_transfer(self, batch: Pair | None, dataloader_idx: int) -> Any:
+        """Weigh a training batch among those that several processes take in one step.
+
+        The processes' gradients are averaged. With a weight of n·k/N, where k processes have N
+        pictures and this one n of them, each picture counts the same. Where there is none at all,
+        ``None`` lets every process pass over the step.
+        """
+        trainer: Any = self.trainer
+        if trainer.world_size == 1 or not trainer.training:
+            return batch
+        pictures = len(batch[0]) if batch else 0
+        whole = torch.tensor(pictures, device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(whole)
+        if not whole:
+            return None
+        return (*batch, pictures * trainer.world_size / whole) if batch else ()
+
     def val_dataloader(self) -> DataLoader[Any]:
         """One picture at a time, whatever their sizes."""
         return DataLoader(self.val, batch_size=1, **self.loading)
@@ -234,14 +264,15 @@ class EpochEnds(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if batch is None:
-            self.dropped += 1
+        self.dropped += not batch
+        if not outputs:  # no step was taken
             return
         # Kept where it was computed: a number would make every step wait for the GPU.
         self.losses.append(outputs["loss"].detach())
-        if len(self.losses) % LOG_EVERY == 0 and trainer.is_global_zero:
-            loss = self.losses[-1].item()
-            self.steps.add(trainer.current_epoch, trainer.global_step, f"{loss:.6g}")
+        if len(self.losses) % LOG_EVERY == 0:
+            loss = trainer.strategy.reduce(self.losses[-1].clone(), reduce_op="mean")
+            if trainer.is_global_zero:
+                self.steps.add(trainer.current_epoch, trainer.global_step, f"{loss.item():.6g}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch, seconds = trainer.current_epoch, time.monotonic() - self.began
@@ -251,12 +282,17 @@ class EpochEnds(Checkpoint):
                 f"{self.run.path}: the validation loss of epoch {epoch} is {loss}; "
                 "try a lower training.learning_rate, in another folder"
             )
+        # The mean over the processes is the loss of all that a step has taken.
+        reduce, device = trainer.strategy.reduce, pl_module.device
+        taken = torch.stack(self.losses) if self.losses else torch.zeros(1, device=device)
+        losses = reduce(taken, reduce_op="mean").tolist()
+        empty = int(reduce(torch.tensor(self.dropped, device=device), reduce_op="sum"))
+        padding = trainer.train_dataloader.batch_sampler.padding  # type: ignore[union-attr]
         # The row before the state: a row whose state was not saved is forgotten on resuming.
         if trainer.is_global_zero:
-            losses = [value.item() for value in self.losses]
             mean = sum(losses) / max(1, len(losses))
             self.epochs.add(
-                epoch, trainer.global_step, self.dropped,
+                epoch, trainer.global_step, empty - padding,
                 *(f"{value:.6g}" for value in (mean, loss, *values)), f"{seconds:.1f}",
             )  # fmt: skip
             self.run.say(

@@ -50,8 +50,9 @@ def test_batches_hold_pictures_of_one_size_and_every_picture_once(tiny_data: Pat
     assert orders[0] != orders[1]
 
 
-def test_two_processes_share_the_batches() -> None:
-    batches = [list(EpochBatches([(8, 8)] * 7, 1, 0, rank, 2)) for rank in (0, 1)]
-    seen = [{i for batch in some for i, _ in batch} for some in batches]
-    assert len(seen[0]) == len(seen[1]) == 4
-    assert seen[0] | seen[1] == set(range(7))
+def test_three_processes_share_the_batches_and_are_in_step() -> None:
+    shares = [EpochBatches([(8, 8)] * 7, 1, 0, rank, 3) for rank in range(3)]
+    assert [len(list(share)) for share in shares] == [len(share) for share in shares] == [3] * 3
+    pictures = sorted(i for share in shares for batch in share for i, _ in batch)
+    assert pictures == list(range(7)), "each picture once"
+    assert {share.padding for share in shares} == {2}
