@@ -17,6 +17,7 @@ import csv
 import io
 import json
 import logging
+import os
 import re
 import signal
 import threading
@@ -64,6 +65,8 @@ class RunFolder:
         to be set before :meth:`claim`."""
         self.record: dict[str, Any] = {}
         """The content of ``run.json``, once claimed."""
+        self.stop: Callable[..., None] | None = None
+        """What SIGTERM does while a training is under way."""
         self._claim = ExitStack()
 
     def claim(
@@ -203,11 +206,20 @@ class RunFolder:
         """
         stopped = False
 
+        said = f"{self.path}: stopped by SIGTERM; the same command goes on"
+
         def stop(*_: object) -> None:
             nonlocal stopped
             stopped = True
+            if self.processes > 1:
+                # The others wait for this one in the middle of a step. What it has begun with them
+                # it cannot end in order, and its end is what ends them.
+                if self.leads:
+                    self.say(said)
+                os._exit(143)
             raise SystemExit(143)  # 128 + 15, what a shell reports of a process ended by SIGTERM
 
+        self.stop = stop
         threads, lightning = cv2.getNumThreads(), logging.getLogger("lightning.pytorch")
         level = lightning.level
         listens = threading.current_thread() is threading.main_thread()  # others get no signals
@@ -230,7 +242,9 @@ class RunFolder:
                     self.path.rmdir()
             # A scheduler ends the processes that read pictures too, and theirs may be seen first.
             if stopped or "killed by signal: Terminated" in str(error):
-                self.say(f"{self.path}: stopped by SIGTERM; the same command goes on")
+                self.say(said)
+                raise SystemExit(143) from None
+            if self.processes > 1 and " by peer" in str(error):  # another one was ended
                 raise SystemExit(143) from None
             raise
         finally:

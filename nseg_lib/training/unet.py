@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -251,6 +252,8 @@ class EpochEnds(Checkpoint):
         self.best_score, self.wait_count = math.inf, 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.world_size > 1:  # Lightning's own handler waits for the others, who wait for it
+            signal.signal(signal.SIGTERM, self.run.stop)
         if trainer.is_global_zero:
             self.steps.start(before=trainer.current_epoch)
             lost = trainer.current_epoch - len(self.epochs.start(before=trainer.current_epoch))

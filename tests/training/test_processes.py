@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,19 +27,23 @@ from nseg_lib.training import unet as training
 SETTINGS = {"model.widths": [16, 32], "loss.dice": 0, "loss.boundary": 0.5}
 
 
-def train_with_two(data: Path, out: Path, epochs: int) -> None:
-    """``nseg train`` with two processes and batches of two; no process outlives this."""
+def start_two(data: Path, out: Path, epochs: int) -> subprocess.Popen[str]:
+    """``nseg train`` with two processes and batches of two."""
     settings = SETTINGS | {"training.batch_size": 2, "training.epochs": epochs}
     command = ["train", "tiny16-32_bce-dice", f"--data={data}", f"--out={out}",
                "--accelerator=cpu", "--devices=2", "--workers=0",
                *(f"--set={key}={value}" for key, value in settings.items())]  # fmt: skip
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "nseg_lib.cli", *command], start_new_session=True, text=True,
-        stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The status of ``nseg train`` and what it said; no process outlives this."""
     try:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
+        said = process.communicate(timeout=60)
+        return process.returncode, "".join(said)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -72,7 +77,8 @@ def test_two_processes_train_the_network_of_one_with_the_same_pictures_in_each_s
     settings = SETTINGS | {"training.batch_size": 3, "training.epochs": epochs}
     recipe = config.load("tiny16-32_bce-dice", settings)
     training.train(recipe, data, one, accelerator="cpu", workers=0)
-    train_with_two(data, two, epochs)
+    status, said = ended(start_two(data, two, epochs))
+    assert status == 0, said
 
     # Adam divides each gradient by its own size. Where that is nearly zero, rounding decides on it
     # and a single weight may go another way; so the distance between the networks is compared with
@@ -96,6 +102,22 @@ def test_two_processes_train_the_network_of_one_with_the_same_pictures_in_each_s
 def test_another_number_of_processes_does_not_go_on(folder: Path) -> None:
     recipe = config.load("tiny16-32_bce-dice", SETTINGS | {"training.batch_size": 2})
     if not (folder / "two" / "weights.safetensors").exists():
-        train_with_two(folder / "data", folder / "two", 1)
+        status, said = ended(start_two(folder / "data", folder / "two", 1))
+        assert status == 0, said
     with pytest.raises(ConfigError, match=r"two/run\.json: .* started with 2 processes, now 1"):
         training.train(recipe, folder / "data", folder / "two", accelerator="cpu")
+
+
+def test_two_processes_end_at_sigterm_and_the_same_command_goes_on(
+    folder: Path, tmp_path: Path
+) -> None:
+    process = start_two(folder / "data", tmp_path / "run", 1000)
+    log = tmp_path / "run" / "log.csv"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log_of(log.parent)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.terminate()
+    status, said = ended(process)
+    assert (status, "Traceback" in said) == (143, False), said
+    assert "stopped by SIGTERM; the same command goes on" in said
+    assert (log.parent / "last.ckpt").exists()
