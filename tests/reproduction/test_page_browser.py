@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accessibility import faults
-from browser import FLAGS, NEEDED, find_chromium
+from browser import NEEDED
 
 from nseg_lib.provenance import PROJECT
 from reproduction import profiles
@@ -39,24 +38,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_page(root, profiles.load(root, "half")).as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        yield started
-        started.close()
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_scrolls_sideways_and_all_can_read_it(
-    browser: Any, address: str, size: str, scheme: str
+    chromium: Any, address: str, size: str, scheme: str
 ) -> None:
     width, height = SIZES[size]
     view = {"width": width, "height": height}
-    context = browser.new_context(viewport=view, color_scheme=scheme, offline=True)
+    context = chromium.new_context(viewport=view, color_scheme=scheme, offline=True)
     page = context.new_page()
     page.goto(address)
     page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -65,8 +54,8 @@ def test_nothing_scrolls_sideways_and_all_can_read_it(
     context.close()
 
 
-def test_a_claim_opens_by_the_keyboard(browser: Any, address: str) -> None:
-    page = browser.new_page()
+def test_a_claim_opens_by_the_keyboard(chromium: Any, address: str) -> None:
+    page = chromium.new_page()
     page.goto(address)
     fold = page.locator(".claim details").first
     fold.locator("summary").focus()

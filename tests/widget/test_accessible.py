@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from accessibility import faults
-from browser import FLAGS, NEEDED, Canvas, environment, find_chromium, serving
+from browser import NEEDED, Canvas, environment, serving
 from PIL import Image
 
 pytestmark = NEEDED
@@ -30,22 +30,21 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
-def test_all_can_use_the_drawing_page(address: str, scheme: str, width: int, height: int) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        view: Any = {"width": width, "height": height}
-        page = started.new_context(viewport=view, color_scheme=scheme).new_page()
-        page.goto(address)
-        page.locator("canvas").first.wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert faults(page) == []
-        canvas = Canvas(page)
-        canvas.wait(1)
-        canvas.draw((40, 40), (90, 60))
-        canvas.wait()
-        for key in ("6", "l", "?"):  # the outline's points, the list, the keys
-            canvas.press(key)
-            assert faults(page) == [], key
-        started.close()
+def test_all_can_use_the_drawing_page(
+    chromium: Any, address: str, scheme: str, width: int, height: int
+) -> None:
+    view: Any = {"width": width, "height": height}
+    context = chromium.new_context(viewport=view, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(address)
+    page.locator("canvas").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert faults(page) == []
+    canvas = Canvas(page)
+    canvas.wait(1)
+    canvas.draw((40, 40), (90, 60))
+    canvas.wait()
+    for key in ("6", "l", "?"):  # the outline's points, the list, the keys
+        canvas.press(key)
+        assert faults(page) == [], key
+    context.close()
