@@ -18,7 +18,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(cli_data.app, name="data")
+networks = typer.Typer()
+PANEL = "Data and networks"
+"""Where --help lists these commands."""
+# In this order --help lists them: what most people come for is first.
+app.add_typer(cli_use.app)
+app.add_typer(cli_data.app, name="data", rich_help_panel=PANEL)
+app.add_typer(networks)
 
 TRAIN = ("torch", "lightning", "scipy", "skimage", "pandas")
 """What the extra ``train`` brings, by the names that are imported."""
@@ -50,7 +56,7 @@ Settings = Annotated[
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
-@app.command("models")
+@networks.command("models", rich_help_panel=PANEL)
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -95,7 +101,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
     return values
 
 
-@app.command()
+@networks.command(rich_help_panel=PANEL)
 def train(
     model: Annotated[str, typer.Argument(help="A name from 'nseg models', or a .yml file.")],
     data: Data,
@@ -128,7 +134,7 @@ def train(
     say(f"weights: {weights}")
 
 
-@app.command("train-refiner")
+@networks.command("train-refiner", rich_help_panel=PANEL)
 def train_refiner(
     data: Data,
     recipe: Annotated[
@@ -173,7 +179,7 @@ def train_refiner(
     say(f"weights: {weights}" if weights else f"stopped; the same command goes on ({folder})")
 
 
-@app.command()
+@networks.command(rich_help_panel=PANEL)
 def evaluate(
     checkpoints: Annotated[
         list[Path] | None, typer.Argument(help="weights.safetensors, as 'nseg train' made them.")
@@ -202,7 +208,7 @@ def evaluate(
         say(f"table: {table}")
 
 
-@app.command("evaluate-refiner")
+@networks.command("evaluate-refiner", rich_help_panel=PANEL)
 def evaluate_refiner(
     wanted: Annotated[
         list[str] | None,
@@ -235,9 +241,6 @@ def evaluate_refiner(
     chosen = [methods.method(name) for name in wanted or methods.names()]
     for path in judge.evaluate_methods(chosen, plan):
         say(f"{path}")
-
-
-app.add_typer(cli_use.app)
 
 
 def main() -> None:

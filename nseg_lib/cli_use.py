@@ -11,6 +11,8 @@ from rich.table import Column, Table
 from nseg_lib.console import console, say, warn
 
 app = typer.Typer()
+PANEL = "Pictures"
+"""Where --help lists these commands."""
 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
@@ -26,7 +28,42 @@ Checkpoint = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
+def draw(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[PICTURE|FOLDER]", help="Of yours; or drop one there.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder's COCO file; FOLDER/annotations.json.")
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="A label of a folder's objects; repeatable.")
+    ] = None,
+    take: Annotated[
+        Path | None, typer.Option(help="Another tool's masks of a FOLDER, to go on with.")
+    ] = None,
+    model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
+    port: Port = 0,
+    browser: Browser = True,
+) -> None:
+    """Brush over a picture in the browser and see the mask follow.
+
+    Of a FOLDER, objects are drawn picture by picture into a COCO file that grows. Started again,
+    it goes on where it stopped.
+    Example: nseg draw photo.jpg
+    """
+    from nseg_lib.widget import app as widget_app
+
+    status = widget_app.draw(
+        path, checkpoint, out=out, category=category, take=take, model=model, port=port,
+        browser=browser,
+    )  # fmt: skip
+    if status:
+        raise typer.Exit(status)
+
+
+@app.command(rich_help_panel=PANEL)
 def refine(
     photo: Annotated[Path, typer.Argument(help="The picture; with --batch, a folder of them.")],
     stroke: Annotated[
@@ -144,7 +181,7 @@ def _refine_batch(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def export(
     onnx: Annotated[Path, typer.Option(help="The file to write.")],
     checkpoint: Checkpoint = None,
@@ -166,42 +203,7 @@ def export(
     )
 
 
-@app.command()
-def draw(
-    path: Annotated[
-        Path | None, typer.Argument(metavar="[PICTURE|FOLDER]", help="Of yours; or drop one there.")
-    ] = None,
-    checkpoint: Checkpoint = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder's COCO file; FOLDER/annotations.json.")
-    ] = None,
-    category: Annotated[
-        list[str] | None, typer.Option(help="A label of a folder's objects; repeatable.")
-    ] = None,
-    take: Annotated[
-        Path | None, typer.Option(help="Another tool's masks of a FOLDER, to go on with.")
-    ] = None,
-    model: Annotated[bool, typer.Option(help="Refine, or keep what is brushed.")] = True,
-    port: Port = 0,
-    browser: Browser = True,
-) -> None:
-    """Brush over a picture in the browser and see the mask follow.
-
-    Of a FOLDER, objects are drawn picture by picture into a COCO file that grows. Started again,
-    it goes on where it stopped.
-    Example: nseg draw photo.jpg
-    """
-    from nseg_lib.widget import app as widget_app
-
-    status = widget_app.draw(
-        path, checkpoint, out=out, category=category, take=take, model=model, port=port,
-        browser=browser,
-    )  # fmt: skip
-    if status:
-        raise typer.Exit(status)
-
-
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = Path("site"),
     checkpoint: Checkpoint = None,
@@ -216,7 +218,7 @@ def demo(
     build(out, checkpoint_file(checkpoint or PRETRAINED[0]), say)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def serve(
     checkpoint: Checkpoint = None,
     port: Port = 0,
@@ -250,7 +252,7 @@ def serve(
         raise typer.Exit(status)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def convert(
     annotations: Annotated[Path, typer.Argument(help="A COCO file, as 'nseg draw' writes it.")],
     to: Annotated[str, typer.Option(help="coco, labelme, yolo, voc, masks, cutouts or report.")],

@@ -40,16 +40,20 @@ VERDICTS = {Verdict.HOLDS: "better", Verdict.FAILS: "worse"}
 
 def ablations_table(evidence: Evidence) -> Table:
     """Make the table: identity, then for each pair what differs, both means and the differences."""
-    means = evidence.held_out.groupby("method")["iou"].mean()
+    held_out = evidence.held_out
+    means = held_out.groupby("method")["iou"].mean()
     split = {"val": "validation", "test": "test"}[evidence.splits[-1]]
     rows, numbers = [], []
     for network, base in (("identity", "–"), *PAIRS):
+        # Of the other, the same seeds count as in the difference.
+        seeds = held_out[held_out["method"] == network]["seed"]
+        others = held_out[(held_out["method"] == base) & held_out["seed"].isin(seeds)]
         row = {
             ("", "method"): network,
             ("", "compared with"): base,
             ("", "what differs"): "–",
             (f"IoU, {split}", "its own"): number(means.get(network, math.nan), "iou"),
-            (f"IoU, {split}", "of the other"): number(means.get(base, math.nan), "iou"),
+            (f"IoU, {split}", "of the other"): number(others["iou"].mean(), "iou"),
         }
         values: dict[str, str | float] = {"method": network, "compared_with": base}
         for metric in METRICS:

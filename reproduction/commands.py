@@ -10,8 +10,12 @@ import typer
 from rich.markup import escape
 
 from nseg_lib import cli, provenance
-from nseg_lib.cli import app
 from nseg_lib.console import say
+
+reports = typer.Typer()
+PANEL = "The paper and the course"
+"""Where --help lists these commands."""
+cli.app.add_typer(reports)
 
 
 def checkout() -> Path:
@@ -35,7 +39,7 @@ Models = Annotated[
 ]
 
 
-@app.command()
+@reports.command(rich_help_panel=PANEL)
 def grade(
     notebook: Annotated[Path, typer.Argument(help="A student's copy of a chapter.")],
 ) -> None:
@@ -52,7 +56,7 @@ def grade(
     say(f"{right} of {len(verdicts)} right")
 
 
-@app.command()
+@reports.command(rich_help_panel=PANEL)
 def reproduce(
     profile: Profile = "sample",
     coco: Annotated[Path | None, typer.Option(help="Real COCO, for half and paper.")] = None,
@@ -80,7 +84,7 @@ def reproduce(
         raise typer.Exit(1)
 
 
-@app.command()
+@reports.command(rich_help_panel=PANEL)
 def status(profile: Profile = "sample", models: Models = None) -> None:
     """Say what of a profile is done, stale or missing, and why.
 
@@ -98,7 +102,7 @@ def status(profile: Profile = "sample", models: Models = None) -> None:
     say(", ".join(f"{counts[state]} {state}" for state in colours))
 
 
-@app.command()
+@reports.command(rich_help_panel=PANEL)
 def verify(
     profile: Profile = "half",
     replay: Annotated[
@@ -142,7 +146,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@reports.command(rich_help_panel=PANEL)
 def evidence(profile: Profile = "half") -> None:
     """Write all tables and figures that rows make, and the page, from what the report holds.
 
@@ -158,7 +162,7 @@ def evidence(profile: Profile = "half") -> None:
     say(str(report.write_page(root, profiles.load(root, profile))))
 
 
-@app.command()
+@reports.command(rich_help_panel=PANEL)
 def ship(
     model: Annotated[str, typer.Argument(help="A network that the package ships.")],
     profile: Profile = "half",
@@ -181,7 +185,7 @@ def _names(listed: str | None) -> list[str] | None:
     return [name.strip() for name in listed.split(",")] if listed else None
 
 
-main = cli.main
+app, main = cli.app, cli.main
 
 if __name__ == "__main__":
     main()

@@ -161,8 +161,9 @@ class Evidence:
         rows["size"] = rows["object_area"] / (rows["width"] * rows["height"])
         key = ["split", "image_id", "annotation_id"]
         stroke = rows[rows["method"] == "identity"].set_index(key)
-        models = rows[rows["method"].isin(self.evaluated)].groupby(key)
-        pictures = models[["iou", "precision"]].mean()
+        # Trainings of one network first, so that each network weighs the same.
+        models = rows[rows["method"].isin(self.evaluated)].groupby([*key, "method"])
+        pictures = models[["iou", "precision"]].mean().groupby(key).mean()
         pictures["stroke"], pictures["size"] = stroke["iou"], stroke["size"]
         lacking = (1 - pictures["stroke"]).where(pictures["stroke"] < 1)
         pictures["recovered"] = (pictures["iou"] - pictures["stroke"]) / lacking

@@ -45,12 +45,17 @@ def lucky(evidence: Evidence) -> Drawing:
 def figure(numbers: pd.DataFrame) -> Figure:
     """A row per network: the kept epoch as a dot, its neighbours as triangles on the same line."""
     fig, axes = plt.subplots(
-        1, 2, figsize=(9.6, 3.9), sharex=True, sharey=True, layout="constrained"
+        1, 2, figsize=(9.6, 4.6), sharex=True, sharey=True, layout="constrained"
     )
     places = {model: place for place, model in enumerate(THE_EIGHT)}
     for ax, (source, title) in zip(axes, PANELS.items(), strict=True):
-        for row in numbers[numbers["source"] == source].to_dict("records"):
-            place = places[row["model"]]
+        shown = numbers[numbers["source"] == source]
+        # Trainings with several seeds lie one below the other.
+        shown = shown.assign(nth=shown.groupby("model").cumcount())
+        several = shown.groupby("model")["nth"].transform("max")
+        shown["place"] = shown["model"].map(places) + 0.3 * (shown["nth"] - several / 2)
+        for row in shown.to_dict("records"):
+            place = row["place"]
             before, kept, after = (row[name] for name in ("before", "kept", "after"))
             values = [value for value in (before, kept, after) if not math.isnan(value)]
             ax.plot([min(values), max(values)], [place, place], color="#bbbbbb", lw=2, zorder=1)
@@ -59,7 +64,7 @@ def figure(numbers: pd.DataFrame) -> Figure:
             ax.plot(kept, place, "o", color=PALETTE["res"], ms=7)
             ax.annotate(
                 f"epoch {row['epoch']} of {row['epochs']}", (max(values), place), xytext=(8, 0),
-                textcoords="offset points", va="center", fontsize=7, color="#666666",
+                textcoords="offset points", va="center", fontsize=6, color="#666666",
             )  # fmt: skip
         ax.margins(x=0.25)
         ax.set(title=title, xlabel="IoU, validation pictures")
