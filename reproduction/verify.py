@@ -135,6 +135,9 @@ def verify_refiner(root: Path) -> Verification:
     folder = root / "reports" / "refiner"
     found = Verification(folder)
     made = refiner_tables.tables_of(folder)
+    if (folder / "persons").is_dir():
+        tables = refiner_tables.tables_of(folder / "persons")
+        made |= {f"persons/{name}": text for name, text in tables.items()}
     if (folder / "ablation").is_dir():
         tables = refiner_ablation.tables_of(folder / "ablation")
         made |= {f"ablation/{name}": text for name, text in tables.items()}
