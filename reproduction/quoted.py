@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from scipy import stats
 
 from reproduction import spread
 from reproduction.evidence import Evidence
@@ -47,8 +48,13 @@ def values(evidence: Evidence) -> dict[str, str]:
     for model, row in means[means["size"] > 1].iterrows():
         found[f"sd {model}"] = f"{_short(row['std'], 4)} over {row['size']:.0f} seeds"
 
+    # The scatter of trainings, and its interval, which follows chi-squared.
     trainings = evidence.scatter("iou")
-    return found | {"scatter": _short(trainings.sd, 4), "degrees": str(trainings.degrees)}
+    found |= {"scatter": _short(trainings.sd, 4), "degrees": str(trainings.degrees)}
+    for name, tail in (("low", 0.975), ("high", 0.025)):
+        factor = (trainings.degrees / stats.chi2.ppf(tail, trainings.degrees)) ** 0.5
+        found[f"scatter_{name}"] = _short(trainings.sd * factor, 4)
+    return found
 
 
 def missing(root: Path, evidence: Evidence) -> Iterator[str]:
