@@ -95,8 +95,9 @@ def _initializers(weights: dict[str, NDArray[Any]]) -> bytes:
     """Weights as a piece of an ONNX model, to be appended to its graph's file.
 
     Written here, so that answering needs no package ``onnx``. Two protobuf messages after one
-    another are read as one, in which repeated fields are joined. Field numbers: onnx.proto, ``ModelProto.graph`` 7, ``GraphProto.initializer`` 5, of
-    ``TensorProto`` dims 1, data_type 2 (float: 1), name 8, raw_data 9.
+    another are read as one, in which repeated fields are joined. Field numbers: onnx.proto,
+    ``ModelProto.graph`` 7, ``GraphProto.initializer`` 5, of ``TensorProto`` dims 1, data_type 2
+    (float: 1), name 8, raw_data 9.
     """
 
     def number(value: int) -> bytes:  # seven bits a byte, the last byte below 128
