@@ -21,6 +21,7 @@ from reproduction import paper
 from reproduction.claim_rows import claim_rows, counted
 from reproduction.evidence import commit_text, read_json
 from reproduction.exhibits import EXHIBITS, Exhibit
+from reproduction.forest_rows import added, forest_panels
 from reproduction.kept import write_record_sums
 from reproduction.profiles import Profile, reproduce_command
 from reproduction.table_files import read_table
@@ -111,6 +112,9 @@ def _shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str,
         "table": read_table(files[".md"]) if ".md" in files else None,
         "claims": claims,
         "counted": counted(claims) if claims else "",
+        # What the page draws by itself, so that it can be read on a phone.
+        "panels": forest_panels(out) if exhibit.name == "forest" else [],
+        "added": added(out) if exhibit.name == "table1b" else None,
         "image": links.get(".png"),
         "pdf": links.get(".pdf", links.get(".png")),
         "files": [(FORMATS[suffix], link) for suffix, link in links.items()],

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from accessibility import faults
 from browser import NEEDED
@@ -23,6 +24,11 @@ SIDEWAYS = """() => [...document.querySelectorAll('*')].filter(e => {
     return scrolls && e.clientWidth && e.scrollWidth > e.clientWidth + 1;
 }).map(e => e.tagName.toLowerCase() + ' in ' + (e.closest('section')?.id ?? 'the page'))"""
 """What of a page can be scrolled sideways."""
+
+WRITTEN = """id => [...document.querySelectorAll(`#${id} *`)]
+    .filter(e => e.checkVisibility() && [...e.childNodes].some(n => n.data?.trim()))
+    .map(e => parseFloat(getComputedStyle(e).fontSize))"""
+"""The sizes of the letters that are seen in a section."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +58,45 @@ def test_nothing_scrolls_sideways_and_all_can_read_it(
     assert page.evaluate(SIDEWAYS) == []
     assert faults(page) == []
     context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_forest_can_be_read_and_stands_alone_on_a_phone(
+    chromium: Any, address: str, size: str
+) -> None:
+    width, height = SIZES[size]
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.goto(address)
+    for section in ("forest", "table1b"):
+        assert min(page.evaluate(WRITTEN, section)) >= 11
+    drawn = pd.read_csv(PROJECT / "reports" / "half" / "figures" / "forest.csv")
+    rows = page.locator("#forest .row:has(.name)")
+    assert rows.count() == len(drawn)
+    for row, shown in zip(drawn.to_dict("records"), rows.all(), strict=True):
+        assert row["verdict"] in shown.inner_text()
+        said = shown.get_by_role("img").get_attribute("aria-label")
+        assert f"{row['ours']:+.4f} [{row['ours_low']:+.4f}, {row['ours_high']:+.4f}]" in said
+        # The dot lies on the side of 0 that the number says, and no mark leaves the picture.
+        places = [shown.locator(f"i.{name}").bounding_box()["x"] for name in ("dot.ours", "zero")]
+        assert (places[0] > places[1] - 5) if row["ours"] > 0 else (places[0] < places[1] + 5)
+        frame = shown.get_by_role("img").bounding_box()
+        for mark in shown.locator(".line").all():
+            box = mark.bounding_box()
+            assert frame["x"] <= box["x"]
+            assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+    row = page.locator("#table1b tbody tr").nth(4)
+    name, picture = (row.locator(part).bounding_box() for part in ("td:first-child", ".drawn"))
+    more = row.locator(".more").first
+    if size == "phone":
+        assert picture["width"] > 340
+        assert picture["y"] >= name["y"] + name["height"]
+        assert not more.is_visible()
+        page.get_by_text("show all numbers").click()
+    else:
+        assert picture["x"] > name["x"] + name["width"]
+        assert picture["width"] > 280
+    assert more.is_visible()
+    page.close()
 
 
 def test_a_claim_opens_by_the_keyboard(chromium: Any, address: str) -> None:
