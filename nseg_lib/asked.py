@@ -36,15 +36,19 @@ def numbers(text: str, count: int, option: str) -> list[float]:
     return values
 
 
-def _box(text: str, height: int, width: int) -> Box:
-    """``left,top,right,bottom`` as a box of whole pixels; DataError unless it is in the picture."""
+def _box(text: str, height: int, width: int, warn: Callable[[str], None]) -> Box:
+    """``left,top,right,bottom`` as a box of whole pixels, cut at the picture's border; DataError
+    unless a part of it is in the picture."""
     left, top, right, bottom = numbers(text, 4, "--box")
-    box = int(np.floor(left)), int(np.floor(top)), int(np.ceil(right)), int(np.ceil(bottom))
-    if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+    whole = int(np.floor(left)), int(np.floor(top)), int(np.ceil(right)), int(np.ceil(bottom))
+    box = max(0, whole[0]), max(0, whole[1]), min(width, whole[2]), min(height, whole[3])
+    if not (box[0] < box[2] and box[1] < box[3]):
         raise DataError(
-            f"--box {text}: left,top,right,bottom must lie in the picture, {width}x{height} "
-            "pixels, left before right and top above bottom"
+            f"--box {text}: left,top,right,bottom must hold a part of the picture, "
+            f"{width}x{height} pixels, left before right and top above bottom"
         )
+    if box != whole:
+        warn(f"--box {text}: reaches beyond the picture, {width}x{height} pixels; it is cut there")
     return box
 
 
@@ -88,20 +92,22 @@ def read_prompt(
             warn(f"{photo}: {unusual} ({detail}): {outcome}")
     # Everything that is on the object, together.
     brushed, not_object = np.zeros((2, height, width), bool)
-    within = None if box is None else _box(box, height, width)
+    within = None if box is None else _box(box, height, width, warn)
+    if (image == image[:1, :1]).all():
+        warn(f"{photo}: is of one colour all over; nothing tells an object from the rest")
     for path in (stroke, strokes):
         if path is not None:
-            drawn, drawn_box = masks.read_drawing(path, taken)
+            drawn, drawn_box = masks.read_drawing(path, taken, warn)
             brushed |= drawn.object
             not_object |= drawn.background
             within = within or drawn_box
             if not drawn.object.any() and within is None:
                 raise DataError(
-                    f"{path}: nothing is brushed, and an object stroke is always needed; "
-                    "paint white on black, or on a clear layer"
+                    f"{path}: nothing is brushed in the picture, and an object stroke is always "
+                    "needed; paint white on black, or on a clear layer"
                 )
     if coco is not None:
-        brushed |= masks.read_mask(coco, taken, label=label)
+        brushed |= masks.read_mask(coco, taken, label=label, warn=warn)
     for text in clicks:
         x, y = numbers(text, 2, "--click")
         if not (0 <= x < width and 0 <= y < height):
@@ -116,7 +122,8 @@ def read_prompt(
     for name, path in (("background", background), ("mask", mask)):
         if path is None:
             continue
-        planes[name] = masks.read_mask(path, taken, name, label if name == "mask" else None)
+        chosen = label if name == "mask" else None
+        planes[name] = masks.read_mask(path, taken, name, chosen, warn)
         if not planes[name].any():
             warn(f"{path}: nothing is painted, so it is left aside")
         if masks.seems_inverted(planes[name]):

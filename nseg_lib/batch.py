@@ -256,7 +256,7 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
             if other != path:
                 raise DataError(f"{path}: its result would have the name of {other.name}'s")
             taken = masks.open_photo(photo)
-            return taken.image, masks.read_mask(path, taken)
+            return taken.image, masks.read_mask(path, taken, warn=say)
 
         stamp = partial(sha256, path)
         name = f"{path.stem}.png" if other == path else path.name

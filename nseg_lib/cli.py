@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -250,6 +251,8 @@ def evaluate_refiner(
 def main() -> None:
     """Run the command line; a known mistake is one line on the error stream and exit status 2."""
     print_any_name()
+    # A damaged TIFF is named in one line of ours; Pillow's lines would come before it.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
         app()
     except ModuleNotFoundError as error:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from nseg_lib.console import warn
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA
+
 SHOWN = 20
 """Findings of each kind that ``check`` prints unless asked for all."""
 
@@ -50,12 +53,19 @@ def reduce(
     Example: nseg data reduce --coco coco --images 1000 --seed 42 --out data/coco1000
     """
     from nseg_lib.data import reduce as module
+    from nseg_lib.data.coco import load_split
 
     made = module.reduce(
         coco, out, images, seed, split, test_images=test_images, copy=copy, progress=True
     )
     numbers = ", ".join(f"{len(ids)} {name}" for name, ids in made["chosen"].items())
     typer.echo(f"{out}: {numbers}")
+    for name in made["chosen"]:
+        if not module.keeps_a_stroke(load_split(out, name)):
+            warn(
+                f"{out}: no object of {name} keeps a stroke of {MIN_STROKE_AREA} pixels; "
+                "'nseg train' and 'nseg evaluate' need larger objects"
+            )
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -33,7 +34,8 @@ def say(line: str, markup: bool = False) -> None:
 
 
 def warn(line: str, style: str = "yellow") -> None:
-    """Print one line on the error stream."""
+    """Print one line on the error stream; a name may hold control characters, which are escaped."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], line)
     Console(stderr=True).print(Text(f"nseg: {line}", style=style), soft_wrap=True)
 
 

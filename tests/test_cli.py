@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -251,11 +252,11 @@ def refused(*arguments: object) -> str:
         ("photo.jpg folder", "folder: is a folder, not a picture"),
         ("photo.jpg stroke.png -c folder", "folder: is a folder, not a checkpoint"),
         ("photo.jpg stroke.png -c tiny", "tiny: no such checkpoint; a file, or one of lite1, "),
-        ("photo.jpg none.png -m last.png", "none.png: nothing is brushed, and an object stroke is"),
+        ("photo.jpg none.png -m last.png", "none.png: nothing is brushed in the picture, and an"),
         ("photo.jpg stroke.png -m labels.png", "labels.png: holds the values 0, 7, 9 (--label"),
         ("photo.jpg stroke.png -b stroke.png", "covers all of stroke.png; is it inverted?"),
         ("photo.jpg stroke.png -m small.png", "mask is 60x5 pixels, but photo.jpg is 60x40 pixels"),
-        ("turned.jpg stroke.png", "turned.jpg is 40x60 pixels (turned as its EXIF says); they"),
+        ("turned.jpg stroke.png", "turned.jpg is 40x60 pixels (turned as its EXIF says); both"),
         ("huge.png stroke.png", "huge.png: too large: 16000x15900 pixels, at most 250,000,000"),
         ("photo.jpg painted.jpg", "painted.jpg: shows photo.jpg itself"),
         ("photo.jpg stroke.png -m painted.jpg", "painted.jpg: shows photo.jpg itself"),
@@ -332,6 +333,33 @@ def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:
     said = nseg("refine", "photo.jpg", *words).stderr.splitlines()
     assert said[0] == "nseg: none.png: nothing is painted, so it is left aside"
     assert mask_of("out.png").any() or "out.png: the mask is empty" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("photo.jpg --box=-3,-3,30,99", "--box -3,-3,30,99: reaches beyond the picture, 60x40"),
+        ("flat.png stroke.png", "flat.png: is of one colour all over"),
+        ("photo.jpg half.png", "half.png: 30x20 pixels, scaled to photo.jpg's 60x40"),
+        ("flat.png half.json", "half.json: drawn on 30x20 pixels, scaled to the picture's 60x40"),
+    ],
+)
+def test_what_is_put_right_is_told(desk: Path, words: str, says: str) -> None:
+    Image.new("RGBA", (60, 40)).save("flat.png")  # wholly clear
+    Image.open("stroke.png").resize((30, 20)).save("half.png")
+    drawing = json.loads(Path("line.json").read_text()) | {"width": 30, "height": 20}
+    Path("half.json").write_text(json.dumps(drawing))
+    assert says in nseg("refine", *words.split(), "-o", "out.png").stderr
+    assert mask_of("out.png").shape == (40, 60)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of any bytes are Unix's")
+def test_a_name_of_any_bytes_is_taken_and_shown_in_one_line(desk: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\n.jpg")
+    shutil.copy("photo.jpg", name)
+    nseg("refine", name, "stroke.png", "-o", "out.png")
+    assert mask_of("out.png").any()
+    assert "\\n.png: no such picture" in refused("refine", name.replace("jpg", "png"), "stroke.png")
 
 
 def test_a_stroke_that_covers_nearly_all_is_warned_of(desk: Path) -> None:

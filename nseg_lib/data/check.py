@@ -21,15 +21,12 @@ from nseg_lib.data import coco
 from nseg_lib.data.coco import Split, find_splits
 from nseg_lib.data.images import Note, notes, open_picture, to_rgb, turn
 from nseg_lib.data.records import REFUSED, DataError, Finding, Problem, Record
-from nseg_lib.data.reduce import FINISHED, UNFINISHED, changed_files
+from nseg_lib.data.reduce import FINISHED, UNFINISHED, changed_files, keeps_a_stroke
 from nseg_lib.files import sha256
-from nseg_lib.strokes.recipes import MIN_STROKE_AREA, make_stroke
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA
 
 AREA_RATIO = 1.5
 """An annotation's "area" may differ from its mask's by this factor: COCO's are of the polygons."""
-
-TRIED = 1000
-"""Objects of a split for which a stroke is tried before it is said that none keeps one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def check(root: Path, split: str | None = None, *, progress: bool = False) -> Re
             "annotations": objects + len(loaded.left_out),
             "usable annotations": objects,
         }
-        if not refused and not (annotated and _keeps_a_stroke(loaded)):
+        if not refused and not (annotated and keeps_a_stroke(loaded)):
             small = f"every stroke has fewer than {MIN_STROKE_AREA} pixels" if annotated else ""
             outcome = "nothing can be trained on or judged"
             found.append(Finding("error", file, "", "no usable annotations", small, outcome))
@@ -141,7 +138,10 @@ def _uses(readable: dict[str, int], strokes: dict[str, int]) -> tuple[str, ...]:
     evaluate = ", ".join(judged) or lacking("val", "test")
     if others := [n for n in strokes if strokes[n] and n not in ("val", "test")]:
         evaluate += f"; with --split, {' or '.join(others)}"
-    sources = ", ".join(f"{number} of {n}" for n, number in readable.items() if number > 1)
+    none = " (no object of which keeps a stroke)"
+    sources = ", ".join(
+        f"{n} of {name}{'' if strokes[name] else none}" for name, n in readable.items() if n > 1
+    )
     reduce = f"--images up to {sources}" if sources else "cannot: two pictures are needed"
     return f"nseg train: {train}", f"nseg evaluate: {evaluate}", f"nseg data reduce: {reduce}"
 
@@ -207,17 +207,6 @@ def _mask_notes(annotation: Record, area: int, height: int, width: int) -> list[
         if beyond > 1:
             found.append(("polygon crosses the border", f"by {beyond:g} pixels", "it is cut there"))
     return found
-
-
-def _keeps_a_stroke(split: Split) -> bool:
-    """Whether one of the largest objects keeps a stroke of the paper's recipe."""
-    annotated = [(i, found) for i, found in split.annotations.items() if found]
-    for image_id, found in annotated[:TRIED]:
-        target = coco.largest_annotation(found)
-        key = {"image_id": image_id, "annotation_id": target["id"]}
-        if make_stroke(split.mask(image_id, target), "erode", **key).sum() >= MIN_STROKE_AREA:
-            return True
-    return False
 
 
 # --- pictures -------------------------------------------------------------------------------------

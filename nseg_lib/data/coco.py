@@ -196,6 +196,8 @@ def read_json(path: Path, *, progress: bool = False) -> Any:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if content[:2] == b"\x1f\x8b":
+        raise DataError(f"{path}: is packed by gzip; unpack it first")
     waiting = Console(stderr=True).status(f"reading {escape(path.name)}")
     try:
         with waiting if progress else nullcontext():

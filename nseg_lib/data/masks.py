@@ -3,19 +3,20 @@
 What is read, and nothing else:
 
 - a clear layer with something painted on it, in any colour (a cut-out is one too);
-- black and one other colour or grey: white on black, 1 on 0, a palette of two entries. What lies
-  between black and white, or black and the colour, is taken for soft edges where it is thin;
+- black and one other colour or grey: white on black, 1 on 0, a palette of two entries; or one
+  colour on white. What lies between both is taken for soft edges, or for JPEG's, where it is thin;
 - of a picture with more values than that (instances, classes, a trimap), the one that the caller
   names as ``label``;
 - the files that the canvas saves: its strokes, and a COCO file with the mask of the picture.
 
-Everything else is refused in a line that names the values found.
+Everything else is refused in a line that names the values found. What was drawn on a smaller or
+larger copy of the photograph is scaled to it; any other size is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +29,18 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import parse_split, read_json, refuse
 from nseg_lib.data.images import UPRIGHT, Stored, as_rgb, open_picture, to_rgb, to_rgba, turn
 from nseg_lib.data.records import DataError
-from nseg_lib.prompt import Box
+from nseg_lib.prompt import Box, Prompt
 from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
 
 TOLERANCE = 16
 """Grey levels of 255 by which JPEG's black and white may be off."""
+
+COLOUR_TOLERANCE = 24
+"""The same for the colour of a stroke, along Cb and Cr. JPEG stores these at half the size, so
+along edges a colour is paler or darker than in the middle, but of one hue."""
+
+CHROMA = np.array([[-0.169, 0.5], [-0.331, -0.419], [0.5, -0.081]], np.float32)
+"""Of red, green and blue, the shares in Cb and Cr (JFIF 1.02)."""
 
 STROKES_FORMAT = "nseg strokes 1"
 """The value of ``format`` in every file of strokes, by which the file is recognised."""
@@ -53,47 +61,62 @@ def open_photo(path: Path) -> Photo:
     return Photo(path, stored, as_rgb(path, stored))
 
 
-def read_drawing(path: Path, photo: Photo) -> tuple[Drawn, Box | None]:
+Warn = Callable[[str], None]
+"""Is told, in a line, what was put right."""
+
+
+def read_drawing(
+    path: Path, photo: Photo, warn: Warn = lambda line: None
+) -> tuple[Drawn, Box | None]:
     """What was brushed on a photograph, perhaps nothing, and the box that a file of strokes holds.
 
     Raises:
         DataError: as :func:`read_mask`.
     """
-    return _read(path, photo, "stroke", None)
+    return _read(path, photo, "stroke", None, warn)
 
 
 def read_mask(
-    path: Path, photo: Photo | None = None, name: str = "mask", label: int | None = None
+    path: Path,
+    photo: Photo | None = None,
+    name: str = "mask",
+    label: int | None = None,
+    warn: Warn = lambda line: None,
 ) -> Mask:
     """What was painted, bool H×W, perhaps all False; the module's docstring says what counts.
 
     Args:
         path: a picture file, turned as its EXIF says, as the photograph is; or a JSON file.
-        photo: the sizes must agree.
+        photo: the mask is scaled to its size; both must have the same shape, to a pixel.
         name: what messages call it.
         label: the object's, where the file holds more than two values: a grey level (of 16 bits
             too), the number of a palette's entry, or the id of a COCO annotation.
+        warn: is told if the mask was scaled.
 
     Raises:
-        DataError: not a picture, of another size, the photograph itself with something painted on
+        DataError: not a picture, of another shape, the photograph itself with something painted on
             it, or values that do not say what is painted.
     """
-    drawn, _ = _read(path, photo, name, label)
+    drawn, _ = _read(path, photo, name, label, warn)
     return drawn.object
 
 
 def _read(
-    path: Path, photo: Photo | None, name: str, label: int | None
+    path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn
 ) -> tuple[Drawn, Box | None]:
     if path.suffix.lower() != ".json":
         painted = _painted(path, photo, name, label)
+        if photo is not None and painted.shape != photo.image.shape[:2]:
+            (height, width), size = painted.shape, photo.image.shape[1::-1]
+            painted = Prompt(painted).shrunk(size).object
+            warn(f"{path}: {width}x{height} pixels, scaled to {photo.path}'s {size[0]}x{size[1]}")
     elif photo is None:
         raise DataError(f"{path}: the picture that it was drawn on is needed")
     else:
         content = read_json(path)
         if not (isinstance(content, Mapping) and "annotations" in content):
             height, width = photo.image.shape[:2]
-            strokes = _strokes(content, height, width, str(path))
+            strokes = _strokes(content, height, width, str(path), warn)
             drawn = rasterize(strokes, height, width)
             if name == "background":  # what the canvas calls background, and not its object
                 if not drawn.background.any():
@@ -125,11 +148,16 @@ def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strok
     return _strokes(content, height, width, name)
 
 
-def _strokes(content: Any, height: int, width: int, name: str) -> list[Any]:
+def _strokes(
+    content: Any, height: int, width: int, name: str, warn: Warn | None = None
+) -> list[Any]:
+    """The strokes of a parsed file; those of another size are scaled, and told to ``warn``, or
+    refused where there is none."""
     if not isinstance(content, dict) or content.get("format") != STROKES_FORMAT:
         raise DataError(f"{name}: not a file of strokes; 'format' must be '{STROKES_FORMAT}'")
-    size = (content.get("width"), content.get("height"))
-    if size != (width, height):
+    size: tuple[Any, Any] = content.get("width"), content.get("height")
+    other = size != (width, height)
+    if other and (warn is None or not _same_shape(size, (width, height))):
         raise DataError(
             f"{name}: drawn on {size[0]!r:.20}x{size[1]!r:.20} pixels, "
             f"the picture has {width}x{height}"
@@ -138,7 +166,26 @@ def _strokes(content: Any, height: int, width: int, name: str) -> list[Any]:
         check_strokes(content.get("strokes"))
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
-    return list(content["strokes"])
+    strokes = list(content["strokes"])
+    if other and warn is not None:
+        factors = np.array([width / size[0], height / size[1], width / size[0]])
+        strokes = [
+            stroke | {"points": (np.asarray(stroke["points"], np.float64) * factors).tolist()}
+            for stroke in map(dict, strokes)
+        ]
+        drawn_on = f"drawn on {size[0]}x{size[1]} pixels"
+        warn(f"{name}: {drawn_on}, scaled to the picture's {width}x{height}")
+    return strokes
+
+
+def _same_shape(size: tuple[Any, Any], other: tuple[int, int]) -> bool:
+    """Whether two widths and heights have the same ratio, to a pixel and to 2 %."""
+    if not all(type(side) in (int, float) and 1 <= side < 1e6 for side in size):
+        return False
+    (width, height), (other_width, other_height) = size, other
+    wanted = other_width * height / other_height  # width of the same ratio
+    near = min(abs(width - wanted), abs(width - wanted) * height / width) <= 1
+    return near and abs(width / wanted - 1) <= 0.02
 
 
 def _annotated(path: Path, content: Any, photo: Photo, label: int | None) -> Mask:
@@ -180,16 +227,21 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> M
     stored = open_picture(path)
     try:
         picture = turn(stored, None)
+        if picture.mode == "F":  # 0 and 1, as programs that measure write it
+            levels = np.unique(np.asarray(picture))
+            if len(levels) <= 2 and levels[0] == 0 and np.isfinite(levels).all():
+                picture = Pillow.fromarray((np.asarray(picture) > 0).astype(np.uint8) * 255)
         rgb = to_rgb(picture)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    if photo is not None and rgb.shape[:2] != photo.image.shape[:2]:
+    if photo is not None and not _same_shape(rgb.shape[1::-1], photo.image.shape[1::-1]):
         sizes = []
         for (height, width, _), file in ((rgb.shape, stored), (photo.image.shape, photo.stored)):
             turned = " (turned as its EXIF says)" if file.orientation >= 5 else ""
             sizes.append(f"{width}x{height} pixels{turned}")
         raise DataError(
-            f"{path}: the {name} is {sizes[0]}, but {photo.path} is {sizes[1]}; they must agree"
+            f"{path}: the {name} is {sizes[0]}, but {photo.path} is {sizes[1]}; both must have "
+            "the same size, or the same shape"
         )
     # Its own values: H×W palette entries or grey levels, of 16 bits too, or H×W×3 colours.
     deep, grey = picture.mode.startswith("I"), bool((rgb == rgb[..., :1]).all())
@@ -204,19 +256,20 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> M
         painted = _on_clear_layer(path, picture, rgb, name)
         if painted is not None:
             return painted
-    if photo is not None and _shows(rgb, photo.image):
+    if photo is not None and rgb.shape == photo.image.shape and _shows(rgb, photo.image):
         raise DataError(
             f"{path}: shows {photo.path} itself; a {name} is white on black, or in any colour on a "
             "clear layer of its own"
         )
     painted = _two_values(values)
     if painted is None:
-        painted = _soft_edges(values, 65535 if deep else 255)
+        lossy = stored.picture.format in ("JPEG", "WEBP", "AVIF", "HEIF")
+        painted = _soft_edges(values, 65535 if deep else 255, lossy)
     if painted is None:
         one = " (--label takes one of them)" if entries.ndim == 2 and name == "mask" else ""
         raise DataError(
             f"{path}: holds {_listed(entries)}{one}; a {name} is white on black, or in one colour "
-            "on black or on a clear layer, with a hard brush"
+            "on black, on white or on a clear layer, with a hard brush"
         )
     return painted
 
@@ -263,17 +316,11 @@ def _two_values(values: NDArray[np.integer[Any]]) -> Mask | None:
     return painted.reshape(values.shape[:2]) if known else None
 
 
-def _soft_edges(values: NDArray[np.integer[Any]], white_at: int) -> Mask | None:
+def _soft_edges(values: NDArray[np.integer[Any]], white_at: int, lossy: bool) -> Mask | None:
     """What is bright, where all is black or white but for thin greys between; else None."""
     if values.ndim == 3 and (values.max(axis=2) - values.min(axis=2)).max() > TOLERANCE // 2:
-        # In colour: one colour, and between black and it nothing but darker shades of it.
-        bright = values.max(axis=2)
-        colour = values.reshape(-1, 3)[bright.argmax()].astype(np.int64)
-        shade = bright[..., None].astype(np.int64) * colour // colour.max()
-        if colour.max() < 128 or np.abs(values - shade).max() > TOLERANCE // 2:
-            return None
-        values, white_at = bright, int(colour.max())
-    elif values.ndim == 3:
+        return _one_colour(values, lossy)
+    if values.ndim == 3:
         values = values[..., 1]
     levels = (values.astype(np.int64) * 255 // white_at).astype(np.uint8)
     black, white = levels <= TOLERANCE, levels >= 255 - TOLERANCE
@@ -284,6 +331,40 @@ def _soft_edges(values: NDArray[np.integer[Any]], white_at: int) -> Mask | None:
     if not black.any() or not white.any() or flat.any() or grey.mean() > 0.25:
         return None
     return levels > 127
+
+
+def _one_colour(values: NDArray[np.integer[Any]], lossy: bool) -> Mask | None:
+    """Where one colour is, on black or on white, with soft edges or as JPEG leaves it; else None.
+
+    Args:
+        values: H×W×3, of 8 bits.
+        lossy: the file's format spoils single pixels.
+    """
+    # White is the ground where it is most of the picture and of its border, else black.
+    ground = 255 if seems_inverted(values.min(axis=2) >= 255 - TOLERANCE) else 0
+    pixels = values.astype(np.float32) - ground
+    reach = np.linalg.norm(pixels, axis=2)
+    colour = pixels[reach > 0.8 * reach.max()].mean(axis=0)
+    if np.abs(colour).max() < 128:
+        return None
+    # A pixel is a mix of ground and colour: how much of the colour, and how far from its hue.
+    share = pixels @ colour / (colour @ colour)
+    hues, hue = pixels @ CHROMA, colour @ CHROMA
+    beside = np.abs(hues[..., 0] * hue[1] - hues[..., 1] * hue[0]) / np.linalg.norm(hue)
+    beside = np.maximum(beside, -(hues @ hue) / np.linalg.norm(hue))  # the opposite hue
+    # A block of 3 × 3 pixels of one mix is an area of another colour, and not an edge.
+    ends = np.minimum(np.abs(pixels).max(axis=2), np.abs(pixels - colour).max(axis=2))
+    between, block = ends > 1.5 * TOLERANCE, np.ones((3, 3), np.uint8)
+    levels = values.astype(np.uint8)
+    even = (cv2.erode(levels, block) == cv2.dilate(levels, block)).all(axis=2)
+    painted = np.asarray(share > 0.5)
+    # What is of another hue in a block, or in many pixels, was drawn so.
+    other = (beside > COLOUR_TOLERANCE).astype(np.uint8)
+    spoiled = 0.05 * painted.sum() if lossy else 0
+    mixed = cv2.erode(other, block, borderValue=0).any() or other.sum() > spoiled
+    if mixed or (between & even).any() or between.mean() > 0.25:
+        return None
+    return painted
 
 
 def _listed(values: NDArray[np.integer[Any]]) -> str:

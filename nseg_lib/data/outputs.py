@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -93,7 +94,7 @@ def check_default(path: Path, photo: Path) -> None:
 
 def _identity(photo: Path) -> tuple[str, str]:
     """Hashes of a photograph's path and content; a mask that travels names no folder."""
-    return hashlib.sha256(str(photo.resolve()).encode()).hexdigest(), sha256(photo)
+    return hashlib.sha256(os.fsencode(photo.resolve())).hexdigest(), sha256(photo)
 
 
 def write_png(path: Path, pixels: NDArray[Any], photo: Path | None = None) -> None:
@@ -107,7 +108,8 @@ def write_png(path: Path, pixels: NDArray[Any], photo: Path | None = None) -> No
     values = pixels.astype(np.uint8) * 255 if pixels.dtype == np.bool_ else pixels
     texts = PngInfo()
     if photo is not None:
-        texts.add_itxt("Source", photo.name)
+        # A name may hold bytes that are no UTF-8, which the text cannot.
+        texts.add_itxt("Source", photo.name.encode(errors="replace").decode())
         texts.add_text(MADE_FROM, " ".join(_identity(photo)))
     encoded = io.BytesIO()
     Pillow.fromarray(values).save(encoded, "PNG", pnginfo=texts)

@@ -63,13 +63,14 @@ def mend(record: Any) -> tuple[Any, list[Problem]]:
 
     Whole numbers as text or with a decimal point ("12", 12.0) become integers; a polygon that is
     not in a list, and an RLE object that is, become what COCO has; parts of fewer than three points
-    beside others go; a box with numbers that JSON does not know becomes null.
+    beside others go; a box that is not four finite numbers, width and height 0 or more, becomes
+    null: nothing is computed from boxes.
     """
     if not isinstance(record, Mapping):
         return record, []
     changed: Record = {}
     found: list[Problem] = []
-    for key in ("id", "image_id", "category_id", "width", "height", "area"):
+    for key in ("id", "image_id", "category_id", "width", "height", "area", "iscrowd"):
         value = record.get(key)
         # An area may have decimals, and nothing is to be put right about them.
         if type(value) is str or (type(value) is float and key != "area"):
@@ -91,11 +92,17 @@ def mend(record: Any) -> tuple[Any, list[Problem]]:
                 changed["segmentation"] = long
                 found.append(("part of fewer than three points", f"{len(parts) - len(long)}"))
     box = record.get("bbox")
-    # `read_json` has made None of NaN and Infinity.
-    if isinstance(box, list) and any(v is None or v in (math.inf, -math.inf) for v in box):
+    if box is not None and not _is_box(box):
         changed["bbox"] = None
-        found.append(("no finite box", f"bbox is {box!r:.40}"))
+        found.append(("malformed box", f"bbox is {box!r:.60}, not [left, top, width, height]"))
     return ({**record, **changed} if changed else record), found
+
+
+def _is_box(box: Any) -> bool:
+    """Whether a value is four finite numbers, the latter two 0 or more."""
+    if not isinstance(box, list) or len(box) != 4 or not {*map(type, box)} <= {int, float}:
+        return False
+    return all(map(math.isfinite, box)) and min(box[2:]) >= 0
 
 
 def _number(value: str | float) -> int | float | None:

@@ -23,12 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from nseg_lib.console import progress_bar
-from nseg_lib.data.coco import Split, load_split, read_json
+from nseg_lib.data.coco import Split, largest_annotation, load_split, read_json
 from nseg_lib.data.records import DataError
 from nseg_lib.files import replacing, sha256, write_atomic
+from nseg_lib.strokes.recipes import MIN_STROKE_AREA, make_stroke
 
 VAL_SHARE = 0.1
 """The paper's: 900 pictures to train on and 100 to validate."""
+
+TRIED = 1000
+"""Objects of a split for which a stroke is tried before it is said that none keeps one."""
 
 FINISHED = "reduction.json"
 UNFINISHED = "reduction.unfinished.json"
@@ -142,6 +146,18 @@ def _place(source: Path, target: Path, copy: bool) -> None:
             f"{target}: cannot be copied from {source}: {error.strerror}; "
             "run the same command again to go on"
         ) from error
+
+
+def keeps_a_stroke(split: Split) -> bool:
+    """Whether one of the largest objects keeps a stroke of the paper's recipe; else a split is of
+    no use to `nseg train` and `nseg evaluate`."""
+    annotated = [(i, found) for i, found in split.annotations.items() if found]
+    for image_id, found in annotated[:TRIED]:
+        target = largest_annotation(found)
+        key = {"image_id": image_id, "annotation_id": target["id"]}
+        if make_stroke(split.mask(image_id, target), "erode", **key).sum() >= MIN_STROKE_AREA:
+            return True
+    return False
 
 
 # --- shared with fetch ----------------------------------------------------------------------------

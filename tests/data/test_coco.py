@@ -106,7 +106,9 @@ def test_refused_in_one_line(tmp_path: Path, changes: dict[str, Any], reason: st
     assert "annotations/instances_train.json" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b"\x1f\x8b\x08"]
+)
 def test_malformed_json_is_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "instances_train.json").write_bytes(text)
@@ -187,8 +189,19 @@ MENDED = {
     },
     "a part of two points": {"segmentation": [square(2, 3, 20), [1, 1, 5, 5]]},
     "no area": {"area": None},
-    "a box that is no number": {"bbox": [float("nan")] * 4},
     "no iscrowd": {"iscrowd": None},
+    "iscrowd as text": {"iscrowd": "0"},
+    **{
+        f"a box that is {box}": {"bbox": box}
+        for box in (
+            [float("nan")] * 4,
+            [2, 3, -20, 20],
+            ["2", "3", "20", "20"],
+            [2, 3, 20],
+            "2,3,20,20",
+            {},
+        )
+    },
 }
 
 
@@ -210,6 +223,12 @@ def test_what_other_programs_write_is_read_as_meant(tmp_path: Path, case: str) -
     expected = coco.annotation_mask(usual, HEIGHT, WIDTH)
     np.testing.assert_array_equal(loaded.mask(1, read), expected)
     assert "NaN" not in json.dumps(read)
+    assert not read["iscrowd"]
+    if "bbox" in MENDED[case]:
+        assert read["bbox"] is None
+        path = tmp_path / "annotations" / "instances_train.json"
+        _, findings = coco.parse_split(coco.read_json(path), tmp_path, "train", "f")
+        assert "malformed box" in {finding.problem for finding in findings}
 
 
 @pytest.mark.parametrize(

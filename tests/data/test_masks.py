@@ -79,6 +79,54 @@ def test_soft_edges_and_jpeg_count_from_one_half_on(tmp_path: Path) -> None:
         masks.read_mask(saved(tmp_path / "c.png", orange))
 
 
+LINE = np.zeros((80, 120), np.uint8)
+cv2.polylines(LINE, [np.array([(15, 20), (60, 60), (100, 25)])], False, 1, 7)
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+@pytest.mark.parametrize(
+    "colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (38, 139, 255)]
+)
+def test_one_colour_is_read_on_black_and_on_white_from_jpeg_too(
+    tmp_path: Path, colour: tuple[int, int, int], ground: int
+) -> None:
+    pixels = np.full((80, 120, 3), ground, np.uint8)
+    pixels[LINE > 0] = colour
+    assert np.array_equal(masks.read_mask(saved(tmp_path / "m.png", pixels)), LINE > 0)
+    found = masks.read_mask(saved(tmp_path / "m.jpg", pixels, quality=75))
+    assert (found != (LINE > 0)).sum() <= 0.02 * LINE.sum()
+    # A line of another colour is what the first one is not.
+    pixels[70:73, 10:110] = colour[1:] + colour[:1]
+    for name in ("two.png", "two.jpg"):
+        with pytest.raises(DataError, match="holds the colours"):
+            masks.read_mask(saved(tmp_path / name, pixels))
+
+
+@pytest.mark.parametrize("size", [(60, 40), (240, 160), (61, 40), (121, 80)])
+def test_a_mask_of_a_smaller_or_larger_copy_is_scaled(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    Image.new("RGB", (120, 80), "grey").save(tmp_path / "photo.png")
+    taken, told = masks.open_photo(tmp_path / "photo.png"), list[str]()
+    path = saved(tmp_path / "m.png", cv2.resize(LINE * 255, size, interpolation=cv2.INTER_NEAREST))
+    found = masks.read_mask(path, taken, warn=told.append)
+    assert (found & (LINE > 0)).sum() > 0.8 * (found | (LINE > 0)).sum()
+    assert told == [f"{path}: {size[0]}x{size[1]} pixels, scaled to {taken.path}'s 120x80"]
+    for other in ((size[1], size[0]), (size[0] + 9, size[1]), (1, 1)):
+        saved(path, np.zeros(other[::-1], np.uint8))
+        with pytest.raises(DataError, match=r"both must have the same size, or the same shape"):
+            masks.read_mask(path, taken)
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_floating_point_zero_and_one_other_value(tmp_path: Path, white: float) -> None:
+    values = STROKE.astype(np.float32) * white
+    assert np.array_equal(masks.read_mask(saved(tmp_path / "m.tif", values)), STROKE)
+    values[0, 0] = np.nan
+    with pytest.raises(DataError, match=r"m\.tif: floating-point pixels"):
+        masks.read_mask(saved(tmp_path / "m.tif", values))
+
+
 def other(value: int) -> np.ndarray:
     """The stroke in white, and an area of another grey."""
     values = STROKE.astype(np.uint16) * 255

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coco_builder import document, write_document, write_set
+from coco_builder import document, outline_anew, write_document, write_set
 
 from nseg_lib.data import coco, reduce
 from nseg_lib.data.check import check
@@ -50,6 +50,12 @@ def test_layout_numbers_and_content(source: Path, tmp_path: Path) -> None:
             assert split.annotations[image_id] == original.annotations[image_id]
             assert (split.read_image(image_id) == original.read_image(image_id)).all()
         assert (split.header, split.categories) == (original.header, original.categories)
+
+
+def test_a_set_without_an_object_large_enough_is_told_as_check_tells_it(source: Path) -> None:
+    split = outline_anew(source, "train2014", count=80)
+    assert not reduce.keeps_a_stroke(split)
+    assert "train2014 (no object of which keeps a stroke)" in check(source).uses[-1]
 
 
 def test_the_sample_is_this_one() -> None:
