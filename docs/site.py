@@ -7,7 +7,9 @@ executed again when its notebook is younger than its executed copy.
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ from typing import Any
 
 import nbformat
 import yaml
+from PIL import Image
 
 from nseg_lib.provenance import project_root
 from reproduction import notebooks, profiles
@@ -112,6 +115,7 @@ def main() -> int:
     tables = sorted((root / "reports" / "half" / "tables").glob("*.md"))
     texts |= {f"tables/{path.name}": path.relative_to(root).as_posix() for path in tables}
     at = {source: page for page, source in texts.items()}
+    texts = {"index.md": "README.md"} | texts
     at |= {f"notebooks/{name}.ipynb": f"course/{name}.ipynb" for name in profiles.chapters(root)}
     for picture in (root / "docs").glob("*.jpg"):
         shutil.copy(picture, pages / picture.name)
@@ -125,17 +129,8 @@ def main() -> int:
     for heading, modules in API.items():
         body = "\n\n".join(f"::: {module}" for module in modules)
         (pages / "api" / f"{heading.lower()}.md").write_text(f"# {heading}\n\n{body}\n")
-    shutil.copy(root / "docs" / "site.css", pages)
-    (pages / "index.md").write_text(
-        "# nseg\n\n"
-        "A person brushes roughly over an object, and a small network makes a precise mask of it: "
-        "a course, a reproduction and a tool.\n\n"
-        "[Begin with the canvas](course/00_draw_first.ipynb){ .md-button .md-button--primary } "
-        "[Refine your pictures](guides/refine.md){ .md-button } "
-        "[For teachers](teaching.md){ .md-button }\n\n"
-        "The pages show executed chapters. To draw and to run cells, install the project and open "
-        "`notebooks/` in JupyterLab.\n"
-    )
+    for name in ("site.css", "site.js"):
+        shutil.copy(root / "docs" / name, pages)
     groups = {name: [page for page in group if page in texts] for name, group in TEXTS.items()}
     nav: list[Any] = [{"nseg": "index.md"}, {"Course": chapters}]
     nav += [{"Chapters without outputs": "class/index.md"}]
@@ -159,14 +154,23 @@ def main() -> int:
     return done
 
 
+WIDE = 700
+"""A picture wider than this, in pixels, has panels side by side, which a phone does not shrink."""
+
+
 def describe(output: Any) -> None:
-    """Give the picture of an output its description: ``alt``, which JupyterLab's pages drop."""
+    """Give the picture of an output its description: ``alt``, which JupyterLab's pages drop.
+
+    A wide picture gets the class ``panels``: on a phone it keeps its size and scrolls by itself.
+    """
     data, notes = output.get("data", {}), output.get("metadata", {})
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
             alt = notes.get(kind, {}).get("alt", "The canvas: a picture with strokes and a mask.")
+            width = Image.open(io.BytesIO(base64.b64decode(data[kind]))).width
+            wide = ' class="panels"' if width > WIDE else ""
             picture = f"data:{kind};base64,{''.join(data[kind].split())}"
-            data["text/html"] = f'<img alt="{html.escape(alt)}" src="{picture}">'
+            data["text/html"] = f'<img{wide} alt="{html.escape(alt)}" src="{picture}">'
             del data[kind]
 
 
@@ -181,6 +185,7 @@ def linked(markdown: str, source: str, page: str, at: dict[str, str]) -> str:
 
     def replace(found: re.Match[str]) -> str:
         mark, text, target = found.groups()
+        text = re.sub(pattern, replace, text)  # a picture that is a link
         if re.match(r"https?:|#|mailto:", target):
             return found[0]
         path, _, anchor = target.partition("#")
@@ -190,7 +195,8 @@ def linked(markdown: str, source: str, page: str, at: dict[str, str]) -> str:
         way = os.path.relpath(there, os.path.dirname(page) or ".")
         return f"{mark}[{text}]({way}{'#' + anchor if anchor else ''})"
 
-    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", replace, markdown)
+    pattern = r"(!?)\[((?:!\[[^\]]*\]\([^)]*\)|[^\]])*)\]\(([^)\s]+)\)"
+    return re.sub(pattern, replace, markdown)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import nseg_lib
@@ -39,8 +40,11 @@ def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
 
 
 def test_conda_installs_the_same_package() -> None:
-    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert "python=3.11" in dependencies
+    found = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert found.keys() == {"name", "channels", "dependencies"}
+    dependencies = found["dependencies"]
+    assert [d for d in dependencies if isinstance(d, str)] == ["python=3.11", "make", "pip"]
+    assert SpecifierSet(PROJECT["requires-python"]).contains("3.11")
     (pip,) = (d["pip"] for d in dependencies if isinstance(d, dict))
     extras = ",".join(name for name in PROJECT["optional-dependencies"] if name != "site")
     assert pip == ["--constraint constraints.txt", f"--editable .[{extras}]"]
