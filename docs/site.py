@@ -117,9 +117,10 @@ def main() -> int:
     at = {source: page for page, source in texts.items()}
     texts = {"index.md": "README.md"} | texts
     at |= {f"notebooks/{name}.ipynb": f"course/{name}.ipynb" for name in profiles.chapters(root)}
-    for picture in (root / "docs").glob("*.jpg"):
-        shutil.copy(picture, pages / picture.name)
-        at[f"docs/{picture.name}"] = picture.name
+    for folder in ("docs", "reports/refiner/worst"):
+        for picture in (root / folder).glob("*.jpg"):
+            shutil.copy(picture, pages / picture.name)
+            at[f"{folder}/{picture.name}"] = picture.name
     for page, source in texts.items():
         text = linked((root / source).read_text(encoding="utf-8"), source, page, at)
         if page.startswith("tables/"):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import sys
 import tomllib
 from pathlib import Path
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
 import pytest
 import typer
+from browser import serving
 from click import Command, Group, UsageError
 from skimage import data
 from typer.testing import CliRunner
@@ -91,6 +94,55 @@ def test_readme_is_short_and_its_table_is_that_of_the_rows() -> None:
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 120
     assert front.BEGIN + front.headline(PROJECT) + front.END in text
+
+
+ELSEWHERE = {
+    "pip install .": "make setup",
+    "pip install .[train]": "make setup",
+    "pip install nseg[train]": "make setup",
+    "make setup": "make setup",
+    "make test": "make test",
+    "make reproduce": "make reproduce",
+    "make site": "[site]",
+    "nseg verify --profile half": "nseg verify --profile half",
+    ".venv/bin/jupyter lab notebooks": "make test",
+    "python3 -m venv .venv": "make setup",
+    "conda env create -f environment.yml": "",
+}
+"""README's command that takes minutes → the words of ``.ci/run`` by which CI runs it, or the same
+steps; empty where nothing does, as README says of conda. ``tests/widget`` starts JupyterLab."""
+
+
+def test_every_command_of_readme_runs_here_or_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = PROJECT / "README.md"
+    inline = re.findall(
+        r"`((?:nseg|make|python3|pip|conda|\.venv/bin) ?[^`]*)`", readme.read_text(encoding="utf-8")
+    )
+    parts = (part for line in inline for part in line.split("&&"))
+    found = [*commands(readme), *(words for part in parts if len(words := shlex.split(part)) > 1)]
+    ci = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("photo.jpg", data.astronaut()[..., ::-1])
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite("photos/coffee.jpg", data.coffee()[..., ::-1])
+    drawn = 0
+    for words in found:
+        if words[:2] == ["nseg", "draw"]:
+            # As a person would, but with no browser; stopped as Ctrl+C does.
+            command = [sys.executable, "-m", "reproduction.commands", *words[1:], "--no-browser"]
+            with serving(command, tmp_path) as (server, address):
+                assert urlopen(address, timeout=60).status == 200
+                server.send_signal(signal.SIGINT)
+                assert server.wait(60) in (0, 130)
+            drawn += 1
+        else:
+            assert ELSEWHERE[" ".join(words)] in ci, words
+    assert drawn == 2
+    done = CliRunner().invoke(app, ["--help"])
+    assert done.exit_code == 0
+    assert "refine" in done.output
 
 
 def test_the_guides_commands_refine_a_picture(
