@@ -147,7 +147,7 @@ def refine_folder(
         )
         write_atomic(out / TABLE, text.getvalue())
     if coarse.is_file() and rows:
-        _write_coco(coarse, out, {row.mask for row in rows})
+        _write_coco(coarse, out, {row.mask: row.sure for row in rows})
     return rows, failed
 
 
@@ -309,8 +309,10 @@ def _annotations(split: coco.Split) -> Iterator[tuple[int, Record]]:
                 yield image_id, record
 
 
-def _write_coco(path: Path, out: Path, made: set[str]) -> None:
-    """A COCO file like the one that was given, with the refined masks as RLE."""
+def _write_coco(path: Path, out: Path, made: dict[str, float]) -> None:
+    """A COCO file like the one that was given, with the refined masks as RLE, and how sure the
+    network is of each under ``sure``.
+    """
     content = coco.read_json(path)
     stems = {r["id"]: Path(r["file_name"]).stem for r in content["images"]}
     for record in content["annotations"]:
@@ -320,6 +322,7 @@ def _write_coco(path: Path, out: Path, made: set[str]) -> None:
         mask = masks.read_mask(out / name)
         rows, columns = np.nonzero(mask)
         record |= {"segmentation": coco.mask_to_rle(mask), "area": int(mask.sum())}
+        record["sure"] = made[name]
         if len(rows):
             left, top = int(columns.min()), int(rows.min())
             size = int(columns.max()) + 1 - left, int(rows.max()) + 1 - top

@@ -229,6 +229,24 @@ class Canvas:
             self.page.mouse.move(*self.at(*point), steps=steps)
         self.page.mouse.up(button=button)
 
+    def finger(self, *points: tuple[float, float], beside: float = 0) -> None:
+        """A finger that goes through points of the picture, or ``beside`` px to their left."""
+        session = self.page.context.new_cdp_session(self.page)
+        for number, point in enumerate(points):
+            x, y = self.at(*point)
+            kind = "touchMove" if number else "touchStart"
+            place = {"x": x - beside, "y": y, "id": 0}
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [place]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        session.detach()
+
+    def corners(self) -> list[tuple[float, float]]:
+        """The points of the outline that can be dragged, in pixels of the picture."""
+        places = self.root.locator(".nseg-sketch rect").evaluate_all(
+            "r => r.map(e => ['x', 'y'].map(k => +e.getAttribute(k) + e.getAttribute('width') / 2))"
+        )
+        return [(x, y) for x, y in places]
+
     def press(self, key: str) -> None:
         self.stage.focus()
         self.page.keyboard.press(key)
@@ -249,6 +267,8 @@ class Canvas:
 
     def save(self, what: str, folder: Path) -> Path:
         """Save a result by the menu, into a folder."""
+        if not self.root.locator("[data-do='save']").is_visible():  # on a phone
+            self.do("more")
         self.do("save")
         with self.page.expect_download() as download:
             self.root.locator(f"[data-export='{what}']").click()
@@ -264,6 +284,35 @@ class Canvas:
 def iou(a, b):
     return (a & b).sum() / (a | b).sum()
 
+
+def put_right_by_touch(canvas: Canvas) -> None:
+    """On a phone: the outline's tool is behind a button, and fingers drag its points.
+
+    There is a mask with room to the left of it.
+    """
+    revision = canvas.state()["revision"]
+    canvas.do("more")
+    canvas.do("outline")
+    assert not canvas.root.locator(".nseg-more").is_visible()
+    canvas.root.locator(".nseg-sketch rect").first.wait_for(state="attached")
+    first = canvas.corners()
+    left, top = min(first)
+    # Nobody hits a point exactly: one within 22 pixels is taken, and keeps its distance.
+    canvas.finger((left, top), (left - 10, top), (left - 20, top), beside=12)
+    canvas.wait(revision + 1)
+    moved = min(canvas.corners())
+    assert np.hypot(moved[0] - (left - 20), moved[1] - top) < 1.5
+    canvas.finger(moved, (moved[0] + 1, moved[1]))  # another tap takes it away
+    canvas.wait(revision + 2)
+    assert len(canvas.corners()) == len(first) - 1
+    assert min(canvas.corners())[0] >= left - 1
+    canvas.page.screenshot(path=ARTEFACTS / f"outline-{Path(canvas.page.url).name or 'demo'}.png")
+
+
+PHONE = {
+    "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True,
+    "device_scale_factor": 2,
+}  # fmt: skip
 
 # --- fixtures: one browser and one JupyterLab for all tests, and a canvas in it -------------------
 

@@ -102,8 +102,9 @@ def test_a_coco_file_of_another_tool_comes_back_with_precise_masks(desk: Path) -
     assert failed == []
     assert [row.mask for row in rows] == ["cat_7.png", "cat_8.png"]
     made = COCO(str(desk / "out" / "annotations.json"))
-    for number in (7, 8):
+    for number, row in zip((7, 8), rows, strict=True):
         (annotation,) = made.loadAnns([number])
+        assert annotation["sure"] == row.sure, "nseg convert --to report shows it"
         mask = np.asarray(Image.open(desk / "out" / f"cat_{number}.png")) > 0
         assert (made.annToMask(annotation) > 0).tolist() == mask.tolist()
         assert annotation["area"] == mask.sum()

@@ -229,6 +229,49 @@ def test_labelme_s_rough_shapes_become_polygons(address: str, tmp_path: Path) ->
     assert json.loads((tmp_path / "photo.json").read_text())["shapes"][0] == kept
 
 
+def load(path: Path) -> types.ModuleType:
+    """An example of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location("example", path)
+    assert spec
+    assert spec.loader
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    return example
+
+
+def test_cvat_s_function_answers_points_and_a_box(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example of docs/, called as nuclio calls it, on the real service."""
+    monkeypatch.setenv("NSEG_URL", address)
+    monkeypatch.setenv("NSEG_TOKEN", str(SESSION.headers["Authorization"]).split()[1])
+    example = load(DOCS / "cvat" / "main.py")
+    context = types.SimpleNamespace(
+        Response=types.SimpleNamespace, user_data=types.SimpleNamespace()
+    )
+    example.init_context(context)
+    picture = base64.b64encode(png(PICTURE)).decode()
+
+    def ask(**points: object) -> types.SimpleNamespace:
+        body = {"image": picture, "pos_points": [], "neg_points": [], "obj_bbox": None} | points
+        answer: types.SimpleNamespace = example.handler(context, types.SimpleNamespace(body=body))
+        return answer
+
+    # Both as older versions of CVAT send a box, and as a flat list.
+    for box in ([[310, 200], [150, 5]], [150, 5, 310, 200]):
+        answer = ask(pos_points=[[230, 90]], neg_points=[[60, 90]], obj_bbox=box)
+        assert answer.status_code == 200
+        mask = np.array(json.loads(answer.body)["mask"])
+        assert mask.shape == (512, 512)
+        assert set(np.unique(mask)) == {0, 1}
+        assert mask[90, 230]
+        assert mask.sum() > 5000
+        assert not mask[:, :150].any(), "within the box"
+    nothing = ask()
+    assert nothing.status_code == 400
+    assert "say what is meant" in nothing.body
+
+
 def test_label_studio_s_backend_answers_clicks_and_rectangles(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,11 +290,7 @@ def test_label_studio_s_backend_answers_clicks_and_rectangles(
     monkeypatch.setitem(sys.modules, "label_studio_ml.model", model)
     monkeypatch.setenv("NSEG_URL", address)
     monkeypatch.setenv("NSEG_TOKEN", str(SESSION.headers["Authorization"]).split()[1])
-    spec = importlib.util.spec_from_file_location("example", DOCS / "label_studio.py")
-    assert spec
-    assert spec.loader
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = load(DOCS / "label_studio.py")
     (tmp_path / "photo.png").write_bytes(png(PICTURE))
     common = {"original_width": 512, "original_height": 512}
     point = {"x": 45.0, "y": 18.0, "keypointlabels": ["face"]}

@@ -10,6 +10,7 @@ import cv2
 from nseg_lib.data import coco
 from nseg_lib.data.coco import outlines
 from nseg_lib.data.images import read_image
+from nseg_lib.data.records import Record
 from nseg_lib.palette import LABELS
 
 SIDE = 800
@@ -30,10 +31,16 @@ i { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border
 """  # noqa: E501
 
 
+def _sure(record: Record) -> float | None:
+    found = record.get("sure", record.get("score"))
+    return found if isinstance(found, int | float) else None
+
+
 def page(split: coco.Split) -> bytes:
     """A page of all pictures that have objects: outlines, labels and areas, as HTML.
 
-    Where a record has a ``score``, as COCO's results have, it says how sure somebody is.
+    Where a record has ``sure``, as ``nseg refine --batch`` writes it, or a ``score``, as COCO's
+    results have, it says how sure the network is.
 
     Raises:
         DataError: a picture that cannot be read.
@@ -53,7 +60,7 @@ def page(split: coco.Split) -> bytes:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1]
         jpeg = base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
-        paths, rows = [], []
+        paths, rows, tells = [], [], any(_sure(each) is not None for each in found)
         for each in found:
             mask, key = split.mask(image_id, each), each["category_id"]
             rings = (zip(ring[::2], ring[1::2], strict=True) for ring in outlines(mask))
@@ -62,8 +69,9 @@ def page(split: coco.Split) -> bytes:
             tinted = f'fill="{colour}" stroke="{colour}"'
             paths.append(f'<path d="{line}" {tinted}><title>{name}</title></path>')
             cells = [f"{int(mask.sum()):,}", f"{100 * mask.mean():.1f} %"]
-            if isinstance(score := each.get("score"), int | float):
-                cells.append(f"sure {score:.2f}")
+            if tells:
+                sure = _sure(each)
+                cells.append("" if sure is None else f"{sure:.2f}")
             tail = "".join(f"<td>{cell}</td>" for cell in cells)
             rows.append(f'<tr><td><i style="background: {colour}"></i>{name}</td>{tail}</tr>')
         caption = escape(str(record["file_name"]))
@@ -72,7 +80,8 @@ def page(split: coco.Split) -> bytes:
             f'<image width="{width}" height="{height}" preserveAspectRatio="none" '
             f'href="data:image/jpeg;base64,{jpeg.decode()}"/>{"".join(paths)}</svg>'
             f"<figcaption>{caption}</figcaption><table><tr><th>label</th><th>pixels</th>"
-            f"<th>of the picture</th></tr>{''.join(rows)}</table></figure>"
+            f"<th>of the picture</th>{'<th>how sure</th>' * tells}</tr>"
+            f"{''.join(rows)}</table></figure>"
         )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'

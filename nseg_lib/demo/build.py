@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nseg_lib.config import RefinerConfig
 from nseg_lib.files import write_atomic
+from nseg_lib.limits import MAX_STROKE_POINTS
 from nseg_lib.networks import crops, looks
 from nseg_lib.networks.loading import load_weights
 from nseg_lib.networks.onnx import export
@@ -45,8 +46,8 @@ def build(out: Path, weights: Path, say: Callable[[str], None]) -> None:
     for name, content in _runtime().items():
         write_atomic(out / "runtime" / name, content)
     canvas = HERE.parent / "widget"
-    for path in (HERE / "index.html", HERE / "demo.js", HERE / "worker.js", HERE / "looks.js"):
-        write_atomic(out / path.name, path.read_bytes())
+    for name in ("index.html", "demo.js", "worker.js", "looks.js", "results.js"):
+        write_atomic(out / name, (HERE / name).read_bytes())
     for name in ("canvas.js", "canvas.css", "model.js"):
         write_atomic(out / name, (canvas / name).read_bytes())
     say(f"writing {config.name} as ONNX; this takes some ten seconds")
@@ -59,6 +60,7 @@ def build(out: Path, weights: Path, say: Callable[[str], None]) -> None:
         "minMargin": crops.MIN_MARGIN, "grey": crops.GREY, "outside": looks.OUTSIDE,
         "same": looks.SAME, "looks": config.network.looks, "local": config.network.local,
         "correctionReach": looks.REACH, "unchanged": looks.UNCHANGED, "stride": crops.STRIDE,
+        "outlinePoints": MAX_STROKE_POINTS // 2,
     }  # fmt: skip
     write_atomic(out / "network.json", json.dumps(numbers))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -2,6 +2,7 @@
 
 import * as ort from "./runtime/ort.wasm.bundle.min.mjs";
 import { boxOf, rasterize, refine } from "./looks.js";
+import { cutout, outline } from "./results.js";
 
 ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
 ort.env.wasm.numThreads = 1; // threads need headers that a plain web server does not send
@@ -88,12 +89,20 @@ async function save({ what, name, drawing }) {
   await answer(drawing);
   const { mask } = shown;
   if (!mask?.some(Boolean)) return note("The mask is empty: brush over the object first.", "error");
-  const own = new Uint32Array(picture.pixels.buffer), words = new Uint32Array(mask.length);
-  for (let i = 0; i < mask.length; i++) {
-    if (what === "mask") words[i] = mask[i] ? 0xffffffff : 0xff000000; // white on black
-    else if (mask[i]) words[i] = own[i] | 0xff000000;
+  const words = Uint32Array.from(mask, (inside) => inside ? 0xffffffff : 0xff000000); // white on black
+  const data = what === "mask" ? png(new Uint8ClampedArray(words.buffer)) : cutout(picture, mask);
+  postMessage({ type: "file", file: { name: `${name}_${what}.png`, data: await data } });
+}
+
+/** The outline of a drawing's mask, whose points the canvas lets people drag. */
+async function sendOutline({ drawing }) {
+  await answer(drawing);
+  if (shown.strokes !== drawing.strokes) return; // another drawing came
+  const rings = outline(shown.mask, picture.width, picture.height);
+  if (rings.reduce((sum, ring) => sum + ring.length, 0) > (await numbers).outlinePoints) {
+    return note("This outline has too many points to be put right by hand.", "error");
   }
-  postMessage({ type: "file", file: { name: `${name}_${what}.png`, data: await png(new Uint8ClampedArray(words.buffer)) } });
+  postMessage({ type: "outline", outline: { revision: drawing.revision, rings } });
 }
 
 let line = Promise.resolve(); // one after the other
@@ -106,6 +115,7 @@ onmessage = ({ data }) => {
       shown = { strokes: [], mask: null };
     } else if (data.type === "draw") {
       if (data.drawing === newest) await answer(data.drawing);
-    } else await save(data);
+    } else if (data.type === "outline") await sendOutline(data);
+    else await save(data);
   }).catch((error) => note(`The network failed: ${error.message}`, "error"));
 };

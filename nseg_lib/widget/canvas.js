@@ -209,7 +209,10 @@ const ICONS = {
 };
 const BRUSHES = [
   ["object", "Object", "1"], ["background", "Background", "2"], ["erase", "Erase", "3"],
-  ["box", "Box: the object is only in here", "4", true], ["extreme", "Extreme points: its left, top, right and bottom", "5", true],
+  ["box", "Box: the object is only in here", "4", true],
+];
+const TOOLS = [ // on a narrow screen behind a button
+  ["extreme", "Extreme points: its left, top, right and bottom", "5", true],
   ["outline", "Outline: put its points right", "6", true],
 ];
 const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
@@ -219,7 +222,7 @@ const EXPORTS = [
 ];
 const KEYS = [
   ["1 2 3", "object, background, erase"], ["4 5", "box, four extreme points"],
-  ["6", "outline: drag a point, or the line for a new one; the right button takes a point away"],
+  ["6", "outline: drag a point, or the line for a new one; the right button, or another tap on a chosen one, takes it away"],
   [", .", "with it: previous, next point; arrows move it, Enter adds one after it, Delete takes it away"],
   ["Shift", "hold and drag a box: the object is only in here"], ["Alt", "hold for background; also the right button"],
   ["Arrows", "move the brush; Enter sets it down as a click"],
@@ -311,6 +314,7 @@ class Drawing {
   get key() { return this.model.get("_picture").key; }
   get waiting() { return this.paper.width > 0 && this.answered !== this.revision; }
   get radius() { return this.model.get("radius"); }
+  get touch() { return matchMedia("(pointer: coarse)").matches; } // a screen for fingers
   get own() { return this.root.id === "canvas"; } // the page of nseg draw, or the one without Python
 
   set(name, value) {
@@ -320,8 +324,9 @@ class Drawing {
 
   build() {
     const [brushes, pressBrush] = choice("Brush", BRUSHES, (v) => this.set("brush", v));
+    const [tools, pressTool] = choice("Tools", TOOLS, (v) => { this.set("brush", v); this.showMore(false); });
     const [views, pressView] = choice("View", VIEWS, (v) => this.set("view", v));
-    Object.assign(this, { pressBrush, pressView });
+    Object.assign(this, { pressView, pressBrush: (name) => { pressBrush(name); pressTool(name); } });
     this.size = slider("Brush radius ([ and ])", 0, 1000, 1, (v) => { this.setRadius(this.fromSlider(v)); this.showSize(); });
     this.sizeText = make("output", { className: "nseg-value" });
     this.opacity = slider("Opacity", 0, 1, 0.05, (v) => this.set("opacity", v));
@@ -355,7 +360,7 @@ class Drawing {
     this.buildSession();
     this.stage.append(this.list);
     // On a narrow screen the tools are one row, and a button opens the others.
-    this.more = make("div", { className: "nseg-more" }, group("Clear", this.clearButton),
+    this.more = make("div", { className: "nseg-more" }, tools, group("Clear", this.clearButton),
       views, group("Opacity", icon("opacity"), this.opacity),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.chosen.click()),
         button("save", "Save the result", () => this.toggle(this.menu), icon("save"), make("span", {}, "Save")),
@@ -802,7 +807,7 @@ class Drawing {
       if (this.pointers.size > 1 || this.panning) this.gesture(event);
       this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
     }
-    if (this.dragging && this.pointers.size === 1) return this.moveCorner(this.point(event));
+    if (this.dragging && this.pointers.size === 1) return this.dragCorner(event);
     if (!this.live) return;
     if (this.live.kind === "box") {
       this.live.points[1] = this.point(event);
@@ -827,6 +832,7 @@ class Drawing {
     if (this.dragging) {
       this.dragging = false;
       if (this.moved) this.commitOutline();
+      else if (this.again && event.pointerType === "touch") this.removeCorner();
     }
     if (!this.live || this.pointers.size) return;
     const stroke = this.live, { kind, points: [first, ...rest] } = stroke;
@@ -877,7 +883,7 @@ class Drawing {
       this.ringsOf = this.revision;
       if (!this.rings.length) this.model.send({ type: "outline", drawing: this.drawing });
     }
-    const { width, height } = this.paper, r = 4 / this.zoom.k, marks = [];
+    const { width, height } = this.paper, r = (this.touch ? 5 : 4) / this.zoom.k, marks = [];
     this.sketch.setAttribute("viewBox", `0 0 ${width || 1} ${height || 1}`);
     for (const ring of this.rings ?? []) {
       for (const point of ring) {
@@ -890,7 +896,8 @@ class Drawing {
     this.sketch.innerHTML = this.rings?.length ? `<path d="${line}"/>${marks.join("")}` : "";
   }
 
-  /** Take the point under the pointer, or make one where the line is near. */
+  /** Take the point nearest to the pointer, or make one where the line is near: within 22 pixels of
+      a finger. A finger hides what is under it, so the point keeps its distance from the finger. */
   grab(event) {
     const [x, y] = this.point(event), reach = (event.pointerType === "touch" ? 22 : 9) / this.zoom.k;
     const remove = event.button === 2 || event.altKey;
@@ -914,9 +921,10 @@ class Drawing {
       this.rings = this.rings.map((each) => each === ring ? [...ring.slice(0, i + 1), point, ...ring.slice(i + 1)] : each);
       found = point;
     }
+    this.again = !!found && found === this.corner; // it was chosen before
     this.corner = found;
     if (found && remove) this.removeCorner();
-    else Object.assign(this, { dragging: !!found, moved: false });
+    else if (found) Object.assign(this, { dragging: true, moved: false, hold: [x, y, found[0] - x, found[1] - y] });
     this.showOutline();
   }
 
@@ -931,6 +939,13 @@ class Drawing {
 
   replaceRing(ring, other) {
     this.rings = this.rings.map((each) => each === ring ? other : each).filter((each) => each.length > 2);
+  }
+
+  dragCorner(event) {
+    const [x, y] = this.point(event), [fromX, fromY, dx, dy] = this.hold;
+    const far = Math.hypot(x - fromX, y - fromY) * this.zoom.k;
+    if (!this.moved && event.pointerType === "touch" && far < 6) return; // a tap is never quite still
+    this.moveCorner([round(x + dx), round(y + dy)]);
   }
 
   moveCorner([x, y]) {
@@ -1077,7 +1092,7 @@ class Drawing {
       });
     }
     if (!command) Object.assign(acts, {
-      ...Object.fromEntries(BRUSHES.map(([name, , number]) => [number, () => this.set("brush", name)])),
+      ...Object.fromEntries([...BRUSHES, ...TOOLS].map(([name, , number]) => [number, () => this.set("brush", name)])),
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.corner ? this.removeCorner() : this.clear(), Backspace: () => this.corner ? this.removeCorner() : this.clear(),
@@ -1215,7 +1230,8 @@ class Drawing {
   get hint() {
     if (!this.paper.width || this.waiting || this.live) return "";
     if (this.model.get("brush") === "outline") {
-      return this.paper.cover ? "Drag a point, or the line for a new one; the right button takes a point away."
+      const away = this.touch ? "another tap on a chosen point takes it away" : "the right button takes a point away";
+      return this.paper.cover ? `Drag a point, or the line for a new one; ${away}.`
         : "Draw the object first: then its outline has points to drag.";
     }
     const corrected = this.strokes.some((stroke) => stroke.correction || stroke.kind === "background");
@@ -1223,8 +1239,7 @@ class Drawing {
     if (this.learnt) return "";
     if (!this.strokes.length) return "Draw a line along the object: its mask follows.";
     if (!this.paper.cover) return "";
-    const touch = matchMedia("(pointer: coarse)").matches;
-    return `Draw over what is missing; with ${touch ? "the red brush" : "the right button"} over what is too much.`;
+    return `Draw over what is missing; with ${this.touch ? "the red brush" : "the right button"} over what is too much.`;
   }
 
   toggle(panel) {
@@ -1241,7 +1256,7 @@ class Drawing {
   refresh() {
     const view = this.model.get("view"), note = this.model.get("_note");
     const { width, height } = this.paper, answer = this.model.get("_answer");
-    this.root.dataset.view = view;
+    Object.assign(this.root.dataset, { view, brush: this.model.get("brush") });
     this.ring.dataset.brush = this.live?.kind ?? this.model.get("brush");
     Object.assign(this.root.dataset, { strokes: this.strokes.length, revision: this.revision, answered: this.answered, dropped: this.dropped });
     this.root.classList.toggle("nseg-waiting", this.leaving || this.waiting);

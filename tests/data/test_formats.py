@@ -102,6 +102,17 @@ def test_masks_and_cutouts_are_a_picture_per_object(split: coco.Split, tmp_path:
     area = sum(int(mask.sum()) for _, mask in MASKS.values())
     pixels = re.findall(r"<td>([\d,]+)</td>", page)
     assert sum(int(each.replace(",", "")) for each in pixels) == area
+    assert "how sure" not in page
+
+
+def test_the_report_says_how_sure_the_network_is(split: coco.Split, tmp_path: Path) -> None:
+    first, second = [each for found in split.annotations.values() for each in found][:2]
+    first["sure"] = 0.934
+    second["score"] = 0.5
+    formats.write(split, "report", tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<th>how sure</th>") == 1
+    assert re.findall(r"<td>(0\.\d+)</td>", page) == ["0.93", "0.50"]
     assert not re.search(r"https?:|src=", page), "nothing stands beside it"
     with pytest.raises(DataError, match="cannot write 'svg'; one of: coco, labelme"):
         formats.write(split, "svg", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import io
@@ -18,10 +19,13 @@ from browser import ARTEFACTS, Canvas
 from PIL import Image
 from skimage import data as photographs
 
+from nseg_lib.arrays import Mask
+from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT
 from nseg_lib.demo.build import build
 from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.refine import Refiner
+from nseg_lib.strokes.drawing import within
 from nseg_lib.widget.answers import mask_of
 from nseg_lib.widget.results import outline
 
@@ -53,20 +57,70 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.shutdown()
 
 
-def test_masks_in_the_browser_are_python_s(site, chromium, tmp_path: Path) -> None:
-    context = browser.new_context(chromium, bypass_csp=True)  # the tests evaluate strings
+IMAGE = photographs.astronaut()[:400]
+
+
+@contextlib.contextmanager
+def visit(chromium, site: str, folder: Path, **options) -> Iterator[Canvas]:
+    """The page with a picture; neither an error nor another host may come of the visit."""
+    # The tests evaluate strings.
+    context = browser.new_context(chromium, bypass_csp=True, **options)
     page, failures = context.new_page(), []
     page.on("pageerror", lambda error: failures.append(str(error)))
     page.on("console", lambda m: failures.append(m.text) if m.type == "error" else None)
     page.goto(site)
     page.wait_for_selector(".nseg-stage")
     canvas = Canvas(page)
-    image = photographs.astronaut()[:400]
-    Image.fromarray(image).save(tmp_path / "photo.png")
+    Image.fromarray(IMAGE).save(folder / "photo.png")
     with page.expect_file_chooser() as chooser:
         canvas.root.locator(".nseg-empty").get_by_role("button").click()
-    chooser.value.set_files(tmp_path / "photo.png")
+    chooser.value.set_files(folder / "photo.png")
     canvas.shows("status", "512 × 400")
+    yield canvas
+    assert failures == []
+    assert context.refused == [], "no other host is asked"
+    context.close()
+
+
+def mask_of_page(canvas: Canvas, folder: Path) -> Mask:
+    shown = Image.open(io.BytesIO(canvas.save("mask", folder).read_bytes()))
+    mask: Mask = np.asarray(shown.convert("L")) > 0
+    return mask
+
+
+def test_a_finger_draws_a_box_and_puts_the_outline_right(site, chromium, tmp_path: Path) -> None:
+    with visit(chromium, site, tmp_path, **browser.PHONE) as canvas:
+        canvas.do("box")
+        canvas.finger((150, 10), (300, 200), (440, 395))
+        canvas.do("object")
+        canvas.finger((225, 60), (215, 180), (200, 330))
+        canvas.wait(3)
+        drawn = canvas.pixels("mask")[..., 3] > 0
+        assert drawn.any()
+        assert not drawn[:, : 140 * drawn.shape[1] // 512].any(), "only in the box"
+        browser.put_right_by_touch(canvas)
+
+
+def test_an_outline_encloses_its_mask(canvas) -> None:
+    rng = np.random.default_rng(0)
+    for mask in (rng.random((9, 14)) > 0.4, np.ones((1, 1), bool), rng.random((30, 20)) > 0.8):
+        height, width = mask.shape
+        rings = canvas.page.evaluate(
+            "async (given) => (await import('/results.js')).outline(...given)",
+            [mask.ravel().astype(int).tolist(), width, height],
+        )
+        assert (within([np.array(ring)[:, :2] for ring in rings], height, width) == mask).all()
+        assert all(sum(radius == 1 for _, _, radius in ring) >= 3 for ring in rings)
+
+
+@pytest.fixture
+def canvas(site, chromium, tmp_path: Path) -> Iterator[Canvas]:
+    with visit(chromium, site, tmp_path) as found:
+        yield found
+
+
+def test_masks_in_the_browser_are_python_s(canvas, tmp_path: Path) -> None:
+    image = IMAGE
     refiner, before = Refiner.from_pretrained(), None
     steps = [
         (
@@ -84,14 +138,14 @@ def test_masks_in_the_browser_are_python_s(site, chromium, tmp_path: Path) -> No
         canvas.wait(revision)
         strokes = json.loads(canvas.save("strokes", tmp_path).read_bytes())["strokes"]
         assert len(strokes) == revision - 1
-        shown = Image.open(io.BytesIO(canvas.save("mask", tmp_path).read_bytes()))
-        mask = np.asarray(shown.convert("L")) > 0
+        mask = mask_of_page(canvas, tmp_path)
         before, _ = mask_of(refiner, image, strokes, before)
         assert (mask != before).mean() < 0.001, button
-    page.screenshot(path=ARTEFACTS / "demo.png")
+    canvas.page.screenshot(path=ARTEFACTS / "demo.png")
     cut = np.asarray(Image.open(canvas.save("cutout", tmp_path)))
-    assert ((cut[..., 3] > 0) == mask).all()
-    assert (cut[mask][:, :3] == image[mask]).all()
+    expected = cutout(image, mask)
+    assert cut.shape == expected.shape
+    assert (cut != expected).any(axis=2).mean() < 0.001
     canvas.press("z")
     canvas.wait(6)
     assert canvas.state()["strokes"] == 3
@@ -102,8 +156,4 @@ def test_masks_in_the_browser_are_python_s(site, chromium, tmp_path: Path) -> No
     (tmp_path / "outline.json").write_text(json.dumps(drawing))
     canvas.root.locator("input[type=file]").set_input_files(tmp_path / "outline.json")
     canvas.wait(7)
-    shown = Image.open(io.BytesIO(canvas.save("mask", tmp_path).read_bytes()))
-    assert ((np.asarray(shown.convert("L")) > 0) == bright).all()
-    assert failures == []
-    assert context.refused == [], "no other host is asked"
-    context.close()
+    assert (mask_of_page(canvas, tmp_path) == bright).all()

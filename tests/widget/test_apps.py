@@ -96,6 +96,22 @@ def test_nseg_draw_opens_on_a_picture_and_saves_its_mask(visitor, photo, tmp_pat
         nobody_is_let_in(address, visitor.context.cookies())
 
 
+def test_a_finger_puts_the_outline_right_on_a_phone(chromium, photo, tmp_path):
+    context = browser.new_context(chromium, bypass_csp=True, **browser.PHONE)
+    with app(["draw", photo, "--no-model"], tmp_path, signal.SIGINT) as address:
+        canvas = visit(context.new_page(), address)
+        canvas.do("box")
+        canvas.finger((100, 50), (200, 100), (400, 400))
+        canvas.do("object")
+        canvas.finger((230, 100), (230, 200), (200, 330))
+        canvas.wait(3)
+        browser.put_right_by_touch(canvas)
+        strokes = json.loads(canvas.save("strokes", tmp_path).read_bytes())["strokes"]
+        assert [stroke["kind"] for stroke in strokes] == ["box", "object", "outline"]
+    assert context.refused == []
+    context.close()
+
+
 def test_the_page_never_stays_blank(visitor, photo, tmp_path):
     """On a slow machine, over a line that breaks, and when nseg has ended."""
     session = visitor.context.new_cdp_session(visitor)

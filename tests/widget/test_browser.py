@@ -225,15 +225,7 @@ def test_an_outline_is_put_right_point_by_point(lab, canvas):
     corners = canvas.root.locator(".nseg-sketch rect")
     corners.first.wait_for(state="attached")
     first = corners.count()
-
-    def corner(best):
-        """The middle of a corner, in pixels of the picture."""
-        code = (
-            "r => r.map(e => ['x', 'y'].map(k => +e.getAttribute(k) + e.getAttribute('width') / 2))"
-        )
-        return best(map(tuple, corners.evaluate_all(code)))
-
-    left, top = corner(min)
+    left, top = min(canvas.corners())
     canvas.draw((left, top), (left - 40, top))
     canvas.wait(3)
     strokes, mask, _ = lab.drawn()
@@ -242,7 +234,7 @@ def test_an_outline_is_put_right_point_by_point(lab, canvas):
     assert not whole[int(top), int(left) - 20]
     assert (mask != whole)[:, int(left) + 60 :].sum() == 0, "only beside the point that was moved"
     lab.page.screenshot(path=ARTEFACTS / "outline.png")
-    canvas.draw(corner(min), button="right")
+    canvas.draw(min(canvas.corners()), button="right")
     canvas.wait(4)
     assert corners.count() == first - 1
     assert not lab.drawn()[1][int(top), int(left) - 20]
