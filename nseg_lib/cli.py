@@ -132,10 +132,15 @@ def train(
         raise configuration.ConfigError(f"{model}: {error}") from None
     folder = out or Path("runs") / config.name / f"seed{config.training.seed}"
     say_once = rank_zero_only(say)
-    weights = training.train(
-        config, data, folder, workers=workers,
-        accelerator=accelerator, devices=devices, nodes=nodes, say=say_once,
-    )  # fmt: skip
+    try:
+        weights = training.train(
+            config, data, folder, workers=workers,
+            accelerator=accelerator, devices=devices, nodes=nodes, say=say_once,
+        )  # fmt: skip
+    except RuntimeError as error:
+        if "SLURM" not in str(error):
+            raise
+        raise configuration.ConfigError(f"srun: {error}") from None  # how it was called
     say_once(f"weights: {weights}")
 
 

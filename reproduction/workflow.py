@@ -28,7 +28,7 @@ from nseg_lib.config import ConfigError
 from nseg_lib.console import say
 from nseg_lib.files import write_atomic
 from nseg_lib.parsing import dotted
-from reproduction import ingredients, notebooks, profiles, steps
+from reproduction import cluster, ingredients, notebooks, profiles, steps
 from reproduction.profiles import Profile
 
 State = tuple[str, str]
@@ -61,6 +61,7 @@ class Run:
         """The arguments of a process of Snakemake that also makes anew what is stale."""
         if self.slurm:
             where = ["--profile", "workflow/slurm"]
+            where += ["--slurm-jobname-prefix", cluster.prefix(self.root)]
         else:
             usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
             gpus = self.profile.jobs_per_gpu * max(1, steps.gpus())
@@ -130,6 +131,8 @@ def reproduce(
         write_atomic(root / CHOSEN, json.dumps(chosen))
         for problem in notebooks.check(root, edited=True):
             say(f"{problem}; edit the script, then: python -m reproduction.notebooks sync")
+        if slurm and not dry_run:
+            cluster.cancel_jobs(root)  # those of a run that was killed and could not do so itself
         states = status(root, name, models)
         _check_inputs(run, states)
         if keep_trained and not dry_run:
@@ -330,19 +333,23 @@ def _start(run: Run, states: dict[str, State], lock: int, count: int) -> bool:
     with log.open("a") as stream:
         # In a session of its own, so that ending it ends every job and nothing else.
         process = subprocess.Popen(
-            **run.snakemake(states), stderr=stream, errors="replace",
-            start_new_session=True, pass_fds=[lock],
+            **run.snakemake(states), stderr=subprocess.STDOUT if run.slurm else stream,
+            errors="replace", start_new_session=True, pass_fds=[lock],
+            preexec_fn=cluster.end_with_parent if run.slurm else None,
         )  # fmt: skip
         try:
             assert process.stdout is not None
             finished = 0
-            for line in map(str.rstrip, process.stdout):
-                over = re.fullmatch(r"\S+: (done in \d+ s|unchanged)", line)
+            for line in cluster.follow(process.stdout, stream) if run.slurm else process.stdout:
+                said = line.rstrip()
+                over = re.fullmatch(r"\S+: (done.*|unchanged)", said)
                 finished += bool(over)
-                say(f"{line} ({finished} of {count})" if over else line)
+                say(f"{said} ({finished} of {count})" if over else said)
             return process.wait() == 0
         except BaseException:
             _end(process)
+            if run.slurm:
+                cluster.cancel_jobs(run.root)
             raise
         finally:
             for number, handler in before.items():

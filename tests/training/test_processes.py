@@ -27,14 +27,18 @@ from nseg_lib.training import unet as training
 SETTINGS = {"model.widths": [16, 32], "loss.dice": 0, "loss.boundary": 0.5}
 
 
-def start_two(data: Path, out: Path, epochs: int) -> subprocess.Popen[str]:
-    """``nseg train`` with two processes and batches of two."""
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def start_two(data: Path, out: Path, epochs: int, *launcher: str) -> subprocess.Popen[str]:
+    """``nseg train`` with two processes and batches of two; ``launcher`` starts its module."""
     settings = SETTINGS | {"training.batch_size": 2, "training.epochs": epochs}
     command = ["train", "tiny16-32_bce-dice", f"--data={data}", f"--out={out}",
                "--accelerator=cpu", "--devices=2", "--workers=0",
                *(f"--set={key}={value}" for key, value in settings.items())]  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-m", "nseg_lib.cli", *command], start_new_session=True, text=True,
+        [sys.executable, *launcher, "-m", "nseg_lib.cli", *command], text=True,
+        start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
@@ -42,7 +46,7 @@ def start_two(data: Path, out: Path, epochs: int) -> subprocess.Popen[str]:
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """The status of ``nseg train`` and what it said; no process outlives this."""
     try:
-        said = process.communicate(timeout=60)
+        said = process.communicate(timeout=180)
         return process.returncode, "".join(said)
     finally:
         with suppress(ProcessLookupError):
@@ -64,9 +68,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("epochs", [4, 6])  # the second training goes on from the first
+# The second training goes on from the first.
+@pytest.mark.parametrize(("epochs", "launcher"), [(4, ()), (6, TORCHRUN)])
 def test_two_processes_train_the_network_of_one_with_the_same_pictures_in_each_step(
-    folder: Path, epochs: int
+    folder: Path, epochs: int, launcher: tuple[str, ...]
 ) -> None:
     """Every epoch is a step of all three pictures.
 
@@ -77,7 +82,7 @@ def test_two_processes_train_the_network_of_one_with_the_same_pictures_in_each_s
     settings = SETTINGS | {"training.batch_size": 3, "training.epochs": epochs}
     recipe = config.load("tiny16-32_bce-dice", settings)
     training.train(recipe, data, one, accelerator="cpu", workers=0)
-    status, said = ended(start_two(data, two, epochs))
+    status, said = ended(start_two(data, two, epochs, *launcher))
     assert status == 0, said
 
     # Adam divides each gradient by its own size. Where that is nearly zero, rounding decides on it
