@@ -78,7 +78,7 @@ def test_every_command_is_one_that_there_is(path: Path) -> None:
             case "python" | "bash":
                 assert (PROJECT / words[1]).is_file(), words
             case other:
-                assert other in {"label-studio", "label-studio-ml"}, words
+                assert other in {"label-studio", "label-studio-ml", "nuctl"}, words
 
 
 @NAMES
