@@ -8,6 +8,7 @@ override export PYTHON := $(value PYTHON)
 override export PROFILE := $(value PROFILE)
 override export COCO := $(value COCO)
 override export MODELS := $(value MODELS)
+override export SEEDS := $(value SEEDS)
 override export DRAW := $(value DRAW)
 override export QUICK := $(value QUICK)
 
@@ -30,11 +31,11 @@ setup: .venv/.ready  ## install everything into .venv (quick when nothing change
 	@touch $@
 	@echo "The environment is ready."
 
-reproduce: setup  ## run the whole course; PROFILE=smoke|sample|half|paper, COCO=dir, MODELS=a,b
-	@$(BIN)/nseg reproduce --profile "$$PROFILE" $${COCO:+--coco "$$COCO"} $${MODELS:+--models "$$MODELS"}
+reproduce: setup  ## run the whole course; PROFILE=smoke|sample|half|paper, COCO=dir, MODELS=a,b, SEEDS=1,2
+	@$(BIN)/nseg reproduce --profile "$$PROFILE" $${COCO:+--coco "$$COCO"} $${MODELS:+--models "$$MODELS"} $${SEEDS:+--seeds "$$SEEDS"}
 
 status: setup  ## what of PROFILE is done, stale or missing
-	@$(BIN)/nseg status --profile "$$PROFILE" $${MODELS:+--models "$$MODELS"}
+	@$(BIN)/nseg status --profile "$$PROFILE" $${MODELS:+--models "$$MODELS"} $${SEEDS:+--seeds "$$SEEDS"}
 
 test: setup  ## run the tests
 	$(BIN)/pytest

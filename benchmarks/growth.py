@@ -130,16 +130,18 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], Any]:
         for name, (seconds, _) in measured.items():
             curves.setdefault(name, []).append((share, seconds))
         if share == SHARES[-1]:
+            common = {"size": f"{round(PICTURES * scale):,} pictures", "threads": 1}
             for name, said in (
                 ("reduce", "reduce to 1,000 pictures"),
                 ("check", "check all records and masks"),
             ):
                 seconds, peak = measured[name]
                 rows += [
-                    {"what": f"{said}, {PICTURES:,} pictures", "value": round(seconds, 1),
+                    {**common, "method": said, "what": "time", "value": round(seconds, 1),
                      "unit": "s", "peer": "json.loads of the same file",
                      "ratio": round(seconds / measured["read"][0], 1), "runs": 1},
-                    {"what": f"{said}: peak memory", "value": round(peak), "unit": "MB",
+                    {**common, "method": said, "what": "peak memory", "value": round(peak),
+                     "unit": "MB",
                      "peer": "json.loads of the same file",
                      "ratio": round(peak / measured["read"][1], 2), "runs": 1},
                 ]  # fmt: skip
@@ -150,7 +152,8 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], Any]:
             seconds, peak = timed("tables", path, Path(folder))
         curves.setdefault("tables", []).append((share, seconds))
     rows.append({
-        "what": f"table of {ROWS:,} rows", "value": round(curves["tables"][-1][1], 1), "unit": "s",
+        "method": "table of rows", "what": "time", "size": f"{ROWS:,} rows", "threads": 1,
+        "value": round(curves["tables"][-1][1], 1), "unit": "s",
         "peer": "a quarter of the rows", "runs": 1,
         "ratio": round(curves["tables"][-1][1] / curves["tables"][0][1], 2),
     })  # fmt: skip

@@ -37,6 +37,9 @@ Profile = Annotated[str, typer.Option(help="smoke, sample, half or paper: workfl
 Models = Annotated[
     str | None, typer.Option(help="Only these, with commas, in place of the profile's.")
 ]
+Seeds = Annotated[
+    str | None, typer.Option(help="Only these, with commas, in place of the profile's.")
+]
 
 
 @reports.command(rich_help_panel=PANEL)
@@ -61,6 +64,7 @@ def reproduce(
     profile: Profile = "sample",
     coco: Annotated[Path | None, typer.Option(help="Real COCO, for half and paper.")] = None,
     models: Models = None,
+    seeds: Seeds = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Default: all there are.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="On a cluster: workflow/slurm.")] = False,
     dry_run: Annotated[
@@ -74,10 +78,10 @@ def reproduce(
 
     Example: nseg reproduce --profile half --coco coco --models tiny16-32_bce-dice
     """
-    from reproduction import workflow
+    from reproduction import profiles, workflow
 
     done = workflow.reproduce(
-        checkout(), profile, models=_names(models), coco=coco, cores=cores,
+        checkout(), profile, only=profiles.only(models, seeds), coco=coco, cores=cores,
         slurm=slurm, dry_run=dry_run, keep_trained=keep_trained,
     )  # fmt: skip
     if not done:
@@ -85,14 +89,14 @@ def reproduce(
 
 
 @reports.command(rich_help_panel=PANEL)
-def status(profile: Profile = "sample", models: Models = None) -> None:
+def status(profile: Profile = "sample", models: Models = None, seeds: Seeds = None) -> None:
     """Say what of a profile is done, stale or missing, and why.
 
     Example: nseg status --profile sample
     """
-    from reproduction import workflow
+    from reproduction import profiles, workflow
 
-    states = workflow.status(checkout(), profile, _names(models))
+    states = workflow.status(checkout(), profile, profiles.only(models, seeds))
     colours = {"done": "green", "stale": "yellow", "missing": "red"}
     width = max(map(len, states))
     for name, (state, why) in states.items():
@@ -179,10 +183,6 @@ def ship(
     run = Run(model, seed, root / "runs" / profile / model / f"seed{seed}")
     for path in ship_weights(run, root / "nseg_lib" / "weights"):
         say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
-
-
-def _names(listed: str | None) -> list[str] | None:
-    return [name.strip() for name in listed.split(",")] if listed else None
 
 
 app, main = cli.app, cli.main

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -131,8 +132,8 @@ def chapters(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
-    """Read a profile of the project at ``root``; ``models`` replaces its list.
+def load(root: Path, name: str, only: Mapping[str, Any] | None = None) -> Profile:
+    """Read a profile of the project at ``root``; ``only`` replaces its ``models`` or ``seeds``.
 
     Raises:
         ConfigError: no such profile, or a key or value that is not allowed; one line.
@@ -140,7 +141,7 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
     path = root / FOLDER / f"{name}.yml"
     if not path.is_file():
         raise ConfigError(f"no profile '{name}'; there are: {', '.join(available(root))}")
-    profile = configuration.load(path, {"models": models} if models else {}, kind=Profile)
+    profile = configuration.load(path, only or {}, kind=Profile)
     if profile.name:
         raise ConfigError(f"{path}: 'name': leave it out; a profile is named by its file")
     # Settings that no network can have stop here, not hours later in a job.
@@ -150,6 +151,17 @@ def load(root: Path, name: str, models: list[str] | None = None) -> Profile:
         except ConfigError as error:
             raise ConfigError(f"{path}: 'settings': {error}") from None
     return profile.model_copy(update={"name": name})
+
+
+def only(models: str | None, seeds: str | None) -> dict[str, list[Any]]:
+    """What a user gave with commas, as :func:`load` takes it; without what was not given."""
+    chosen: dict[str, list[Any]] = {}
+    if models:
+        chosen["models"] = [name.strip() for name in models.split(",")]
+    if seeds:  # what is no number is refused where the profile is checked
+        words = [word.strip() for word in seeds.split(",")]
+        chosen["seeds"] = [int(word) if word.isdecimal() else word for word in words]
+    return chosen
 
 
 def reproduce_command(profile: Profile) -> str:

@@ -334,7 +334,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m reproduction.steps")
     parser.add_argument("step", help="such as data, train/<model>_seed<k>, page")
     parser.add_argument("--profile", required=True)
-    parser.add_argument("--models", default="", help="with commas; default: the profile's")
+    for key in ("models", "seeds"):
+        parser.add_argument(f"--{key}", help="with commas; default: the profile's")
     parser.add_argument("--coco", type=Path)
     parser.add_argument("--inputs", nargs="*", type=Path, default=[])
     parser.add_argument("--outputs", nargs="+", type=Path, required=True)
@@ -348,7 +349,7 @@ def main(arguments: list[str]) -> int:
         threading.Thread(target=_end_with_its_reader, args=(console,), daemon=True).start()
     root = Path.cwd()
     try:
-        profile = profiles.load(root, given.profile, [m for m in given.models.split(",") if m])
+        profile = profiles.load(root, given.profile, profiles.only(given.models, given.seeds))
         Job(root, profile, given.step, given.inputs, given.outputs, given.coco, console).run()
     except Exception as error:
         traceback.print_exc()

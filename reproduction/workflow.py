@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def reproduce(
     root: Path,
     name: str,
     *,
-    models: list[str] | None = None,
+    only: Mapping[str, Any] | None = None,
     coco: Path | None = None,
     cores: int | None = None,
     slurm: bool = False,
@@ -105,7 +105,7 @@ def reproduce(
     Args:
         root: the project's folder.
         name: of the profile.
-        models: in place of the profile's.
+        only: ``models`` or ``seeds`` in place of the profile's.
         coco: a folder in COCO's layout, for profiles that reduce it; not needed once reduced.
         cores: how many to use; by default those this process may.
         slurm: start the jobs with ``workflow/slurm/config.yaml`` on a cluster.
@@ -121,25 +121,25 @@ def reproduce(
             disk is too full, or another run is at work in this project.
         SystemExit: this process was told to end; all jobs are ended first.
     """
-    profile = profiles.load(root, name, models)
+    profile = profiles.load(root, name, only)
     run = Run(root, profile, coco, cores, slurm)
     page = root / run.made["page"]
     with _alone(root) as lock:
         # In a file, because Snakemake reads values on its command line as YAML: "a #1", "b: c".
         reduced = str(coco.resolve() if coco else "")
-        chosen = {"profile": name, "models": models or [], "coco": reduced}
+        chosen = {"profile": name, "only": only or {}, "coco": reduced}
         write_atomic(root / CHOSEN, json.dumps(chosen))
         for problem in notebooks.check(root, edited=True):
             say(f"{problem}; edit the script, then: python -m reproduction.notebooks sync")
         if slurm and not dry_run:
             cluster.cancel_jobs(root)  # those of a run that was killed and could not do so itself
-        states = status(root, name, models)
+        states = status(root, name, only)
         _check_inputs(run, states)
         if keep_trained and not dry_run:
             if lost := _keep_trained(run, states):
                 say(f"nothing was trained: without --keep-trained, {', '.join(lost)} are made anew")
                 return False
-            states = status(root, name, models)
+            states = status(root, name, only)
         todo, said = _to_do(run, states)
         if not todo:
             say(f"nothing to do: all {len(run.made)} steps of '{name}' are done\n{page}")
@@ -154,19 +154,19 @@ def reproduce(
         if _start(run, states, lock, len(todo)):
             say(str(page))
             return True
-        left, _ = _to_do(run, status(root, name, models))
+        left, _ = _to_do(run, status(root, name, only))
         say(f"not done: {', '.join(left)}" if left else "all steps ran, but Snakemake failed")
         say(f"logs: reports/{name}/logs; the same command goes on from here")
         return False
 
 
-def status(root: Path, name: str, models: list[str] | None = None) -> dict[str, State]:
+def status(root: Path, name: str, only: Mapping[str, Any] | None = None) -> dict[str, State]:
     """Every step of a profile: ``done``, ``stale`` or ``missing``, and why.
 
     Each is judged by itself: in a fresh checkout the rows of a network are done though the network
     is missing. A step that was made from files of a stale one is stale too.
     """
-    profile = profiles.load(root, name, models)
+    profile = profiles.load(root, name, only)
     states: dict[str, State] = {}
     stale: set[str] = set()
     for step, artefact in ingredients.artefacts(root, profile).items():

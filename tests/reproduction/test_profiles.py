@@ -30,6 +30,14 @@ def test_the_projects_profiles_are_as_the_paper_and_the_course_need_them() -> No
     assert (half.scale, half.seeds, half.data) == (0.5, [42, 1, 2], paper.data)
 
 
+def test_some_networks_and_seeds_of_a_profile_can_be_chosen() -> None:
+    profile = profiles.load(PROJECT, "half", profiles.only(f"{MODEL}, res16-32_bce-dice", "2, 7"))
+    assert (profile.models, profile.seeds) == ([MODEL, "res16-32_bce-dice"], [2, 7])
+    assert profiles.only(None, None) == {}
+    with pytest.raises(ConfigError, match=r"'seeds\.1': Input should be a valid integer"):
+        profiles.load(PROJECT, "half", profiles.only(None, "2,x"))
+
+
 SAMPLE = "{source: sample, folder: data/x, pictures: 8}"
 
 

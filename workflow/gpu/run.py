@@ -106,7 +106,7 @@ def work(profile: str, models: str, networks: str, minutes: float, jobs: int) ->
     """Start steps while there is time; those still running at its end are stopped."""
     from reproduction import ingredients, profiles
 
-    loaded = profiles.load(ROOT, profile, [m for m in models.split(",") if m] or None)
+    loaded = profiles.load(ROOT, profile, profiles.only(models or None, None))
     waiting = order(ingredients.artefacts(ROOT, loaded), networks)
     last = [] if networks else ["evaluate/baselines", "measure/pictures", "measure/redraws"]
     after = {name: name.replace("train/", "evaluate/") for name in waiting}
