@@ -93,8 +93,6 @@ def read_prompt(
     # Everything that is on the object, together.
     brushed, not_object = np.zeros((2, height, width), bool)
     within = None if box is None else _box(box, height, width, warn)
-    if (image == image[:1, :1]).all():
-        warn(f"{photo}: is of one colour all over; nothing tells an object from the rest")
     for path in (stroke, strokes):
         if path is not None:
             drawn, drawn_box = masks.read_drawing(path, taken, warn)
@@ -141,6 +139,8 @@ def read_prompt(
         prompt.check(image)
     except ValueError as error:
         raise DataError(f"{photo}: {error}") from None
+    if (image == image[:1, :1]).all():
+        warn(f"{photo}: is of one colour all over; nothing tells an object from the rest")
     return image, prompt
 
 

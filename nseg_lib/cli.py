@@ -124,6 +124,8 @@ def train(
     from nseg_lib import networks
     from nseg_lib.training import unet as training
 
+    if accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+        raise configuration.ConfigError(f"--accelerator {accelerator}: one of auto, cpu, gpu")
     config = configuration.load(model, overrides(settings))
     try:  # only the networks know which architectures there are
         with torch.device("meta"):
@@ -160,7 +162,9 @@ def train_refiner(
     settings: Settings = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw strokes.")] = 1,
     device: Device = "cpu",
-    minutes: Annotated[float, typer.Option(help="Stop, resumably, after so long.")] = float("inf"),
+    minutes: Annotated[float, typer.Option(min=0, help="Stop, resumably, after so long.")] = float(
+        "inf"
+    ),
 ) -> None:
     """Train the refiner for strokes as people draw them; started again, it goes on.
 

@@ -202,6 +202,7 @@ def export(
     if onnx.suffix.lower() != ".onnx" or onnx.is_dir() or onnx.resolve() == weights.resolve():
         raise DataError(f"--onnx {onnx}: a file whose name ends in .onnx, and no input, is needed")
     network, config = load_weights(weights)
+    say(f"exporting {config.name}; this takes a minute")
     exporting.export(network, config, onnx)
     channels, multiple = exporting.shape_of(network, config)
     say(
@@ -251,7 +252,7 @@ def serve(
 
     def ready(found: int) -> None:
         say(f"serving {refiner.config.name} at http://127.0.0.1:{found}/v1 (stop with Ctrl+C)")
-        if token is None:
+        if not token:
             say(f"token: {known}")
 
     answers = service.application(refiner, refiner.config.name, known)

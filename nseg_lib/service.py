@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from tornado.web import Application, HTTPError
+from tornado.web import Application, HTTPError, stream_request_body
 
 from nseg_lib import __version__, limits
 from nseg_lib.arrays import Image, Mask
@@ -196,21 +196,47 @@ class About(Handler):
         self.finish({"nseg": __version__, "model": self.desk.name, "limits": allowed})
 
 
-class Pictures(Handler):
+@stream_request_body
+class Receiver(Handler):
+    """Takes in what is sent, and keeps no more of it than is allowed.
+
+    Otherwise Tornado would reset the connection, and nobody would be told why.
+    """
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.request.connection.set_max_body_size(2**62)  # type: ignore[union-attr]
+        self.body, self.length = bytearray(), 0
+
+    def data_received(self, chunk: bytes) -> None:
+        self.length += len(chunk)
+        if self.length <= limits.MAX_SERVED:
+            self.body += chunk
+        else:
+            self.body.clear()
+
+    def received(self) -> bytes:
+        """The request's body; HTTPError 413 if it was too long."""
+        if self.length > limits.MAX_SERVED:
+            allowed = f"{limits.MAX_SERVED:,}"
+            raise HTTPError(413, reason=f"{self.length:,} bytes are too many, at most {allowed}")
+        return bytes(self.body)
+
+
+class Pictures(Receiver):
     """A picture's file comes in, its name goes out."""
 
     async def post(self) -> None:
-        body = self.request.body
-        await self.tell(self.desk.keep(body))
+        await self.tell(self.desk.keep(self.received()))
 
 
-class Picture(Handler):
+class Picture(Receiver):
     """A prompt on a picture comes in, its mask goes out."""
 
     async def post(self, key: str) -> None:
-        image = self.desk.picture(key)
+        image, body = self.desk.picture(key), self.received()
         try:
-            ask = Ask.model_validate_json(self.request.body)
+            ask = Ask.model_validate_json(body)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))

@@ -102,6 +102,12 @@ def test_evaluate_writes_rows_and_tables_and_adds_nothing_twice(
     before = (tmp_path / "results.csv").read_bytes()
     nseg(*command)
     assert (tmp_path / "results.csv").read_bytes() == before
+    nseg("evaluate", trained, *command[1:])  # given twice, it counts once
+    assert (tmp_path / "results.csv").read_bytes() == before
+    copied = shutil.copy(trained, tmp_path / "copy.safetensors")
+    fresh = ("--data", tiny_data, "--out", tmp_path / "fresh")
+    assert "seed 42, as" in nseg("evaluate", trained, copied, *fresh, status=2).stderr
+    assert not (tmp_path / "fresh").exists()
     assert "holds rows at scale 1.0, not 0.5" in nseg(*command, "--scale", 0.5, status=2).stderr
     for name in ("res16-32_bce-dice, seed 42", "split val"):
         changed = copy.deepcopy(sidecar)
@@ -140,6 +146,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         (("refine", tmp_path / "gone[/b].jpg", tmp_path / "none.png", *to), "gone[/b].jpg"),
         (("evaluate", "--data", tiny_data, "--out", tmp_path / "r", "--split", "tes"), "'tes'"),
         (("evaluate", "--data", other, "--out", tmp_path / "r"), "no split val or test (there: tr"),
+        (("train", "tiny16-32_bce-dice", "--data", tiny_data, "--accelerator", "tpu"), "--accel"),
         (("data", "reduce", "--coco", tiny_data, "--out", tmp_path / "r2"), "split"),
     ):
         done = nseg(*arguments, status=2)
@@ -275,6 +282,20 @@ def test_what_refine_refuses_it_names_and_writes_nothing(
     desk: Path, arguments: str, says: str
 ) -> None:
     assert says in refused("refine", *arguments.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--out photo.jpg/x.json", "cannot be written; --out takes another place"),
+        ("--take line.json", "line.json: missing list (key 'images' must hold a list"),
+    ],
+)
+def test_draw_refuses_at_its_start_what_it_could_not_do_later(
+    desk: Path, words: str, says: str
+) -> None:
+    shutil.copy("photo.jpg", "folder")
+    assert says in refused("draw", "folder", "--no-browser", *words.split())
 
 
 def test_refine_names_its_mask_after_the_photo_and_may_write_over_the_mask_it_corrects(
@@ -424,7 +445,7 @@ def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) ->
     [
         ([], "photo.jpg: say what is meant: a stroke, --click, --box, --strokes or --coco"),
         (["--box", "1,2,3"], "--box 1,2,3: left,top,right,bottom is needed"),
-        (["--box", "9,2,9,30"], "--box 9,2,9,30: left,top,right,bottom must lie in the picture"),
+        (["--box", "9,2,9,30"], "--box 9,2,9,30: left,top,right,bottom must hold a part of"),
         (["stroke.png", "--box", "0,0,9,9"], "nothing is brushed inside the box"),
         (["--box", "0,0,9,9", "-c", "tiny16-32_bce-dice"], "sees object strokes alone"),
         (["--click", "60,20"], "--click 60,20: is not in the picture, 60x40 pixels"),

@@ -92,8 +92,11 @@ def read(
 def _read_coco(
     path: Path, pictures: Sequence[Path]
 ) -> Iterator[tuple[Path, tuple[int, int], list[Found]]]:
-    split, _ = coco.parse_split(coco.read_json(path), path.parent, path.stem, path.name)
+    split, findings = coco.parse_split(coco.read_json(path), path.parent, path.stem, path.name)
+    coco.refuse(findings, path.parent)
     named = {picture.name: picture for picture in pictures}
+    if not any(Path(record["file_name"]).name in named for record in split.images.values()):
+        raise DataError(f"{path}: none of its {len(split.images)} pictures is of the folder")
     for image_id, record in split.images.items():
         picture = named.get(Path(record["file_name"]).name)
         found = [

@@ -60,18 +60,24 @@ def evaluate_networks(
 
     Raises:
         ConfigError: the checkpoints were trained at different scales and none is given, or
-            ``results.csv`` has rows of other weights, other data or another scale.
+            ``results.csv`` has rows of other weights, other data or another scale; or two of the
+            checkpoints have one name and seed.
         ValueError: a checkpoint or the data set cannot be used, or another process evaluates into
             ``out``.
     """
     began = time.monotonic()
-    files = [checkpoint_file(path) for path in checkpoints]
+    files = list(dict.fromkeys(map(checkpoint_file, checkpoints)))  # each once
     refiners = [Refiner.load(path) for path in files]
     scales = sorted({r.scale for r in refiners}) or [1.0]
     if scale is None and len(scales) > 1:
         raise ConfigError(f"the checkpoints were trained at scales {scales}; choose one (--scale)")
     scale = scales[0] if scale is None else scale
     networks = [methods.trained(r, path) for r, path in zip(refiners, files, strict=True)]
+    owners: dict[tuple[str, int | None], Path] = {}
+    for each, path in zip(networks, files, strict=True):
+        other = owners.setdefault((each.name, each.seed), path)
+        if other != path:
+            raise ConfigError(f"{path}: is {each.name}, seed {each.seed}, as {other} is; give one")
     found = coco.find_splits(data)
     splits = [n for n in ("val", "test") if n in found] if splits is None else splits
     if not splits:

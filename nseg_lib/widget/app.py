@@ -117,7 +117,7 @@ def _say_folder(
         )
     # The folder that the file is written into, or what there is of the way to it.
     place = next(parent for parent in session.out.absolute().parents if parent.exists())
-    if not os.access(place, os.W_OK):
+    if not (place.is_dir() and os.access(place, os.W_OK)) or session.out.is_dir():
         raise PermissionError(f"{session.out}: cannot be written; --out takes another place")
     if take is not None:
         objects, pictures = take_up(session.file, take, session.pictures)
