@@ -27,7 +27,7 @@ setup: .venv/.ready  ## install everything into .venv (quick when nothing change
 	  echo "$$PWD: pip cannot install into a folder with : { } or $$ in its name; rename or move it"; exit 1;; esac
 	@echo "Making the environment in .venv; the first time, 2 GB are fetched and unpacked in some minutes."
 	@"$$PYTHON" -m venv .venv
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[course,dev,heif,onnx,refiner,train]'
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[cluster,course,dev,heif,onnx,refiner,train]'
 	@touch $@
 	@echo "The environment is ready."
 

@@ -32,6 +32,7 @@ TEXTS = {
         "guides/draw.md": "docs/guides/draw.md",
         "guides/train.md": "docs/guides/train.md",
         "guides/slurm.md": "docs/guides/slurm.md",
+        "guides/many.md": "docs/guides/many.md",
         "contributing.md": "CONTRIBUTING.md",
         "onnx.md": "docs/onnx.md",
         "serve.md": "docs/serve.md",

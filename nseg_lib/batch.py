@@ -8,7 +8,7 @@ import io
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -118,7 +118,7 @@ def refine_folder(
     found = _of_coco(coarse, photos, say) if coarse.is_file() else _of_folder(coarse, photos, say)
     model, rows, failed = sha256(weights), [], []
     with only_writer(out / TABLE):
-        known = _read(out / TABLE)
+        known = read_table(out / TABLE)
         # One thread reads what comes next and one writes what is done, while the network answers:
         # files and pictures leave the processor free half of the time. No more than AHEAD pictures
         # are in memory on either side, however many there are.
@@ -141,11 +141,7 @@ def refine_folder(
             for written in writing:
                 written.result()
         # Once more, in order and without rows that were replaced.
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(
-            [_names(), *(asdict(row).values() for row in rows)]
-        )
-        write_atomic(out / TABLE, text.getvalue())
+        write_table(out / TABLE, rows)
     if coarse.is_file() and rows:
         _write_coco(coarse, out, {row.mask: row.sure for row in rows})
     return rows, failed
@@ -211,7 +207,7 @@ def _keep(out: Path, row: Row, mask: Mask) -> None:
     append_row(out / TABLE, asdict(row).values())
 
 
-def _read(path: Path) -> dict[str, Row]:
+def read_table(path: Path) -> dict[str, Row]:
     """The rows of an earlier run by the mask's name; a row that was cut off is none."""
     found = {}
     if path.is_file():
@@ -227,6 +223,24 @@ def _read(path: Path) -> dict[str, Row]:
     return found
 
 
+def write_table(path: Path, rows: Iterable[Row]) -> None:
+    """Write a table of these rows, whole or, with an OSError, not at all."""
+    text = io.StringIO(newline="")
+    lines = [_names(), *(asdict(row).values() for row in rows)]
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    write_atomic(path, text.getvalue())
+
+
+def stem_of_photo(mask: str, photos: Container[str]) -> str | None:
+    """The name that a mask's begins with, of those of ``photos``, all without their endings.
+
+    ``cat_2_b`` may belong to ``cat_2_b``, ``cat_2`` or ``cat``; the longest that is there counts.
+    """
+    parts = mask.split("_")
+    stems = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((stem for stem in stems if stem in photos), None)
+
+
 def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[Work]:
     """Each mask of a folder, with the photo that has the longest name the mask's begins with."""
     photographs: dict[str, list[Path]] = {}
@@ -235,13 +249,11 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
     found: list[Work] = []
     alone, first = [], dict[str, Path]()
     for path in list_pictures(coarse)[0]:
-        # "cat_2_b" may belong to "cat_2_b", "cat_2" or "cat"; the longest that is there counts.
-        parts = path.stem.split("_")
-        stems = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
-        named = next((photographs[stem] for stem in stems if stem in photographs), None)
-        if named is None:
+        stem = stem_of_photo(path.stem, photographs)
+        if stem is None:
             alone.append(path.name)
             continue
+        named = photographs[stem]
         other = first.setdefault(path.stem, path)
 
         def read(
