@@ -1,4 +1,5 @@
 // What scrolls sideways must be reachable by the keyboard; the theme puts tables into such boxes.
 document$.subscribe(() => {
-  for (const box of document.querySelectorAll(".md-typeset__scrollwrap")) box.tabIndex = 0;
+  const boxes = ".md-typeset__scrollwrap, p:has(> img.panels)";
+  for (const box of document.querySelectorAll(boxes)) box.tabIndex = 0;
 });

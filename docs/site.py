@@ -195,7 +195,10 @@ def linked(markdown: str, source: str, page: str, at: dict[str, str]) -> str:
         if there is None:
             return text
         way = os.path.relpath(there, os.path.dirname(page) or ".")
-        return f"{mark}[{text}]({way}{'#' + anchor if anchor else ''})"
+        # A picture that stands alone on its line is as wide as the page: on a phone, it scrolls.
+        alone = mark and found.string[: found.start()].endswith("\n\n")
+        panels = "{ .panels }" if alone else ""
+        return f"{mark}[{text}]({way}{'#' + anchor if anchor else ''}){panels}"
 
     pattern = r"(!?)\[((?:!\[[^\]]*\]\([^)]*\)|[^\]])*)\]\(([^)\s]+)\)"
     return re.sub(pattern, replace, markdown)

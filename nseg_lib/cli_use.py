@@ -49,8 +49,8 @@ def draw(
 ) -> None:
     """Brush over a picture in the browser and see the mask follow.
 
-    Of a FOLDER, objects are drawn picture by picture into a COCO file that grows. Started again,
-    it goes on where it stopped.
+    Of a FOLDER, objects are drawn picture by picture into a COCO file that grows.
+    Started again, it goes on where it stopped.
     Example: nseg draw photo.jpg
     """
     from nseg_lib.widget import app as widget_app
@@ -108,8 +108,9 @@ def refine(
 ) -> None:
     """Turn strokes, clicks, a box or a rough mask into a mask.
 
-    All pictures are taken as they are shown, turned as their EXIF says. OUT may be the MASK.
-    With --batch, each mask of a folder is made precise, and a table says what changed.
+    All pictures are taken as they are shown, turned as their EXIF says.
+    OUT may be the MASK.
+    With --batch, each mask of a folder is made precise; a table says what changed.
     Example: nseg refine photo.jpg --click 320,200 -o mask.png
     """
     from nseg_lib import asked

@@ -90,4 +90,7 @@ def test_panels_keep_their_size_on_a_phone(chromium: Any, site: Path) -> None:
         box = wide.locator("..")
         assert box.evaluate("e => e.scrollWidth > e.clientWidth") == (width == 390)
         assert box.get_attribute("tabindex") == "0", "reached by the keyboard"
+        page.goto((site / "models.html").as_uri())
+        failures = page.locator("article img").first
+        assert failures.bounding_box()["width"] == 792
         page.close()
