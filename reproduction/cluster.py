@@ -73,7 +73,8 @@ def cancel_jobs(root: Path) -> None:
         if not jobs:
             return
         if attempt == 0:
-            say(f"cancelling {len(jobs)} jobs that still run; trainings go on after their last epoch")
+            what = f"cancelling {len(jobs)} jobs that still run"
+            say(f"{what}; trainings go on after their last epoch")
             subprocess.run(["scancel", *jobs], check=False)
         time.sleep(1)
     raise ConfigError(f"--slurm: jobs {', '.join(jobs)} were cancelled and do not end")
