@@ -294,7 +294,7 @@ with torch.no_grad():
 # of the channel with the stroke, which is 1 for a copy, −1 for its negative and 0 for no relation.
 
 # %%
-trained = standins.refiner(ROOT / runs, "tiny16-32_bce-dice", ROOT / photos).network
+trained = standins.refiner(ROOT / runs, "tiny16-32_bce-dice").network
 networks_inside.show_channels(trained, picture)
 
 # %% [markdown]

@@ -15,12 +15,11 @@
 # |---|---|
 # | before you start | chapter 03; chapter 06 helps |
 # | learning time | 45 minutes |
-# | running time | half a minute; the small network of this chapter is trained on the way |
+# | running time | half a minute |
 # | makes | **Figure 4**: the U-Net with attention |
 # | previous, next | [06 · Two residuals](06_two_residuals.ipynb), [08 · Metrics by hand](08_metrics_by_hand.ipynb) |
 
 # %% tags=["parameters"]
-data = "data/sample"  # a data set in COCO's layout, with splits train, val and test
 photos = "data/sample"  # the data set that holds the split "photos"
 runs = "runs/sample"  # trained networks
 out = "reports/sample"  # figures go here
@@ -40,7 +39,6 @@ from reproduction.artefacts import save_figure
 
 look.use_style()
 ROOT = project_root()
-DATA = standins.data_set(ROOT / data)
 PHOTOS = standins.photographs(standins.data_set(ROOT / photos))
 
 # %% [markdown]
@@ -115,12 +113,14 @@ look.finish(figure4, "Figure 4: the U-Net with a gate on every skip, drawn as bl
 #
 # ## Guess first
 #
-# The next cells train a small network with two gates (widths 16 and 32) for a moment, if you have none of
-# your own, and show α on a photograph. Where do you expect α to be high: on the object, on the background,
-# along the edge, or where the stroke is? And will the two gates agree with each other?
+# The next cells show α on a photograph. If you have not trained the paper's network with gates, they take a
+# smaller one that comes with nseg: it has two gates (widths 16 and 32), and was trained on COCO as the others
+# were. Where do you expect α to be high: on the object, on the background, along the edge, or where the stroke
+# is? And will the two gates agree with each other?
 
 # %%
-refiner = standins.refiner(ROOT / runs, "attn32-256_bce-dice-bound", DATA, widths=[16, 32])
+small = "attn16-32_bce-dice-bound"
+refiner = standins.refiner(ROOT / runs, "attn32-256_bce-dice-bound", small)
 photo = standins.photograph(PHOTOS, "camera")
 image, mask, stroke = rescale(photo.image, photo.mask, photo.stroke, 0.5)
 maps, prediction = attention.maps(refiner, image, stroke)

@@ -1,14 +1,13 @@
-"""Small data sets, networks and results, made on the spot for a chapter that finds none.
+"""Data, networks and results for a chapter that finds none.
 
-A student can open any chapter first. It then makes the built-in data set, trains one small network
-for a few epochs and evaluates what there is. All of this goes into folders named ``stand-in``, so
-that it never mixes with the results of a proper run.
+A student can open any chapter first. It then makes the built-in data set, takes the networks that
+come with nseg, and evaluates them. The results go into a folder named ``stand-in``, so that they
+never mix with those of a proper run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -130,48 +129,23 @@ def refiners(found: str | Path) -> dict[str, tuple[Refiner, Path]]:
     return {name: (Refiner.load(path), path) for name, path in known.items()}
 
 
-def refiner(
-    found: str | Path,
-    model: str,
-    data: str | Path,
-    widths: Sequence[int] | None = None,
-    pictures: int = 240,
-) -> Refiner:
-    """Return the network ``model``: the one trained here, or else the shipped one, or a stand-in.
+def refiner(found: str | Path, model: str, smaller: str | None = None) -> Refiner:
+    """The network ``model`` that was trained here, or else one that comes with nseg.
 
-    The stand-in is trained on the spot. It shows what such a network does, but its quality is no
-    result. A printed line says which of the three it is.
+    A printed line says which.
 
     Args:
         found: a folder of runs.
         model: a name of :func:`nseg_lib.config.names`.
-        data: a data set with splits ``train`` and ``val``.
-        widths: of the stand-in, where the model's own widths would take too long to train.
-        pictures: about so many, at half size and with repeats, train the stand-in; the smallest
-            network takes half a minute for 240.
+        smaller: the shipped network that stands in, where ``model`` itself is not shipped.
     """
     ready = find_runs(found).get(model)
     if ready:
         print(f"{model}: trained, found in {portable_path(ready[0].folder)}")
         return Refiner.load(ready[0].weights)
-    smaller = re.sub(r"\d+-\d+", f"{widths[0]}-{widths[-1]}", model) if widths else model
-    for name in (model, smaller):
-        if name in PRETRAINED:
-            print(f"{model}: not trained here; {name} comes with nseg")
-            return Refiner.from_pretrained(name)
-    from nseg_lib.training import unet as training
-
-    data = Path(data)
-    per_epoch = len(coco.load_split(data, "train").images)
-    epochs = max(1, round(pictures / per_epoch))
-    changes: dict[str, object] = {"training.epochs": epochs, "training.patience": epochs}
-    changes["data.scale"] = 0.5
-    if widths is not None:  # a network of another size gets a name of its own
-        changes |= {"name": smaller, "model.widths": list(widths)}
-    settings = config.load(model, changes)
-    folder = Path(found).parent / "stand-in" / _folder_name(data, settings=settings)
-    print(f"{model}: not trained here; training {settings.name} on {epochs * per_epoch} pictures")
-    return Refiner.load(training.train(settings, data, folder, say=print))
+    shipped_name = smaller or model
+    print(f"{model}: not trained here; {shipped_name} comes with nseg")
+    return Refiner.from_pretrained(shipped_name)
 
 
 def evaluated(
@@ -198,10 +172,9 @@ def evaluated(
     return folder
 
 
-def _folder_name(data: str | Path, *files: Path, settings: config.Config | None = None) -> str:
-    """A hash of the data set, the files and the settings: a change of any gives another folder."""
+def _folder_name(data: str | Path, *files: Path) -> str:
+    """A hash of the data set and the files: a change of any gives another folder."""
     data, splits = Path(data), ("train", "val")
     hashes = [*fingerprint(data, splits).values(), *picture_hashes(data, splits).values()]
     hashes += map(sha256, files)
-    hashes += [settings.model_dump_json()] if settings else []
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]

@@ -24,10 +24,14 @@ from nseg_lib.parsing import short
 if TYPE_CHECKING:
     from torch import nn
 
-PRETRAINED = ("lite1", "lite0", "res16-128_bce-dice", "res16-32_bce-dice", "tiny16-32_bce-dice")
+PRETRAINED = (
+    "lite1", "lite0",
+    "attn16-32_bce-dice-bound", "res16-128_bce-dice", "res16-32_bce-dice", "tiny16-32_bce-dice",
+)  # fmt: skip
 """Networks in the package, the default first: the interactive refiner, which knows thin scribbles,
-boxes, coarse masks and corrections; the one that it started from; and three of the paper's, which
-know strokes that nearly cover the object."""
+boxes, coarse masks and corrections; the one that it started from; the paper's network with
+attention gates at a smaller width; and three of the paper's own. These four know strokes that
+nearly cover the object."""
 
 AnyConfig = Config | RefinerConfig
 """Of a network of the paper, or of an interactive refiner."""

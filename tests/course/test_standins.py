@@ -40,24 +40,20 @@ def test_data_that_nobody_can_make_are_named(tmp_path: Path) -> None:
         standins.data_set(tmp_path / "coco")
 
 
-def test_one_network_of_a_name_is_found_or_trained_briefly(
-    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_network_that_was_trained_here_goes_before_the_packages_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted, model = tmp_path / "runs" / "sample", "attn32-256_bce-dice-bound"
-
-    refiner = standins.refiner(wanted, model, tiny_data, [8, 16], pictures=7)
-    assert refiner.config.name == "attn8-16_bce-dice-bound"
-    assert refiner.config.loss == config.load(model).loss
-    assert (
-        f"{model}: not trained here; training attn8-16_bce-dice-bound on 7 pictures"
-        in capsys.readouterr().out
-    )
+    smaller = "attn16-32_bce-dice-bound"
+    refiner = standins.refiner(wanted, model, smaller)
+    assert refiner.config.name == smaller
+    assert f"{model}: not trained here; {smaller} comes with nseg" in capsys.readouterr().out
     assert not wanted.exists()
 
     trained = wanted / model / "seed42" / "weights.safetensors"
     trained.parent.mkdir(parents=True)
     save_weights(refiner.network, refiner.config, trained)
-    standins.refiner(wanted, model, tiny_data, [8, 16], pictures=7)
+    standins.refiner(wanted, model, smaller)
     assert f"{model}: trained, found in" in capsys.readouterr().out
 
 
@@ -72,12 +68,3 @@ def test_photographs_are_the_split_of_that_name_or_else_val(tmp_path: Path) -> N
 
     write_split(tmp_path / "data", "photos", sizes[:1], 40)
     assert [s.image_id for s in standins.photographs(tmp_path / "data")] == [40]
-
-
-def test_the_packages_own_network_stands_in_without_training(
-    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = standins.refiner(tmp_path / "runs", "tiny16-32_bce-dice", tiny_data)
-    assert found.config.name == "tiny16-32_bce-dice"
-    assert "comes with nseg" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
