@@ -131,8 +131,8 @@ attention.show(maps, image, stroke, mask)
 
 # %% [markdown]
 # **What to look for.** From left to right, from the deepest gate to the one at full size; bright is a large α.
-# A checkerboard comes from the transposed convolutions, whose 2 × 2 weights differ from each other; longer
-# training evens it out. A story is quickly told about such a picture. Before you believe one, ask:
+# A checkerboard comes from the transposed convolutions, whose 2 × 2 weights differ from each other. A story is
+# quickly told about such a picture. Before you believe one, ask:
 #
 # 1. Does α follow the *object*, or only the *stroke*, which was in the input?
 # 2. Is it high where it should be? A gate may as well mark what to leave out.
@@ -160,10 +160,12 @@ plots.table(rows, ("region", *(f"α at {a.shape[1]}×{a.shape[0]}" for a in maps
 # %% [markdown]
 # <details><summary>Answer to the guess</summary>
 #
-# There is no single answer, and that is the point: another random start gives other maps. Read your table.
-# Often one gate is bright on the object and another one is *dark* there, and both serve. What is common is
-# that α differs most along the stroke, since the stroke is the clearest thing in the input. Whoever shows one
-# such map as an explanation has chosen it among several.
+# Read your table. In the network that comes with nseg, the gate at full size is bright where the stroke is, and
+# the deeper gate is *dark* there, and bright along the edge. So the two do not agree, and both serve. And they
+# repeat the stroke: what the stroke missed has about the α of the rest in the gate at full size, and what it
+# added wrongly has nearly the α of the stroke. That is no surprise, since the stroke is the clearest thing in the
+# input. Another random start may give other maps: whoever shows one such map as an explanation has chosen it
+# among several.
 #
 # </details>
 #
