@@ -113,7 +113,7 @@ def read_prompt(
         disc = {"kind": "object", "points": [[x, y, click_radius(height, width)]]}
         brushed |= rasterize([disc], height, width).object
     source = stroke or strokes or coco
-    if brushed.mean() > 0.9:
+    if brushed.mean() > 0.9 or masks.seems_inverted(brushed):
         warn(f"{source}: covers {brushed.mean():.0%} of the picture; is it inverted?")
     # A file of strokes may say what is background; a file of its own takes the place of that.
     planes = {"background": not_object}

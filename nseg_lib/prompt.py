@@ -88,7 +88,11 @@ class Prompt:
         check(image, stroke=self.object, **masks)
         height, width = self.object.shape
         if self.box is not None:
-            if len(self.box) != 4 or not all(isinstance(n, int | np.integer) for n in self.box):
+            # True is an int to Python, and no pixel to anybody.
+            numbers = [*self.box] if isinstance(self.box, tuple | list | np.ndarray) else []
+            if len(numbers) != 4 or not all(
+                isinstance(n, int | np.integer) and not isinstance(n, bool) for n in numbers
+            ):
                 raise TypeError(f"box must be four whole numbers, got {self.box!r}")
             left, top, right, bottom = self.box
             if not (0 <= left < right <= width and 0 <= top < bottom <= height):

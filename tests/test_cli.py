@@ -361,6 +361,7 @@ def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:
     [
         ("photo.jpg --box=-3,-3,30,99", "--box -3,-3,30,99: reaches beyond the picture, 60x40"),
         ("flat.png stroke.png", "flat.png: is of one colour all over"),
+        ("photo.jpg most.png", "most.png: covers 75% of the picture; is it inverted?"),
         ("photo.jpg half.png", "half.png: 30x20 pixels, scaled to photo.jpg's 60x40"),
         ("flat.png half.json", "half.json: drawn on 30x20 pixels, scaled to the picture's 60x40"),
     ],
@@ -368,6 +369,9 @@ def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:
 def test_what_is_put_right_is_told(desk: Path, words: str, says: str) -> None:
     Image.new("RGBA", (60, 40)).save("flat.png")  # wholly clear
     Image.open("stroke.png").resize((30, 20)).save("half.png")
+    hole = np.ones((40, 60), bool)
+    hole[10:30, 15:45] = False
+    outputs.write_png(Path("most.png"), hole)
     drawing = json.loads(Path("line.json").read_text()) | {"width": 30, "height": 20}
     Path("half.json").write_text(json.dumps(drawing))
     assert says in nseg("refine", *words.split(), "-o", "out.png").stderr

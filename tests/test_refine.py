@@ -219,6 +219,8 @@ def test_a_box_alone_and_a_box_with_a_stroke_keep_the_answer_inside() -> None:
         ((0, 0, 9, 10_000), ValueError, "none below 0"),
         ((0.5, 0, 9, 9), TypeError, "four whole numbers"),
         ((0, 0, 9), TypeError, "four whole numbers"),
+        (5, TypeError, "four whole numbers"),
+        ((False, False, True, True), TypeError, "four whole numbers"),
     ],
 )
 def test_a_box_that_does_not_fit_is_told_in_one_line(

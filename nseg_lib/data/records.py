@@ -94,7 +94,8 @@ def mend(record: Any) -> tuple[Any, list[Problem]]:
     box = record.get("bbox")
     if box is not None and not _is_box(box):
         changed["bbox"] = None
-        found.append(("malformed box", f"bbox is {box!r:.60}, not [left, top, width, height]"))
+        needed = "not [left, top, width, height], and becomes null"
+        found.append(("malformed box", f"bbox is {box!r:.60}, {needed}"))
     return ({**record, **changed} if changed else record), found
 
 
