@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nseg_lib import config
 from nseg_lib.files import sha256, write_atomic
 from nseg_lib.networks.weights import PRETRAINED, write_checksums
 from nseg_lib.training.runs import Run, logged_runs
@@ -21,9 +22,11 @@ MAX_WEIGHT_BYTES = 12_000_000
 def keep_logs(runs: Path, report: Path) -> None:
     """Copy :data:`KEPT` of every run that finished an epoch into a report's folder of logs.
 
-    What the report has of runs that are not there stays.
+    What the report has of runs that are not there stays. A network without a configuration of its
+    own, tried by hand with ``--set``, is none of the report's.
     """
-    for run in (run for of_model in logged_runs(runs).values() for run in of_model):
+    known = {name: of for name, of in logged_runs(runs).items() if name in config.names()}
+    for run in (run for of_model in known.values() for run in of_model):
         for name in KEPT:
             if (run.folder / name).is_file():
                 copy = report / run.model / run.folder.name / name
