@@ -87,7 +87,7 @@ def test_wrong_input_says_what_is_expected(
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(ValueError, match="no pretrained 'sam'; there are: lite1, lite0, res16"):
+    with pytest.raises(ValueError, match="no pretrained 'sam'; there are: lite1, lite0, attn16"):
         Refiner.from_pretrained("sam")
     with pytest.raises(ValueError, match="no such checkpoint"):
         Refiner.load(tmp_path / "none.safetensors")
