@@ -118,10 +118,10 @@ def main() -> int:
     at = {source: page for page, source in texts.items()}
     texts = {"index.md": "README.md"} | texts
     at |= {f"notebooks/{name}.ipynb": f"course/{name}.ipynb" for name in profiles.chapters(root)}
-    for folder in ("docs", "reports/refiner/worst"):
-        for picture in (root / folder).glob("*.jpg"):
+    for pattern in ("docs/*.jpg", "reports/refiner/worst/*.jpg", "reports/bench/*.png"):
+        for picture in root.glob(pattern):
             shutil.copy(picture, pages / picture.name)
-            at[f"{folder}/{picture.name}"] = picture.name
+            at[picture.relative_to(root).as_posix()] = picture.name
     for page, source in texts.items():
         text = linked((root / source).read_text(encoding="utf-8"), source, page, at)
         if page.startswith("tables/"):
