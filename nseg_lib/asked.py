@@ -130,8 +130,6 @@ def read_prompt(
         raise DataError(
             f"{photo}: say what is meant: a stroke, --click, --box, --strokes or --coco"
         )
-    if within is None and planes["background"].any() and (brushed <= planes["background"]).all():
-        raise DataError(f"{background or source}: covers all of {source}; is it inverted?")
     # An empty plane says nothing, so it is not given on.
     given = {name: plane for name, plane in planes.items() if plane.any()}
     prompt = Prompt(brushed, given.get("background"), given.get("mask"), within)

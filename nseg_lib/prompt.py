@@ -81,7 +81,8 @@ class Prompt:
         Raises:
             TypeError: a wrong dtype, or something that is no array.
             ValueError: a wrong shape, an object stroke without a pixel and no box, strokes that
-                all lie outside the box, or a box that is empty or reaches beyond the picture.
+                all lie outside the box, a background that leaves nothing of the object stroke (or
+                of the box, without one), or a box that is empty or reaches beyond the picture.
         """
         given = {"background": self.background, "mask": self.mask}
         masks = {name: plane for name, plane in given.items() if plane is not None}
@@ -100,11 +101,16 @@ class Prompt:
                     f"box {self.box} must be left, top, right, bottom with left < right <= {width} "
                     f"and top < bottom <= {height}, none below 0"
                 )
-            if not self.planes[0].any():
+            if self.object.any() and not (self.object & self.inside).any():
                 raise ValueError("stroke and box: nothing is brushed inside the box")
         elif not self.object.any():
             more = "" if self.mask is None else ", also to take a part of the mask away"
             raise ValueError(f"stroke is empty: brush over the object first{more}")
+        if self.background is not None:
+            meant = self.object & self.inside if self.object.any() else self.inside
+            if (meant <= self.background).all():
+                what = "stroke" if self.object.any() else "box"
+                raise ValueError(f"background covers all of the {what}; is it inverted?")
 
 
 class Predictor(Protocol):

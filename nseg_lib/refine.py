@@ -166,10 +166,10 @@ class Refiner:
 
         Raises:
             TypeError: a wrong dtype, or something that is no plain array; one line that names it.
-            ValueError: a wrong shape, a stroke with no pixel in it, a box that does not fit,
-                ``background``, ``mask`` or ``box`` given to a network that does not correct (see
-                :attr:`corrects`), a scale that is not above 0 and at most 1, or an answer that is
-                not finite, from broken weights.
+            ValueError: a wrong shape, a stroke with no pixel in it, a box that does not fit, a
+                background that covers all of the stroke or box, ``background``, ``mask`` or ``box``
+                given to a network that does not correct (see :attr:`corrects`), a scale that is not
+                above 0 and at most 1, or an answer that is not finite, from broken weights.
         """
         if not self.corrects and not (background is None and mask is None and box is None):
             raise ValueError(

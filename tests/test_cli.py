@@ -261,7 +261,7 @@ def refused(*arguments: object) -> str:
         ("photo.jpg stroke.png -c tiny", "tiny: no such checkpoint; a file, or one of lite1, "),
         ("photo.jpg none.png -m last.png", "none.png: nothing is brushed in the picture, and an"),
         ("photo.jpg stroke.png -m labels.png", "labels.png: holds the values 0, 7, 9 (--label"),
-        ("photo.jpg stroke.png -b stroke.png", "covers all of stroke.png; is it inverted?"),
+        ("photo.jpg stroke.png -b stroke.png", "covers all of the stroke; is it inverted?"),
         ("photo.jpg stroke.png -m small.png", "mask is 60x5 pixels, but photo.jpg is 60x40 pixels"),
         ("turned.jpg stroke.png", "turned.jpg is 40x60 pixels (turned as its EXIF says); both"),
         ("huge.png stroke.png", "huge.png: too large: 16000x15900 pixels, at most 250,000,000"),

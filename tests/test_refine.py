@@ -155,6 +155,18 @@ def test_correcting_needs_an_object_stroke_too() -> None:
         Refiner.from_pretrained().refine(IMAGE, STROKE & False, background=STROKE, mask=~STROKE)
 
 
+def test_a_background_that_covers_all_that_is_meant_is_refused() -> None:
+    refiner, box = Refiner.from_pretrained(), (4, 6, 40, 30)
+    everything = np.ones_like(STROKE)
+    for asked, what in (({"stroke": STROKE}, "stroke"), ({"box": box}, "box")):
+        with pytest.raises(ValueError, match=f"background covers all of the {what}; is it inv"):
+            refiner.refine(IMAGE, background=everything, **asked)
+    beside = np.zeros_like(STROKE)
+    beside[10:13, 20:23] = True  # all that is brushed in the box, and more is outside it
+    with pytest.raises(ValueError, match="background covers all of the stroke"):
+        refiner.refine(IMAGE, beside | ~Prompt(beside, box=box).inside, beside, box=box)
+
+
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:-1", "cuda:99"])
 def test_a_device_that_there_is_not_is_named(checkpoint: Path, device: str) -> None:
     with pytest.raises(ValueError, match="device"):
