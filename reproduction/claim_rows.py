@@ -1,22 +1,21 @@
 """The claims as the page shows them: one row per statement of the paper, its details folded.
 
-Everything is read from what the report holds: the tables ``claims`` and ``claim_tests``, and the
-numbers of the figure ``forest``, which are counted in the direction of the claim. Nothing is judged
-here.
+Everything is read from the report's ``tables/claims.csv``, the results of
+:func:`reproduction.claims.judge`. Nothing is judged here.
 """
 
 from __future__ import annotations
 
-import re
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from nseg_lib.evaluation.tables import number
+from reproduction.claims import how_tested, interval, read_judged
 from reproduction.estimates import Verdict
-from reproduction.table_files import read_table
 
 PLURAL = {
     Verdict.HOLDS: ("holds", "hold"),
@@ -30,15 +29,13 @@ PLURAL = {
 """Verdict → its words in the line that counts, for one claim and for several."""
 
 REASONS = {
-    Verdict.HOLDS: "interval on the claimed side",
     Verdict.FAILS: "interval on the other side of 0",
     Verdict.SMALLER: "interval leaves out the printed difference",
-    Verdict.TOO_SMALL: "interval within the margin",
     Verdict.NOT_EACH: "another pair reaches beyond the margin",
     Verdict.OPEN: "interval on both sides of 0",
     Verdict.UNTESTED: "no GPU was there",
 }
-"""Verdict → why, in at most eight words."""
+"""Verdict → why, in at most eight words, where nothing closer can be said."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,6 @@ class Row:
     the direction of the claim, as ``ours`` and the picture are."""
     ours: str
     kind: Verdict
-    verdict: str
     logs: str
     """The verdict on the authors' logs; a dash where they say nothing."""
     reason: str
@@ -75,35 +71,20 @@ class Row:
     """The same statement in other metrics, or asked more sharply."""
 
 
-def claim_rows(report: Path) -> list[Row]:
-    """The rows of a report, a primary claim each; empty if the report lacks one of the files."""
-    tables = [report / "tables" / f"{name}.md" for name in ("claims", "claim_tests")]
-    figures = report / "figures" / "forest.csv"
-    if not all(path.is_file() for path in (*tables, figures)):
-        return []
-    texts, tests = (read_table(path) for path in tables)
-    numbers = pd.read_csv(report / "tables" / "claims.csv").to_dict("records")
-    drawn = pd.read_csv(figures).set_index("claim")
+def claim_rows(table: Path) -> list[Row]:
+    """The rows of a report's ``tables/claims.csv``, a primary claim each."""
+    judged = read_judged(table)
     # One scale for all claims of a metric, so that their pictures can be compared; what is added to
     # the stroke, of which the paper prints nothing, is far larger and has a scale of its own.
-    drawn["scale"] = drawn["panel"] + drawn["printed"].notna().map({True: ", printed", False: ""})
-    ends = ["ours_low", "ours_high", "printed", "margin"]
-    reach = drawn[ends].abs().max(axis=1).groupby(drawn["scale"]).max()
-    figure = drawn.to_dict("index")
+    reach: dict[tuple[str, bool], float] = {}
+    for found in judged:
+        ends = (abs(found[name]) for name in ("ours_low", "ours_high", "printed", "margin"))
+        scale = found["metric"], math.isnan(found["printed"])
+        reach[scale] = max([reach.get(scale, 0.0), *(end for end in ends if not math.isnan(end))])
     rows: list[Row] = []
-    for cells, tested, claim in zip(texts["rows"], tests["rows"], numbers, strict=True):
-        text = dict(zip(texts["heads"], cells, strict=True))
-        test = dict(zip(tests["heads"], tested, strict=True))
-        found = figure.get(text["claim"])
-        strip = None
-        if found is not None:
-            strip = _strip(found, reach[found["scale"]])
-            test = {"difference, first network less second [95 %]": text["ours [95 %]"]} | test
-            # Where the claim is that the difference is below 0, all is counted the other way round.
-            if claim["ours_mean"] * found["ours"] < 0:
-                text |= {name: _turned(text[name]) for name in ("paper", "ours [95 %]")}
-        row = _row(text, test, str(claim["verdict"]), strip)
-        if claim["role"] == "primary":
+    for found in judged:
+        row = _row(found, reach[found["metric"], math.isnan(found["printed"])])
+        if found["role"] == "primary":
             rows.append(row)
         else:
             rows[-1].secondary.append(row)
@@ -117,48 +98,50 @@ def counted(rows: list[Row]) -> str:
     return f"Of {len(rows)} claims, {', '.join(parts[:-1])} and {parts[-1]}."
 
 
-def _row(text: dict[str, str], test: dict[str, str], verdict: str, strip: Strip | None) -> Row:
-    kind = next(v for v in Verdict if verdict.startswith(v))
-    details = {name: test[name] for name in test if name not in ("claim", "role")}
-    details |= {"smallest effect that would show": text["smallest effect"]}
+def _row(found: Mapping[Any, Any], reach: float) -> Row:
+    sign, metric, kind = found["sign"], found["metric"], Verdict(found["verdict"])
+    there = not math.isnan(found["ours_mean"])
+    details = {": ".join(filter(None, name)): cell for name, cell in how_tested(found).items()}
+    if there:
+        first = {"difference, first network less second [95 %]": interval(found, "ours")}
+        details = first | details
+    shows = number(found["ours_smallest_effect"], metric)
+    details |= {"smallest effect that would show": shows}
     return Row(
-        claim=text["claim"], section=text["§"], paper=text["paper"], ours=text["ours [95 %]"],
-        kind=kind, verdict=verdict.partition(":")[0].partition(",")[0],
-        logs=test["authors' logs, last five epochs: seen there"],
-        reason=_reason(kind, verdict, text, test["test"], strip), strip=strip,
+        claim=found["statement"], section=found["section"],
+        paper=number(sign * found["printed"], metric, "+"),
+        ours=found["instead"] or interval(found, "ours", sign),
+        kind=kind, logs=found["logs"], reason=_reason(kind, found),
+        strip=_strip(found, reach) if there else None,
         details={name: cell for name, cell in details.items() if cell != "–"}, secondary=[],
     )  # fmt: skip
 
 
-def _reason(kind: Verdict, said: str, text: dict[str, str], test: str, strip: Strip | None) -> str:
+def _reason(kind: Verdict, found: Mapping[Any, Any]) -> str:
     """Why a claim has its verdict, in at most eight words."""
-    if "not among" in said:  # Holm's correction took it back
-        return f"not {said.rpartition('not ')[2]} tested together"
-    if kind == Verdict.HOLDS and (asked := re.search(r"(each )?interval \S+ \S+$", test)):
-        return asked[0].replace("below", "above")  # counted as claimed
+    if kind == Verdict.HOLDS:
+        return str(found["asked"]).replace("below", "above")  # counted as claimed
     if kind == Verdict.TOO_SMALL:
-        return f"interval {text['verdict'].partition(':')[0]}"
-    if kind == Verdict.OPEN and (bar := re.search(r"interval above (−\S+)$", test)):
-        return f"interval reaches below {bar[1]}"
-    if kind == Verdict.OPEN and strip is None:
+        return f"interval within ±{found['margin']:g}"
+    if kind != Verdict.OPEN:
+        return REASONS[kind]
+    if found["remark"]:  # Holm's correction took it back
+        return f"not {found['remark'].rpartition('not ')[2]} tested together"
+    if math.isnan(found["ours_mean"]):
         return "the trainings that it needs were not run"
-    if kind == Verdict.OPEN and "–" not in (text["paper"], text["smallest effect"]):
-        shows, printed = float(text["smallest effect"]), abs(float(text["paper"]))
-        return "too few trainings for the printed difference" if shows > printed else REASONS[kind]
+    if "−" in found["asked"]:  # a bar other than 0
+        return str(found["asked"]).replace("above", "reaches below")
+    if found["ours_smallest_effect"] > abs(found["printed"]):
+        return "too few trainings for the printed difference"
     return REASONS[kind]
 
 
-def _strip(found: dict[Any, Any], reach: float) -> Strip:
+def _strip(found: Mapping[Any, Any], reach: float) -> Strip:
     def at(value: float) -> float:
-        return round(50 + 48 * float(value) / float(reach), 2)
+        return round(50 + 48 * value / reach, 2)
 
-    printed, margin = found["printed"], found["margin"]
-    dot, low, high = (at(found[name]) for name in ("ours", "ours_low", "ours_high"))
-    band = None if pd.isna(margin) else (at(-margin), round(at(margin) - at(-margin), 2))
-    return Strip(dot, low, high, None if pd.isna(printed) else at(printed), band)
-
-
-def _turned(text: str) -> str:
-    """A difference with its interval, counted the other way round."""
-    text = re.sub(r"[+-](?=\d)", lambda sign: "+" if sign[0] == "-" else "-", text)
-    return re.sub(r"\[([^,]+), ([^]]+)\]", r"[\2, \1]", text)
+    sign, printed, margin = found["sign"], found["printed"], found["margin"]
+    low, high = sorted(at(sign * found[f"ours_{end}"]) for end in ("low", "high"))
+    band = None if math.isnan(margin) else (at(-margin), round(at(margin) - at(-margin), 2))
+    said = None if math.isnan(printed) else at(sign * printed)
+    return Strip(at(sign * found["ours_mean"]), low, high, said, band)

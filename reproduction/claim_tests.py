@@ -65,10 +65,14 @@ class Result:
     """What the test of one claim found."""
 
     test: str
-    """The test in words."""
-    verdict: str = Verdict.OPEN
+    """What is tested, in words."""
+    asked: str
+    """What must hold of it, in words, such as "interval above 0"."""
+    verdict: Verdict = Verdict.OPEN
+    remark: str = ""
+    """What restricts the verdict."""
     metric: str = "iou"
-    """The metric by which the numbers are rounded."""
+    """Of the evaluation or the training logs, or ``correlation``."""
     ours: Estimate | None = None
     """The estimate that decides."""
     words: str = ""
@@ -124,13 +128,19 @@ class GainOverStroke(IntervalClaim):
         pairs = [(network, "identity") for network in evidence.evaluated]
         gains = paired_differences(evidence, pairs, self.metric, shared=False)
         ours = least_favourable(gains, self.sign)
-        found: str = verdict(ours, self.sign, margin=evidence.margin(self.metric))
-        if found == Verdict.HOLDS and len(gains) < len(config.THE_EIGHT):
-            found += f", for the {len(gains)} run"
-        words = f"{LABELS[self.metric]} less that of the stroke unchanged, of the network that "
-        words += f"gains least: interval {self.interval}"
-        p = p_value(ours, self.sign, len(gains))
-        return Result(words, found, self.metric, ours, p=p, source=rows_of(evidence, ours))
+        found = verdict(ours, self.sign, margin=evidence.margin(self.metric))
+        some = found == Verdict.HOLDS and len(gains) < len(config.THE_EIGHT)
+        return Result(
+            f"{LABELS[self.metric]} less that of the stroke unchanged, of the network that gains "
+            "least",
+            f"interval {self.interval}",
+            found,
+            f"for the {len(gains)} run" if some else "",
+            self.metric,
+            ours,
+            p=p_value(ours, self.sign, len(gains)),
+            source=rows_of(evidence, ours),
+        )
 
 
 class PairsClaim(IntervalClaim):
@@ -141,12 +151,12 @@ class PairsClaim(IntervalClaim):
     caveat: str = ""
     """Another way in which the networks of a pair differ."""
 
-    def words(self, measure: str) -> str:
-        """The test in words."""
+    def words(self, measure: str) -> tuple[str, str]:
+        """``test`` and ``asked`` of the result."""
         pairs = ", ".join(f"{a} − {b}" for a, b in self.pairs)
         caveat = f" ({self.caveat})" if self.caveat else ""
         each = "each " if len(self.pairs) > 1 else ""
-        return f"{measure}, {pairs}{caveat}: {each}interval {self.interval}"
+        return f"{measure}, {pairs}{caveat}", f"{each}interval {self.interval}"
 
     def pairs_run(self, evidence: Evidence) -> list[Pair]:
         """The pairs in which both networks have rows."""
@@ -216,8 +226,8 @@ class PairedDifference(PairsClaim):
                 source += f"printed {number(print_of_theirs, self.metric, '+')}"
         p = p_value(ours, self.sign, len(run))
         return Result(
-            self.words(LABELS[self.metric]), found, self.metric, ours, p=p, source=source,
-            printed=printed, late=late, logs=theirs, logs_verdict=seen,
+            *self.words(LABELS[self.metric]), found, metric=self.metric, ours=ours, p=p,
+            source=source, printed=printed, late=late, logs=theirs, logs_verdict=seen,
         )  # fmt: skip
 
 
@@ -238,9 +248,9 @@ class EqualEpochs(PairsClaim):
         if ours:
             source = f"training logs: {ours.of}, {ours.sample()}" + all_means(own, self.metric)
         return Result(
-            self.words(f"validation loss over the {self.epochs} of the epochs that both have"),
-            verdict(ours, self.sign), self.metric, ours, p=p_value(ours, self.sign, len(own)),
-            source=source, logs=theirs,
+            *self.words(f"validation loss over the {self.epochs} of the epochs that both have"),
+            verdict(ours, self.sign), metric=self.metric, ours=ours,
+            p=p_value(ours, self.sign, len(own)), source=source, logs=theirs,
             logs_verdict=SEEN[verdict(theirs, self.sign)] if theirs else "–",
         )  # fmt: skip
 
@@ -276,7 +286,8 @@ class NonInferiority(Claim):
         best_printed = max(row["iou"] for name, row in table.items() if name not in self.networks)
         return Result(
             f"IoU, mean of {' and '.join(self.networks)} − the best of the others on "
-            f"{evidence.splits[0]}, all eight run: interval above −{self.margin:g}",
+            f"{evidence.splits[0]}, all eight run",
+            f"interval above −{self.margin:g}",
             found,
             ours=ours,
             p=p,
@@ -300,18 +311,21 @@ class RankCorrelation(IntervalClaim):
     def judge(self, evidence: Evidence) -> Result:
         variable, condition = PICTURE_LABELS[self.variable], PICTURE_LABELS[self.condition]
         partial = ", at equal strokes (partial)" if self.given else ""
-        words = f"rank correlation of {variable} with {condition}{partial}: "
-        words += f"interval {self.interval}"
+        words = f"rank correlation of {variable} with {condition}{partial}"
+        asked = f"interval {self.interval}"
         pictures = evidence.per_picture().dropna(subset=[self.condition, self.variable])
         ours = estimates.rank_correlation(pictures, self.variable, self.condition, self.given)
         if ours is None:
-            return Result(words, source="no rows of networks with these pictures' measurements")
+            source = "no rows of networks with these pictures' measurements"
+            return Result(words, asked, source=source)
         ranked = pictures.sort_values(self.condition, kind="stable")
         third = len(ranked) // 3
         low, high = (part[self.variable].mean() for part in (ranked[:third], ranked[-third:]))
         return Result(
             words,
+            asked,
             verdict(ours, self.sign),
+            metric="correlation",
             ours=ours,
             p=ours.p,
             source=f"{evidence.splits[-1]} rows, mean of {len(evidence.evaluated)} models, "
@@ -331,15 +345,16 @@ class Latency(Claim):
     seconds: Annotated[float, Field(gt=0)]
 
     def judge(self, evidence: Evidence) -> Result:
-        words = f"95th percentile of the time of {self.network} at 640x480 on a GPU: within "
-        words += f"{self.seconds:g} s"
+        words = f"95th percentile of the time of {self.network} at 640x480 on a GPU"
+        asked = f"within {self.seconds:g} s"
         if not evidence.latency:
-            return Result(words, source="benchmarks/bench_latency.py was not run")
+            return Result(words, asked, source="benchmarks/bench_latency.py was not run")
         networks, device = evidence.latency["models"], evidence.latency["device"]
         slowest = max(networks, key=lambda name: networks[name]["median"])
         times = [f"{name} {networks[name]['p95']:.2f} s" for name in (self.network, slowest)]
         return Result(
             words,
+            asked,
             Verdict.UNTESTED,
             words=f"95 % within, on a processor ({device}): {', '.join(times)}",
             source="benchmarks/results/latency.json",
@@ -354,20 +369,22 @@ class GainInEachCategory(Claim):
     """
 
     def judge(self, evidence: Evidence) -> Result:
-        words = f"IoU minus the stroke's in each supercategory of {MIN_PICTURES} pictures or more: "
-        words += "all intervals above 0"
+        words = f"IoU minus the stroke's in each supercategory of {MIN_PICTURES} pictures or more"
+        asked = "all intervals above 0"
         if not evidence.evaluated:
-            return Result(words)
+            return Result(words, asked)
         found = categories(evidence.held_out, evidence.evaluated)
         judged = found[found["n"] >= MIN_PICTURES]
         if judged.empty:
-            return Result(words, source="no category with so many pictures")
+            return Result(words, asked, source="no category with so many pictures")
         row = judged.iloc[int(judged["low"].argmin())]
         lowest = Estimate(row["difference"], row["low"], row["high"], int(row["n"]))
         return Result(
             words,
-            f"{verdict(lowest, 1)}, in the {len(judged)} of {len(found)} supercategories with "
-            "enough pictures, all trained on",
+            asked,
+            verdict(lowest, 1),
+            f"in the {len(judged)} of {len(found)} supercategories with enough pictures, all "
+            "trained on",
             ours=lowest,
             p=lowest.p,
             source=f"{evidence.splits[-1]} rows of {len(evidence.evaluated)} models; shown is "

@@ -8,7 +8,7 @@ and what was changed later, is in ``reports/limitations.md``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ from nseg_lib.evaluation.metrics import LABELS
 from nseg_lib.evaluation.tables import number
 from reproduction import claim_tests
 from reproduction.artefacts import Table, grouped
-from reproduction.claim_tests import Claim, Pairs, Result
-from reproduction.estimates import LEVEL, Verdict, holm, interval_text
+from reproduction.claim_tests import Claim, Pairs
+from reproduction.estimates import LEVEL, Estimate, Verdict, holm, interval_text
 from reproduction.evidence import Evidence
 from reproduction.words import notes
 
@@ -36,6 +36,11 @@ TESTS: dict[str, type[Claim]] = {
     "gain_in_each_category": claim_tests.GainInEachCategory,
 }
 """The kinds of test, by the name that ``reports/claims.yml`` gives them."""
+
+VALUES = (
+    "mean", "low", "high", "median", "n", "seeds", "seed_error", "seed_reach", "smallest_effect",
+)  # fmt: skip
+"""What the results keep of an :class:`Estimate`."""
 
 
 class _File(Strict):
@@ -78,21 +83,18 @@ def read_claims(path: Path) -> Claims:
     return Claims(file.pairs, claims)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A claim, what its test found, and its verdict among all claims."""
-
-    claim: Claim
-    result: Result
-    verdict: str
-    """As ``result`` has it, unless Holm's correction takes it back."""
-    corrected: float
-    """The p-value of a primary claim, corrected by Holm; NaN for others."""
-
-
 @cache
-def judge(evidence: Evidence) -> list[Judged]:
-    """Test every claim, and correct the primary ones for being tested together."""
+def judge(evidence: Evidence) -> pd.DataFrame:
+    """Test every claim, and correct the primary ones for being tested together.
+
+    Returns:
+        One row per claim: what its test found, in numbers and in words. ``tables/claims.csv`` holds
+        it; both tables, the figure "forest" and the page are made from it. Differences are the
+        first network less the second; times ``sign`` they are counted as the claim has them.
+        ``ours_``, ``late_`` and ``logs_`` begin the values of the three estimates of
+        :class:`reproduction.claim_tests.Result`, NaN where there is none. ``margin`` is NaN where
+        no difference is too small to matter.
+    """
     claims = read_claims(evidence.claims_file).claims
     results = {name: claim.judge(evidence) for name, claim in claims.items()}
     primary = {
@@ -101,79 +103,96 @@ def judge(evidence: Evidence) -> list[Judged]:
         if claim.role == "primary" and not math.isnan(results[name].p)
     }
     corrected = holm(primary)
-    judged = []
+    rows = []
     for name, claim in claims.items():
-        found, p = results[name].verdict, corrected.get(name, math.nan)
-        if found.startswith((Verdict.HOLDS, Verdict.FAILS)) and p > LEVEL:
-            found = f"{Verdict.OPEN}: {found} by itself, but not among {len(primary)} claims"
-        judged.append(Judged(claim, results[name], found, p))
-    return judged
+        result, p = results[name], corrected.get(name, math.nan)
+        said, remark = result.verdict, result.remark
+        if said in (Verdict.HOLDS, Verdict.FAILS) and p > LEVEL:
+            said, remark = Verdict.OPEN, f"{said} by itself, but not among {len(primary)} claims"
+        row: dict[str, Any] = {"claim": name, "role": claim.role, "metric": result.metric}
+        row |= {"printed": result.printed, "sign": getattr(claim, "sign", 1)}
+        row["margin"] = math.nan
+        if result.metric in evidence.printed["too_small"]:
+            row["margin"] = evidence.margin(result.metric)
+        for source in ("ours", "late", "logs"):
+            estimate = getattr(result, source)
+            for value in VALUES:
+                found = math.nan if estimate is None else float(getattr(estimate, value))
+                row[f"{source}_{value}"] = found
+        row |= {"p": result.p, "holm": p, "verdict": str(said), "remark": remark}
+        row |= {"logs": result.logs_verdict, "statement": claim.claim, "section": claim.section}
+        row |= {"test": result.test, "asked": result.asked, "instead": result.words}
+        rows.append(row | {"made_from": result.source})
+    return pd.DataFrame(rows)
+
+
+def read_judged(table: Path) -> list[dict[Any, Any]]:
+    """The rows of :func:`judge`, from a report's ``tables/claims.csv``."""
+    frame = pd.read_csv(table, dtype={"section": str})
+    words = frame.columns[frame.columns.get_loc("verdict") :]
+    return frame.fillna(dict.fromkeys(words, "")).to_dict("records")
 
 
 def claims_table(evidence: Evidence) -> Table:
     """Every claim of the paper with its numbers and its verdict."""
     judged = judge(evidence)
     text = []
-    for each in judged:
-        result, ours, metric = each.result, each.result.ours, each.result.metric
-        said = each.verdict
+    for row in judged.to_dict("records"):
+        said, remark = row["verdict"], row["remark"]
         if said == Verdict.TOO_SMALL:
-            said = f"within ±{evidence.margin(metric):g}: {said}"
-        row = {
-            "claim": each.claim.claim,
-            "§": each.claim.section,
-            "paper": number(result.printed, metric, "+"),
-            "ours [95 %]": result.words or interval_text(ours, metric),
-            "smallest effect": "–" if ours is None else number(ours.smallest_effect, metric),
-            "verdict": said,
+            said = f"within ±{row['margin']:g}: {said}"
+        between = ": " if said == Verdict.OPEN else ", "
+        cells = {
+            "claim": row["statement"],
+            "§": row["section"],
+            "paper": number(row["printed"], row["metric"], "+"),
+            "ours [95 %]": row["instead"] or interval(row, "ours"),
+            "smallest effect": number(row["ours_smallest_effect"], row["metric"]),
+            "verdict": said + between * bool(remark) + remark,
         }
-        text.append({("", column): cell for column, cell in row.items()})
-    return Table("The paper's claims.", grouped(text), _numbers(judged), notes("claims"))
+        text.append({("", column): cell for column, cell in cells.items()})
+    return Table("The paper's claims.", grouped(text), judged, notes("claims"))
 
 
 def claim_tests_table(evidence: Evidence) -> Table:
     """How every claim was tested: the test in words, p-values, other estimates, and sources."""
     judged = judge(evidence)
-    theirs = "authors' logs, last five epochs"
-    text = []
-    for each in judged:
-        result, metric = each.result, each.result.metric
-        text.append(
-            {
-                ("", "claim"): each.claim.claim,
-                ("", "role"): each.claim.role,
-                ("", "test"): result.test,
-                ("p", "alone"): _p_text(result.p),
-                ("p", "by Holm"): _p_text(each.corrected),
-                ("ours, last five epochs", "validation [95 %]"): interval_text(result.late, metric),
-                (theirs, "effect [95 %]"): interval_text(result.logs, metric),
-                (theirs, "seen there"): result.logs_verdict,
-                ("", "made from"): result.source,
-            }
-        )
-    numbers = [
-        {"claim": one.claim.id, "role": one.claim.role, "p": one.result.p, "holm": one.corrected}
-        for one in judged
+    text = [
+        {("", "claim"): row["statement"], ("", "role"): row["role"], **how_tested(row)}
+        for row in judged.to_dict("records")
     ]
     scatters = {metric: evidence.scatter(metric) for metric in evidence.printed["too_small"]}
     margins = {metric: evidence.margin(metric) for metric in scatters}
     below = notes("claim_tests", scatters=scatters, margins=margins, labels=LABELS)
-    return Table("How the claims were tested.", grouped(text), pd.DataFrame(numbers), below)
+    numbers = judged[["claim", "role", "p", "holm"]]
+    return Table("How the claims were tested.", grouped(text), numbers, below)
+
+
+def how_tested(row: Mapping[Any, Any]) -> dict[tuple[str, str], str]:
+    """(Group, column) → cell of how a claim was tested, from a row of :func:`judge`."""
+    theirs = "authors' logs, last five epochs"
+    return {
+        ("", "test"): ": ".join(filter(None, (row["test"], row["asked"]))),
+        ("p", "alone"): _p_text(row["p"]),
+        ("p", "by Holm"): _p_text(row["holm"]),
+        ("ours, last five epochs", "validation [95 %]"): interval(row, "late"),
+        (theirs, "effect [95 %]"): interval(row, "logs"),
+        (theirs, "seen there"): row["logs"],
+        ("", "made from"): row["made_from"],
+    }
+
+
+def interval(row: Mapping[Any, Any], source: str, sign: int = 1) -> str:
+    """An estimate of a row of :func:`judge` with its interval; ``–`` where there is none.
+
+    Args:
+        sign: that of the row, to count the difference as the claim has it.
+    """
+    mean, median, *ends = (sign * row[f"{source}_{x}"] for x in ("mean", "median", "low", "high"))
+    if math.isnan(mean):
+        return interval_text(None, row["metric"])
+    return interval_text(Estimate(mean, min(ends), max(ends), 0, median=median), row["metric"])
 
 
 def _p_text(p: float) -> str:
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _numbers(judged: list[Judged]) -> pd.DataFrame:
-    """What the table and the figure of the claims show, as plain columns."""
-    rows = []
-    for each in judged:
-        claim, result = each.claim, each.result
-        row: dict[str, Any] = {"claim": claim.id, "role": claim.role, "metric": result.metric}
-        row["printed"] = result.printed
-        for name, part in (("ours", result.ours), ("late", result.late), ("logs", result.logs)):
-            for value in ("mean", "low", "high", "n", "seeds", "seed_error", "smallest_effect"):
-                row[f"{name}_{value}"] = math.nan if part is None else float(getattr(part, value))
-        rows.append(row | {"verdict": each.verdict, "logs": result.logs_verdict})
-    return pd.DataFrame(rows).round(6)

@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from nseg_lib.course.look import styled
 from nseg_lib.evaluation.metrics import LABELS
@@ -49,30 +48,16 @@ def forest(evidence: Evidence) -> Drawing | None:
     if not evidence.evaluated:
         return None
     rows = []
-    for each in judge(evidence):
-        claim, result = each.claim, each.result
-        if result.ours is None:
-            continue
-        sign = getattr(claim, "sign", 1)
-        correlation = hasattr(claim, "variable")
-        row = {
-            "panel": "correlation" if correlation else result.metric,
-            "claim": claim.claim,
-            "role": claim.role,
-            "printed": sign * result.printed,
-        }
-        for name, estimate in (("ours", result.ours), ("logs", result.logs)):
-            if estimate is not None:
-                low, high = sorted((sign * estimate.low, sign * estimate.high))
-                row |= {name: sign * estimate.mean, f"{name}_low": low, f"{name}_high": high}
-        reach = stats.t.ppf(0.975, result.ours.degrees)
-        row["seed"] = reach * result.ours.seed_error
-        known = not correlation and result.metric in evidence.printed["too_small"]
-        row["margin"] = evidence.margin(result.metric) if known else float("nan")
-        rows.append(row | {"verdict": each.verdict.partition(":")[0].partition(",")[0]})
+    for found in judge(evidence).dropna(subset="ours_mean").to_dict("records"):
+        sign = found["sign"]
+        row = {"panel": found["metric"], "claim": found["statement"], "role": found["role"]}
+        row["printed"] = sign * found["printed"]
+        for name in ("ours", "logs"):
+            low, high = sorted((sign * found[f"{name}_low"], sign * found[f"{name}_high"]))
+            row |= {name: sign * found[f"{name}_mean"], f"{name}_low": low, f"{name}_high": high}
+        row |= {"seed": found["ours_seed_reach"], "margin": found["margin"]}
+        rows.append(row | {"verdict": found["verdict"]})
     frame = pd.DataFrame(rows)
-    if "logs" not in frame:  # none of the authors' networks was trained here
-        frame[["logs", "logs_low", "logs_high"]] = float("nan")
     place = frame["panel"].map([*PANELS].index)
     numbers = frame.iloc[place.argsort(kind="stable")].reset_index(drop=True).round(6)
     return Drawing(numbers, lambda: figure(numbers))

@@ -104,7 +104,7 @@ def _shown(out: Path, exhibit: Exhibit, caption: Mapping[str, str]) -> dict[str,
     files = {path.suffix: path for path in exhibit.files(out) if path.is_file()}
     links = {suffix: path.relative_to(out).as_posix() for suffix, path in files.items()}
     executed = out / "notebooks" / f"{exhibit.chapter}.html"
-    claims = claim_rows(out) if exhibit.name == "claims" else []
+    claims = claim_rows(files[".csv"]) if exhibit.name == "claims" and files else []
     return {
         **caption,
         "name": exhibit.name,

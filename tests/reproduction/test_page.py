@@ -83,7 +83,7 @@ def test_the_page_shows_every_exhibit_and_leads_nowhere_else(out: Path) -> None:
 
 
 def test_the_claims_are_one_row_per_statement_with_a_short_reason(out: Path) -> None:
-    rows = claim_rows(out)
+    rows = claim_rows(out / "tables" / "claims.csv")
     every = [row for first in rows for row in (first, *first.secondary)]
     assert len(every) == len(pd.read_csv(out / "tables" / "claims.csv"))
     assert all(len(row.reason.split()) <= 8 for row in every)
@@ -99,6 +99,19 @@ def test_the_claims_are_one_row_per_statement_with_a_short_reason(out: Path) -> 
     page = (out / "index.html").read_text()
     assert line in page
     assert page.count('class="claim" role="row"') == len(rows)
+
+
+def test_the_claims_are_made_from_their_results_alone(out: Path, tmp_path: Path) -> None:
+    results = pd.read_csv(out / "tables" / "claims.csv", dtype={"section": str})
+    results.loc[results["claim"] == "depth", ["ours_mean", "ours_low", "ours_high"]] = 0.3, 0.1, 0.4
+    results.to_csv(tmp_path / "claims.csv", index=False)
+    depth = next(row for row in claim_rows(tmp_path / "claims.csv") if "depth hurts" in row.claim)
+    assert depth.ours == "-0.3000 [-0.4000, -0.1000]", "counted as claimed"
+    assert depth.strip is not None
+    assert depth.strip.low == 2, "the lowest of all ends"
+    assert depth.strip.high < 50
+    first = "difference, first network less second [95 %]"
+    assert depth.details[first] == "+0.3000 [+0.1000, +0.4000]"
 
 
 def test_beside_the_page_lies_a_text_with_its_figures_and_tables(out: Path) -> None:
