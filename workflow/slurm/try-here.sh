@@ -3,6 +3,8 @@
 #
 #   make setup && bash workflow/slurm/try-here.sh           # QUICK=1: two chapters, not all
 #
+# So far it was only run with QUICK=1; with all chapters it has not been tried.
+#
 # Installs Slurm from Debian's packages, starts its daemons without systemd, and runs two networks
 # with two seeds on a copy of this checkout. On the way it kills a training with scancel, and then
 # the command itself; started again, the command must go on and finish. All but /etc/slurm/slurm.conf
