@@ -21,8 +21,9 @@ import numpy as np
 from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.console import progress_bar
 from nseg_lib.data import coco, masks, outputs
-from nseg_lib.data.images import list_pictures
-from nseg_lib.data.records import DataError, Record
+from nseg_lib.data.copies import annotated
+from nseg_lib.data.images import as_rgb, list_pictures, open_picture
+from nseg_lib.data.records import DataError, Record, mend
 from nseg_lib.files import append_row, only_writer, sha256, write_atomic
 from nseg_lib.prompt import Prompt
 from nseg_lib.refine import Refiner
@@ -288,19 +289,23 @@ def _of_coco(path: Path, photos: Path, say: Callable[[str], None]) -> list[Work]
     content = coco.read_json(path)
     split, findings = coco.parse_split(content, photos.parent, photos.name, path.name)
     coco.refuse(findings, path.parent)
-    dropped = [str(finding) for finding in findings if finding.severity == "left out"]
-    for line in dropped[:5]:
-        say(f"{path.parent}: {line}")
-    if len(dropped) > 5:
-        say(
-            f"{path}: {len(dropped) - 5} more annotations are left out; nseg convert names them all"
-        )
+    for severity, problem, what in (
+        ("left out", None, "are left out"), ("note", coco.OTHER_SIZE, "are scaled"),
+    ):  # fmt: skip
+        told = [f for f in findings if f.severity == severity and problem in (None, f.problem)]
+        for finding in told[:5]:
+            say(f"{path.parent}: {finding}")
+        if len(told) > 5:
+            say(f"{path}: {len(told) - 5} more annotations {what}; nseg convert names them all")
     found = []
     for image_id, annotation in _annotations(split):
         photo = photos / Path(split.images[image_id]["file_name"]).name
 
         def read(image_id: int = image_id, record: Record = annotation) -> tuple[Image, Mask]:
-            return split.read_image(image_id), split.mask(image_id, record)
+            photo = split.image_path(image_id)
+            stored = open_picture(photo)
+            mask = annotated(split, image_id, record, photo, stored, say)
+            return as_rgb(photo, stored, (mask.shape[0], mask.shape[1])), mask
 
         source = f"{path}: annotation {annotation['id']} of {photo.name}"
 
@@ -326,12 +331,17 @@ def _write_coco(path: Path, out: Path, made: dict[str, float]) -> None:
     network is of each under ``sure``.
     """
     content = coco.read_json(path)
-    stems = {r["id"]: Path(r["file_name"]).stem for r in content["images"]}
+    images = {record["id"]: record for record, _ in map(mend, content["images"])}
     for record in content["annotations"]:
-        name = f"{stems.get(record.get('image_id'))}_{record.get('id')}.png"
-        if name not in made:
+        read, _ = mend(record)  # as the masks were named, whatever form the ids have
+        image = images.get(read.get("image_id")) if isinstance(read, dict) else None
+        name = f"{Path(image['file_name']).stem}_{read['id']}.png" if image is not None else ""
+        if image is None or name not in made:
             continue
-        mask = masks.read_mask(out / name)
+        # The photograph may be larger or smaller than its record says; all masks of the file are
+        # of the record's size.
+        size = image["width"], image["height"]
+        mask = Prompt(masks.read_mask(out / name)).shrunk(size).object
         rows, columns = np.nonzero(mask)
         record |= {"segmentation": coco.mask_to_rle(mask), "area": int(mask.sum())}
         record["sure"] = made[name]

@@ -148,6 +148,24 @@ def test_annotations_that_cannot_be_used_are_told(desk: Path) -> None:
         refine(desk, "rough.json")
 
 
+def test_annotations_of_a_smaller_copy_are_scaled_and_the_file_stays_of_its_size(
+    desk: Path,
+) -> None:
+    rough = (np.asarray(Image.open(desk / "rough" / "cat.png")) > 0)[::2, ::2]
+    picture = {"id": 1, "file_name": "cat.png", "height": 60, "width": 80}
+    record = {"id": 1.0, "image_id": 1, "category_id": 1, "segmentation": mask_to_rle(rough)}
+    content = {"images": [picture], "annotations": [record], "categories": [{"id": 1, "name": "x"}]}
+    (desk / "rough.json").write_text(json.dumps(content))
+    (row,), failed, said, _ = refine(desk, "rough.json")
+    assert failed == []
+    assert said == [f"annotation 1: 80x60 pixels, scaled to {desk}/photos/cat.png's 160x120"]
+    mask = np.asarray(Image.open(desk / "out" / row.mask)) > 0
+    assert mask.shape == (120, 160)
+    (written,) = COCO(desk / "out" / "annotations.json").anns.values()
+    assert written["segmentation"]["size"] == [60, 80]
+    assert written["area"] == pytest.approx(mask.sum() / 4, rel=0.05)
+
+
 def test_sureness_is_the_iou_to_be_expected() -> None:
     logits = np.array([[50.0, 50.0, -50.0]], np.float32)
     assert batch.sureness(logits) == pytest.approx(1)

@@ -204,6 +204,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("line.json").write_text(json.dumps(drawing | {"strokes": [line]}))
     wide = coco_of({"segmentation": {"size": [5, 5], "counts": [0, 25]}, "area": 25})
     Path("wide.json").write_text(json.dumps(wide))
+    tall = coco_of({"segmentation": [[1, 1, 30, 1, 30, 70]]}, height=80)
+    Path("tall.json").write_text(json.dumps(tall))
     labels = planes["last"] * np.uint8(7)
     labels[32:38, 2:20] = 9
     Image.fromarray(labels).save("labels.png")
@@ -219,10 +221,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def coco_of(record: dict[str, object]) -> dict[str, object]:
+def coco_of(record: dict[str, object], **image: int) -> dict[str, object]:
     """A COCO file's content with one object on photo.jpg."""
     return {
-        "images": [{"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40}],
+        "images": [{"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40} | image],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0} | record],
         "categories": [{"id": 1, "name": "patch"}],
     }
@@ -272,6 +274,10 @@ def refused(*arguments: object) -> str:
         (
             "photo.jpg --coco wide.json",
             "annotation 1: RLE of the wrong size ([5, 5], not [40, 60])",
+        ),
+        (
+            "photo.jpg --coco tall.json",
+            "photo.jpg: the picture is 60x40, its record says 60x80; both must have the same size",
         ),
         ("loop.png stroke.png", "loop.png"),
         ("photo.jpg stroke.png --device mps", "device must be cpu, cuda or cuda:N, got 'mps'"),
@@ -364,6 +370,8 @@ def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:
         ("photo.jpg most.png", "most.png: covers 75% of the picture; is it inverted?"),
         ("photo.jpg half.png", "half.png: 30x20 pixels, scaled to photo.jpg's 60x40"),
         ("flat.png half.json", "half.json: drawn on 30x20 pixels, scaled to the picture's 60x40"),
+        ("photo.jpg --coco c.json", "annotation 1: 30x20 pixels, scaled to photo.jpg's 60x40"),
+        ("photo.jpg --coco r.json", "RLE of another size ([20, 30]); scaled to its picture's [40,"),
     ],
 )
 def test_what_is_put_right_is_told(desk: Path, words: str, says: str) -> None:
@@ -374,6 +382,9 @@ def test_what_is_put_right_is_told(desk: Path, words: str, says: str) -> None:
     outputs.write_png(Path("most.png"), hole)
     drawing = json.loads(Path("line.json").read_text()) | {"width": 30, "height": 20}
     Path("half.json").write_text(json.dumps(drawing))
+    rle = {"segmentation": {"size": [20, 30], "counts": [0, 300, 300]}}
+    Path("r.json").write_text(json.dumps(coco_of(rle)))
+    Path("c.json").write_text(json.dumps(coco_of(rle, width=30, height=20)))
     assert says in nseg("refine", *words.split(), "-o", "out.png").stderr
     assert mask_of("out.png").shape == (40, 60)
 

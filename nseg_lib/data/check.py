@@ -10,6 +10,7 @@ import os
 import unicodedata
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from pycocotools import mask as coco_mask
 from nseg_lib.console import progress_bar
 from nseg_lib.data import coco
 from nseg_lib.data.coco import Split, find_splits
+from nseg_lib.data.copies import own_size
 from nseg_lib.data.images import Note, notes, open_picture, to_rgb, turn
 from nseg_lib.data.records import REFUSED, DataError, Finding, Problem, Record
 from nseg_lib.data.reduce import FINISHED, UNFINISHED, changed_files, keeps_a_stroke
@@ -271,7 +273,12 @@ def _look(split: Split, image_id: int) -> tuple[Problem | None, list[Note], str]
         pixels = to_rgb(picture)
         digest = sha256(path)
     except (DataError, ValueError) as error:
-        return (problem, str(error).removeprefix(f"{path}: ")), found, ""
+        said = str(error).removeprefix(f"{path}: ")
+        if problem == "sizes disagree":
+            with suppress(DataError):
+                own_size(path, stored, size)
+                said += "; the shape is the same, so 'nseg draw' and 'nseg refine' scale it"
+        return (problem, said), found, ""
     if (pixels == pixels[..., :1]).all():
         found.append(("greyscale picture", "", "read as three equal channels"))
     return None, found, digest

@@ -32,6 +32,10 @@ from nseg_lib.data import records
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import REFUSED, Finding, Problem, Record, Severity
 from nseg_lib.data.records import DataError as DataError
+from nseg_lib.prompt import Prompt
+
+OTHER_SIZE = "RLE of another size"
+"""The problem of an annotation whose mask was scaled to its picture's record."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +267,15 @@ def parse_split(
 
     annotations: dict[int, list[Record]] = {image_id: [] for image_id in images}
     for record in usable("annotation", "annotations", annotation_problem).values():
-        image = images[record["image_id"]]
+        image, drawn = images[record["image_id"]], record["segmentation"]
+        if isinstance(drawn, Mapping) and drawn["size"] != [image["height"], image["width"]]:
+            mask = annotation_mask(record, image["height"], image["width"])
+            box = list(map(float, cv2.boundingRect(mask.astype(np.uint8))))
+            record = record | {"segmentation": mask_to_rle(mask), "bbox": box}
+            record["area"] = int(mask.sum())
+            outcome = f"scaled to its picture's {[image['height'], image['width']]}"
+            label, detail = f"annotation {record['id']}", f"{drawn['size']}"
+            findings.append(Finding("note", file, label, OTHER_SIZE, detail, outcome))
         if record.get("area") is None:
             packed = packed_rle(record["segmentation"], image["height"], image["width"])
             record = record | {"area": int(coco_mask.area(packed))}
@@ -293,7 +305,8 @@ def annotation_mask(annotation: Record, height: int, width: int) -> Mask:
 
     Args:
         annotation: its "segmentation" is a list of polygons in pixels, cut where they cross the
-            picture's border, or RLE, compressed or not. What "iscrowd" says does not matter.
+            picture's border, or RLE, compressed or not; one of another size and the same shape is
+            scaled. What "iscrowd" says does not matter.
         height, width: of the picture, in pixels.
 
     Raises:
@@ -302,7 +315,8 @@ def annotation_mask(annotation: Record, height: int, width: int) -> Mask:
     segmentation = annotation.get("segmentation")
     if problem := records.segmentation_problem(segmentation, height, width):
         raise DataError(f"annotation {annotation.get('id')}: {Finding('error', '', '', *problem)}")
-    return np.asarray(coco_mask.decode(packed_rle(segmentation, height, width)), dtype=bool)
+    mask = np.asarray(coco_mask.decode(packed_rle(segmentation, height, width)), dtype=bool)
+    return mask if mask.shape == (height, width) else Prompt(mask).shrunk((width, height)).object
 
 
 def packed_rle(segmentation: Any, height: int, width: int) -> Record:

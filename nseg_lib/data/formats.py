@@ -20,8 +20,9 @@ from nseg_lib import parsing
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import coco, report_page
 from nseg_lib.data.coco import outlines
+from nseg_lib.data.copies import annotated, own_size
 from nseg_lib.data.images import open_picture, read_image
-from nseg_lib.data.records import DataError
+from nseg_lib.data.records import DataError, same_shape
 from nseg_lib.files import write_atomic
 
 VOC_CLASSES = (
@@ -63,7 +64,7 @@ def read(
         DataError: nothing there belongs to these pictures, or a malformed file.
     """
     if source.is_file():
-        yield from _read_coco(source, pictures)
+        yield from _read_coco(source, pictures, say)
         return
     readers = {".json": _read_labelme, ".txt": _read_yolo, ".png": _read_voc}
     folders = [source, source / "labels", source / "SegmentationObject"]
@@ -90,32 +91,52 @@ def read(
 
 
 def _read_coco(
-    path: Path, pictures: Sequence[Path]
+    path: Path, pictures: Sequence[Path], say: Callable[[str], None]
 ) -> Iterator[tuple[Path, tuple[int, int], list[Found]]]:
     split, findings = coco.parse_split(coco.read_json(path), path.parent, path.stem, path.name)
     coco.refuse(findings, path.parent)
     named = {picture.name: picture for picture in pictures}
     if not any(Path(record["file_name"]).name in named for record in split.images.values()):
         raise DataError(f"{path}: none of its {len(split.images)} pictures is of the folder")
+    for finding in findings:
+        if finding.problem == coco.OTHER_SIZE:
+            say(f"{path.parent}: {finding}")
     for image_id, record in split.images.items():
         picture = named.get(Path(record["file_name"]).name)
-        found = [
-            Found(str(split.categories[a["category_id"]].get("name")), a["segmentation"])
-            for a in split.annotations[image_id]
-        ]
-        if picture is not None and found:
-            yield picture, (record["height"], record["width"]), found
+        there = record["height"], record["width"]
+        if picture is None or not split.annotations[image_id]:
+            continue
+        try:
+            stored = open_picture(picture, reduced=True)
+            size = own_size(picture, stored, there)
+        except DataError as error:
+            say(f"{path}: left out: {error}")
+            continue
+        found = []
+        for each in split.annotations[image_id]:
+            segmentation = each["segmentation"]
+            if size != there:  # the objects were drawn on a smaller or larger copy
+                mask = annotated(split, image_id, each, picture, stored, say)
+                segmentation = coco.mask_to_rle(mask)
+            name = str(split.categories[each["category_id"]].get("name"))
+            found.append(Found(name, segmentation))
+        yield picture, size, found
 
 
 def _read_labelme(path: Path, size: tuple[int, int], say: Callable[[str], None]) -> list[Found]:
     """Polygons, rectangles and circles; shapes of one group are one object."""
     content = coco.read_json(path)
-    said = content.get("imageHeight"), content.get("imageWidth")
+    said, factors = (content.get("imageHeight"), content.get("imageWidth")), (1.0, 1.0)
     if None not in said and said != size:
-        raise DataError(f"{path}: drawn on {said[1]}x{said[0]} pixels, not {size[1]}x{size[0]}")
+        drawn_on = f"{path}: drawn on {said[1]!r:.20}x{said[0]!r:.20} pixels"
+        if not same_shape(said, size):
+            raise DataError(f"{drawn_on}, not {size[1]}x{size[0]}")
+        say(f"{drawn_on}, scaled to the picture's {size[1]}x{size[0]}")
+        factors = size[1] / said[1], size[0] / said[0]
     groups: dict[Any, Found] = {}
     for number, shape in enumerate(content["shapes"]):
-        kind, points = shape.get("shape_type", "polygon"), np.asarray(shape["points"], np.float64)
+        kind = shape.get("shape_type", "polygon")
+        points = np.asarray(shape["points"], np.float64) * factors
         if kind == "rectangle":
             (x0, y0), (x1, y1) = points
             points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])

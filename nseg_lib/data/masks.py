@@ -16,7 +16,7 @@ larger copy of the photograph is scaled to it; any other size is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import parse_split, read_json, refuse
+from nseg_lib.data.coco import OTHER_SIZE, parse_split, read_json, refuse
+from nseg_lib.data.copies import Warn, annotated, scaled
 from nseg_lib.data.images import UPRIGHT, Stored, as_rgb, open_picture, to_rgb, to_rgba, turn
-from nseg_lib.data.records import DataError
-from nseg_lib.prompt import Box, Prompt
+from nseg_lib.data.records import DataError, same_shape
+from nseg_lib.prompt import Box
 from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
 
 TOLERANCE = 16
@@ -59,10 +60,6 @@ def open_photo(path: Path) -> Photo:
     """A photograph, upright, and what its file says; raises DataError as `read_image` does."""
     stored = open_picture(path)
     return Photo(path, stored, as_rgb(path, stored))
-
-
-Warn = Callable[[str], None]
-"""Is told, in a line, what was put right."""
 
 
 def read_drawing(
@@ -106,10 +103,9 @@ def _read(
 ) -> tuple[Drawn, Box | None]:
     if path.suffix.lower() != ".json":
         painted = _painted(path, photo, name, label)
-        if photo is not None and painted.shape != photo.image.shape[:2]:
-            (height, width), size = painted.shape, photo.image.shape[1::-1]
-            painted = Prompt(painted).shrunk(size).object
-            warn(f"{path}: {width}x{height} pixels, scaled to {photo.path}'s {size[0]}x{size[1]}")
+        if photo is not None:
+            height, width = photo.image.shape[:2]
+            painted = scaled(painted, (height, width), str(path), photo.path, warn)
     elif photo is None:
         raise DataError(f"{path}: the picture that it was drawn on is needed")
     else:
@@ -123,7 +119,7 @@ def _read(
                     raise DataError(f"{path}: holds no stroke on the background of {photo.path}")
                 drawn = Drawn(drawn.background, drawn.object)
             return drawn, box_of(strokes, height, width)
-        painted = _annotated(path, content, photo, label)
+        painted = _annotated(path, content, photo, label, warn)
     return Drawn(painted, np.zeros_like(painted)), None
 
 
@@ -157,7 +153,7 @@ def _strokes(
         raise DataError(f"{name}: not a file of strokes; 'format' must be '{STROKES_FORMAT}'")
     size: tuple[Any, Any] = content.get("width"), content.get("height")
     other = size != (width, height)
-    if other and (warn is None or not _same_shape(size, (width, height))):
+    if other and (warn is None or not same_shape(size, (width, height))):
         raise DataError(
             f"{name}: drawn on {size[0]!r:.20}x{size[1]!r:.20} pixels, "
             f"the picture has {width}x{height}"
@@ -178,17 +174,7 @@ def _strokes(
     return strokes
 
 
-def _same_shape(size: tuple[Any, Any], other: tuple[int, int]) -> bool:
-    """Whether two widths and heights have the same ratio, to a pixel and to 2 %."""
-    if not all(type(side) in (int, float) and 1 <= side < 1e6 for side in size):
-        return False
-    (width, height), (other_width, other_height) = size, other
-    wanted = other_width * height / other_height  # width of the same ratio
-    near = min(abs(width - wanted), abs(width - wanted) * height / width) <= 1
-    return near and abs(width / wanted - 1) <= 0.02
-
-
-def _annotated(path: Path, content: Any, photo: Photo, label: int | None) -> Mask:
+def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: Warn) -> Mask:
     """The mask of a photograph's annotation in a COCO file, upright."""
     split, findings = parse_split(content, path.parent, path.stem, path.name)
     refuse(findings, path.parent)
@@ -209,9 +195,11 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None) -> Mas
         if not objects and dropped:
             raise DataError(f"{path.parent}: {dropped[0]}")
         raise DataError(f"{path}: --label must be the id of an annotation of it; there are: {ids}")
-    mask = split.mask(image_id, objects[label])
-    record = split.images[image_id]
-    picture = turn(photo.stored, (record["height"], record["width"]))  # refuses another size
+    for finding in findings:
+        if (finding.record, finding.problem) == (f"annotation {label}", OTHER_SIZE):
+            warn(f"{path.parent}: {finding}")
+    mask = annotated(split, image_id, objects[label], photo.path, photo.stored, warn)
+    picture = turn(photo.stored, (mask.shape[0], mask.shape[1]))
     # COCO's readers leave a photograph as it is stored where its record has that size.
     if picture is photo.stored.picture and photo.stored.orientation > 1:
         turned = Pillow.fromarray(mask).transpose(UPRIGHT[photo.stored.orientation])
@@ -234,7 +222,7 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> M
         rgb = to_rgb(picture)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    if photo is not None and not _same_shape(rgb.shape[1::-1], photo.image.shape[1::-1]):
+    if photo is not None and not same_shape(rgb.shape[1::-1], photo.image.shape[1::-1]):
         sizes = []
         for (height, width, _), file in ((rgb.shape, stored), (photo.image.shape, photo.stored)):
             turned = " (turned as its EXIF says)" if file.orientation >= 5 else ""

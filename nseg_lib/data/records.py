@@ -117,6 +117,17 @@ def _number(value: str | float) -> int | float | None:
     return int(number) if number.is_integer() else number
 
 
+def same_shape(size: Sequence[Any], other: Sequence[int]) -> bool:
+    """Whether two sizes, in the same order of width and height, have the same ratio, to a pixel and
+    to 2 %; False where ``size``, which may come from a file, is no size."""
+    if not all(type(side) in (int, float) and 1 <= side < 1e6 for side in size):
+        return False
+    (first, second), (other_first, other_second) = size, other
+    wanted = other_first * second / other_second  # the first side at the same ratio
+    near = min(abs(first - wanted), abs(first - wanted) * second / first) <= 1
+    return near and abs(first / wanted - 1) <= 0.02
+
+
 def id_problem(record: Any) -> Problem | None:
     """Why a value is not a record with an id, or None."""
     if not isinstance(record, Mapping):
@@ -218,11 +229,19 @@ def _length(polygon: Sequence[float]) -> float:
 def rle_problem(
     rle: Mapping[str, Any], height: int, width: int, *, empty: bool = True
 ) -> Problem | None:
-    """Why an RLE object is no mask of height x width pixels, or None; `empty`: it may be empty."""
-    size = rle.get("size")
-    if size != [height, width] or not all(map(is_int, size)):
+    """Why an RLE object is no mask of height x width pixels, or None; `empty`: it may be empty.
+
+    One of another size and the same shape is sound: :func:`nseg_lib.data.coco.annotation_mask`
+    scales it.
+    """
+    size: Any = rle.get("size")
+    is_size = isinstance(size, list) and len(size) == 2 and all(map(is_int, size))
+    if not is_size or not same_shape(size, (height, width)):
         swapped = "; they are swapped" if size == [width, height] else ""
         return "RLE of the wrong size", f"{size!r:.40}, not {[height, width]}{swapped}"
+    if size[0] * size[1] > max(limits.MAX_RECORD_PIXELS, height * width):
+        return "too large an RLE", f"{size}, at most {limits.MAX_RECORD_PIXELS} pixels"
+    height, width = size
     counts = rle.get("counts")
     if isinstance(counts, str) and counts.startswith(("b'", 'b"')):
         return "malformed RLE", "its counts are Python's b'…' as text; decode them as ASCII"

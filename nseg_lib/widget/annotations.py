@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import cv2
+
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.console import warn
 from nseg_lib.data import formats
 from nseg_lib.data.coco import DataError, annotation_mask, read_json
+from nseg_lib.data.copies import own_size
 from nseg_lib.data.images import as_rgb, open_picture
 from nseg_lib.data.records import Record, id_problem, is_int, mend
 from nseg_lib.files import only_writer, write_atomic
@@ -145,15 +148,17 @@ class AnnotationFile:
             record |= {"width": width, "height": height}
         return int(record["id"])
 
-    def read_image(self, picture: Path) -> Image:
+    def read_image(self, picture: Path, say: Callable[[str], None] = lambda line: None) -> Image:
         """A picture, turned as every reader of this file turns it: uint8 H×W×3 RGB.
 
         That is to the size in its record or, without a size, upright. One whose size does not
         change when it is turned stays as it is stored
-        (:func:`nseg_lib.widget.pictures.as_readers_turn` says why).
+        (:func:`nseg_lib.widget.pictures.as_readers_turn` says why). One of the shape of its record
+        and another size is scaled to it, since all masks of the file are of that size; ``say`` is
+        told.
 
         Raises:
-            DataError: no picture, a broken one, or one of another size than its record's.
+            DataError: no picture, a broken one, or one of another shape than its record's.
         """
         record, stored = self.image_of(picture) or {}, open_picture(picture)
         height, width = record.get("height"), record.get("width")
@@ -163,7 +168,12 @@ class AnnotationFile:
             if not is_int(side) or side < 1:
                 said = f"a side of {side!r:.40}, which is no whole number from 1"
                 raise DataError(f"{self.path}: {picture.name}: its record has {said}")
-        return as_rgb(picture, stored, (height, width))
+        own = own_size(picture, stored, (height, width))
+        image = as_rgb(picture, stored, own)
+        if own == (height, width):
+            return image
+        say(f"Scaled to its record's {width}x{height} pixels, from {own[1]}x{own[0]}")
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
     def mask(self, annotation: Any, picture: Path, image: Image) -> Mask:
         """An annotation's mask, bool H×W; a malformed one raises DataError, which names both."""

@@ -181,10 +181,11 @@ class FolderSession:
             image: the picture, if it has been read already.
 
         Raises:
-            DataError: no picture, a broken one, one of another size than its record's, one that
+            DataError: no picture, a broken one, one of another shape than its record's, one that
                 several records may mean, or malformed strokes or masks of this program.
         """
-        image = self.file.read_image(self.path) if image is None else image
+        notes: list[str] = []
+        image = self.file.read_image(self.path, notes.append) if image is None else image
         mask, walls = np.zeros((2, *image.shape[:2]), bool)
         others, labels = np.zeros(image.shape[:2], np.uint8), self.categories()
         foreign = unreadable = 0
@@ -209,7 +210,6 @@ class FolderSession:
         self._know()
         current = self._known or {}
         start = current if current and "strokes" not in current else current.get(STARTED_FROM)
-        notes = []
         if foreign and self.id is None:
             many = f"{foreign} object{'s' * (foreign > 1)}"
             notes.append(f"{many} of another program; a click takes one up")

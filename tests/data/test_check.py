@@ -218,6 +218,18 @@ def test_files_without_a_record_are_left_out(data: Path) -> None:
     assert finding.detail == "2, first 'extra.jpg'"
 
 
+def test_what_is_of_another_size_and_the_same_shape_is_told(data: Path) -> None:
+    rle = {"size": [HEIGHT // 2, WIDTH // 2], "counts": [0, HEIGHT * WIDTH // 4]}
+    change(data, "annotations", 2, segmentation=rle)
+    noted = [f for f in check(data).findings if f.record == "annotation 21"]
+    assert [(f.severity, f.problem) for f in noted] == [("note", "RLE of another size")]
+    image_id = sorted(coco.load_split(data).images)[0]
+    picture(0).resize((WIDTH // 2, HEIGHT // 2)).save(coco.load_split(data).image_path(image_id))
+    (told,) = [f for f in check(data).findings if f.severity == "error"]
+    assert told.problem == "sizes disagree"
+    assert "the shape is the same, so 'nseg draw' and 'nseg refine' scale it" in told.detail
+
+
 # --- records --------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,25 @@ def test_what_is_written_is_read_again(
         assert (mask == wanted).all()
 
 
+def test_objects_of_a_smaller_copy_are_scaled_and_told(
+    split: coco.Split, photos: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (SIZE[1] * 2, SIZE[0] * 2)).save(photos / "a.jpg")
+    said: list[str] = []
+    for kind, source in (("coco", tmp_path / "annotations.json"), ("labelme", tmp_path)):
+        formats.write(split, kind, tmp_path)
+        ((_, size, found),) = formats.read(source, [photos / "a.jpg"], said.append)
+        assert size == (SIZE[0] * 2, SIZE[1] * 2)
+        mask = annotation_mask({"segmentation": found[0].segmentation}, *size)
+        assert (mask[::2, ::2] == MASKS[1][1]).mean() > 0.99
+    assert "annotation 1: 80x60 pixels, scaled to" in said[0]
+    assert "a.json: drawn on 80x60 pixels, scaled to the picture's 160x120" in said[-1]
+    Image.new("RGB", (50, 50)).save(photos / "a.jpg")
+    assert list(formats.read(tmp_path / "annotations.json", [photos / "a.jpg"], said.append)) == []
+    assert "left out: " in said[-1]
+    assert "a.jpg: the picture is 50x50, its record says 80x60" in said[-1]
+
+
 def test_masks_and_cutouts_are_a_picture_per_object(split: coco.Split, tmp_path: Path) -> None:
     assert formats.write(split, "masks", tmp_path / "masks") == 3
     assert ((np.asarray(Image.open(tmp_path / "masks" / "a_2.png")) > 0) == MASKS[2][1]).all()
