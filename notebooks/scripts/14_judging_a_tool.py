@@ -9,7 +9,8 @@
 #
 # - say how much there was to gain, and which share of it a method gained;
 # - write down rules of judgement that cannot be bent afterwards;
-# - tell three kinds of failure apart, and say which of them a further stroke mends.
+# - tell three kinds of failure apart, and say which of them a further stroke mends;
+# - test whether a network is as sure as it should be.
 #
 # | | |
 # |---|---|
@@ -197,6 +198,31 @@ look.gallery(shown, legend_of=("stroke", "truth", "prediction", "missed", "extra
 # guesses. The **unusual**: what the outlines of the training data have never shown. For the first two, a stroke on
 # the background or on the missing part is the remedy. For the last one, only other training pictures are.
 #
+# ## Is it as sure as it should be?
+#
+# The refiner can say more than in or out: `refine(…, return_probability=True)` gives every pixel a probability. Soft
+# edges are cut with it, and it tells which masks should be looked at first. For that it has to mean something. A
+# probability is **calibrated** if, of all pixels that are given .8, eight in ten are object.
+#
+# It can be tested by counting. Sort the pixels of many answers into ten bins by their probability, and draw for each
+# bin the share that is object against the mean probability. This is a **reliability diagram**, and a calibrated
+# network lies on its diagonal. Below are the pixels of answers to validation pictures: as the network was trained,
+# and after all its logits were divided by one number, the **temperature**, which was chosen on these pictures.
+
+# %%
+bins = standins.committed_table(ROOT, "steps/calibration.csv")
+reliability = {"calibrated": ((0, 1), (0, 1))}
+for temperature, of in bins.groupby("temperature"):
+    reliability[f"temperature {temperature:.2f}"] = (of["probability"], of["object"])
+look.curves({"pixels of validation answers": reliability}, x="probability", y="share that is object")
+
+# %% [markdown]
+# **What to look for.** A curve below the diagonal at the right says that the network is too sure of itself: of the
+# pixels that it gives .86 as it was trained, only six in ten are object. The temperature moves the curve towards the
+# diagonal without changing a single mask, since a logit above 0 stays above 0. What remains lies between .5 and .8.
+# Those are the pixels near the outline, and the outlines in COCO are loose themselves, so a part of what looks
+# like false confidence is the truth's own error.
+#
 # ## What did each ingredient add?
 #
 # The refiner has many ingredients: two looks, simulated strokes, a pretrained encoder, likeness, feedback. An
@@ -299,16 +325,22 @@ print(exercises.check(verdict))
 # - Judge by the share of the gap, and in absolute terms.
 # - Rules come before results; methods without training stand beside.
 # - Twin, part, unusual: three failures, two of which a stroke mends.
+# - A probability is worth something once counting has shown that it is calibrated.
 #
 # ## Words
 #
 # - **Ablation**: leaving one ingredient out.
+# - **Calibrated**: of all pixels that are given a probability, just that share is object.
 # - **Capstone**: a piece of work at the end that uses all that was learned.
 # - **Gap**: what the stroke leaves to be gained.
 # - **Preregistration**: writing down a claim and its test before seeing the data.
+# - **Reliability diagram**: what a network says against what turned out, bin by bin.
+# - **Temperature**: one number by which all logits are divided, so that probabilities become calibrated.
 #
 # ## References
 #
+# - Guo, C., Pleiss, G., Sun, Y. and Weinberger, K. Q. (2017). On calibration of modern neural networks. *ICML*.
+#   [arXiv:1706.04599](https://arxiv.org/abs/1706.04599)
 # - Nosek, B. A. et al. (2018). The preregistration revolution. *PNAS* 115(11).
 #   [doi:10.1073/pnas.1708274114](https://doi.org/10.1073/pnas.1708274114)
 # - Rother, C., Kolmogorov, V. and Blake, A. (2004). GrabCut: interactive foreground extraction using iterated graph
