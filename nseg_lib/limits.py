@@ -46,6 +46,9 @@ million weights, 330 MB."""
 MAX_BATCH = 256
 """Pictures, or crops, that a training sees at once."""
 
+MAX_PICTURES = 10_000_000
+"""Pictures that a data set is asked to have; COCO has 330,000."""
+
 MAX_PAINTED = 100_000
 """Painted objects that the edge network's training keeps, some 10 kB each."""
 

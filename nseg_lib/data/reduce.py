@@ -22,6 +22,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from nseg_lib import limits
 from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import Split, largest_annotation, load_split, read_json
 from nseg_lib.data.records import DataError
@@ -56,6 +57,9 @@ class Request:
             raise DataError(f"images is {self.images}; at least 2: one to train, one to validate")
         if self.test_images < 0:
             raise DataError(f"test_images is {self.test_images}; it must be 0 or more")
+        for name in ("images", "test_images"):
+            if getattr(self, name) > limits.MAX_PICTURES:
+                raise DataError(f"{name} is {getattr(self, name)}; at most {limits.MAX_PICTURES:,}")
 
     def sizes(self) -> dict[str, int]:
         """Split name → pictures wanted."""

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from nseg_lib import limits
 from nseg_lib.arrays import Mask
 from nseg_lib.console import progress_bar
 from nseg_lib.data.coco import annotation_mask, find_splits, mask_to_rle, read_json
@@ -66,6 +67,8 @@ class Request:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise DataError(f"{name} is {value!r}; an integer of {least} or more is needed")
+        if self.pictures > limits.MAX_PICTURES:
+            raise DataError(f"pictures is {self.pictures}; at most {limits.MAX_PICTURES:,}")
         if self.max_side not in MAX_SIDES:
             raise DataError(f"max_side is {self.max_side}; at most {MAX_SIDES[-1]} is possible")
 

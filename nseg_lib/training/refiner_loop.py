@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from nseg_lib.config import FitConfig
+from nseg_lib.config import ConfigError, FitConfig
 from nseg_lib.training.losses import refiner_loss
 from nseg_lib.training.refiner_data import EdgeWindows, TrainingCrops
 from nseg_lib.training.runs import Log, RunFolder, one_thread
@@ -64,6 +64,8 @@ def fit(
         The network of averaged weights, and the seconds that all steps took, those before a cut
         included; ``None`` where the minutes were too few.
     """
+    if math.isnan(minutes):  # never over, nor told from a time that is
+        raise ConfigError("minutes is nan; a number is needed, or none at all to train to the end")
     begun = time.monotonic()
     reuse_memory()
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

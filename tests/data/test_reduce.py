@@ -187,7 +187,9 @@ def test_a_folder_with_other_things_is_left_alone(source: Path, tmp_path: Path) 
     assert reduce.reduce(source, tmp_path / "empty", 20)["pictures"]["train"] == 18
 
 
-@pytest.mark.parametrize(("images", "test_images"), [(1, 5), (-3, 5), (20, -1)])
+@pytest.mark.parametrize(
+    ("images", "test_images"), [(1, 5), (-3, 5), (20, -1), (10**20, 5), (20, 10**20)]
+)
 def test_impossible_numbers(source: Path, tmp_path: Path, images: int, test_images: int) -> None:
     with pytest.raises(DataError, match=r"images is -?[0-9]+;"):
         reduce.reduce(source, tmp_path / "out", images, test_images=test_images)

@@ -89,6 +89,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"pictures": 7}, "pictures is 7; an integer of 8 or more"),
+        ({"pictures": 10**11}, "pictures is 100000000000; at most 10,000,000"),
         ({"seed": -1}, "seed is -1; an integer of 0 or more"),
         ({"max_side": 1281}, "max_side is 1281; at most 1280"),
     ],

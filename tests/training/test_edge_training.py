@@ -90,6 +90,9 @@ def train(folder, out, **options):
 
 def test_it_is_trained_after_the_looks_and_saved_with_them(tiny_data, tmp_path):
     """Time that is up stops it resumably, and how many workers there are changes nothing."""
+    with pytest.raises(ValueError, match="minutes is nan; a number is needed"):
+        train(tiny_data, tmp_path / "run", minutes=float("nan"))
+    assert not (tmp_path / "run").exists()
     assert train(tiny_data, tmp_path / "run", minutes=-1) is None
     weights = train(tiny_data, tmp_path / "run")
     assert weights == tmp_path / "run" / "edge" / "weights.safetensors"
