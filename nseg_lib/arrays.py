@@ -1,4 +1,4 @@
-"""The array types of the library (image, mask, logits), and the check of what a user passes in."""
+"""The array types of the library, the check of what a user passes in, and how sure a mask is."""
 
 from __future__ import annotations
 
@@ -45,6 +45,26 @@ def check(image: object, **masks: object) -> None:
                 f"{name} must have the picture's height and width {image.shape[:2]}, "
                 f"got {mask.shape}"
             )
+
+
+def sureness(probability: Probability, mask: Mask) -> float:
+    """How sure a network is of a mask: the IoU to be expected of it, if its probabilities p hold.
+
+    The sum of p in the mask, over the mask's pixels and the sum of p outside; 0 for no mask. It is
+    the network's own opinion: where it is surely wrong, this is high too.
+
+    Args:
+        probability: float32 H×W in [0, 1].
+        mask: bool H×W.
+
+    Returns:
+        In [0, 1].
+    """
+    if not mask.any():
+        return 0.0
+    inside = float(probability[mask].sum(dtype=np.float64))
+    outside = float(probability.sum(dtype=np.float64)) - inside
+    return inside / (int(mask.sum()) + max(0.0, outside))
 
 
 def _array(name: str, value: object, dtype: np.dtype[Any], wanted: str) -> NDArray[Any]:

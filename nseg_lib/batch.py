@@ -14,11 +14,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-
-from nseg_lib.arrays import Image, Logits, Mask
+from nseg_lib.arrays import Image, Mask, sureness
 from nseg_lib.console import progress_bar
 from nseg_lib.data import coco, masks, outputs
 from nseg_lib.data.copies import annotated
@@ -30,6 +28,9 @@ from nseg_lib.refine import Refiner
 
 TABLE = "refined.csv"
 """The table's name, in the folder of the masks."""
+
+DOCUMENT = "annotations.json"
+"""The COCO file's name, beside it."""
 
 AHEAD = 2
 """Pictures that are read before their turn, and masks that wait to be written."""
@@ -51,7 +52,7 @@ class Row:
     removed: int
     """Pixels."""
     sure: float
-    """:func:`sureness` of the refined mask."""
+    """:func:`nseg_lib.arrays.sureness` of the refined mask."""
     made_from: str
     """A hash of photo, rough mask and weights: another one, and the mask is made again."""
     seconds: float
@@ -72,19 +73,6 @@ class Work:
     read: Callable[[], tuple[Image, Mask]]
 
 
-def sureness(logits: Logits) -> float:
-    """The IoU to be expected of a mask, if the network's probabilities p were right.
-
-    The sum of p in the mask, over the mask's pixels and the sum of p outside; 0 for no mask. It is
-    the network's own opinion: where it is surely wrong, this is high too.
-    """
-    p = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -50, 50)))
-    mask = logits > 0
-    if not mask.any():
-        return 0.0
-    return float(p[mask].sum() / (mask.sum() + p[~mask].sum()))
-
-
 def refine_folder(
     refiner: Refiner,
     weights: Path,
@@ -101,9 +89,10 @@ def refine_folder(
         weights: the refiner's file.
         coarse: a folder of masks, each named as its photo, or that name, ``_`` and more: of
             ``cat.jpg``, ``cat.png`` or ``cat_2.png``. Or a COCO file; then a mask's name is the
-            photo's, ``_`` and the annotation's id, and ``out`` gets a COCO file too.
+            photo's, ``_`` and the annotation's id.
         photos: the folder of photographs.
-        out: the folder of the masks, PNG, and of :data:`TABLE`.
+        out: the folder of the masks, PNG, of :data:`TABLE`, and of a COCO file of all masks,
+            :data:`DOCUMENT`, from which ``nseg convert`` makes a report page.
         say: is told what is left out.
 
     Returns:
@@ -116,6 +105,8 @@ def refine_folder(
     """
     if out.resolve() in (coarse.resolve(), photos.resolve()):
         raise DataError(f"--out {out}: is the folder of the input; choose another")
+    if (out / DOCUMENT).exists() and not (out / TABLE).exists():
+        raise DataError(f"--out {out}: has another {DOCUMENT} already; choose another folder")
     found = _of_coco(coarse, photos, say) if coarse.is_file() else _of_folder(coarse, photos, say)
     model, rows, failed = sha256(weights), [], []
     with only_writer(out / TABLE):
@@ -143,8 +134,9 @@ def refine_folder(
                 written.result()
         # Once more, in order and without rows that were replaced.
         write_table(out / TABLE, rows)
-    if coarse.is_file() and rows:
-        _write_coco(coarse, out, {row.mask: row.sure for row in rows})
+        if rows:
+            made = _refined(coarse, out, rows) if coarse.is_file() else _as_coco(photos, out, rows)
+            write_atomic(out / DOCUMENT, json.dumps(made))
     return rows, failed
 
 
@@ -190,12 +182,11 @@ def _refine(
 ) -> tuple[Mask, Row]:
     """A mask and its row; ``seconds`` is what reading took."""
     started = time.perf_counter()
-    logits = refiner.logits(image, Prompt(rough))
-    mask = logits > 0
+    mask, probability = refiner.refine(image, rough, return_probability=True)
     return mask, Row(
         work.name, work.photo.name, round(float((mask & rough).sum() / (mask | rough).sum()), 4),
         int((mask & ~rough).sum()), int((rough & ~mask).sum()),
-        round(sureness(logits / np.float32(refiner.temperature)), 4), made_from,
+        round(sureness(probability, mask), 4), made_from,
         round(seconds + time.perf_counter() - started, 2),
     )  # fmt: skip
 
@@ -225,9 +216,9 @@ def read_table(path: Path) -> dict[str, Row]:
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:
-    """Write a table of these rows, whole or, with an OSError, not at all."""
+    """Write a table, the least sure first; whole or, with an OSError, not at all."""
     text = io.StringIO(newline="")
-    lines = [_names(), *(asdict(row).values() for row in rows)]
+    lines = [_names(), *(asdict(row).values() for row in sorted(rows, key=lambda row: row.sure))]
     csv.writer(text, lineterminator="\n").writerows(lines)
     write_atomic(path, text.getvalue())
 
@@ -326,12 +317,11 @@ def _annotations(split: coco.Split) -> Iterator[tuple[int, Record]]:
                 yield image_id, record
 
 
-def _write_coco(path: Path, out: Path, made: dict[str, float]) -> None:
-    """A COCO file like the one that was given, with the refined masks as RLE, and how sure the
-    network is of each under ``sure``.
-    """
+def _refined(path: Path, out: Path, rows: Iterable[Row]) -> dict[str, Any]:
+    """The COCO file that was given, with the refined masks as RLE and ``sure`` of each."""
     content = coco.read_json(path)
     images = {record["id"]: record for record, _ in map(mend, content["images"])}
+    made = {row.mask: row.sure for row in rows}
     for record in content["annotations"]:
         read, _ = mend(record)  # as the masks were named, whatever form the ids have
         image = images.get(read.get("image_id")) if isinstance(read, dict) else None
@@ -342,11 +332,26 @@ def _write_coco(path: Path, out: Path, made: dict[str, float]) -> None:
         # of the record's size.
         size = image["width"], image["height"]
         mask = Prompt(masks.read_mask(out / name)).shrunk(size).object
-        rows, columns = np.nonzero(mask)
-        record |= {"segmentation": coco.mask_to_rle(mask), "area": int(mask.sum())}
-        record["sure"] = made[name]
-        if len(rows):
-            left, top = int(columns.min()), int(rows.min())
-            size = int(columns.max()) + 1 - left, int(rows.max()) + 1 - top
-            record["bbox"] = [float(value) for value in (left, top, *size)]
-    write_atomic(out / "annotations.json", json.dumps(content))
+        if mask.any():
+            new = outputs.annotation(mask, sure=made[name])
+            record |= {key: new[key] for key in ("segmentation", "area", "bbox", "sure")}
+        else:
+            record |= {"segmentation": coco.mask_to_rle(mask), "area": 0, "sure": made[name]}
+    return content
+
+
+def _as_coco(photos: Path, out: Path, rows: Iterable[Row]) -> dict[str, Any]:
+    """A COCO file of refined masks that are pictures; an empty one is left out."""
+    images: dict[str, Record] = {}
+    annotations: list[Record] = []
+    for row in rows:
+        mask = masks.read_mask(out / row.mask)
+        if not mask.any():
+            continue
+        size = {"height": mask.shape[0], "width": mask.shape[1]}
+        image = {"id": len(images) + 1, "file_name": row.photo} | size
+        image_id = images.setdefault(row.photo, image)["id"]
+        orientation = open_picture(photos / row.photo, reduced=True).orientation
+        made = outputs.annotation(outputs.as_readers_turn(mask, orientation), sure=row.sure)
+        annotations.append(made | {"id": len(annotations) + 1, "image_id": image_id})
+    return outputs.document(list(images.values()), annotations)

@@ -14,7 +14,7 @@ from nseg_lib.config import RefinerConfig
 from nseg_lib.data.images import scaled_size
 from nseg_lib.networks import engine
 from nseg_lib.networks.engine import OnnxEngine
-from nseg_lib.networks.looks import Looks, WholePicture
+from nseg_lib.networks.looks import OUTSIDE, Looks, WholePicture
 from nseg_lib.networks.weights import PRETRAINED, AnyConfig, checkpoint_file, shipped, usable_device
 from nseg_lib.prompt import Box, Prompt
 
@@ -36,6 +36,9 @@ class Refiner:
             what :func:`nseg_lib.networks.engine.load` gives.
         device: ``cpu``, ``cuda`` or ``cuda:N``; ValueError where there is none.
     """
+
+    gives_probability = True
+    """That :meth:`refine` takes ``return_probability``; the canvas asks models for this."""
 
     predictor: Looks | WholePicture
     """Answers to a picture as it is, whatever the scale of training."""
@@ -162,7 +165,7 @@ class Refiner:
 
         Returns:
             bool H×W; with ``return_probability`` also float32 H×W in [0, 1], the probability that a
-            pixel is object, which is above .5 where the mask is.
+            pixel is object, which is above .5 where the mask is, and 0 beyond what was looked at.
 
         Raises:
             TypeError: a wrong dtype, or something that is no plain array; one line that names it.
@@ -183,7 +186,9 @@ class Refiner:
         logits = self.logits(image, Prompt(stroke, background, mask, box), scale)
         if not return_probability:
             return logits > 0
-        return logits > 0, 1 / (1 + np.exp(-logits / np.float32(self.temperature)))
+        probability = 1 / (1 + np.exp(-logits / np.float32(self.temperature)))
+        probability[logits <= OUTSIDE] = 0  # not looked at: a little for each would add up
+        return logits > 0, probability
 
     def logits(self, image: Image, prompt: Prompt, scale: float | None = None) -> Logits:
         """The answer before any threshold, as of every :class:`nseg_lib.prompt.Predictor`.

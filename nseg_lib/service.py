@@ -144,7 +144,7 @@ class Desk:
         strokes = ask.drawing(height, width)
         if not strokes:
             raise DataError("say what is meant: clicks, strokes or a box")
-        mask, note = mask_of(self.refiner, image, strokes, before)
+        mask, note, _ = mask_of(self.refiner, image, strokes, before)
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         return {
             "mask": _written(mask, ask.answer), "area": int(mask.sum()), "bbox": [x, y, w, h],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pycocotools.coco import COCO
 from skimage import data as photographs
 
 from nseg_lib import batch
+from nseg_lib.arrays import sureness
+from nseg_lib.data import coco, formats
 from nseg_lib.data.coco import DataError, mask_to_rle
 from nseg_lib.networks.weights import shipped
 from nseg_lib.refine import Refiner
@@ -67,7 +70,41 @@ def test_each_mask_gets_the_photo_of_its_name_and_a_row(desk: Path) -> None:
     assert rows[0].iou == pytest.approx((mask & rough).sum() / (mask | rough).sum(), abs=1e-4)
     assert 0.5 < rows[0].sure <= 1
     with (desk / "out" / batch.TABLE).open() as file:
-        assert [each["mask"] for each in csv.DictReader(file)] == [row.mask for row in rows]
+        listed = [float(each["sure"]) for each in csv.DictReader(file)]
+    assert listed == sorted(row.sure for row in rows), "the least sure first"
+
+
+def test_masks_that_are_pictures_come_with_a_coco_file_that_says_how_sure_each_is(
+    desk: Path,
+) -> None:
+    upside_down = Image.Exif()
+    upside_down[0x0112] = 3
+    photo = Image.open(desk / "photos" / "cat.png")
+    photo.save(desk / "photos" / "cat.png", exif=upside_down)
+    Image.open(desk / "rough" / "cat.png").save(desk / "rough" / "cat.png", exif=upside_down)
+    rows, *_ = refine(desk)
+    assert refine(desk)[0] == rows, "made again from the masks that are there"
+    split, findings = coco.parse_split(
+        coco.read_json(desk / "out" / batch.DOCUMENT), desk, "photos", "x"
+    )
+    assert findings == []
+    found = [(n, a) for n, records in split.annotations.items() for a in records]
+    assert [a["sure"] for _, a in found] == [row.sure for row in rows]
+    for (number, annotation), row in zip(found, rows, strict=True):
+        mask = np.asarray(Image.open(desk / "out" / row.mask)) > 0
+        stored = mask[::-1, ::-1] if row.mask == "cat.png" else mask  # as COCO's readers see it
+        assert (split.mask(number, annotation) == stored).all()
+    formats.write(split, "report", desk)
+    shown = re.findall(r"<td>(0\.\d\d)</td>", (desk / "report.html").read_text())
+    assert sorted(shown) == sorted(f"{row.sure:.2f}" for row in rows)
+
+
+def test_a_coco_file_that_is_not_its_own_is_not_written_over(desk: Path) -> None:
+    (desk / "out").mkdir()
+    (desk / "out" / batch.DOCUMENT).write_text("mine")
+    with pytest.raises(DataError, match=r"has another annotations\.json already"):
+        refine(desk)
+    assert (desk / "out" / batch.DOCUMENT).read_text() == "mine"
 
 
 def test_it_goes_on_where_it_was_stopped_and_sees_what_changed(desk: Path) -> None:
@@ -167,7 +204,11 @@ def test_annotations_of_a_smaller_copy_are_scaled_and_the_file_stays_of_its_size
 
 
 def test_sureness_is_the_iou_to_be_expected() -> None:
-    logits = np.array([[50.0, 50.0, -50.0]], np.float32)
-    assert batch.sureness(logits) == pytest.approx(1)
-    assert batch.sureness(np.array([[0.001, -50.0]], np.float32)) == pytest.approx(0.5, abs=1e-3)
-    assert batch.sureness(np.array([[-1.0]], np.float32)) == 0
+    def of(*probability: float) -> float:
+        values = np.array([probability], np.float32)
+        return sureness(values, values > 0.5)
+
+    assert of(1, 1, 0) == 1
+    assert of(0.6, 0) == pytest.approx(0.6)
+    assert of(1, 0.5, 0.5) == pytest.approx(1 / 2)
+    assert of(0.3) == 0

@@ -258,3 +258,15 @@ def test_the_probability_is_above_a_half_where_the_mask_is_and_follows_the_tempe
     again, unsure = doubtful.refine(IMAGE, STROKE, return_probability=True)
     assert (again == mask).all()
     assert np.abs(unsure - 0.5).max() < np.abs(sure - 0.5).max()
+
+
+def test_the_probability_is_0_beyond_what_was_looked_at() -> None:
+    """Else a large picture would make a small object's mask look doubtful."""
+    image = np.zeros((600, 800, 3), np.uint8)
+    image[280:320, 380:420] = 200
+    stroke = np.zeros((600, 800), bool)
+    stroke[290:310, 390:410] = True
+    _, sure = Refiner.from_pretrained().refine(image, stroke, return_probability=True)
+    assert sure.any()
+    assert not sure[:100].any()
+    assert not sure[:, -100:].any()

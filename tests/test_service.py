@@ -78,7 +78,7 @@ def test_prompts_of_every_kind_give_the_canvas_s_masks(address: str, photo: str)
     box, line = [150, 5, 310, 200], {"kind": "object", "points": [[230, 60, 3], [230, 130, 3]]}
     first = SESSION.post(photo, json={"strokes": [line], "box": box}).json()
     corners = {"kind": "box", "points": [[150, 5, 1], [310, 200, 1]]}
-    expected, _ = mask_of(refiner, PICTURE, [line, corners])
+    expected, *_ = mask_of(refiner, PICTURE, [line, corners])
     mask = rle_to_mask(first["mask"])
     assert (mask == expected).all()
     assert first["area"] == mask.sum() > 5000

@@ -22,6 +22,7 @@ from nseg_lib.data import coco, report_page
 from nseg_lib.data.coco import outlines
 from nseg_lib.data.copies import annotated, own_size
 from nseg_lib.data.images import open_picture, read_image
+from nseg_lib.data.outputs import sure_of
 from nseg_lib.data.records import DataError, same_shape
 from nseg_lib.files import write_atomic
 
@@ -45,6 +46,8 @@ class Found(NamedTuple):
     category: str
     segmentation: Any
     """As COCO has it: polygons in pixels, or RLE."""
+    sure: float | None = None
+    """How sure a network is of it, where the file has that under ``sure``."""
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -119,7 +122,7 @@ def _read_coco(
                 mask = annotated(split, image_id, each, picture, stored, say)
                 segmentation = coco.mask_to_rle(mask)
             name = str(split.categories[each["category_id"]].get("name"))
-            found.append(Found(name, segmentation))
+            found.append(Found(name, segmentation, sure_of(each)))
         yield picture, size, found
 
 

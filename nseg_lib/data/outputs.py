@@ -1,11 +1,11 @@
-"""The files that `nseg refine` writes: a mask, and a picture with the mask drawn on it."""
+"""The files of results: a mask, a COCO annotation, a picture with the mask drawn on it."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.records import DataError
+from nseg_lib.data.coco import mask_to_rle, outlines
+from nseg_lib.data.images import UPRIGHT
+from nseg_lib.data.records import DataError, Record
 from nseg_lib.files import sha256, write_atomic
 from nseg_lib.palette import PALETTE, rgb
 
@@ -90,6 +92,82 @@ def check_default(path: Path, photo: Path) -> None:
     if not set(_identity(photo)) & set(str(held.get(MADE_FROM, "")).split()):
         other = f"was made from {held['Source']}" if MADE_FROM in held else "is there already"
         raise DataError(f"{path}: {other}, not from {photo}; name the mask with -o")
+
+
+def as_readers_turn(mask: Mask, orientation: int) -> Mask:
+    """Turn the mask of an upright picture so that it fits the picture as COCO readers see it.
+
+    A COCO record holds a picture's size, but not its orientation. So readers turn a photograph
+    only if its stored size differs from the record's (:func:`nseg_lib.data.images.turn`). A
+    photograph that is stored upside down or mirrored, or a square one, keeps its size when turned:
+    readers leave it as it is stored, and its mask must be turned back.
+
+    Args:
+        mask: bool H×W.
+        orientation: the picture's EXIF orientation.
+
+    Returns:
+        bool H×W.
+    """
+    height, width = mask.shape
+    if orientation not in UPRIGHT or (orientation >= 5 and height != width):
+        return mask
+    # Each turn undoes itself, but for those by a quarter, which undo each other.
+    back = UPRIGHT[{6: 8, 8: 6}.get(orientation, orientation)]
+    return np.array(Pillow.fromarray(mask).transpose(back))
+
+
+def annotation(
+    mask: Mask,
+    *,
+    polygons: bool = False,
+    strokes: Sequence[Mapping[str, Any]] = (),
+    sure: float | None = None,
+) -> Record:
+    """A COCO annotation of a mask. Its id, image id and category id are 1.
+
+    Args:
+        mask: bool H×W.
+        polygons: write polygons, in which holes are filled, instead of RLE.
+        strokes: kept under the key ``strokes``, so that drawing can continue later.
+        sure: kept under the key ``sure``: :func:`nseg_lib.arrays.sureness` of a network's mask;
+            None for one by hand, or from elsewhere.
+
+    Raises:
+        DataError: the mask is empty; COCO has no annotation for that.
+    """
+    if not mask.any():
+        raise DataError("the mask is empty: COCO has no annotation for it")
+    record: Record = {"id": 1, "image_id": 1, "category_id": 1}
+    record["segmentation"] = outlines(mask) if polygons else mask_to_rle(mask)
+    record["area"] = int(mask.sum())
+    record["bbox"] = [float(value) for value in cv2.boundingRect(mask.astype(np.uint8))]
+    record["iscrowd"] = 0
+    if sure is not None:
+        record["sure"] = round(sure, 4)
+    return record | ({"strokes": list(strokes)} if strokes else {})
+
+
+def sure_of(record: Record) -> float | None:
+    """How sure a network is of an annotation's mask, in [0, 1]; None where it does not say."""
+    found = record.get("sure")
+    return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else None
+
+
+def category(name: str, number: int = 1) -> Record:
+    """A COCO category."""
+    return {"id": number, "name": name, "supercategory": "object"}
+
+
+def document(
+    images: Sequence[Record],
+    annotations: Sequence[Record],
+    categories: Sequence[Record] = (category("object"),),
+) -> dict[str, Any]:
+    """The content of a COCO annotation file."""
+    lists = {"images": images, "annotations": annotations, "categories": categories}
+    about = {"info": {"description": "made with nseg"}}
+    return about | {key: list(records) for key, records in lists.items()}
 
 
 def _identity(photo: Path) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import cv2
 from nseg_lib.data import coco
 from nseg_lib.data.coco import outlines
 from nseg_lib.data.images import read_image
+from nseg_lib.data.outputs import sure_of
 from nseg_lib.data.records import Record
 from nseg_lib.palette import LABELS
 
@@ -31,25 +32,42 @@ i { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border
 """  # noqa: E501
 
 
+HOW_SURE = """
+How sure: the IoU, from 0 to 1, that the network expects of its mask. The least sure come first, to
+be looked at first. It comes from the probabilities of the pixels, which for lite1 are calibrated on
+validation pictures (reports/refiner/steps/calibration.csv of nseg); it is no promise, as a network
+can be sure of the wrong object. A mask that was put right by hand or comes from elsewhere has no
+figure, unless another program wrote a score.
+"""
+
+
 def _sure(record: Record) -> float | None:
-    found = record.get("sure", record.get("score"))
-    return found if isinstance(found, int | float) else None
+    # A score that another program gave is not about a mask that was drawn on since.
+    theirs = {} if "strokes" in record else {"sure": record.get("score")}
+    return sure_of(theirs | record)
+
+
+def _least(records: list[Record]) -> float:
+    """The lowest figure of how sure the network is of a picture's objects; above 1 without one."""
+    return min((sure for each in records if (sure := _sure(each)) is not None), default=2.0)
 
 
 def page(split: coco.Split) -> bytes:
     """A page of all pictures that have objects: outlines, labels and areas, as HTML.
 
-    Where a record has ``sure``, as ``nseg refine --batch`` writes it, or a ``score``, as COCO's
-    results have, it says how sure the network is.
+    Where a record has ``sure``, as ``nseg draw`` and ``nseg refine --batch`` write it, or a
+    ``score``, as COCO's results have, the page says how sure the network is, the least sure first.
 
     Raises:
         DataError: a picture that cannot be read.
     """
     drawn = [(image_id, found) for image_id, found in split.annotations.items() if found]
-    objects = sum(len(found) for _, found in drawn)
+    drawn.sort(key=lambda each: _least(each[1]))
+    every = [each for _, found in drawn for each in found]
+    tells = any(_sure(each) is not None or "strokes" in each for each in every)
     names = {key: str(record.get("name")) for key, record in split.categories.items()}
     colours = {key: LABELS[i % len(LABELS)] for i, key in enumerate(split.categories)}
-    title = f"{objects} objects on {len(drawn)} pictures"
+    title = _counted(len(every), "object") + " on " + _counted(len(drawn), "picture")
     figures = []
     for image_id, found in drawn:
         record = split.images[image_id]
@@ -60,8 +78,8 @@ def page(split: coco.Split) -> bytes:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1]
         jpeg = base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
-        paths, rows, tells = [], [], any(_sure(each) is not None for each in found)
-        for each in found:
+        paths, rows = [], []
+        for each in sorted(found, key=lambda each: _least([each])):
             mask, key = split.mask(image_id, each), each["category_id"]
             rings = (zip(ring[::2], ring[1::2], strict=True) for ring in outlines(mask))
             line = "".join("M" + " ".join(f"{x:g},{y:g}" for x, y in ring) + "z" for ring in rings)
@@ -70,8 +88,7 @@ def page(split: coco.Split) -> bytes:
             paths.append(f'<path d="{line}" {tinted}><title>{name}</title></path>')
             cells = [f"{int(mask.sum()):,}", f"{100 * mask.mean():.1f} %"]
             if tells:
-                sure = _sure(each)
-                cells.append("" if sure is None else f"{sure:.2f}")
+                cells.append(_told(each))
             tail = "".join(f"<td>{cell}</td>" for cell in cells)
             rows.append(f'<tr><td><i style="background: {colour}"></i>{name}</td>{tail}</tr>')
         caption = escape(str(record["file_name"]))
@@ -86,5 +103,22 @@ def page(split: coco.Split) -> bytes:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f"<h1>{title}</h1><main>{''.join(figures)}</main></html>\n"
+        f"<h1>{title}</h1>{f'<p>{HOW_SURE.strip()}</p>' * tells}"
+        f"<main>{''.join(figures)}</main></html>\n"
     ).encode()
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def _told(record: Record) -> str:
+    """What the table says of how sure the network is of an object."""
+    sure = _sure(record)
+    if sure is not None:
+        return f"{sure:.2f}"
+    strokes = record.get("strokes")
+    outlined = isinstance(strokes, list) and {"outline"} & {
+        each.get("kind") for each in strokes if isinstance(each, dict)
+    }
+    return "by hand" if outlined else "no figure"

@@ -18,10 +18,11 @@ from nseg_lib.data import formats
 from nseg_lib.data.coco import DataError, annotation_mask, read_json
 from nseg_lib.data.copies import own_size
 from nseg_lib.data.images import as_rgb, open_picture
+from nseg_lib.data.outputs import annotation, category, document
 from nseg_lib.data.records import Record, id_problem, is_int, mend
 from nseg_lib.files import only_writer, write_atomic
 from nseg_lib.strokes.drawing import check_strokes
-from nseg_lib.widget.results import annotation, as_json, category, document
+from nseg_lib.widget.results import as_json
 
 
 class AnnotationFile:
@@ -153,7 +154,7 @@ class AnnotationFile:
 
         That is to the size in its record or, without a size, upright. One whose size does not
         change when it is turned stays as it is stored
-        (:func:`nseg_lib.widget.pictures.as_readers_turn` says why). One of the shape of its record
+        (:func:`nseg_lib.data.outputs.as_readers_turn` says why). One of the shape of its record
         and another size is scaled to it, since all masks of the file are of that size; ``say`` is
         told.
 
@@ -230,8 +231,8 @@ def take_up(folder: AnnotationFile, source: Path, pictures: Sequence[Path]) -> t
                 mask = annotation_mask({"id": 0, "segmentation": each.segmentation}, height, width)
                 if not mask.any():
                     continue
-                made = annotation(mask) | {"segmentation": each.segmentation, "image_id": image_id}
-                made |= {"id": next_id(folder.annotations)}
+                made = annotation(mask, sure=each.sure) | {"segmentation": each.segmentation}
+                made |= {"id": next_id(folder.annotations), "image_id": image_id}
                 made |= {"category_id": folder.category_id(each.category)}
                 folder.annotations.append(made)
                 objects += 1

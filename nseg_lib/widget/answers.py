@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from nseg_lib.arrays import Image, Mask, check
+from nseg_lib.arrays import Image, Mask, Probability, check, sureness
 from nseg_lib.data.coco import mask_to_rle, rle_to_mask
 from nseg_lib.strokes.drawing import box_of, rasterize
 from nseg_lib.widget.pictures import resize, shown_size
@@ -43,7 +43,9 @@ class AnyRefiner(Protocol):
 
     With an attribute ``corrects = True`` its ``refine`` gets pictures of any size, and
     ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far). Where a box was
-    drawn, it gets ``box=`` too (left, top, right, bottom), and perhaps no object stroke.
+    drawn, it gets ``box=`` too (left, top, right, bottom), and perhaps no object stroke. With
+    ``gives_probability = True`` it gets ``return_probability=True`` for a finished drawing, and
+    then returns also float32 H×W in [0, 1], from which the mask's ``sure`` is made.
     """
 
     def refine(self, image: Image, stroke: Mask) -> Mask:
@@ -75,10 +77,14 @@ class Later:
         """Of the model; waits for it."""
         return bool(getattr(self._loaded.result(), "corrects", False))
 
-    def refine(self, image: Image, stroke: Mask, **given: Any) -> Mask:
+    @property
+    def gives_probability(self) -> bool:
+        """Of the model; waits for it."""
+        return bool(getattr(self._loaded.result(), "gives_probability", False))
+
+    def refine(self, image: Image, stroke: Mask, **given: Any) -> Any:
         """As the model's; waits for it."""
-        mask: Mask = self._loaded.result().refine(image, stroke, **given)
-        return mask
+        return self._loaded.result().refine(image, stroke, **given)
 
 
 class Answer(NamedTuple):
@@ -90,6 +96,20 @@ class Answer(NamedTuple):
     """A line for the user, or ""."""
     failed: bool = False
     """Whether the model failed; the mask is then the last one, or what is brushed."""
+    sure: float | None = None
+    """:func:`nseg_lib.arrays.sureness` of the model's mask; None where it gave none."""
+
+
+class _Known(NamedTuple):
+    """An answer that is remembered."""
+
+    by: AnyRefiner | None
+    mask: dict[str, Any]
+    """RLE, before what belongs to finished objects is taken from it."""
+    note: str
+    sure: float | None
+    free: dict[str, Any]
+    """RLE of the mask that ``sure`` is about."""
 
 
 class Answers:
@@ -101,8 +121,7 @@ class Answers:
     """
 
     def __init__(self) -> None:
-        # Picture, start and drawing → whose answer it had, its mask as RLE, and the note.
-        self._known: dict[bytes, tuple[AnyRefiner | None, dict[str, Any], str]] = {}
+        self._known: dict[bytes, _Known] = {}  # by picture, start and drawing
 
     def open(self, image: Image, start: Mask | None = None, walls: Mask | None = None) -> None:
         """Name what the next drawings are of.
@@ -123,9 +142,16 @@ class Answers:
         place.update(json.dumps(strokes, default=float).encode())
         return place.digest()
 
-    def keep(self, strokes: Sequence[Stroke], refiner: AnyRefiner | None, mask: Mask) -> None:
+    def keep(
+        self,
+        strokes: Sequence[Stroke],
+        refiner: AnyRefiner | None,
+        mask: Mask,
+        sure: float | None = None,
+    ) -> None:
         """Take a mask from elsewhere, such as a file, for the refiner's answer to a drawing."""
-        self._known[self._key(strokes)] = refiner, mask_to_rle(mask), ""
+        rle = mask_to_rle(mask)
+        self._known[self._key(strokes)] = _Known(refiner, rle, "", sure, rle)
         self._strokes, self._mask = list(strokes), mask
 
     def ask(
@@ -137,32 +163,45 @@ class Answers:
             keep: False for a drawing that is not finished: the next one does not correct its mask.
         """
         key, number = self._key(strokes), len(self._strokes)
-        by, rle, note = self._known.get(key, (None, None, ""))
-        if rle is not None and by is refiner:
-            mask = rle_to_mask(rle)
+        known = self._known.get(key)
+        probability = None
+        if known is not None and known.by is refiner:
+            mask, note = rle_to_mask(known.mask), known.note
         else:
+            known = None
             # A mask is corrected where strokes were only added to those that gave it.
             goes_on = 0 < number < len(strokes) and strokes[:number] == self._strokes
             before = self._mask if goes_on and self._mask.any() else None
             try:
-                mask, note = mask_of(refiner, self._image, strokes, before, self._start)
+                mask, note, probability = mask_of(
+                    refiner, self._image, strokes, before, self._start, tell=keep
+                )
             except Exception as error:  # of any model; the user sees it and can go on
                 kept = self.without(strokes)
                 if keep:
                     self._strokes, self._mask = list(strokes), kept
                 return Answer(kept, f"The model failed: {error}", failed=True)
-            if keep:
-                self._known[key] = refiner, mask_to_rle(mask), note
         free, at_walls = beside_walls(mask, self._walls, strokes)
-        if keep:
-            self._strokes, self._mask = list(strokes), free
-        return Answer(free, at_walls or note)
+        if not keep:
+            return Answer(free, at_walls or note)
+        self._strokes, self._mask = list(strokes), free
+        if known is None:
+            sure = None
+            if probability is not None:
+                if self._walls is not None:
+                    probability[self._walls] = 0
+                sure = sureness(probability, free)
+            known = _Known(refiner, mask_to_rle(mask), note, sure, mask_to_rle(free))
+            self._known[key] = known
+        # Another object may have taken a part meanwhile; the figure is about the mask as it was.
+        sure = known.sure if mask_to_rle(free) == known.free else None
+        return Answer(free, at_walls or note, sure=sure)
 
     def without(self, strokes: Sequence[Stroke]) -> Mask:
         """What there is of the object without the model: the last mask, or what is brushed."""
         if self._strokes:
             return self._mask
-        brushed, _ = mask_of(None, self._image, strokes, start=self._start)
+        brushed = mask_of(None, self._image, strokes, start=self._start)[0]
         return beside_walls(brushed, self._walls, strokes)[0]
 
 
@@ -172,8 +211,9 @@ def mask_of(
     strokes: Sequence[Stroke],
     before: Mask | None = None,
     start: Mask | None = None,
-) -> tuple[Mask, str]:
-    """The mask of a drawing, and what there is to say about it.
+    tell: bool = False,
+) -> tuple[Mask, str, Probability | None]:
+    """The mask of a drawing, what there is to say about it, and how sure the model is.
 
     Args:
         refiner: None takes what is brushed.
@@ -181,9 +221,11 @@ def mask_of(
         strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
         before: bool H×W, the mask that the drawing corrects; for models that take corrections.
         start: bool H×W, a mask that was there before anything was drawn.
+        tell: ask for probabilities, if the model gives them.
 
     Returns:
-        bool H×W, and a line for the user or "".
+        bool H×W, a line for the user or "", and the probability of each pixel, float32 H×W. What
+        was drawn as sure is 0 or 1 there. None without ``tell``, and where no model made the mask.
 
     Raises:
         TypeError: the model returned something else than a mask; one line.
@@ -191,31 +233,33 @@ def mask_of(
     height, width = image.shape[:2]
     kept = np.zeros((height, width), bool) if start is None else start
     if not strokes:  # before the model is asked anything, which may have to load first
-        return kept, ""
+        return kept, "", None
     drawn, box = rasterize(strokes, height, width), box_of(strokes, height, width)
     inside = np.ones((height, width), bool)
     if box is not None:
         inside[:] = False
         inside[box[1] : box[3], box[0] : box[2]] = True
     if (drawn.object | drawn.background).all():  # nothing is left to ask, as with an outline
-        return drawn.object, ""
+        return drawn.object, "", None
     brushed = drawn.object & inside
     if not brushed.any() and (box is None or (drawn.background >= inside).all()):
         lacking = drawn.background.any() and start is None
-        return kept & ~drawn.background, NO_OBJECT if lacking else ""
+        return kept & ~drawn.background, NO_OBJECT if lacking else "", None
     alone = not brushed.any()  # the box is all that says what is meant
     if refiner is None:
         painted = inside if alone else brushed
-        return (kept | painted) & ~drawn.background & inside, NO_MODEL
-    corrects = getattr(refiner, "corrects", False)
+        return (kept | painted) & ~drawn.background & inside, NO_MODEL, None
+    corrects, probability = getattr(refiner, "corrects", False), None
+    tell = tell and getattr(refiner, "gives_probability", False)
     if corrects:
         given: dict[str, Any] = {"box": box} if box else {}
         given |= {"background": drawn.background, "mask": start if before is None else before}
-        answer = _asked(refiner, image, brushed, **given)
+        answer, probability = _asked(refiner, image, brushed, tell, **given)
     elif alone:
         answer = kept | inside
     else:
-        answer = kept | _scaled_answer(refiner, image, strokes, brushed)
+        answer, probability = _scaled_answer(refiner, image, strokes, brushed, tell)
+        answer = kept | answer
     # What was drawn as a correction is added, and what was marked as background taken away,
     # whatever the model made of it.
     corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
@@ -224,7 +268,11 @@ def mask_of(
     note = UNCORRECTED if corrected and not corrects else ""
     if alone:
         note = BOX_ALONE if corrects else NO_BOX
-    return (answer | added) & ~drawn.background & inside, note
+    away = drawn.background | ~inside
+    if probability is not None:
+        probability[added if corrects else added | kept] = 1
+        probability[away] = 0
+    return (answer | added) & ~away, note, probability
 
 
 def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> tuple[Mask, str]:
@@ -256,32 +304,40 @@ def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> t
     return kept, TAKEN if taken else SHARED
 
 
-def _asked(refiner: AnyRefiner, image: Image, stroke: Mask, **given: Any) -> Mask:
-    """What a model returned, once it is known to be a mask."""
-    refine: Callable[..., Mask] = refiner.refine
-    answer = refine(image, stroke, **given)
+def _asked(
+    refiner: AnyRefiner, image: Image, stroke: Mask, tell: bool, **given: Any
+) -> tuple[Mask, Probability | None]:
+    """What a model returned, once it is known to be a mask; with ``tell``, and probabilities."""
+    refine: Callable[..., Any] = refiner.refine
+    probability = None
+    if tell:
+        answer, probability = refine(image, stroke, return_probability=True, **given)
+    else:
+        answer = refine(image, stroke, **given)
     try:
         check(image, mask=answer)
     except (TypeError, ValueError) as error:
         raise TypeError(f"what refine returned is no mask: {error}") from None
-    return answer
+    return answer, probability
 
 
 def _scaled_answer(
-    refiner: AnyRefiner, image: Image, strokes: Sequence[Stroke], drawn: Mask
-) -> Mask:
+    refiner: AnyRefiner, image: Image, strokes: Sequence[Stroke], drawn: Mask, tell: bool
+) -> tuple[Mask, Probability | None]:
     """The answer of a model that sees all of a picture, which is scaled down where it is large."""
     height, width = image.shape[:2]
     small = shown_size(height, width, MAX_REFINED)
     if small == (height, width):
-        return _asked(refiner, image, drawn)
+        return _asked(refiner, image, drawn, tell)
     scale = np.array([small[1] / width, small[0] / height, small[0] / height])
     least = (-np.inf, -np.inf, LEAST_RADIUS)  # a thin stroke would vanish between the pixels
     scaled = [np.maximum(np.multiply(s["points"], scale), least) for s in strokes]
     fewer = [{**s, "points": points} for s, points in zip(strokes, scaled, strict=True)]
     shrunk = rasterize(fewer, *small).object
     if not shrunk.any():  # hidden by background that was drawn beside it
-        return drawn
-    answer = _asked(refiner, resize(image, *small), shrunk)
+        return drawn, None
+    answer, probability = _asked(refiner, resize(image, *small), shrunk, tell)
     soft = cv2.resize(answer.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    return soft > 0.5
+    if probability is not None:
+        probability = np.asarray(cv2.resize(probability, (width, height)), np.float32)
+    return soft > 0.5, probability

@@ -48,7 +48,8 @@ class StrokeCanvas(Frontend):
     ``strokes`` is the drawing as :func:`nseg_lib.strokes.drawing.rasterize` takes it. Setting it
     shows the strokes in the browser and makes their mask. ``mask`` is bool H×W at the picture's
     full size: all False before a stroke is drawn, None without a picture. Both can be observed:
-    ``canvas.observe(act, "mask")``.
+    ``canvas.observe(act, "mask")``. ``sure`` is :func:`nseg_lib.arrays.sureness` of the model's
+    mask; None where it gave none, or a hand put the outline right.
 
     Args:
         image: a path, a file's bytes or an array. None starts empty: the user drops, pastes or
@@ -77,10 +78,11 @@ class StrokeCanvas(Frontend):
         self.image: Image | None = None
         self.name = "picture"
         self.refiner = refiner
+        self.sure: float | None = None
         self._folder: FolderSession | None = None
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
-        self._left: tuple[Any, str, list[Any], int] | None = None  # a picture that was drawn on
+        self._left: tuple[Any, str, list[Any], int] | None = None  # what another picture replaced
         self._answers = Answers()
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright
@@ -184,6 +186,7 @@ class StrokeCanvas(Frontend):
             check_strokes(drawing["strokes"])
         except ValueError as error:  # more than can be painted
             self._sent = {**drawing, "strokes": self.strokes}
+            self.sure = None
             self._publish(self._answers.without(self.strokes), time.perf_counter())
             self._say(f"Not taken: {error}. Undo it (Z): what was drawn before is kept.", "error")
             return
@@ -201,6 +204,7 @@ class StrokeCanvas(Frontend):
             self._say("The model is being loaded; the mask will follow.")
         answer = self._answers.ask(self.refiner, self.strokes)
         self._say(answer.note, "error" if answer.failed else "info")
+        self.sure = answer.sure
         self._publish(answer.mask, started)
         if self.session is not None:
             try:
@@ -211,7 +215,7 @@ class StrokeCanvas(Frontend):
 
     def _record(self, session: FolderSession) -> None:
         """Write the mask to the session's file. After a failure :meth:`_move` tries once more."""
-        if note := session.record(self.mask, self.strokes):
+        if note := session.record(self.mask, self.strokes, self.sure):
             self._say(note)
 
     def _publish(self, mask: Mask, started: float) -> None:
@@ -234,7 +238,8 @@ class StrokeCanvas(Frontend):
         """
         if self.image is None or self.mask is None:
             raise DataError("open a picture first: there is no result to save")
-        return export(what, self.image, self.mask, self.strokes, self.name, self._orientation)
+        about = self.name, self._orientation, self.sure
+        return export(what, self.image, self.mask, self.strokes, *about)
 
     def save(self, path: str | Path, what: str = "mask") -> Path:
         """Write a result of :meth:`export` to a file and return its path."""
@@ -295,7 +300,10 @@ class StrokeCanvas(Frontend):
                     rings = {"revision": self._sent["revision"], "rings": outline(self.mask)}
                     self.send({"type": "outline", **rings})
                 elif content["type"] == "back" and self._left is not None:
-                    self._go_back(*self._left)
+                    image, name, strokes, orientation = self._left
+                    self._left, self._session = None, {}
+                    self._show(image, name, strokes, orientation=orientation)
+                    self._refine()
                 elif content["type"] in ("list", "thumbnail") and self.session is not None:
                     self._list(self.session, content)
                 elif self.session is not None:
@@ -309,12 +317,6 @@ class StrokeCanvas(Frontend):
         check_strokes(strokes)
         mask = self._answers.ask(self.refiner, strokes, keep=False).mask
         self.send({"type": "preview"}, [cover_png(mask)] if mask.any() else [b""])
-
-    def _go_back(self, image: Image, name: str, strokes: list[Any], orientation: int) -> None:
-        """Show the drawing again that another picture took the place of."""
-        self._left, self._session = None, {}
-        self._show(image, name, strokes, orientation=orientation)
-        self._refine()
 
     def _receive(self, content: dict[str, Any], part: bytes) -> None:
         """Collect the parts of an uploaded file and open it when the last has come."""
@@ -394,6 +396,7 @@ class StrokeCanvas(Frontend):
             return
         name, others = session.path.name, found.others
         self._show(found.image, name, found.strokes, others, start=found.start, walls=found.walls)
+        self.sure = found.sure
         self._publish(found.mask, started)
-        self._answers.keep(found.strokes, self.refiner, found.mask)
+        self._answers.keep(found.strokes, self.refiner, found.mask, found.sure)
         self._say(note or found.note)

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
-from nseg_lib.data.images import UPRIGHT, as_rgb, open_picture, to_rgb, turn
+from nseg_lib.data.images import as_rgb, open_picture, to_rgb, turn
 from nseg_lib.palette import CANVAS, LABELS, rgb
 
 MAX_SHOWN = 4_000_000
@@ -60,29 +60,6 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tu
         raise DataError(f"{name}: a path, bytes or an array is needed, not {type(source).__name__}")
     stored = open_picture(path)
     return as_rgb(path, stored), stored.orientation
-
-
-def as_readers_turn(mask: Mask, orientation: int) -> Mask:
-    """Turn the mask of an upright picture so that it fits the picture as COCO readers see it.
-
-    A COCO record holds a picture's size, but not its orientation. So readers turn a photograph
-    only if its stored size differs from the record's (:func:`nseg_lib.data.images.turn`). A
-    photograph that is stored upside down or mirrored, or a square one, keeps its size when turned:
-    readers leave it as it is stored, and its mask must be turned back.
-
-    Args:
-        mask: bool H×W.
-        orientation: the picture's EXIF orientation, as :func:`read` gives it.
-
-    Returns:
-        bool H×W.
-    """
-    height, width = mask.shape
-    if orientation not in UPRIGHT or (orientation >= 5 and height != width):
-        return mask
-    # Each turn undoes itself, but for those by a quarter, which undo each other.
-    back = UPRIGHT[{6: 8, 8: 6}.get(orientation, orientation)]
-    return np.array(Pillow.fromarray(mask).transpose(back))
 
 
 def shown_size(height: int, width: int, most: float = MAX_SHOWN) -> tuple[int, int]:

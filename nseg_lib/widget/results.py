@@ -15,18 +15,24 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import DataError, mask_to_rle, outlines
+from nseg_lib.data.coco import DataError, outlines
 from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT
+from nseg_lib.data.outputs import annotation, as_readers_turn, document
 from nseg_lib.limits import MAX_STROKE_POINTS
 from nseg_lib.strokes.drawing import within
-from nseg_lib.widget.pictures import as_readers_turn
 
 Stroke = Mapping[str, Any]
 
 
 def export(
-    what: str, image: Image, mask: Mask, strokes: Sequence[Stroke], name: str, orientation: int = 1
+    what: str,
+    image: Image,
+    mask: Mask,
+    strokes: Sequence[Stroke],
+    name: str,
+    orientation: int = 1,
+    sure: float | None = None,
 ) -> tuple[str, bytes]:
     """The name and the bytes of the file of one result.
 
@@ -39,7 +45,8 @@ def export(
         strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
         name: the picture's file name.
         orientation: the picture's EXIF orientation, by which the mask of a COCO annotation is
-            turned (:func:`nseg_lib.widget.pictures.as_readers_turn`).
+            turned (:func:`nseg_lib.data.outputs.as_readers_turn`).
+        sure: how sure the network is of the mask, for a COCO annotation; None for one by hand.
 
     Raises:
         DataError: an empty mask, or an unknown ``what``.
@@ -56,7 +63,8 @@ def export(
         return f"{stem}_cutout.png", _png(cutout(image, mask))
     if what in ("rle", "polygon"):
         record = {"id": 1, "file_name": name, **size}
-        drawn = annotation(as_readers_turn(mask, orientation), polygons=what == "polygon")
+        turned = as_readers_turn(mask, orientation)
+        drawn = annotation(turned, polygons=what == "polygon", sure=sure)
         return f"{stem}_coco.json", as_json(document([record], [drawn]))
     raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
 
@@ -96,45 +104,6 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Pillow.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
-
-
-def annotation(
-    mask: Mask, *, polygons: bool = False, strokes: Sequence[Stroke] = ()
-) -> dict[str, Any]:
-    """A COCO annotation of a mask. Its id, image id and category id are 1.
-
-    Args:
-        mask: bool H×W.
-        polygons: write polygons, in which holes are filled, instead of RLE.
-        strokes: kept under the key ``strokes``, so that drawing can continue later.
-
-    Raises:
-        DataError: the mask is empty; COCO has no annotation for that.
-    """
-    if not mask.any():
-        raise DataError("the mask is empty: COCO has no annotation for it")
-    record: dict[str, Any] = {"id": 1, "image_id": 1, "category_id": 1}
-    record["segmentation"] = outlines(mask) if polygons else mask_to_rle(mask)
-    record["area"] = int(mask.sum())
-    record["bbox"] = [float(value) for value in cv2.boundingRect(mask.astype(np.uint8))]
-    record["iscrowd"] = 0
-    return record | ({"strokes": list(strokes)} if strokes else {})
-
-
-def category(name: str, number: int = 1) -> dict[str, Any]:
-    """A COCO category."""
-    return {"id": number, "name": name, "supercategory": "object"}
-
-
-def document(
-    images: Sequence[Mapping[str, Any]],
-    annotations: Sequence[Mapping[str, Any]],
-    categories: Sequence[Mapping[str, Any]] = (category("object"),),
-) -> dict[str, Any]:
-    """The content of a COCO annotation file."""
-    lists = {"images": images, "annotations": annotations, "categories": categories}
-    about = {"info": {"description": "drawn with nseg"}}
-    return about | {key: list(records) for key, records in lists.items()}
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:

@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import list_pictures
+from nseg_lib.data.outputs import annotation, sure_of
 from nseg_lib.data.records import Record, is_int
 from nseg_lib.files import hold
 from nseg_lib.palette import LABELS
 from nseg_lib.widget.annotations import AnnotationFile, next_id
-from nseg_lib.widget.results import annotation
 
 STARTED_FROM = "started_from"
 """Key of an annotation: what another program had written of it before it was drawn on."""
+
+
+OF_THE_MASK = ("segmentation", "area", "bbox", "sure")
+"""Keys of an annotation that hold for its present mask alone."""
 
 
 class Opened(NamedTuple):
@@ -40,6 +44,8 @@ class Opened(NamedTuple):
     """bool H×W: what belongs to the other objects alone, and is never given to this one."""
     note: str
     """A line for the user, or ""."""
+    sure: float | None
+    """:func:`nseg_lib.arrays.sureness` of the mask as it was saved; None where there was none."""
 
 
 class FolderSession:
@@ -225,6 +231,7 @@ class FolderSession:
             others=others if others.any() else None,
             walls=walls & ~mask,  # what two objects share already stays with both
             note="; ".join(notes),
+            sure=sure_of(current),
         )
 
     @cached_property
@@ -302,7 +309,7 @@ class FolderSession:
         self._left = left
         return True
 
-    def record(self, mask: Mask, strokes: Sequence[Any]) -> str:
+    def record(self, mask: Mask, strokes: Sequence[Any], sure: float | None = None) -> str:
         """Make ``mask`` the annotation of the current object and write the file.
 
         An empty mask deletes the annotation, and the current object is then a new one. An object
@@ -311,6 +318,7 @@ class FolderSession:
         Args:
             mask: bool H×W.
             strokes: those that gave the mask; kept with the annotation.
+            sure: how sure the network is of the mask; None for one that is not its own.
 
         Returns:
             A line for the user, or "".
@@ -327,7 +335,7 @@ class FolderSession:
                 self.category = self.file.category_of(old)
             if old != self._known:
                 old = None
-            new = self._changed(old, mask, strokes)
+            new = self._changed(old, mask, strokes, sure)
             if new is not None or old is not None:
                 records = self.file.annotations
                 at = next((i for i, each in enumerate(records) if each is old), len(records))
@@ -349,13 +357,16 @@ class FolderSession:
             return ""
         return f"{self.file.saved} {told}."
 
-    def _changed(self, old: Record | None, mask: Mask, strokes: Sequence[Any]) -> Record | None:
+    def _changed(
+        self, old: Record | None, mask: Mask, strokes: Sequence[Any], sure: float | None
+    ) -> Record | None:
         """The current object's annotation with this mask; None for no object."""
         # What another program had made of it stays, and is all there is without strokes.
-        start = old and (old.get(STARTED_FROM) if "strokes" in old else _parts(old))
+        theirs = {key: old[key] for key in OF_THE_MASK if key in old} if old else {}
+        start = old.get(STARTED_FROM) if old and "strokes" in old else theirs
         if start and old and (not strokes or not mask.any()):
-            kept = {key: old[key] for key in old if key not in ("strokes", STARTED_FROM)}
-            return kept | start
+            gone = {"strokes", STARTED_FROM, *OF_THE_MASK}
+            return {key: old[key] for key in old if key not in gone} | start
         if not mask.any():
             return None
         image_id = self.file.record_image(self.path, *mask.shape)
@@ -365,7 +376,8 @@ class FolderSession:
             old = {"id": number, "category_id": category, "image_id": image_id}
         keys = ("id", "image_id", "category_id", "iscrowd")
         kept = {key: old[key] for key in keys if key in old}
-        new = old | annotation(mask, strokes=strokes) | kept
+        old = {key: old[key] for key in old if key not in OF_THE_MASK}
+        new = old | annotation(mask, strokes=strokes, sure=sure) | kept
         return new | {STARTED_FROM: start} if start else new
 
     def delete(self) -> bool:
@@ -394,8 +406,3 @@ class FolderSession:
                 unchanged = record == self._known
                 record["category_id"] = self.file.category_id(self.category)
                 self._known = record if unchanged else self._known
-
-
-def _parts(record: Record) -> Record:
-    """What of an annotation changes when it is drawn on."""
-    return {key: record[key] for key in ("segmentation", "area", "bbox") if key in record}

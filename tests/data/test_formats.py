@@ -124,14 +124,21 @@ def test_masks_and_cutouts_are_a_picture_per_object(split: coco.Split, tmp_path:
     assert "how sure" not in page
 
 
-def test_the_report_says_how_sure_the_network_is(split: coco.Split, tmp_path: Path) -> None:
-    first, second = [each for found in split.annotations.values() for each in found][:2]
+def test_the_report_says_how_sure_the_network_is_and_begins_with_the_least(
+    split: coco.Split, tmp_path: Path
+) -> None:
+    first, second, third = split.annotations[1]
     first["sure"] = 0.934
     second["score"] = 0.5
+    third["score"] = 0.4  # of the mask as it was
+    third["strokes"] = [{"kind": "outline", "points": [[0, 0, 1], [9, 0, 1], [9, 9, 1]]}]
+    split.annotations[2] = [first | {"id": 9, "image_id": 2, "sure": 0.2}, first | {"sure": 87}]
     formats.write(split, "report", tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<th>how sure</th>") == 1
-    assert re.findall(r"<td>(0\.\d+)</td>", page) == ["0.93", "0.50"]
+    assert re.findall(r"<figcaption>(\w)", page) == ["b", "a"]
+    told = r"<td>(0\.\d+|by hand|no figure)</td>"
+    assert re.findall(told, page) == ["0.20", "no figure", "0.50", "0.93", "by hand"]
+    assert "calibrated" in page
     assert not re.search(r"https?:|src=", page), "nothing stands beside it"
     with pytest.raises(DataError, match="cannot write 'svg'; one of: coco, labelme"):
         formats.write(split, "svg", tmp_path)

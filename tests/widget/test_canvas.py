@@ -297,7 +297,7 @@ def test_twelve_megapixels_are_shown_and_refined_scaled_and_masked_at_full_size(
 def test_a_dot_does_not_vanish_from_a_large_picture():
     model, image = Grower(), np.zeros((3000, 4000, 3), np.uint8)
     dot = stroke((2000, 1500, 1))
-    mask, note = mask_of(model, image, [dot])
+    mask, note, _ = mask_of(model, image, [dot])
     assert mask.any()
     assert note == ""
     assert model.calls[0][1] in (1, 2), "pixels, and no more than it takes"

@@ -14,6 +14,7 @@ from drawing import Grower, at, browser_draws, covered, go, grown, opened, press
 from PIL import Image
 from pycocotools.coco import COCO
 
+from nseg_lib.data import outputs
 from nseg_lib.data.coco import DataError
 from nseg_lib.strokes.drawing import rasterize
 from nseg_lib.widget import FolderSession, results
@@ -236,6 +237,42 @@ def test_who_drew_on_the_same_picture_meanwhile_is_told(folder):
     assert len(saved(folder)) == 2
 
 
+class Teller:
+    """A model that is sure of the stroke, and half sure of one more row below."""
+
+    corrects = gives_probability = True
+
+    def refine(self, image, stroke, background, mask, return_probability=False):
+        probability = np.where(np.roll(stroke, 1, axis=0), 0.5, 0.0).astype(np.float32)
+        probability[stroke] = 1
+        return (stroke, probability) if return_probability else stroke
+
+
+def test_how_sure_the_network_is_is_saved_with_its_masks_alone(folder):
+    canvas = opened(folder, Teller())
+    line, beside = stroke((10, 30, 2), (60, 30, 2)), stroke((30, 36, 8))
+    browser_draws(canvas, line)
+    painted = rasterize([line], 60, 80).object
+    below = np.roll(painted, 1, axis=0) & ~painted
+    expected = painted.sum() / (painted.sum() + 0.5 * below.sum())
+    assert [a["sure"] for a in saved(folder)] == [pytest.approx(expected, abs=1e-4)]
+    assert json.loads(canvas.export("rle")[1])["annotations"][0]["sure"] == saved(folder)[0]["sure"]
+
+    # An outline by hand has none; undone, the figure is back, also after leaving the object.
+    outline = [{"kind": "outline", "points": points} for points in results.outline(canvas.mask)]
+    browser_draws(canvas, line, *outline)
+    assert "sure" not in saved(folder)[0]
+    press(canvas, [line], type="object", step=0)
+    first = saved(folder)[0]
+    assert first["sure"] == pytest.approx(expected, abs=1e-4)
+
+    # What is taken by a finished object counts neither for nor against the next one.
+    browser_draws(canvas, beside)
+    below = np.roll(rasterize([beside], 60, 80).object, 1, axis=0) & ~canvas.mask & ~painted
+    beside_it = canvas.mask.sum() / (canvas.mask.sum() + 0.5 * below.sum())
+    assert saved(folder)[1]["sure"] == pytest.approx(beside_it, abs=0.02)
+
+
 def test_windows_that_save_at_the_same_moment_lose_nothing(folder):
     """Each reads the file and writes it: nobody else may do so in between."""
     sessions = [FolderSession(folder) for _ in range(3)]
@@ -256,7 +293,7 @@ def test_an_object_that_another_program_changed_is_kept_beside_ours(folder):
     browser_draws(canvas, stroke((20, 20, 8)))
     out = folder / "annotations.json"
     content = json.loads(out.read_text())
-    theirs = content["annotations"][0] | results.annotation(np.ones((60, 80), bool)) | {"area": 1}
+    theirs = content["annotations"][0] | outputs.annotation(np.ones((60, 80), bool)) | {"area": 1}
     out.write_text(json.dumps(content | {"annotations": [theirs]}))
     browser_draws(canvas, stroke((30, 20, 8)))
     owner = out.owner()
@@ -302,7 +339,7 @@ def test_masks_lie_on_the_picture_as_every_reader_has_it(tmp_path, orientation, 
     out.parent.mkdir()
     if recorded:  # by another program, at the size as it is stored
         image = {"id": 1, "file_name": name, "width": width, "height": 60}
-        out.write_text(json.dumps(results.document([image], [])))
+        out.write_text(json.dumps(outputs.document([image], [])))
     canvas = opened(folder, out=out)
     drawing.draw_on_the_patch(canvas)
     if orientation >= 5 and width == 80 and not recorded:
