@@ -64,7 +64,8 @@ print(f"{sum(p.numel() for p in refiner.network.parameters()):,} parameters")
 #
 # A correction is kept near its marks. Where a stroke contradicts the last mask, the connected parts of the change
 # that come close to that stroke are made, and all others are dropped, so that no far part of a mask is lost while
-# you mend another.
+# you mend another. It is also kept to its direction: a stroke on the object takes nothing away from the mask, and a
+# stroke on the background adds nothing to it.
 
 # %%
 photo = standins.photograph(PHOTOS, "coins")
@@ -255,7 +256,7 @@ print(exercises.check(working_size))
 #
 # - To be corrected, a network needs colours, strokes for yes and for no, and its last mask.
 # - Looks: a wide one around the strokes, and close ones around what was found.
-# - A correction changes what hangs together with its marks, and leaves the rest alone.
+# - A correction changes what hangs together with its marks, in their direction, and leaves the rest alone.
 # - Count strokes, count failures, and count the corrections that do harm.
 #
 # ## Words

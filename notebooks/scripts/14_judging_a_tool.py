@@ -214,7 +214,9 @@ bins = standins.committed_table(ROOT, "steps/calibration.csv")
 reliability = {"calibrated": ((0, 1), (0, 1))}
 for temperature, of in bins.groupby("temperature"):
     reliability[f"temperature {temperature:.2f}"] = (of["probability"], of["object"])
-look.curves({"pixels of validation answers": reliability}, x="probability", y="share that is object")
+look.curves(
+    {"pixels of validation answers": reliability}, x="probability", y="share that is object"
+)
 
 # %% [markdown]
 # **What to look for.** A curve below the diagonal at the right says that the network is too sure of itself: of the

@@ -225,19 +225,19 @@ function connectedTo(changed, near, height, width) {
   return kept;
 }
 
-/** Let a correction change what its marks touch, and leave the rest of the mask as it was. */
+/** Let a correction change what its marks touch, in their direction, and leave the rest of the mask as it was. */
 function correctNearMarks(logits, stroke, outside, last, numbers, { height, width }) {
-  const marks = stroke.map((value, i) => (value & (1 - last[i])) | (outside[i] & last[i]));
-  if (!marks.some(Boolean)) return logits;
+  const added = stroke.map((value, i) => value & (1 - last[i])), removed = outside.map((value, i) => value & last[i]);
+  if (!added.some(Boolean) && !removed.some(Boolean)) return logits;
   const box = boundingBox(last.map((value, i) => value | stroke[i]), width, { top: 0, left: 0, bottom: height, right: width });
-  const radius = Math.max(3, round(numbers.correctionReach * longer(box)));
-  const near = within(marks, radius, height, width), found = above(logits);
-  for (const sign of [-1, 1]) { // what is added, and what is taken away
-    const changed = found.map((value, i) => (sign < 0 ? value & (1 - last[i]) : last[i] & (1 - value)));
+  const radius = Math.max(3, round(numbers.correctionReach * longer(box))), found = above(logits);
+  const grown = found.map((value, i) => value & (1 - last[i])), lost = last.map((value, i) => value & (1 - found[i]));
+  for (const [changed, marks, sign] of [[grown, added, -1], [lost, removed, 1]]) {
+    const near = marks.some(Boolean) ? within(marks, radius, height, width) : marks;
     const kept = connectedTo(changed, near, height, width);
     for (let i = 0; i < changed.length; i++) if (changed[i] && !kept[i]) logits[i] = sign * numbers.unchanged;
   }
-  for (let i = 0; i < logits.length; i++) if (stroke[i] && !last[i] && logits[i] <= 0) logits[i] = numbers.unchanged;
+  for (let i = 0; i < logits.length; i++) if (added[i] && logits[i] <= 0) logits[i] = numbers.unchanged;
   return logits;
 }
 

@@ -124,7 +124,8 @@ def correct_near_marks(logits: Logits, stroke: Mask, background: Mask, last: Mas
 
     The marks that count are those which the last mask contradicts: object strokes outside it,
     background strokes inside it. Of what the network would change, the connected parts that come
-    within :data:`REACH` of such a mark are changed. A mark itself is always obeyed.
+    within :data:`REACH` of such a mark are changed, and only in its direction: a stroke on the
+    object takes nothing away, one on the background adds nothing. A mark itself is always obeyed.
 
     Args:
         logits: float32 H×W, the answer to all strokes and the last mask.
@@ -133,18 +134,19 @@ def correct_near_marks(logits: Logits, stroke: Mask, background: Mask, last: Mas
     Returns:
         float32 H×W. Where no mark contradicts the last mask, ``logits`` as they are.
     """
-    marks = (stroke & ~last) | (background & last)
-    if not marks.any():
+    added, removed = stroke & ~last, background & last
+    if not (added.any() or removed.any()):
         return logits
     radius = max(3, round(REACH * crops.bounding_box(last | stroke).longer))
-    distance = cv2.distanceTransform((~marks).astype(np.uint8), cv2.DIST_L2, 3)
-    near, found = distance <= radius, logits > 0
-    logits = logits.copy()
-    for changed, sign in ((found & ~last, -1), (last & ~found, 1)):
-        _, parts = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
-        kept = np.unique(parts[near & changed])
-        logits[changed & ~np.isin(parts, kept)] = sign * UNCHANGED
-    logits[stroke & ~last & (logits <= 0)] = UNCHANGED
+    logits, found = logits.copy(), logits > 0
+    for changed, marks, sign in ((found & ~last, added, -1), (last & ~found, removed, 1)):
+        kept = np.zeros_like(last)
+        if marks.any():
+            distance = cv2.distanceTransform((~marks).astype(np.uint8), cv2.DIST_L2, 3)
+            _, parts = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+            kept = np.isin(parts, np.unique(parts[changed & (distance <= radius)]))
+        logits[changed & ~kept] = sign * UNCHANGED
+    logits[added & (logits <= 0)] = UNCHANGED
     return logits
 
 

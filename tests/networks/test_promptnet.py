@@ -166,6 +166,18 @@ def test_a_correction_changes_what_hangs_together_with_its_marks_and_nothing_els
     assert (looks.correct_near_marks(logits, last, background, last) == logits).all()
 
 
+@pytest.mark.parametrize("kind", ["object", "background"])
+def test_a_stroke_on_the_object_takes_nothing_away_and_one_on_the_background_adds_nothing(kind):
+    last, found, stroke, background = np.zeros((4, 100, 100), bool)
+    last[20:60, 20:40] = True
+    found[20:50, 20:50] = True  # grown to the right, and cut off below
+    (stroke if kind == "object" else background)[45:55, 38:42] = True  # touches both changes
+    logits = np.where(found, 3, -3).astype(np.float32)
+    corrected = looks.correct_near_marks(logits, stroke, background, last) > 0
+    expected = last | found | stroke if kind == "object" else last & found
+    assert (corrected == expected).all()
+
+
 def test_every_further_look_starts_from_what_the_last_one_found(refiner):
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     prompt = Prompt(np.indices((120, 160))[0] == 60)
