@@ -56,6 +56,9 @@ KINDS = (
 ALIKE = ("alike", "alike, finished")
 """A line on an object that has neighbours of its kind, alone, and with these marked as finished."""
 
+SHIPPED = ("lite0", "lite1")
+"""The refiners that come with nseg are also judged on such objects of the test split."""
+
 NEAR = 0.25
 """A neighbour's box is no farther than this, in times the object's longer side."""
 
@@ -91,6 +94,9 @@ def run(data: Path, out: Path, pictures: int | None) -> Path:
         evaluate_method(step, plan)
         judge_alike(step, split, out)
     calibrate(split, out, pictures)
+    test = coco.load_split(data, "test")
+    for name in SHIPPED:
+        judge_alike(method(name), test, out / "test")
     return write_table(out)
 
 
@@ -193,7 +199,22 @@ def tables_of(out: Path) -> dict[str, str]:
     # One line a kind: a table of sixteen columns is wider than any page.
     turned = [list(column) for column in zip(head, *cells, strict=True)]
     text = f"{note}\n\n{tables.markdown(turned[0], turned[1:])}"
-    return {"steps.csv": "\n".join(csv) + "\n", "steps.md": text}
+    return {"steps.csv": "\n".join(csv) + "\n", "steps.md": text, "alike.md": alike_table(out)}
+
+
+def alike_table(out: Path) -> str:
+    """Objects with neighbours of their kind on the test split, as Markdown: a row per refiner."""
+    rows = {name: pd.read_csv(out / "test" / "alike" / f"{name}.csv") for name in SHIPPED}
+    first, lines = SHIPPED[0], list[list[str]]()
+    for name, frame in rows.items():
+        numbers = [
+            compared(iou_by_picture(frame, kind), iou_by_picture(rows[first], kind))
+            for kind in ALIKE
+        ]
+        lines.append([name, *(cell(of, alone=name == first) for _, of in numbers)])
+    counted = int((rows[first]["recipe"] == ALIKE[0]).sum())
+    (note,) = notes("refiner_alike", count=counted)
+    return f"{note}\n\n{tables.markdown(['refiner', *ALIKE], lines)}"
 
 
 def _curve(game: pd.DataFrame) -> pd.DataFrame:
