@@ -278,6 +278,8 @@ def main() -> None:
         raise SystemExit(2) from None
     except (ValueError, TypeError, OSError) as error:
         message = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            message = f"{error.filename}: {error.strerror}"  # not "[Errno 2] …: '…'"
         if message.startswith("Caught ") and "DataLoader worker" in message:
             # torch puts a worker's whole traceback into the message; its last line is the mistake.
             message = message.strip().splitlines()[-1].partition(": ")[2]

@@ -194,6 +194,7 @@ def export(
     Example: nseg export --onnx lite1.onnx
     """
     from nseg_lib.data.records import DataError
+    from nseg_lib.files import check_writable
     from nseg_lib.networks import onnx as exporting
     from nseg_lib.networks.loading import load_weights
     from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
@@ -202,6 +203,7 @@ def export(
     # Else a slip would write over the weights, or over a picture.
     if onnx.suffix.lower() != ".onnx" or onnx.is_dir() or onnx.resolve() == weights.resolve():
         raise DataError(f"--onnx {onnx}: a file whose name ends in .onnx, and no input, is needed")
+    check_writable(onnx)
     network, config = load_weights(weights)
     say(f"exporting {config.name}; this takes a minute")
     exporting.export(network, config, onnx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -11,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from filelock import FileLock, Timeout
 
@@ -35,7 +37,32 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OSError:
+    """An error of one line that says why a path cannot be written."""
+    # A file where a folder is needed: the system says "File exists", which is a riddle.
+    file = next((parent for parent in path.parents if os.path.isfile(parent)), None)
+    reason = f"{file} is no folder" if file is not None else error.strerror or error
+    return OSError(f"{path}: cannot be written: {reason}")
+
+
+def check_writable(path: Path) -> None:
+    """See, before long work, that a file or folder of this name can be made; nothing is left.
+
+    Raises:
+        OSError: it cannot, or a folder has this name; one line that names ``path``.
+    """
+    # The folder that it goes into, or what there is of the way to it.
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        with NamedTemporaryFile(dir=place, prefix=".nseg"):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 @contextmanager
@@ -68,7 +95,7 @@ def append_row(path: Path, values: Iterable[object]) -> None:
         with path.open("a", encoding="utf-8", newline="") as file:
             file.write(line.getvalue())
     except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise _unwritable(path, error) from error
 
 
 _HOST = re.sub(r"\W", "-", platform.node()) or "here"
@@ -102,13 +129,15 @@ def only_writer(path: Path, patience: float = 0) -> Iterator[None]:
     lock = FileLock(hidden, timeout=patience)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Where no file can be made, filelock would wait, as if for another process.
+        os.close(os.open(hidden, os.O_RDWR | os.O_CREAT, 0o644))
         lock.acquire()
     except Timeout:
         raise ValueError(
             f"{path}: another process is writing it; wait for its end, or choose another folder"
         ) from None
     except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise _unwritable(path, error) from error
     _remove_leftovers(path if path.is_dir() else path.parent)
     try:
         yield

@@ -293,7 +293,7 @@ def test_what_refine_refuses_it_names_and_writes_nothing(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("--out photo.jpg/x.json", "cannot be written; --out takes another place"),
+        ("--out photo.jpg/x.json", "photo.jpg is no folder; --out takes another place"),
         ("--take line.json", "line.json: missing list (key 'images' must hold a list"),
     ],
 )

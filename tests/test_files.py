@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nseg_lib.files import only_writer, write_atomic
+from nseg_lib.files import check_writable, only_writer, write_atomic
 
 KILLED = """
 import os, sys
@@ -47,6 +47,21 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that root cannot write to")
+def test_a_place_where_nothing_can_be_made_is_no_other_process(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (Path("/proc/mine"), tmp_path / "file" / "x"):
+        for refuses in (only_writer(path).__enter__, lambda path=path: check_writable(path)):
+            with pytest.raises(OSError, match=f"^{path}: cannot be written: "):
+                refuses()
+    with pytest.raises(OSError, match="file is no folder"):
+        write_atomic(tmp_path / "file" / "x", "")
+    with pytest.raises(OSError, match="cannot be written: it is a folder"):
+        check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_file_has_one_writer(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import mask_to_rle, outlines
 from nseg_lib.data.images import UPRIGHT
 from nseg_lib.data.records import DataError, Record
-from nseg_lib.files import sha256, write_atomic
+from nseg_lib.files import check_writable, sha256, write_atomic
 from nseg_lib.palette import PALETTE, rgb
 
 STROKE_COLOUR, MASK_COLOUR = rgb(PALETTE["stroke"]), rgb(PALETTE["refined mask"])
@@ -56,6 +56,7 @@ def check_target(path: Path, option: str, kept: Iterable[Path] = ()) -> None:
 
     Raises:
         DataError: it is a folder, one of ``kept``, not named ``.png``, or its folder is none.
+        OSError: no file can be made there.
     """
     for other in kept:
         # By name, as neither may exist; then as the disk has it, for which A.png may be a.png.
@@ -70,6 +71,7 @@ def check_target(path: Path, option: str, kept: Iterable[Path] = ()) -> None:
         said = "is no folder" if path.parent.exists() else "does not exist"
         problem = f"the folder {path.parent} {said}"
     else:
+        check_writable(path)
         return
     raise DataError(f"{option} {path}: {problem}")
 

@@ -119,7 +119,10 @@ def make_sample(
         return out
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"{out}: cannot be written: {error.strerror}") from error
     try:
         _write(part, request, progress)
         if out.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import webbrowser
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from nseg_lib.console import say
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import FORMATS, heif_hint, read_image
+from nseg_lib.files import check_writable
 from nseg_lib.widget import server
 from nseg_lib.widget.annotations import take_up
 from nseg_lib.widget.answers import Later
@@ -115,10 +115,10 @@ def _say_folder(
             f"{len(left_out)} file{'s' * (len(left_out) > 1)} "
             f"({', '.join(left_out[:5])}{more}){heif_hint(left_out)}"
         )
-    # The folder that the file is written into, or what there is of the way to it.
-    place = next(parent for parent in session.out.absolute().parents if parent.exists())
-    if not (place.is_dir() and os.access(place, os.W_OK)) or session.out.is_dir():
-        raise PermissionError(f"{session.out}: cannot be written; --out takes another place")
+    try:
+        check_writable(session.out)
+    except OSError as error:
+        raise OSError(f"{error}; --out takes another place") from None
     if take is not None:
         objects, pictures = take_up(session.file, take, session.pictures)
         say(f"{take}: {objects} objects taken up, on {pictures} pictures that had none")
