@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from nseg_lib import __version__, cli_data, cli_use, parsing
+from nseg_lib import __version__, cli_data, cli_use, extras, parsing
 from nseg_lib.console import console, print_any_name, say, warn
 
 app = typer.Typer(
@@ -63,11 +63,29 @@ def list_models(
 ) -> None:
     """List the networks by name, with their sizes: the paper's eight, then the ablations.
 
+    Without PyTorch, those that come with the package.
     Example: nseg models --json
     """
     from nseg_lib import config as configuration
     from nseg_lib import networks as models
+    from nseg_lib.networks import weights
 
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:  # only what the package ships can be counted, and used
+        cards = [weights.card(name) for name in weights.PRETRAINED]
+        if as_json:
+            print(json.dumps([asdict(card) for card in cards], indent=1))
+            return
+        table = Table(Column("name", no_wrap=True), Column("inputs", no_wrap=True))
+        for column in ("parameters", "MB"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for card in cards:
+            cells = f"{card.parameters:,}", f"{card.weight_bytes / 1e6:.3f}"
+            table.add_row(card.name, card.inputs, *cells)
+        console.print(table)
+        warn(f"listed are the shipped networks; to train others: {extras.install('train')}")
+        return
     sizes = [models.size(name) for name in configuration.names()]
     if as_json:
         rows = [
@@ -269,7 +287,7 @@ def main() -> None:
         if missing in ("", "nseg_lib", "reproduction"):
             raise
         extra = "train" if missing in TRAIN else "course"
-        warn(f"this needs {missing}: pip install 'nseg[{extra}]'", "red")
+        warn(f"this needs {missing}: {extras.install(extra)}", "red")
         raise SystemExit(2) from None
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # how Path.resolve says it, until Python 3.13

@@ -274,6 +274,7 @@ def convert(
 ) -> None:
     """Write the masks of a folder as other tools read them.
 
+    Exit status 1 if there is nothing to write.
     Example: nseg convert photos/annotations.json --to yolo -o labels
     """
     from nseg_lib.data import coco, formats
@@ -289,4 +290,13 @@ def convert(
     if to == "coco" and annotations.resolve() == (out / "annotations.json").resolve():
         raise DataError(f"--out {out}: would overwrite {annotations}; choose another folder")
     written = formats.write(split, to, out)
+    every = [record for found in split.annotations.values() for record in found]
+    objects = sum(not record.get("iscrowd") for record in every)
+    if not written:
+        total = len(every) + len(split.left_out)
+        why = "has a pixel" if objects else "is a single object with a mask"
+        warn(f"{annotations}: nothing is written: none of its {total} objects {why}", "red")
+        raise typer.Exit(1)
     say(f"{written} file{'s' * (written != 1)} in {out}")
+    if to == "cutouts" and written < objects:
+        warn(f"{annotations}: {objects - written} of {objects} objects have no pixel, and no file")

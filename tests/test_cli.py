@@ -525,3 +525,30 @@ def test_draw_says_what_is_wrong_before_it_opens_a_page(
 ) -> None:
     (desk / "stroke.json").write_text("{}")
     assert said in refused("draw", *words, "--no-browser")
+
+
+THIN, WHOLE = [[1, 1, 1.1, 1, 1, 1.1]], {"size": [40, 60], "counts": [0, 2400]}
+
+
+@pytest.mark.parametrize(
+    ("masks", "crowd", "says"),
+    [
+        ([THIN], 0, "nothing is written: none of its 1 objects has a pixel"),
+        ([WHOLE | {"counts": [2400]}], 0, "none of its 1 objects is a single object with a mask"),
+        ([WHOLE], 1, "none of its 1 objects is a single object with a mask"),
+        ([], 0, "none of its 0 objects is a single object with a mask"),
+        ([WHOLE, THIN], 0, "1 of 2 objects have no pixel, and no file"),
+    ],
+)
+def test_convert_says_why_nothing_is_written(
+    desk: Path, masks: list[Any], crowd: int, says: str
+) -> None:
+    content: dict[str, Any] = coco_of({})
+    (record,) = content["annotations"]
+    content["annotations"] = [
+        record | {"id": n, "iscrowd": crowd, "segmentation": each} for n, each in enumerate(masks)
+    ]
+    Path("c.json").write_text(json.dumps(content))
+    done = nseg("convert", "c.json", "--to", "cutouts", "-o", "out", status=len(masks) < 2)
+    assert says in done.stderr
+    assert Path("out").exists() == (len(masks) == 2)

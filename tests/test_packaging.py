@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import nseg_lib
+from nseg_lib import extras
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -140,7 +142,8 @@ assert run("refine", "photos/a.png", "--click", "60,40", "-o", "m.png") == 0
 assert run("refine", "photos", "--batch", "masks", "-o", "out") == 0
 assert run("refine", "photos/a.png", "--click", "6,4", "-c", "tiny16-32_bce-dice") == 2
 assert run("refine", "photos/a.png", "--click", "6,4", "--device", "cuda") == 2
-assert run("models") == 2
+assert run("models") == run("models", "--json") == 0
+assert run("train", "tiny16-32_bce-dice", "--data", ".") == 2
 assert run("status") == 2
 threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
 sys.argv = ["nseg", "draw", "--no-browser"]
@@ -161,7 +164,42 @@ def test_drawing_and_refining_need_nothing_but_the_plain_install(tmp_path: Path)
     assert done.returncode == 143, done.stderr
     assert "draw at http://127.0.0.1:" in done.stdout
     said = done.stderr.splitlines()
-    assert "nseg: tiny16-32_bce-dice needs PyTorch: pip install 'nseg[train]'" in said
-    assert "nseg: device cuda needs PyTorch: pip install 'nseg[train]'" in said
-    assert "nseg: this needs torch: pip install 'nseg[train]'" in said
+    command = extras.install("train")
+    assert f"nseg: tiny16-32_bce-dice needs PyTorch: {command}" in said
+    assert f"nseg: device cuda needs PyTorch: {command}" in said
+    assert f"nseg: this needs torch: {command}" in said
+    assert f"nseg: listed are the shipped networks; to train others: {command}" in said
+    assert "117,681" in done.stdout
+    assert '"parameters": 117681' in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, "pip install 'nseg[heif]'"),
+        (
+            {"url": "file:///a%20b/nseg", "dir_info": {"editable": True}},
+            "pip install -e '/a b/nseg[heif]'",
+        ),
+        ({"url": "file:///src/nseg", "dir_info": {}}, "pip install '/src/nseg[heif]'"),
+        (
+            {"url": "file:///w/nseg-0.1.0-py3-none-any.whl", "archive_info": {}},
+            "pip install 'nseg[heif] @ file:///w/nseg-0.1.0-py3-none-any.whl'",
+        ),
+        (
+            {"url": "https://x.org/nseg", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "pip install 'nseg[heif] @ git+https://x.org/nseg@abc'",
+        ),
+    ],
+)
+def test_a_missing_extra_is_installed_as_nseg_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: object, command: str
+) -> None:
+    folder = tmp_path / "nseg-0.1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: nseg\nVersion: 0.1.0\n")
+    if origin is not None:
+        (folder / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert extras.install("heif") == command

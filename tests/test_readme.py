@@ -102,7 +102,6 @@ def test_readme_is_short_and_its_table_is_that_of_the_rows() -> None:
 ELSEWHERE = {
     "pip install .": "make setup",
     "pip install .[train]": "make setup",
-    "pip install nseg[train]": "make setup",
     "make setup": "make setup",
     "make test": "make test",
     "make reproduce": "make reproduce",

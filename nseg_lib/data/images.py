@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile, PngImagePlugin, UnidentifiedImageError, features
 from PIL.ExifTags import Base as Tag
 
-from nseg_lib import limits
+from nseg_lib import extras, limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.records import DataError
 
@@ -348,7 +348,7 @@ def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
 def heif_hint(names: Iterable[str]) -> str:
     """How to have HEIC read, with a semicolon before it, if one of the files is one; else ""."""
     missing = not HEIF and any(n.lower().endswith((".heic", ".heif")) for n in names)
-    return "; for HEIC: pip install 'nseg[heif]'" if missing else ""
+    return f"; for HEIC: {extras.install('heif')}" if missing else ""
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:

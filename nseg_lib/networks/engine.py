@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nseg_lib import extras
 from nseg_lib.config import EdgeConfig, NetworkConfig, RefinerConfig
 from nseg_lib.networks.weights import AnyConfig, check_weights, read_weights
 
@@ -154,7 +155,7 @@ def torch_network(path: Path, weights: dict[str, NDArray[Any]], config: AnyConfi
     try:
         from nseg_lib.networks.loading import network_of
     except ModuleNotFoundError:
-        raise ValueError(f"{config.name} needs PyTorch: pip install 'nseg[train]'") from None
+        raise ValueError(f"{config.name} needs PyTorch: {extras.install('train')}") from None
     return network_of(path, weights, config)
 
 

