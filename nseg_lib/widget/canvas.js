@@ -12,6 +12,7 @@ const MAX_LAYER = 4e6; // pixels of a layer; larger pictures are shown scaled
 const CLEAR = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="; // a pixel
 const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
 const PATIENCE = 4000; // milliseconds without an answer before the user is told
+const PAUSE = 3000, LONGEST = 60000; // milliseconds without previews after two slow ones: at first, at most
 const QUICK = 0.1; // seconds: a network that answers so fast is asked while a stroke is drawn,
 const REST = 80, SELDOM = 800; // milliseconds: once the pen has rested so long, or after so long a way
 
@@ -217,7 +218,7 @@ const TOOLS = [ // on a narrow screen behind a button
 ];
 const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
 const EXPORTS = [
-  ["mask", "Mask, PNG"], ["cutout", "Cut-out with alpha, PNG"], ["rle", "COCO annotation, RLE"],
+  ["mask", "Mask, PNG"], ["cutout", "Cut-out, PNG with a clear background"], ["rle", "COCO annotation, RLE"],
   ["polygon", "COCO annotation, polygons"], ["strokes", "Strokes, JSON (opens again)"],
 ];
 const KEYS = [
@@ -232,6 +233,13 @@ const KEYS = [
   ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
   ["N P L", "next, previous picture of a folder; the list of all"], ["Shift+1…9", "label of the object"], ["A", "another object; O next, Shift+O previous; or click a finished one"],
   ["?", "this list; Escape closes it"],
+];
+const TOUCH = [ // what there is to do without keys
+  ["Blue", "one finger draws on the object; a tap counts as a click"],
+  ["Red", "draws on what is not the object"], ["Dashed", "takes away what is seen under the finger"],
+  ["Frame", "drag a box: the object is only in here"],
+  ["Menu", "extreme points, outline, clear, views, open, save"],
+  ["Tap", "on a finished object takes it up again"], ["Two_fingers", "move and zoom the picture"],
 ];
 
 /** An element with properties, attributes (where the name has a dash) and children. */
@@ -300,7 +308,7 @@ function scrolls(element) {
 class Drawing {
   constructor(model, element) {
     Object.assign(this, { model, root: element, strokes: [], past: [], future: [], extremes: [], pointers: new Map(), histories: {} });
-    Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0, late: false, saving: 0 });
+    Object.assign(this, { zoom: { k: 1, x: 0, y: 0, fitted: true }, live: null, answered: -1, dropped: 0, late: false, saving: 0, pause: 0, slow: [] });
     element.classList.add("nseg");
     this.build();
     // Jupyter's own shortcuts (D D deletes a cell) must not act on what is typed here.
@@ -338,9 +346,9 @@ class Drawing {
     this.menu = make("div", { className: "nseg-panel nseg-menu", hidden: true, role: "menu" },
       ...EXPORTS.map(([what, text]) => make("button",
         { type: "button", role: "menuitem", "data-export": what, onclick: () => this.save(what) }, text)));
-    this.help = make("div", { className: "nseg-panel nseg-help", hidden: true, tabIndex: 0, role: "dialog", "aria-label": "Keys" },
-      ...KEYS.flatMap(([keys, text]) =>
-        [make("span", {}, ...keys.split(" ").map((k) => make("kbd", {}, k))), make("span", {}, text)]));
+    this.help = make("div", { className: "nseg-panel nseg-help", hidden: true, tabIndex: 0, role: "dialog", "aria-label": "Help" },
+      ...[...(this.touch ? TOUCH : []), ...KEYS].flatMap(([keys, text]) =>
+        [make("span", {}, ...keys.split(" ").map((k) => make("kbd", {}, k.replace("_", " ")))), make("span", {}, text)]));
     this.ring = make("div", { className: "nseg-ring", hidden: true });
     this.boxFrame = make("div", { className: "nseg-box", hidden: true });
     this.space = make("div", { className: "nseg-space" });
@@ -364,7 +372,7 @@ class Drawing {
       views, group("Opacity", icon("opacity"), this.opacity),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.chosen.click()),
         button("save", "Save the result", () => this.toggle(this.menu), icon("save"), make("span", {}, "Save")),
-        button("help", "Keys (?)", () => this.toggle(this.help))));
+        button("help", "Help and keys (?)", () => this.toggle(this.help))));
     this.moreButton = button("more", "More tools", () => {
       const open = !this.more.classList.contains("nseg-open");
       this.toggle(null);
@@ -388,7 +396,7 @@ class Drawing {
     this.labels = group("Labels");
     this.buildList();
     this.category = make("input", { type: "text", className: "nseg-category", title: "What the object is",
-      placeholder: "category", "aria-label": "Category" });
+      placeholder: "label", "aria-label": "Label of the object" });
     this.category.onchange = () => this.model.send({ type: "category", name: this.category.value, drawing: this.drawing });
     this.categories = make("datalist", { id: `nseg-${Math.random().toString(36).slice(2)}` });
     this.category.setAttribute("list", this.categories.id);
@@ -398,7 +406,7 @@ class Drawing {
     this.session = make("div", { className: "nseg-toolbar nseg-session", role: "toolbar", "aria-label": "Folder", hidden: true },
       group("Pictures", button("previous", "Previous picture (P)", () => this.go(-1)), this.place,
         button("next", "Next picture (N)", () => this.go(1))),
-      text("file"), this.labels, group("Objects", this.category, this.categories, this.previousObject, text("objects"), this.nextObject, this.addObject));
+      text("file"), this.labels, group("Objects", make("span", { className: "nseg-place nseg-wide", "aria-hidden": "true" }, "Label"), this.category, this.categories, this.previousObject, text("objects"), this.nextObject, this.addObject));
   }
 
   /** All pictures of a folder, with thumbnails that are fetched as they come into sight. */
@@ -430,7 +438,7 @@ class Drawing {
       const state = done[index] ? "done" : objects[index] ? "begun elsewhere" : "to do";
       const picture = make("img", { alt: "", src: this.thumbnails.get(index) || CLEAR });
       const item = make("button", { type: "button", title: `${name}: ${state}`, "data-state": state,
-        "aria-current": index === current, onclick: () => { this.toggle(null); this.go(index - this.model.get("_session").index); } },
+        "aria-current": index === current, onclick: () => { this.toggle(null); this.stage.focus({ preventScroll: true }); this.go(index - this.model.get("_session").index); } },
       picture, make("span", {}, name), make("small", {}, done[index] ? `✓ ${objects[index]}` : state));
       item.index = index;
       this.sight.observe(item);
@@ -464,7 +472,7 @@ class Drawing {
     on(this.stage, "pointerleave", () => { this.ring.hidden = true; });
     on(this.stage, "contextmenu", (event) => { event.preventDefault(); event.stopPropagation(); }); // JupyterLab has one too
     on(this.stage, "wheel", this.wheel, { passive: false });
-    on(this.root, "keydown", this.keydown);
+    on(this.own ? document : this.root, "keydown", this.keydown); // nothing else is on a page of its own
     on(this.root, "keyup", (event) => { if (event.key === " ") this.stage.classList.remove("nseg-pan"); });
     on(this.root, "focusout", () => this.stage.classList.remove("nseg-pan"));
     on(this.root, "paste", (event) => this.take(event, event.clipboardData));
@@ -473,8 +481,8 @@ class Drawing {
     on(this.root, "drop", (event) => { this.stage.classList.remove("nseg-drop"); this.take(event, event.dataTransfer); });
     this.events = {
       "change:_picture": () => this.showPicture(), "change:_drawing": () => this.adopt(),
-      "change:_answer": () => this.showAnswer(), "change:_note": () => this.refresh(), "change:_session": () => this.showSession(),
-      "change:view change:opacity": () => this.showView(), "change:brush": () => this.showOutline(), "change:brush change:radius": () => this.refresh(),
+      "change:_answer": () => this.showAnswer(), "change:_note": () => { this.picked = false; this.refresh(); }, "change:_session": () => this.showSession(),
+      "change:view change:opacity": () => this.showView(), "change:brush": () => { this.picked = !!this.toolHint; this.showOutline(); }, "change:brush change:radius": () => this.refresh(),
       "msg:custom": (message, buffers) => this.receive(message, buffers),
     };
     for (const [names, act] of Object.entries(this.events)) this.model.on(names, act);
@@ -513,6 +521,7 @@ class Drawing {
     Object.assign(this.paper, { cover: null, others: taken });
     if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
+    if (!this.strokes.length && this.model.get("brush") === "outline") this.set("brush", "object"); // nothing to put right
     this.showSession();
     if (another) this.layout(true);
     this.showAnswer();
@@ -624,12 +633,13 @@ class Drawing {
       in which the line lags behind the pen: so it is asked when the pen rests, else seldom. */
   planPreview() {
     clearTimeout(this.resting);
-    if (performance.now() - (this.previewed ?? 0) > SELDOM) this.preview();
+    if (!this.pause && performance.now() - (this.previewed ?? 0) > SELDOM) this.preview();
     this.resting = setTimeout(() => this.preview(), REST);
   }
 
   preview() {
     if (!this.quick || this.previewing || !this.live || !this.model.send || this.waiting) return;
+    if (performance.now() - (this.previewed ?? 0) < this.pause) return;
     this.previewing = this.previewed = performance.now();
     this.foreseen = this.live.points.length;
     this.model.send({ type: "preview", strokes: [...this.strokes, { ...this.live, points: [...this.live.points] }] });
@@ -641,9 +651,19 @@ class Drawing {
       this.paper.cover = cover;
       this.showView();
     }
-    this.quick = performance.now() - this.previewing < 1000 * QUICK; // with what painting takes on a large picture
+    this.measure(performance.now() - this.previewing); // with what painting takes on a large picture
     this.previewing = 0;
     if (shown && stroke.points.length > this.foreseen) this.planPreview();
+  }
+
+  /** Pause previews if two of the last three were slow. After the pause one is tried, once the pen
+      rests; if that is slow too, the next pause is twice as long, and else there is none. */
+  measure(milliseconds) {
+    const slow = milliseconds >= 1000 * QUICK;
+    this.slow = [...this.slow.slice(-2), slow];
+    if (slow && this.pause) this.pause = Math.min(2 * this.pause, LONGEST);
+    else if (slow && this.slow.filter(Boolean).length > 1) this.pause = PAUSE;
+    else if (!slow && this.pause) Object.assign(this, { pause: 0, slow: [] });
   }
 
   // --- what the kernel hears ---
@@ -707,8 +727,10 @@ class Drawing {
 
   save(what) {
     this.menu.hidden = true;
+    this.stage.focus({ preventScroll: true }); // or the keys would go nowhere
     if (this.leaving) return;
     this.saving++;
+    this.kept = what === "strokes" ? this.kept : this.revision;
     this.model.send({ type: "export", what, drawing: this.drawing });
   }
 
@@ -753,6 +775,7 @@ class Drawing {
   down(event) {
     if (!this.paper.width || this.leaving || event.target.closest(".nseg-panel")) return;
     event.preventDefault();
+    this.stage.classList.add("nseg-pointed"); // its frame is for those who use keys
     this.stage.focus({ preventScroll: true });
     this.toggle(null);
     this.stage.setPointerCapture(event.pointerId);
@@ -892,8 +915,9 @@ class Drawing {
         marks.push(`<rect x="${x - size}" y="${y - size}" width="${2 * size}" height="${2 * size}" ${point === this.corner ? 'class="nseg-chosen"' : ""}/>`);
       }
     }
+    const spots = this.extremes.map(([x, y]) => `<circle cx="${x}" cy="${y}" r="${1.6 * r}"/>`).join("");
     const line = (this.rings ?? []).map((ring) => `M${ring.map(([x, y]) => `${x},${y}`).join(" ")}z`).join("");
-    this.sketch.innerHTML = this.rings?.length ? `<path d="${line}"/>${marks.join("")}` : "";
+    this.sketch.innerHTML = this.rings?.length ? `<path d="${line}"/>${marks.join("")}` : spots;
   }
 
   /** Take the point nearest to the pointer, or make one where the line is near: within 22 pixels of
@@ -1051,6 +1075,7 @@ class Drawing {
   }
 
   keydown(event) {
+    this.stage.classList.remove("nseg-pointed");
     if (event.target === this.category) {
       if (["Enter", "Escape"].includes(event.key)) this.stage.focus({ preventScroll: true });
       return event.stopPropagation();
@@ -1206,13 +1231,14 @@ class Drawing {
     const { k, x, y } = this.zoom, { width, height, scale } = this.paper;
     Object.assign(this.space.style, { width: `${width * k}px`, height: `${height * k}px`, transform: `translate(${x}px, ${y}px)` });
     this.space.classList.toggle("nseg-pixels", k > 3 * scale);
-    if (this.rings) this.showOutline();
+    if (this.rings || this.extremes.length) this.showOutline();
     this.refresh();
   }
 
   repaint() {
     const discs = this.extremes.map((point) => ({ kind: "object", points: [point] }));
     this.paper.repaint([...this.strokes, ...discs, ...(this.live ? [this.live] : [])]);
+    this.showOutline();
     this.refresh();
   }
 
@@ -1226,14 +1252,29 @@ class Drawing {
     this.refresh();
   }
 
+  /** What to do with a tool other than a brush. */
+  get toolHint() {
+    const tool = this.model.get("brush"), brush = this.touch ? "the blue brush" : "Object (1)";
+    if (tool === "outline") {
+      const away = this.touch ? "another tap on a chosen point takes it away" : "the right button takes a point away";
+      return this.paper.cover ? `Drag a point, or the line for a new one; ${away}.`
+        : `Draw the object first, with ${brush}: then its outline has points to drag.`;
+    }
+    if (tool === "box" && !this.drawnBox) return "Drag a box around the object: it is only in there.";
+    if (tool === "box") {
+      const next = this.strokes.some(({ kind }) => kind === "object") ? "To correct the mask, draw" : "Now draw a line along the object,";
+      return `${next} with ${brush}. A click with the box takes it away.`;
+    }
+    if (tool !== "extreme") return "";
+    if (!this.extremes.length && this.drawnBox) return `To correct the mask, draw with ${brush}.`;
+    const left = 4 - this.extremes.length;
+    return `${this.touch ? "Tap" : "Click"} the object's left, top, right and bottom ends: ${left} ${left > 1 ? "are" : "is"} left.`;
+  }
+
   /** What to do, until it was done once: in place of a note. */
   get hint() {
     if (!this.paper.width || this.waiting || this.live) return "";
-    if (this.model.get("brush") === "outline") {
-      const away = this.touch ? "another tap on a chosen point takes it away" : "the right button takes a point away";
-      return this.paper.cover ? `Drag a point, or the line for a new one; ${away}.`
-        : "Draw the object first: then its outline has points to drag.";
-    }
+    if (this.toolHint) return this.toolHint;
     const corrected = this.strokes.some((stroke) => stroke.correction || stroke.kind === "background");
     this.learnt ||= corrected;
     if (this.learnt) return "";
@@ -1269,13 +1310,14 @@ class Drawing {
     this.showBox();
     this.undoButton.disabled = !this.past.length && !this.extremes.length && !this.snaps;
     this.redoButton.disabled = !this.future.length;
-    const { object, objects, saved } = this.model.get("_session");
+    const { object, objects, saved, total } = this.model.get("_session");
     this.clearButton.disabled = !this.strokes.length && !(object < objects); // one of another program
     this.empty.hidden = width > 0;
-    this.emptyText.textContent = note.level === "error" ? note.text : "Drop a picture here, or click here and paste one";
+    this.emptyText.textContent = note.level === "error" ? note.text : this.touch ? "Open a photo to draw on it" : "Drop a picture here, or click here and paste one";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
     const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
-    if (fresh && saved) parts.push(`saved in ${saved}`);
+    if (fresh && saved) parts.unshift(`saved in ${saved}`);
+    else if (fresh && this.own && !total && answer.share) parts.unshift(this.kept === this.revision ? "saved" : "not saved yet");
     const count = this.strokes.filter(({ kind }) => kind !== "outline").length;
     if (this.strokes.length) parts.push(`${count} stroke${count === 1 ? "" : "s"}`, count < this.strokes.length && "outline by hand");
     const last = this.strokes.at(-1);
@@ -1284,7 +1326,9 @@ class Drawing {
     if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
     const silent = this.late && note.level !== "error" && (this.waiting || this.leaving) ? this.own ? "No answer yet: nseg is busy." : "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
-    this.note.textContent = silent || (width || note.level !== "error" ? note.text : "") || this.hint;
+    // A tool that was just chosen says what it does, in place of what was said before.
+    const tool = this.picked && note.level !== "error" && this.hint;
+    this.note.textContent = silent || tool || (width || note.level !== "error" ? note.text : "") || this.hint;
     this.note.dataset.level = note.level;
   }
 }
