@@ -16,6 +16,7 @@ from typing import Any
 from nseg_lib.evaluation.tables import number
 from reproduction.claims import how_tested, interval, read_judged
 from reproduction.estimates import Verdict
+from reproduction.forest import PANELS
 
 PLURAL = {
     Verdict.HOLDS: ("holds", "hold"),
@@ -100,7 +101,7 @@ def counted(rows: list[Row]) -> str:
 
 def _row(found: Mapping[Any, Any], reach: float) -> Row:
     sign, metric, kind = found["sign"], found["metric"], Verdict(found["verdict"])
-    there = not math.isnan(found["ours_mean"])
+    there, as_claimed = not math.isnan(found["ours_mean"]), interval(found, "ours", sign)
     details = {": ".join(filter(None, name)): cell for name, cell in how_tested(found).items()}
     if there:
         first = {"difference, first network less second [95 %]": interval(found, "ours")}
@@ -110,7 +111,7 @@ def _row(found: Mapping[Any, Any], reach: float) -> Row:
     return Row(
         claim=found["statement"], section=found["section"],
         paper=number(sign * found["printed"], metric, "+"),
-        ours=found["instead"] or interval(found, "ours", sign),
+        ours=found["instead"] or (f"{as_claimed} {PANELS[metric]}" if there else "–"),
         kind=kind, logs=found["logs"], reason=_reason(kind, found),
         strip=_strip(found, reach) if there else None,
         details={name: cell for name, cell in details.items() if cell != "–"}, secondary=[],
@@ -126,7 +127,7 @@ def _reason(kind: Verdict, found: Mapping[Any, Any]) -> str:
     if kind != Verdict.OPEN:
         return REASONS[kind]
     if found["remark"]:  # Holm's correction took it back
-        return f"not {found['remark'].rpartition('not ')[2]} tested together"
+        return str(found["remark"])
     if math.isnan(found["ours_mean"]):
         return "the trainings that it needs were not run"
     if "−" in found["asked"]:  # a bar other than 0

@@ -108,7 +108,10 @@ def judge(evidence: Evidence) -> pd.DataFrame:
         result, p = results[name], corrected.get(name, math.nan)
         said, remark = result.verdict, result.remark
         if said in (Verdict.HOLDS, Verdict.FAILS) and p > LEVEL:
-            said, remark = Verdict.OPEN, f"{said} by itself, but not among {len(primary)} claims"
+            said, remark = (
+                Verdict.OPEN,
+                f"{said} alone, not once corrected for {len(primary)} claims",
+            )
         row: dict[str, Any] = {"claim": name, "role": claim.role, "metric": result.metric}
         row |= {"printed": result.printed, "sign": getattr(claim, "sign", 1)}
         row["margin"] = math.nan

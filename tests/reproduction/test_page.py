@@ -106,7 +106,7 @@ def test_the_claims_are_made_from_their_results_alone(out: Path, tmp_path: Path)
     results.loc[results["claim"] == "depth", ["ours_mean", "ours_low", "ours_high"]] = 0.3, 0.1, 0.4
     results.to_csv(tmp_path / "claims.csv", index=False)
     depth = next(row for row in claim_rows(tmp_path / "claims.csv") if "depth hurts" in row.claim)
-    assert depth.ours == "-0.3000 [-0.4000, -0.1000]", "counted as claimed"
+    assert depth.ours == "-0.3000 [-0.4000, -0.1000] IoU", "counted as claimed"
     assert depth.strip is not None
     assert depth.strip.low == 2, "the lowest of all ends"
     assert depth.strip.high < 50
