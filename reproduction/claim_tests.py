@@ -313,7 +313,7 @@ class RankCorrelation(IntervalClaim):
         partial = ", at equal strokes (partial)" if self.given else ""
         words = f"rank correlation of {variable} with {condition}{partial}"
         asked = f"interval {self.interval}"
-        pictures = evidence.per_picture().dropna(subset=[self.condition, self.variable])
+        pictures = evidence.per_picture.dropna(subset=[self.condition, self.variable])
         ours = estimates.rank_correlation(pictures, self.variable, self.condition, self.given)
         if ours is None:
             source = "no rows of networks with these pictures' measurements"

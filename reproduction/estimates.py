@@ -277,7 +277,7 @@ def paired_difference(
     Returns:
         ``None`` if no pair has rows, or their networks have no seed in common.
     """
-    methods = {*rows["method"]}
+    methods = {*rows["method"].unique()}
     pairs = [pair for pair in pairs if {*pair} <= methods]
     weights: Counter[str] = Counter()  # the weights of a network in several pairs add up
     for first, second in pairs:
@@ -335,7 +335,7 @@ def epochs_difference(
     Returns:
         ``None`` if a log or the column is missing, or there are too few epochs or networks.
     """
-    if column not in logs or not {*pair} <= {*logs["model"]}:
+    if column not in logs or not {*pair} <= {*logs["model"].unique()}:
         return None
     # The difference at each epoch, averaged over the seeds that both have.
     first, second = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,23 +64,23 @@ class Evidence:
     @property
     def models(self) -> list[str]:
         """The paper's eight models, then others with rows or logs or in the profile."""
-        there = {*self.profile.models, *self.results["method"], *self.logs}
+        there = {*self.profile.models, *self.results["method"].unique(), *self.logs}
         there -= {*BASELINES, *config.THE_EIGHT}
         return [*config.THE_EIGHT, *(name for name in config.names() if name in there)]
 
-    @property
+    @cached_property
     def evaluated(self) -> list[str]:
         """Those of the paper's eight models that have rows."""
-        there = set(self.results["method"])
+        there = {*self.results["method"].unique()}
         return [name for name in config.THE_EIGHT if name in there]
 
-    @property
+    @cached_property
     def splits(self) -> list[str]:
         """Those of ``val`` and ``test`` that have rows, in this order."""
-        there = set(self.results["split"])
+        there = {*self.results["split"].unique()}
         return [name for name in ("val", "test") if name in there]
 
-    @property
+    @cached_property
     def held_out(self) -> pd.DataFrame:
         """The rows of the test pictures, which chose nothing; of val if test has none."""
         return self.results[self.results["split"] == self.splits[-1]]
@@ -93,6 +93,7 @@ class Evidence:
         """The difference that is too small to matter, of ``reports/paper.yml``, at our scale."""
         return self.distance_scale(metric) * float(self.printed["too_small"][metric])
 
+    @cache  # noqa: B019 -- there is one evidence in a process, and many claims ask it
     def scatter(self, metric: str, *, shared: bool = True) -> Scatter:
         """How far the mean of a metric lies from training to training, by the best source there is.
 
@@ -145,6 +146,7 @@ class Evidence:
         ]
         return pd.concat(logs) if logs else pd.DataFrame(columns=["model", "seed", "epoch"])
 
+    @cached_property
     def per_picture(self) -> pd.DataFrame:
         """One row per held-out picture: its properties, and the mean quality of the paper's models.
 

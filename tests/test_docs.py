@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from nseg_lib.evaluation.summary import read_results
+
 PROJECT = Path(__file__).parents[1]
 
 
@@ -30,3 +32,18 @@ def test_the_tables_of_performance_are_those_of_the_measured_rows(
     page = bench.PAGE.read_text()
     assert bench.filled(page, pd.read_csv(bench.OUT / "bench.csv")) == page
     assert "ms (× " in page
+
+
+def test_the_report_that_is_measured_has_the_rows_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(PROJECT / "benchmarks"))
+    import report  # type: ignore[import-not-found]
+
+    report.generate(tmp_path, 12_000)
+    files = [*(tmp_path / "reports" / "half" / "rows").glob("*.csv")]
+    rows = pd.concat(map(read_results, files))
+    assert len(rows) == pytest.approx(12_000, rel=0.01)
+    assert not rows.duplicated(["method", "seed", "split", "image_id", "annotation_id"]).any()
+    pictures = rows.groupby(["method", "seed", "split"], dropna=False)["image_id"].nunique()
+    assert pictures.groupby("split").nunique().eq(1).all(), "all methods on as many pictures"

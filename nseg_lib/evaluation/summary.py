@@ -9,7 +9,8 @@ that came out worse. No summary drops a picture: a method's failures have a valu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ IOU_MARGIN = 0.005
 
 REPLICATES = 10_000
 """Bootstrap resamples; the ends of a 95 % interval then move by a few percent of its width."""
+
+KEPT_BYTES = 2**28
+"""Draws of a bootstrap are kept for the next one if they take no more than this."""
 
 _TEXT = ("method", "split", "recipe", "category", "supercategory")
 _FLAGS = tuple("empty_prediction" + suffix for suffix in RULES.values())
@@ -152,21 +156,41 @@ def bootstrap_interval(
     """
     if not len(values):
         raise ValueError("no rows to average")
-    rng = np.random.default_rng(0)  # the same values have the same interval
     ids, owner = np.unique(np.asarray(pictures), return_inverse=True)
     sums = np.zeros((len(ids), values.shape[1] + 1))
     np.add.at(sums, owner, np.column_stack((values, np.ones(len(values)))))
+    # A report asks for the same number of pictures again and again, and drawing takes longest.
+    kept = len(ids) * replicates <= KEPT_BYTES
+    drawn = _kept_draws(len(ids), replicates) if kept else _draws(len(ids), replicates)
     means = np.empty((replicates, values.shape[1]))
-    step = max(1, 2_000_000 // len(ids))  # bounds the memory: 16 MB of counts at a time
-    for start in range(0, replicates, step):
-        count = min(step, replicates - start)
-        drawn = rng.integers(len(ids), size=(count, len(ids)))
-        drawn += np.arange(count)[:, None] * len(ids)
-        weights = np.bincount(drawn.ravel(), minlength=count * len(ids))
-        totals = weights.reshape(count, len(ids)).astype(np.float64) @ sums
-        means[start : start + count] = totals[:, :-1] / totals[:, -1:]
+    start = 0
+    for weights in drawn:
+        totals = weights.astype(np.float64) @ sums
+        means[start : start + len(weights)] = totals[:, :-1] / totals[:, -1:]
+        start += len(weights)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return low, high
+
+
+def _draws(pictures: int, replicates: int) -> Iterator[NDArray[np.uint8]]:
+    """How often each picture is drawn in each resample, in portions of replicates×pictures.
+
+    The same numbers give the same draws. No picture is drawn 256 times: for one of n pictures in n
+    draws, that has a probability below 1/256!.
+    """
+    rng = np.random.default_rng(0)
+    step = max(1, 2_000_000 // pictures)  # bounds the memory: 16 MB of counts at a time
+    for start in range(0, replicates, step):
+        count = min(step, replicates - start)
+        drawn = rng.integers(pictures, size=(count, pictures))
+        drawn += np.arange(count)[:, None] * pictures
+        counts = np.bincount(drawn.ravel(), minlength=count * pictures)
+        yield counts.reshape(count, pictures).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)  # validation and test pictures
+def _kept_draws(pictures: int, replicates: int) -> list[NDArray[np.uint8]]:
+    return [*_draws(pictures, replicates)]
 
 
 def _select(results: pd.DataFrame, split: str | None, recipe: str | None) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from nseg_lib.evaluation import summary
 from nseg_lib.evaluation.metrics import METRICS
 from nseg_lib.evaluation.rows import COLUMNS
 from nseg_lib.evaluation.summary import bootstrap_interval, read_results, summarise
@@ -75,6 +76,13 @@ def test_the_interval_agrees_with_scipys_percentile_bootstrap() -> None:
         width = oracle.high - oracle.low
         assert ours[0][column] == pytest.approx(oracle.low, abs=0.015 * width)
         assert ours[1][column] == pytest.approx(oracle.high, abs=0.015 * width)
+
+
+def test_draws_that_are_kept_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).normal(size=(300, 2))
+    kept = [bootstrap_interval(values, np.arange(300)) for _ in range(2)]
+    monkeypatch.setattr(summary, "KEPT_BYTES", 0)
+    assert np.array_equal(kept, [bootstrap_interval(values, np.arange(300))] * 2)
 
 
 def test_objects_of_one_picture_are_drawn_together() -> None:
