@@ -1,6 +1,6 @@
 """Measure speed and memory, each figure beside a peer in the same run: ``make bench``.
 
-    python benchmarks/bench.py [answer|folders|training|growth …] [--quick]
+    python benchmarks/bench.py [answer|folders|training|growth|report …] [--quick]
 
 A group measures in turns, its own way and the peer's, so that other work on the machine slows both;
 what is compared is the median of the ratios. Every figure is one row of
@@ -24,6 +24,7 @@ import folders
 import growth
 import matplotlib
 import pandas as pd
+import report
 import training
 
 from nseg_lib.files import write_atomic
@@ -31,7 +32,13 @@ from nseg_lib.provenance import describe_device, write_sidecar
 
 matplotlib.use("Agg")
 OUT = Path(__file__).parents[1] / "reports" / "bench"
-GROUPS = {"answer": answer, "folders": folders, "training": training, "growth": growth}
+GROUPS = {
+    "answer": answer,
+    "folders": folders,
+    "training": training,
+    "growth": growth,
+    "report": report,
+}
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 COLUMNS = [
     "group", "method", "what", "size", "threads", "value", "unit", "peer", "ratio", "runs",
