@@ -43,6 +43,9 @@ along edges a colour is paler or darker than in the middle, but of one hue."""
 CHROMA = np.array([[-0.169, 0.5], [-0.331, -0.419], [0.5, -0.081]], np.float32)
 """Of red, green and blue, the shares in Cb and Cr (JFIF 1.02)."""
 
+COCO = "COCO mask"
+"""What :func:`read_mask` calls a mask that must come from a COCO file."""
+
 STROKES_FORMAT = "nseg strokes 1"
 """The value of ``format`` in every file of strokes, by which the file is recognised."""
 
@@ -85,7 +88,7 @@ def read_mask(
     Args:
         path: a picture file, turned as its EXIF says, as the photograph is; or a JSON file.
         photo: the mask is scaled to its size; both must have the same shape, to a pixel.
-        name: what messages call it.
+        name: what messages call it; :data:`COCO` for what must be a COCO file.
         label: the object's, where the file holds more than two values: a grey level (of 16 bits
             too), the number of a palette's entry, or the id of a COCO annotation.
         warn: is told if the mask was scaled.
@@ -101,7 +104,7 @@ def read_mask(
 def _read(
     path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn
 ) -> tuple[Drawn, Box | None]:
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" and name != COCO:
         painted = _painted(path, photo, name, label)
         if photo is not None:
             height, width = photo.image.shape[:2]
@@ -110,7 +113,7 @@ def _read(
         raise DataError(f"{path}: the picture that it was drawn on is needed")
     else:
         content = read_json(path)
-        if not (isinstance(content, Mapping) and "annotations" in content):
+        if name != COCO and not (isinstance(content, Mapping) and "annotations" in content):
             height, width = photo.image.shape[:2]
             strokes = _strokes(content, height, width, str(path), warn)
             drawn = rasterize(strokes, height, width)
