@@ -6,7 +6,7 @@ asks the service, and sees that a command that needs more says so in one line.
     python benchmarks/install.py [--constraints constraints.txt]
 
 Writes ``reports/bench/install.json``: megabytes of all wheels, as they are downloaded; of the
-environment, pip itself left out, without and with what Python compiles; and of the largest packages.
+environment, pip itself left out, without and with what Python compiles; and of its largest parts.
 """
 
 from __future__ import annotations
