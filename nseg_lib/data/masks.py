@@ -129,13 +129,20 @@ def _read(
 # --- what the canvas saves ------------------------------------------------------------------------
 
 
-def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strokes") -> list[Any]:
+def parse_strokes(
+    text: str | bytes, height: int, width: int, name: str = "strokes", warn: Warn | None = None
+) -> tuple[list[Any], list[int]]:
     """Read the strokes in a file that the canvas saved.
 
     Args:
         text: what the file holds.
         height, width: of the picture on which the strokes will be drawn.
         name: the file's name in messages.
+        warn: is told if the strokes were scaled; without it, those of another size are refused.
+
+    Returns:
+        The strokes; and the numbers of those that there were each time a mask was made, of which
+        the next one is a correction. The last number is that of all strokes.
 
     Raises:
         DataError: another kind of file, or strokes of a picture of another size.
@@ -144,7 +151,28 @@ def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strok
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: not valid JSON: {error}") from None
-    return _strokes(content, height, width, name)
+    strokes = _strokes(content, height, width, name, warn)
+    return strokes, steps_of(content, len(strokes), name)
+
+
+def read_strokes(path: Path, height: int, width: int) -> tuple[list[Any], list[int]] | None:
+    """As :func:`parse_strokes`, scaled to a picture's size; None for a file of another kind."""
+    if path.suffix.lower() != ".json" or "annotations" in read_json(path):
+        return None
+    return parse_strokes(path.read_bytes(), height, width, str(path), lambda line: None)
+
+
+def steps_of(content: Mapping[str, Any], count: int, name: str) -> list[int]:
+    """The numbers under ``steps``, as :func:`parse_strokes` gives them; without, all at once.
+
+    Raises:
+        DataError: anything but whole numbers that rise to ``count``.
+    """
+    steps = content.get("steps", [count])
+    whole = isinstance(steps, list) and all(type(step) is int for step in steps)
+    if not whole or (sorted({0, *steps, count}) != [0, *steps] and steps != [0]):
+        raise DataError(f"{name}: 'steps' must be whole numbers that rise to {count}, the strokes")
+    return list(steps)
 
 
 def _strokes(
