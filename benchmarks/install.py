@@ -5,8 +5,8 @@ asks the service, and sees that a command that needs more says so in one line.
 
     python benchmarks/install.py [--constraints constraints.txt]
 
-Writes ``reports/bench/install.json``: megabytes of the whole environment, pip itself left out, and
-of its largest packages.
+Writes ``reports/bench/install.json``: megabytes of all wheels, as they are downloaded; of the
+environment, pip itself left out, without and with what Python compiles; and of its largest parts.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def run(*words: str | Path, cwd: Path, check: bool = True) -> subprocess.Complet
     return done
 
 
-def megabytes(path: Path) -> float:
-    """Of a file or all files of a folder, as they are stored: without compiled Python."""
+def megabytes(path: Path, compiled: bool = False) -> float:
+    """Of a file or all files of a folder, as they are stored; without compiled Python unless asked
+    for it."""
     files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
-    return sum(f.stat().st_size for f in files if f.suffix != ".pyc") / 1e6
+    return sum(f.stat().st_size for f in files if compiled or f.suffix != ".pyc") / 1e6
 
 
 def works(nseg: Path, folder: Path) -> None:
@@ -89,18 +90,24 @@ def main() -> None:
         run(sys.executable, "-m", "venv", "new", cwd=folder)
         began = time.monotonic()
         python = folder / "new" / "bin" / "python"
-        run(python, "-m", "pip", "install", "-q", "-c", arguments.constraints.resolve(), built,
-            cwd=folder)  # fmt: skip
+        given = ["-q", "-c", arguments.constraints.resolve(), built]
+        run(python, "-m", "pip", "download", "-d", "wheels", *given, cwd=folder)
+        run(python, "-m", "pip", "install", "--no-index", "-f", "wheels", *given, cwd=folder)
         seconds = time.monotonic() - began
         (packages,) = (folder / "new").glob("lib/python*/site-packages")
         missing = run(python, "-c", "import torch", cwd=folder, check=False)
         assert missing.returncode, "PyTorch came along"
         works(folder / "new" / "bin" / "nseg", folder)
         sizes = {p.name: megabytes(p) for p in packages.iterdir() if not p.name.startswith("pip")}
+        with_compiled = sum(
+            megabytes(p, compiled=True) for p in packages.iterdir() if not p.name.startswith("pip")
+        )
         largest = sorted(sizes, key=lambda name: -sizes[name])[:12]
         found = {
             "wheel_mb": round(megabytes(built), 1),
+            "download_mb": round(megabytes(folder / "wheels")),
             "installed_mb": round(sum(sizes.values())),
+            "compiled_mb": round(with_compiled),
             "packages": len(list(packages.glob("*.dist-info"))) - 1,
             "install_seconds": round(seconds),
             "largest_mb": {name: round(sizes[name], 1) for name in largest},

@@ -105,7 +105,7 @@ def read_prompt(
                     "needed; paint white on black, or on a clear layer"
                 )
     if coco is not None:
-        brushed |= masks.read_mask(coco, taken, label=label, warn=warn)
+        brushed |= masks.read_mask(coco, taken, masks.COCO, label, warn)
     for text in clicks:
         x, y = numbers(text, 2, "--click")
         if not (0 <= x < width and 0 <= y < height):
@@ -113,7 +113,7 @@ def read_prompt(
         disc = {"kind": "object", "points": [[x, y, click_radius(height, width)]]}
         brushed |= rasterize([disc], height, width).object
     source = stroke or strokes or coco
-    if brushed.mean() > 0.9 or masks.seems_inverted(brushed):
+    if source is not None and (brushed.mean() > 0.9 or masks.seems_inverted(brushed)):
         warn(f"{source}: covers {brushed.mean():.0%} of the picture; is it inverted?")
     # A file of strokes may say what is background; a file of its own takes the place of that.
     planes = {"background": not_object}

@@ -114,7 +114,7 @@ def refine(
     Example: nseg refine photo.jpg --click 320,200 -o mask.png
     """
     from nseg_lib import asked
-    from nseg_lib.data import outputs
+    from nseg_lib.data import masks, outputs
     from nseg_lib.data.records import DataError
     from nseg_lib.networks.weights import PRETRAINED
     from nseg_lib.refine import Refiner
@@ -144,7 +144,17 @@ def refine(
         background=background, mask=correct, label=label, warn=warn,
     )  # fmt: skip
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
-    mask = asked.answer(refiner, image, prompt, photo)
+    # A drawing of the canvas, and nothing else, becomes the very mask that the canvas made of it.
+    alone = [path for path in (stroke, strokes) if path is not None]
+    drawn = None
+    if len(alone) == 1 and not (click or box or coco or background or correct):
+        drawn = masks.read_strokes(alone[0], *image.shape[:2])
+    if drawn is not None:
+        from nseg_lib.widget.answers import replay
+
+        mask = replay(refiner, image, *drawn)
+    else:
+        mask = asked.answer(refiner, image, prompt, photo)
     outputs.write_png(out, mask, photo)
     outputs.write_png(overlay, outputs.overlay(image, prompt.object, mask))
     if not mask.any():

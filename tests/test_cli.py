@@ -280,6 +280,8 @@ def refused(*arguments: object) -> str:
             "photo.jpg: the picture is 60x40, its record says 60x80; both must have the same size",
         ),
         ("loop.png stroke.png", "loop.png"),
+        ("photo.jpg --coco line.json", "key 'images' must hold a list of records"),
+        ("photo.jpg --coco last.png", "last.png: not valid JSON: it is not UTF-8"),
         ("photo.jpg stroke.png --device mps", "device must be cpu, cuda or cuda:N, got 'mps'"),
     ],
 )
@@ -353,6 +355,40 @@ def test_the_canvas_s_strokes_on_the_background_can_be_a_file_of_their_own(desk:
     nseg("refine", "photo.jpg", "stroke.png", "-b", "wall.png", "-o", "two.png")
     assert (mask_of("one.png") != mask_of("two.png")).mean() < 0.02
     assert not (mask_of("one.png") & wall)[3, 20:40].any()
+
+
+def test_a_drawing_of_the_canvas_becomes_the_mask_that_the_canvas_made(tmp_path: Path) -> None:
+    """Each kind of prompt, then corrections: each mask corrects the one before."""
+    from skimage import data as photographs
+
+    from nseg_lib.widget import StrokeCanvas
+
+    Image.fromarray(photographs.chelsea()[:200, :300]).save(tmp_path / "cat.png")
+    box = {"kind": "box", "points": [[60, 30, 3], [250, 190, 3]]}
+    line, click, more = (
+        {"kind": "object", "points": points}
+        for points in ([[100, 90, 3], [180, 120, 3]], [[120, 70, 3]], [[210, 60, 4], [220, 80, 4]])
+    )
+    away = {"kind": "background", "points": [[90, 160, 5], [140, 170, 5]], "correction": True}
+    erase = {"kind": "erase", "points": [[150, 108, 4]]}
+    canvas = StrokeCanvas(tmp_path / "cat.png", Refiner.from_pretrained())
+    drawings = [[line], [line, box], [line, box, away]]
+    drawings += [[line, box, away, more | {"correction": True}]]
+    drawings += [[click, line, box], [click, line, box, erase]]  # three at once, then one
+    for strokes in drawings:
+        canvas.strokes = strokes
+        path = canvas.save(tmp_path / "drawn.json", "strokes")
+        nseg("refine", tmp_path / "cat.png", "--strokes", path, "-o", tmp_path / "out.png")
+        assert ((np.asarray(Image.open(tmp_path / "out.png")) > 0) == canvas.mask).all()
+    again = StrokeCanvas(tmp_path / "cat.png", canvas.refiner)
+    again.load_strokes(path)
+    assert (again.mask == canvas.mask).all(), "opened again in the canvas"
+    content = json.loads(path.read_text())
+    assert content["steps"] == [3, 4]
+    for wrong in ([4, 3], [5], ["3", 4], 4):
+        path.write_text(json.dumps(content | {"steps": wrong}))
+        said = nseg("refine", tmp_path / "cat.png", path, "-o", tmp_path / "out.png", status=2)
+        assert "drawn.json: 'steps' must be whole numbers that rise to 4" in said.stderr
 
 
 def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:

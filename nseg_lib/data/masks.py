@@ -43,6 +43,9 @@ along edges a colour is paler or darker than in the middle, but of one hue."""
 CHROMA = np.array([[-0.169, 0.5], [-0.331, -0.419], [0.5, -0.081]], np.float32)
 """Of red, green and blue, the shares in Cb and Cr (JFIF 1.02)."""
 
+COCO = "COCO mask"
+"""What :func:`read_mask` calls a mask that must come from a COCO file."""
+
 STROKES_FORMAT = "nseg strokes 1"
 """The value of ``format`` in every file of strokes, by which the file is recognised."""
 
@@ -85,7 +88,7 @@ def read_mask(
     Args:
         path: a picture file, turned as its EXIF says, as the photograph is; or a JSON file.
         photo: the mask is scaled to its size; both must have the same shape, to a pixel.
-        name: what messages call it.
+        name: what messages call it; :data:`COCO` for what must be a COCO file.
         label: the object's, where the file holds more than two values: a grey level (of 16 bits
             too), the number of a palette's entry, or the id of a COCO annotation.
         warn: is told if the mask was scaled.
@@ -101,7 +104,7 @@ def read_mask(
 def _read(
     path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn
 ) -> tuple[Drawn, Box | None]:
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" and name != COCO:
         painted = _painted(path, photo, name, label)
         if photo is not None:
             height, width = photo.image.shape[:2]
@@ -110,7 +113,7 @@ def _read(
         raise DataError(f"{path}: the picture that it was drawn on is needed")
     else:
         content = read_json(path)
-        if not (isinstance(content, Mapping) and "annotations" in content):
+        if name != COCO and not (isinstance(content, Mapping) and "annotations" in content):
             height, width = photo.image.shape[:2]
             strokes = _strokes(content, height, width, str(path), warn)
             drawn = rasterize(strokes, height, width)
@@ -126,13 +129,20 @@ def _read(
 # --- what the canvas saves ------------------------------------------------------------------------
 
 
-def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strokes") -> list[Any]:
+def parse_strokes(
+    text: str | bytes, height: int, width: int, name: str = "strokes", warn: Warn | None = None
+) -> tuple[list[Any], list[int]]:
     """Read the strokes in a file that the canvas saved.
 
     Args:
         text: what the file holds.
         height, width: of the picture on which the strokes will be drawn.
         name: the file's name in messages.
+        warn: is told if the strokes were scaled; without it, those of another size are refused.
+
+    Returns:
+        The strokes; and the numbers of those that there were each time a mask was made, of which
+        the next one is a correction. The last number is that of all strokes.
 
     Raises:
         DataError: another kind of file, or strokes of a picture of another size.
@@ -141,7 +151,28 @@ def parse_strokes(text: str | bytes, height: int, width: int, name: str = "strok
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: not valid JSON: {error}") from None
-    return _strokes(content, height, width, name)
+    strokes = _strokes(content, height, width, name, warn)
+    return strokes, steps_of(content, len(strokes), name)
+
+
+def read_strokes(path: Path, height: int, width: int) -> tuple[list[Any], list[int]] | None:
+    """As :func:`parse_strokes`, scaled to a picture's size; None for a file of another kind."""
+    if path.suffix.lower() != ".json" or "annotations" in read_json(path):
+        return None
+    return parse_strokes(path.read_bytes(), height, width, str(path), lambda line: None)
+
+
+def steps_of(content: Mapping[str, Any], count: int, name: str) -> list[int]:
+    """The numbers under ``steps``, as :func:`parse_strokes` gives them; without, all at once.
+
+    Raises:
+        DataError: anything but whole numbers that rise to ``count``.
+    """
+    steps = content.get("steps", [count])
+    whole = isinstance(steps, list) and all(type(step) is int for step in steps)
+    if not whole or (sorted({0, *steps, count}) != [0, *steps] and steps != [0]):
+        raise DataError(f"{name}: 'steps' must be whole numbers that rise to {count}, the strokes")
+    return list(steps)
 
 
 def _strokes(

@@ -125,6 +125,7 @@ def annotation(
     polygons: bool = False,
     strokes: Sequence[Mapping[str, Any]] = (),
     sure: float | None = None,
+    steps: Sequence[int] = (),
 ) -> Record:
     """A COCO annotation of a mask. Its id, image id and category id are 1.
 
@@ -134,6 +135,8 @@ def annotation(
         strokes: kept under the key ``strokes``, so that drawing can continue later.
         sure: kept under the key ``sure``: :func:`nseg_lib.arrays.sureness` of a network's mask;
             None for one by hand, or from elsewhere.
+        steps: of strokes whose mask was corrected, as
+            :func:`nseg_lib.data.masks.parse_strokes` gives them; kept under the key ``steps``.
 
     Raises:
         DataError: the mask is empty; COCO has no annotation for that.
@@ -147,6 +150,8 @@ def annotation(
     record["iscrowd"] = 0
     if sure is not None:
         record["sure"] = round(sure, 4)
+    if len(steps) > 1:
+        record["steps"] = list(steps)
     return record | ({"strokes": list(strokes)} if strokes else {})
 
 

@@ -98,6 +98,8 @@ class Answer(NamedTuple):
     """Whether the model failed; the mask is then the last one, or what is brushed."""
     sure: float | None = None
     """:func:`nseg_lib.arrays.sureness` of the model's mask; None where it gave none."""
+    steps: tuple[int, ...] = ()
+    """How many strokes there were at each mask that this one corrects, and here; see `replay`."""
 
 
 class _Known(NamedTuple):
@@ -110,6 +112,7 @@ class _Known(NamedTuple):
     sure: float | None
     free: dict[str, Any]
     """RLE of the mask that ``sure`` is about."""
+    steps: tuple[int, ...]
 
 
 class Answers:
@@ -133,6 +136,7 @@ class Answers:
         """
         self._image, self._start, self._walls = image, start, walls
         self._strokes: list[Stroke] = []  # those that gave the last mask
+        self._steps: tuple[int, ...] = ()  # of the last mask
         self._mask = np.zeros(image.shape[:2], bool) if start is None else start
         self._place = hashlib.blake2b(np.ascontiguousarray(image).data)
         self._place.update(b"" if start is None else np.ascontiguousarray(start).data)
@@ -148,11 +152,12 @@ class Answers:
         refiner: AnyRefiner | None,
         mask: Mask,
         sure: float | None = None,
+        steps: Sequence[int] = (),
     ) -> None:
         """Take a mask from elsewhere, such as a file, for the refiner's answer to a drawing."""
-        rle = mask_to_rle(mask)
-        self._known[self._key(strokes)] = _Known(refiner, rle, "", sure, rle)
-        self._strokes, self._mask = list(strokes), mask
+        rle, steps = mask_to_rle(mask), tuple(steps) or (len(strokes),)
+        self._known[self._key(strokes)] = _Known(refiner, rle, "", sure, rle, steps)
+        self._strokes, self._steps, self._mask = list(strokes), steps, mask
 
     def ask(
         self, refiner: AnyRefiner | None, strokes: Sequence[Stroke], keep: bool = True
@@ -164,7 +169,8 @@ class Answers:
         """
         key, number = self._key(strokes), len(self._strokes)
         known = self._known.get(key)
-        probability = None
+        probability: Probability | None = None
+        steps: tuple[int, ...] = (len(strokes),)
         if known is not None and known.by is refiner:
             mask, note = rle_to_mask(known.mask), known.note
         else:
@@ -172,6 +178,7 @@ class Answers:
             # A mask is corrected where strokes were only added to those that gave it.
             goes_on = 0 < number < len(strokes) and strokes[:number] == self._strokes
             before = self._mask if goes_on and self._mask.any() else None
+            steps = steps if before is None else (*self._steps, *steps)
             try:
                 mask, note, probability = mask_of(
                     refiner, self._image, strokes, before, self._start, tell=keep
@@ -179,23 +186,23 @@ class Answers:
             except Exception as error:  # of any model; the user sees it and can go on
                 kept = self.without(strokes)
                 if keep:
-                    self._strokes, self._mask = list(strokes), kept
+                    self._strokes, self._steps, self._mask = list(strokes), steps, kept
                 return Answer(kept, f"The model failed: {error}", failed=True)
         free, at_walls = beside_walls(mask, self._walls, strokes)
         if not keep:
             return Answer(free, at_walls or note)
-        self._strokes, self._mask = list(strokes), free
         if known is None:
             sure = None
             if probability is not None:
                 if self._walls is not None:
                     probability[self._walls] = 0
                 sure = sureness(probability, free)
-            known = _Known(refiner, mask_to_rle(mask), note, sure, mask_to_rle(free))
-            self._known[key] = known
+            rles = mask_to_rle(mask), mask_to_rle(free)
+            known = self._known[key] = _Known(refiner, rles[0], note, sure, rles[1], steps)
+        self._strokes, self._steps, self._mask = list(strokes), known.steps, free
         # Another object may have taken a part meanwhile; the figure is about the mask as it was.
         sure = known.sure if mask_to_rle(free) == known.free else None
-        return Answer(free, at_walls or note, sure=sure)
+        return Answer(free, at_walls or note, sure=sure, steps=known.steps)
 
     def without(self, strokes: Sequence[Stroke]) -> Mask:
         """What there is of the object without the model: the last mask, or what is brushed."""
@@ -203,6 +210,29 @@ class Answers:
             return self._mask
         brushed = mask_of(None, self._image, strokes, start=self._start)[0]
         return beside_walls(brushed, self._walls, strokes)[0]
+
+
+def replay(
+    refiner: AnyRefiner, image: Image, strokes: Sequence[Stroke], steps: Sequence[int]
+) -> Mask:
+    """The mask that the canvas made of a drawing: each step corrects the mask of the last one.
+
+    Args:
+        steps: numbers of strokes, as :func:`nseg_lib.data.masks.parse_strokes` gives them.
+
+    Returns:
+        bool H×W.
+
+    Raises:
+        ValueError: the model failed.
+    """
+    answers = Answers()
+    answers.open(image)
+    for count in steps:
+        answer = answers.ask(refiner, strokes[:count])
+        if answer.failed:
+            raise ValueError(answer.note)
+    return answer.mask
 
 
 def mask_of(

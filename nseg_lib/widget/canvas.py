@@ -79,6 +79,7 @@ class StrokeCanvas(Frontend):
         self.name = "picture"
         self.refiner = refiner
         self.sure: float | None = None
+        self.steps: Sequence[int] = ()  # numbers of strokes, of each mask that the last corrects
         self._folder: FolderSession | None = None
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
@@ -204,7 +205,7 @@ class StrokeCanvas(Frontend):
             self._say("The model is being loaded; the mask will follow.")
         answer = self._answers.ask(self.refiner, self.strokes)
         self._say(answer.note, "error" if answer.failed else "info")
-        self.sure = answer.sure
+        self.sure, self.steps = answer.sure, answer.steps
         self._publish(answer.mask, started)
         if self.session is not None:
             try:
@@ -215,7 +216,7 @@ class StrokeCanvas(Frontend):
 
     def _record(self, session: FolderSession) -> None:
         """Write the mask to the session's file. After a failure :meth:`_move` tries once more."""
-        if note := session.record(self.mask, self.strokes, self.sure):
+        if note := session.record(self.mask, self.strokes, self.sure, self.steps):
             self._say(note)
 
     def _publish(self, mask: Mask, started: float) -> None:
@@ -238,7 +239,7 @@ class StrokeCanvas(Frontend):
         """
         if self.image is None or self.mask is None:
             raise DataError("open a picture first: there is no result to save")
-        about = self.name, self._orientation, self.sure
+        about = self.name, self._orientation, self.sure, self.steps
         return export(what, self.image, self.mask, self.strokes, *about)
 
     def save(self, path: str | Path, what: str = "mask") -> Path:
@@ -259,7 +260,11 @@ class StrokeCanvas(Frontend):
         if self.image is None:
             raise DataError(f"{name}: open the picture first, then its strokes")
         height, width = self.image.shape[:2]
-        self.strokes = parse_strokes(content, height, width, name)
+        strokes, steps = parse_strokes(content, height, width, name)
+        strokes = _plain(strokes)
+        for count in (0, *steps[:-1]):  # as it was drawn: each mask corrects the last one
+            self._answers.ask(self.refiner, strokes[:count])
+        self.strokes = strokes
 
     def _still(self) -> StillPicture:
         image, mask = self.image, self.mask
@@ -396,7 +401,7 @@ class StrokeCanvas(Frontend):
             return
         name, others = session.path.name, found.others
         self._show(found.image, name, found.strokes, others, start=found.start, walls=found.walls)
-        self.sure = found.sure
+        self.sure, self.steps = found.sure, found.steps
         self._publish(found.mask, started)
-        self._answers.keep(found.strokes, self.refiner, found.mask, found.sure)
+        self._answers.keep(found.strokes, self.refiner, found.mask, found.sure, found.steps)
         self._say(note or found.note)

@@ -33,6 +33,7 @@ def export(
     name: str,
     orientation: int = 1,
     sure: float | None = None,
+    steps: Sequence[int] = (),
 ) -> tuple[str, bytes]:
     """The name and the bytes of the file of one result.
 
@@ -47,6 +48,7 @@ def export(
         orientation: the picture's EXIF orientation, by which the mask of a COCO annotation is
             turned (:func:`nseg_lib.data.outputs.as_readers_turn`).
         sure: how sure the network is of the mask, for a COCO annotation; None for one by hand.
+        steps: for the file of strokes, as :func:`nseg_lib.data.masks.parse_strokes` gives them.
 
     Raises:
         DataError: an empty mask, or an unknown ``what``.
@@ -54,6 +56,7 @@ def export(
     stem, size = Path(name).stem, {"width": mask.shape[1], "height": mask.shape[0]}
     if what == "strokes":
         drawing = {"format": STROKES_FORMAT, **size, "strokes": list(strokes)}
+        drawing |= {"steps": list(steps)} if len(steps) > 1 else {}
         return f"{stem}_strokes.json", as_json(drawing)
     if not mask.any():
         raise DataError("the mask is empty: brush over the object first")

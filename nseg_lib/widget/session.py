@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import list_pictures
+from nseg_lib.data.masks import steps_of
 from nseg_lib.data.outputs import annotation, sure_of
 from nseg_lib.data.records import Record, is_int
 from nseg_lib.files import hold
@@ -25,7 +26,7 @@ STARTED_FROM = "started_from"
 """Key of an annotation: what another program had written of it before it was drawn on."""
 
 
-OF_THE_MASK = ("segmentation", "area", "bbox", "sure")
+OF_THE_MASK = ("segmentation", "area", "bbox", "sure", "steps")
 """Keys of an annotation that hold for its present mask alone."""
 
 
@@ -46,6 +47,8 @@ class Opened(NamedTuple):
     """A line for the user, or ""."""
     sure: float | None
     """:func:`nseg_lib.arrays.sureness` of the mask as it was saved; None where there was none."""
+    steps: Sequence[int]
+    """As :func:`nseg_lib.data.masks.parse_strokes` gives them."""
 
 
 class FolderSession:
@@ -232,6 +235,7 @@ class FolderSession:
             walls=walls & ~mask,  # what two objects share already stays with both
             note="; ".join(notes),
             sure=sure_of(current),
+            steps=steps_of(current, len(current.get("strokes", [])), str(self.out)),
         )
 
     @cached_property
@@ -309,7 +313,13 @@ class FolderSession:
         self._left = left
         return True
 
-    def record(self, mask: Mask, strokes: Sequence[Any], sure: float | None = None) -> str:
+    def record(
+        self,
+        mask: Mask,
+        strokes: Sequence[Any],
+        sure: float | None = None,
+        steps: Sequence[int] = (),
+    ) -> str:
         """Make ``mask`` the annotation of the current object and write the file.
 
         An empty mask deletes the annotation, and the current object is then a new one. An object
@@ -319,6 +329,7 @@ class FolderSession:
             mask: bool H×W.
             strokes: those that gave the mask; kept with the annotation.
             sure: how sure the network is of the mask; None for one that is not its own.
+            steps: as :func:`nseg_lib.data.masks.parse_strokes` gives them.
 
         Returns:
             A line for the user, or "".
@@ -335,7 +346,8 @@ class FolderSession:
                 self.category = self.file.category_of(old)
             if old != self._known:
                 old = None
-            new = self._changed(old, mask, strokes, sure)
+            drawn = annotation(mask, strokes=strokes, sure=sure, steps=steps) if mask.any() else {}
+            new = self._changed(old, drawn, mask.shape)
             if new is not None or old is not None:
                 records = self.file.annotations
                 at = next((i for i, each in enumerate(records) if each is old), len(records))
@@ -357,27 +369,24 @@ class FolderSession:
             return ""
         return f"{self.file.saved} {told}."
 
-    def _changed(
-        self, old: Record | None, mask: Mask, strokes: Sequence[Any], sure: float | None
-    ) -> Record | None:
-        """The current object's annotation with this mask; None for no object."""
+    def _changed(self, old: Record | None, drawn: Record, shape: tuple[int, ...]) -> Record | None:
+        """The current object's annotation with what was drawn, of H×W; None for no object."""
         # What another program had made of it stays, and is all there is without strokes.
         theirs = {key: old[key] for key in OF_THE_MASK if key in old} if old else {}
         start = old.get(STARTED_FROM) if old and "strokes" in old else theirs
-        if start and old and (not strokes or not mask.any()):
+        if start and old and "strokes" not in drawn:
             gone = {"strokes", STARTED_FROM, *OF_THE_MASK}
             return {key: old[key] for key in old if key not in gone} | start
-        if not mask.any():
+        if not drawn:
             return None
-        image_id = self.file.record_image(self.path, *mask.shape)
+        image_id = self.file.record_image(self.path, *shape)
         if old is None:
             category = self.file.category_id(self.category)
             number = next_id(self.file.annotations)
             old = {"id": number, "category_id": category, "image_id": image_id}
         keys = ("id", "image_id", "category_id", "iscrowd")
         kept = {key: old[key] for key in keys if key in old}
-        old = {key: old[key] for key in old if key not in OF_THE_MASK}
-        new = old | annotation(mask, strokes=strokes, sure=sure) | kept
+        new = {key: old[key] for key in old if key not in OF_THE_MASK} | drawn | kept
         return new | {STARTED_FROM: start} if start else new
 
     def delete(self) -> bool:

@@ -266,6 +266,19 @@ def test_how_sure_the_network_is_is_saved_with_its_masks_alone(folder):
     first = saved(folder)[0]
     assert first["sure"] == pytest.approx(expected, abs=1e-4)
 
+    # Taken up again after a restart, a correction goes on from the steps that were saved.
+    more = stroke((10, 40, 2), (60, 40, 2), correction=True)
+    press(canvas, type="object", step=-1)
+    browser_draws(canvas, line, more)
+    again = opened(folder, Teller())
+    go(again, -1)
+    assert json.loads(again.export("strokes")[1])["steps"] == saved(folder)[0]["steps"] == [1, 2]
+    browser_draws(again, line)
+    assert "steps" not in saved(folder)[0]
+    go(canvas)
+    go(canvas, -1)
+    press(canvas, type="object", step=0)
+
     # What is taken by a finished object counts neither for nor against the next one.
     browser_draws(canvas, beside)
     below = np.roll(rasterize([beside], 60, 80).object, 1, axis=0) & ~canvas.mask & ~painted
