@@ -6,6 +6,7 @@ import base64
 from html import escape
 
 import cv2
+import numpy as np
 
 from nseg_lib.data import coco
 from nseg_lib.data.coco import outlines
@@ -21,8 +22,11 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { margin: 2em auto; padding: 0 1em; max-width: 1100px; font: 15px/1.5 system-ui, sans-serif; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 2em 1.5em; }
+h1 { font-size: 1.5em; line-height: 1.25; }
+p { max-width: 75ch; font-size: .93em; }
 figure { margin: 0; }
 svg { display: block; width: 100%; height: auto; }
+text { font-weight: 700; text-anchor: middle; dominant-baseline: central; fill: #fff; stroke: #000; paint-order: stroke; }
 path { fill-opacity: .25; stroke-width: 2; vector-effect: non-scaling-stroke; }
 figcaption { font-weight: 600; overflow-wrap: anywhere; margin: .4em 0; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -33,11 +37,11 @@ i { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border
 
 
 HOW_SURE = """
-How sure: the IoU, from 0 to 1, that the network expects of its mask. The least sure come first, to
-be looked at first. It comes from the probabilities of the pixels, which for lite1 are calibrated on
-validation pictures (reports/refiner/steps/calibration.csv of nseg); it is no promise, as a network
-can be sure of the wrong object. A mask that was put right by hand or comes from elsewhere has no
-figure, unless another program wrote a score.
+How sure: the IoU, from 0 to 1, that the network expects of its mask, the least sure first. It rests
+on probabilities that for lite1 are calibrated on validation pictures
+(reports/refiner/steps/calibration.csv of nseg); it says where to look, and is no promise, as a
+network can be sure of the wrong object. A mask that was put right by hand or comes from elsewhere
+has none, unless another program wrote a score.
 """
 
 
@@ -78,14 +82,21 @@ def page(split: coco.Split) -> bytes:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1]
         jpeg = base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
-        paths, rows = [], []
-        for each in sorted(found, key=lambda each: _least([each])):
+        paths, marks, rows = [], [], []
+        for number, each in enumerate(sorted(found, key=lambda each: _least([each])), 1):
             mask, key = split.mask(image_id, each), each["category_id"]
             rings = (zip(ring[::2], ring[1::2], strict=True) for ring in outlines(mask))
             line = "".join("M" + " ".join(f"{x:g},{y:g}" for x, y in ring) + "z" for ring in rings)
             name, colour = escape(names[key]), colours[key]
             tinted = f'fill="{colour}" stroke="{colour}"'
             paths.append(f'<path d="{line}" {tinted}><title>{name}</title></path>')
+            if len(found) > 1 and mask.any():
+                # Several objects of a label look alike: each has its number where it is widest.
+                depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+                y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+                size_of = f'font-size="{width / 22:.1f}" stroke-width="{width / 150:.1f}"'
+                marks.append(f'<text x="{x}" y="{y}" {size_of}>{number}</text>')
+                name = f"{number} {name}"
             cells = [f"{int(mask.sum()):,}", f"{100 * mask.mean():.1f} %"]
             if tells:
                 cells.append(_told(each))
@@ -95,7 +106,7 @@ def page(split: coco.Split) -> bytes:
         figures.append(
             f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{caption}">'
             f'<image width="{width}" height="{height}" preserveAspectRatio="none" '
-            f'href="data:image/jpeg;base64,{jpeg.decode()}"/>{"".join(paths)}</svg>'
+            f'href="data:image/jpeg;base64,{jpeg.decode()}"/>{"".join(paths + marks)}</svg>'
             f"<figcaption>{caption}</figcaption><table><tr><th>label</th><th>pixels</th>"
             f"<th>of the picture</th>{'<th>how sure</th>' * tells}</tr>"
             f"{''.join(rows)}</table></figure>"

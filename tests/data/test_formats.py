@@ -139,6 +139,11 @@ def test_the_report_says_how_sure_the_network_is_and_begins_with_the_least(
     told = r"<td>(0\.\d+|by hand|no figure)</td>"
     assert re.findall(told, page) == ["0.20", "no figure", "0.50", "0.93", "by hand"]
     assert "calibrated" in page
+    rows = re.findall(r"</i>(\d) (\w+)</td>", page)
+    assert rows[2:] == [("1", "dog"), ("2", "cat"), ("3", "cat")]
+    for x, y, number in re.findall(r'<text x="(\d+)" y="(\d+)"[^>]*>(\d)<', page):
+        on_it = any(mask[int(y), int(x)] for _, mask in MASKS.values())
+        assert on_it, f"{number} stands on an object"
     assert not re.search(r"https?:|src=", page), "nothing stands beside it"
     with pytest.raises(DataError, match="cannot write 'svg'; one of: coco, labelme"):
         formats.write(split, "svg", tmp_path)
