@@ -285,7 +285,7 @@ def _of_coco(path: Path, photos: Path, say: Callable[[str], None]) -> list[Work]
     ):  # fmt: skip
         told = [f for f in findings if f.severity == severity and problem in (None, f.problem)]
         for finding in told[:5]:
-            say(f"{path.parent}: {finding}")
+            say(finding.at(path.parent))
         if len(told) > 5:
             say(f"{path}: {len(told) - 5} more annotations {what}; nseg convert names them all")
     found = []

@@ -296,7 +296,7 @@ def convert(
     )
     coco.refuse(findings, annotations.parent)
     for finding in findings:
-        warn(f"{annotations.parent}: {finding}")
+        warn(finding.at(annotations.parent))
     if to == "coco" and annotations.resolve() == (out / "annotations.json").resolve():
         raise DataError(f"--out {out}: would overwrite {annotations}; choose another folder")
     written = formats.write(split, to, out)

@@ -280,7 +280,10 @@ def refused(*arguments: object) -> str:
             "photo.jpg: the picture is 60x40, its record says 60x80; both must have the same size",
         ),
         ("loop.png stroke.png", "loop.png"),
-        ("photo.jpg --coco line.json", "key 'images' must hold a list of records"),
+        (
+            "photo.jpg --coco line.json",
+            "nseg: line.json: missing list (key 'images' must hold a list of records",
+        ),
         ("photo.jpg --coco last.png", "last.png: not valid JSON: it is not UTF-8"),
         ("photo.jpg stroke.png --device mps", "device must be cpu, cuda or cuda:N, got 'mps'"),
     ],

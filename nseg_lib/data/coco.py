@@ -182,7 +182,7 @@ def refuse(findings: Sequence[Finding], where: Path) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         more = f"; one of {len(errors)} errors" if len(errors) > 1 else ""
-        raise DataError(f"{where}: {errors[0]}{more}")
+        raise DataError(f"{errors[0].at(where)}{more}")
 
 
 def read_json(path: Path, *, progress: bool = False) -> Any:

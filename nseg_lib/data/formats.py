@@ -103,7 +103,7 @@ def _read_coco(
         raise DataError(f"{path}: none of its {len(split.images)} pictures is of the folder")
     for finding in findings:
         if finding.problem == coco.OTHER_SIZE:
-            say(f"{path.parent}: {finding}")
+            say(finding.at(path.parent))
     for image_id, record in split.images.items():
         picture = named.get(Path(record["file_name"]).name)
         there = record["height"], record["width"]

@@ -222,13 +222,13 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: 
         label = next(iter(objects))
     if label is None or label not in objects:
         ids = ", ".join(map(str, list(objects)[:5])) or "none"
-        dropped = [str(finding) for finding in findings if finding.severity == "left out"]
+        dropped = [finding for finding in findings if finding.severity == "left out"]
         if not objects and dropped:
-            raise DataError(f"{path.parent}: {dropped[0]}")
+            raise DataError(dropped[0].at(path.parent))
         raise DataError(f"{path}: --label must be the id of an annotation of it; there are: {ids}")
     for finding in findings:
         if (finding.record, finding.problem) == (f"annotation {label}", OTHER_SIZE):
-            warn(f"{path.parent}: {finding}")
+            warn(finding.at(path.parent))
     mask = annotated(split, image_id, objects[label], photo.path, photo.stored, warn)
     picture = turn(photo.stored, (mask.shape[0], mask.shape[1]))
     # COCO's readers leave a photograph as it is stored where its record has that size.

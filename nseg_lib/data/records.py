@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +45,10 @@ class Finding:
     problem: str
     detail: str = ""
     outcome: str = ""
+
+    def at(self, folder: Path) -> str:
+        """The finding in one line that begins with the folder of its file, unless that is ``.``."""
+        return str(self) if folder == Path() else f"{folder}: {self}"
 
     def __str__(self) -> str:
         """The finding in one line."""
