@@ -361,6 +361,7 @@ class StrokeCanvas(Frontend):
         session.file.refresh()
         if what == "category":
             session.set_category(content["name"])
+            self._say(f"This label is kept for the objects to come: {session.category}")
             self._session = session.state()
             return
         if what == "go":

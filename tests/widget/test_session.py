@@ -68,6 +68,7 @@ def test_a_picture_holds_several_objects_of_several_categories(folder):
     press(canvas, type="category", name="  ")
     assert canvas._note == {"text": "a category needs a name", "level": "error"}
     press(canvas, type="category", name=" cat ")
+    assert canvas._note["text"] == "This label is kept for the objects to come: cat"
     press(canvas, cat, type="object", step=0)
     assert canvas.strokes == []
     assert canvas._picture["key"] > key  # a late stroke of the first object cannot reach the second
