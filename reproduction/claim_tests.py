@@ -130,17 +130,13 @@ class GainOverStroke(IntervalClaim):
         ours = least_favourable(gains, self.sign)
         found = verdict(ours, self.sign, margin=evidence.margin(self.metric))
         some = found == Verdict.HOLDS and len(gains) < len(config.THE_EIGHT)
+        measure = LABELS[self.metric]
         return Result(
-            f"{LABELS[self.metric]} less that of the stroke unchanged, of the network that gains "
-            "least",
-            f"interval {self.interval}",
-            found,
-            f"for the {len(gains)} run" if some else "",
-            self.metric,
-            ours,
-            p=p_value(ours, self.sign, len(gains)),
+            f"{measure} less that of the stroke unchanged, of the network that gains least",
+            f"interval {self.interval}", found, f"for the {len(gains)} run" if some else "",
+            self.metric, ours, p=p_value(ours, self.sign, len(gains)),
             source=rows_of(evidence, ours),
-        )
+        )  # fmt: skip
 
 
 class PairsClaim(IntervalClaim):
@@ -287,13 +283,10 @@ class NonInferiority(Claim):
         return Result(
             f"IoU, mean of {' and '.join(self.networks)} − the best of the others on "
             f"{evidence.splits[0]}, all eight run",
-            f"interval above −{self.margin:g}",
-            found,
-            ours=ours,
-            p=p,
+            f"interval above −{self.margin:g}", found, ours=ours, p=p,
             source=rows_of(evidence, ours),
             printed=float(np.mean([table[name]["iou"] - best_printed for name in self.networks])),
-        )
+        )  # fmt: skip
 
 
 class RankCorrelation(IntervalClaim):
@@ -322,16 +315,11 @@ class RankCorrelation(IntervalClaim):
         third = len(ranked) // 3
         low, high = (part[self.variable].mean() for part in (ranked[:third], ranked[-third:]))
         return Result(
-            words,
-            asked,
-            verdict(ours, self.sign),
-            metric="correlation",
-            ours=ours,
-            p=ours.p,
+            words, asked, verdict(ours, self.sign), metric="correlation", ours=ours, p=ours.p,
             source=f"{evidence.splits[-1]} rows, mean of {len(evidence.evaluated)} models, "
             f"{ours.sample()}. Mean {variable} in the third of the pictures with the lowest "
             f"{condition}: {low:.3f}, with the highest: {high:.3f}",
-        )
+        )  # fmt: skip
 
 
 class Latency(Claim):
@@ -353,12 +341,10 @@ class Latency(Claim):
         slowest = max(networks, key=lambda name: networks[name]["median"])
         times = [f"{name} {networks[name]['p95']:.2f} s" for name in (self.network, slowest)]
         return Result(
-            words,
-            asked,
-            Verdict.UNTESTED,
+            words, asked, Verdict.UNTESTED,
             words=f"95 % within, on a processor ({device}): {', '.join(times)}",
             source="benchmarks/results/latency.json",
-        )
+        )  # fmt: skip
 
 
 class GainInEachCategory(Claim):
@@ -380,17 +366,13 @@ class GainInEachCategory(Claim):
         row = judged.iloc[int(judged["low"].argmin())]
         lowest = Estimate(row["difference"], row["low"], row["high"], int(row["n"]))
         return Result(
-            words,
-            asked,
-            verdict(lowest, 1),
+            words, asked, verdict(lowest, 1),
             f"in the {len(judged)} of {len(found)} supercategories with enough pictures, all "
-            "trained on",
-            ours=lowest,
-            p=lowest.p,
+            "trained on", ours=lowest, p=lowest.p,
             source=f"{evidence.splits[-1]} rows of {len(evidence.evaluated)} models; shown is "
             f"{row['supercategory']}, {lowest.sample()}; above 0 in {(judged['low'] > 0).sum()} of "
             f"{len(judged)}, the other supercategories have too few pictures",
-        )
+        )  # fmt: skip
 
 
 def paired_differences(
