@@ -17,6 +17,7 @@ from nseg_lib.evaluation.tables import number
 from reproduction.claims import how_tested, interval, read_judged
 from reproduction.estimates import Verdict
 from reproduction.forest import PANELS
+from reproduction.forest_rows import Axis, ForestRow, Mark
 
 PLURAL = {
     Verdict.HOLDS: ("holds", "hold"),
@@ -40,18 +41,6 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Strip:
-    """Where the parts of a row's picture stand, in percent of its width, 0 being in the middle."""
-
-    dot: float
-    low: float
-    high: float
-    printed: float | None
-    margin: tuple[float, float] | None
-    """The left end and the width of the band of what is too small to matter."""
-
-
-@dataclass(frozen=True)
 class Row:
     """One claim: what the paper says, what was found, and how it was tested."""
 
@@ -65,7 +54,9 @@ class Row:
     logs: str
     """The verdict on the authors' logs; a dash where they say nothing."""
     reason: str
-    strip: Strip | None
+    axis: Axis
+    picture: ForestRow | None
+    """Its marks on the axis, which has 0 in its middle."""
     details: dict[str, str]
     """Heading → text: the test, its p-values and sources."""
     secondary: list[Row]
@@ -84,7 +75,8 @@ def claim_rows(table: Path) -> list[Row]:
         reach[scale] = max([reach.get(scale, 0.0), *(end for end in ends if not math.isnan(end))])
     rows: list[Row] = []
     for found in judged:
-        row = _row(found, reach[found["metric"], math.isnan(found["printed"])])
+        end = reach[found["metric"], math.isnan(found["printed"])]
+        row = _row(found, Axis([-end, end]))
         if found["role"] == "primary":
             rows.append(row)
         else:
@@ -99,21 +91,30 @@ def counted(rows: list[Row]) -> str:
     return f"Of {len(rows)} claims, {', '.join(parts[:-1])} and {parts[-1]}."
 
 
-def _row(found: Mapping[Any, Any], reach: float) -> Row:
+def _row(found: Mapping[Any, Any], axis: Axis) -> Row:
     sign, metric, kind = found["sign"], found["metric"], Verdict(found["verdict"])
     there, as_claimed = not math.isnan(found["ours_mean"]), interval(found, "ours", sign)
     details = {": ".join(filter(None, name)): cell for name, cell in how_tested(found).items()}
     if there:
         first = {"difference, first network less second [95 %]": interval(found, "ours")}
         details = first | details
+    picture, printed = None, sign * found["printed"]
+    if there:
+        dot, *ends = (axis.at(sign * found[f"ours_{value}"]) for value in ("mean", "low", "high"))
+        marks = [Mark("ours", dot, min(ends), max(ends))]
+        if not math.isnan(printed):
+            marks.append(Mark("printed", axis.at(printed), None, None))
+        margin = None if math.isnan(found["margin"]) else axis.band(found["margin"])
+        primary = found["role"] == "primary"
+        picture = ForestRow(found["statement"], primary, kind, marks, None, margin, as_claimed)
     shows = number(found["ours_smallest_effect"], metric)
     details |= {"smallest effect that would show": shows}
     return Row(
         claim=found["statement"], section=found["section"],
-        paper=number(sign * found["printed"], metric, "+"),
+        paper=number(printed, metric, "+"),
         ours=found["instead"] or (f"{as_claimed} {PANELS[metric]}" if there else "–"),
         kind=kind, logs=found["logs"], reason=_reason(kind, found),
-        strip=_strip(found, reach) if there else None,
+        axis=axis, picture=picture,
         details={name: cell for name, cell in details.items() if cell != "–"}, secondary=[],
     )  # fmt: skip
 
@@ -135,14 +136,3 @@ def _reason(kind: Verdict, found: Mapping[Any, Any]) -> str:
     if found["ours_smallest_effect"] > abs(found["printed"]):
         return "too few trainings for the printed difference"
     return REASONS[kind]
-
-
-def _strip(found: Mapping[Any, Any], reach: float) -> Strip:
-    def at(value: float) -> float:
-        return round(50 + 48 * value / reach, 2)
-
-    sign, printed, margin = found["sign"], found["printed"], found["margin"]
-    low, high = sorted(at(sign * found[f"ours_{end}"]) for end in ("low", "high"))
-    band = None if math.isnan(margin) else (at(-margin), round(at(margin) - at(-margin), 2))
-    said = None if math.isnan(printed) else at(sign * printed)
-    return Strip(at(sign * found["ours_mean"]), low, high, said, band)

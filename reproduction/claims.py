@@ -110,7 +110,7 @@ def judge(evidence: Evidence) -> pd.DataFrame:
         if said in (Verdict.HOLDS, Verdict.FAILS) and p > LEVEL:
             said, remark = (
                 Verdict.OPEN,
-                f"{said} alone, not once corrected for {len(primary)} claims",
+                f"corrected for {len(primary)} claims; alone: {said}",
             )
         row: dict[str, Any] = {"claim": name, "role": claim.role, "metric": result.metric}
         row |= {"printed": result.printed, "sign": getattr(claim, "sign", 1)}

@@ -91,8 +91,9 @@ def test_the_claims_are_one_row_per_statement_with_a_short_reason(out: Path) -> 
     # Counted as claimed: depth is said to hurt, and the paper's numbers say so.
     depth = next(row for row in rows if "depth hurts" in row.claim)
     assert depth.paper == "+0.0077"
-    assert depth.strip is not None
-    assert depth.strip.printed > 50
+    assert depth.picture is not None
+    _, printed = depth.picture.marks
+    assert printed.dot > depth.axis.zero == 50
     line = counted(rows)
     assert line.startswith(f"Of {len(rows)} claims, ")
     assert sum(map(int, re.findall(r"\d+", line)[1:])) == len(rows)
@@ -107,9 +108,10 @@ def test_the_claims_are_made_from_their_results_alone(out: Path, tmp_path: Path)
     results.to_csv(tmp_path / "claims.csv", index=False)
     depth = next(row for row in claim_rows(tmp_path / "claims.csv") if "depth hurts" in row.claim)
     assert depth.ours == "-0.3000 [-0.4000, -0.1000] IoU", "counted as claimed"
-    assert depth.strip is not None
-    assert depth.strip.low == 2, "the lowest of all ends"
-    assert depth.strip.high < 50
+    assert depth.picture is not None
+    ours = depth.picture.marks[0]
+    assert ours.low < 5, "the lowest of all ends"
+    assert ours.low < ours.dot < ours.high < 50
     first = "difference, first network less second [95 %]"
     assert depth.details[first] == "+0.3000 [+0.1000, +0.4000]"
 
