@@ -41,10 +41,11 @@ class Demo extends Model {
     if (content.type === "outline") this.worker.postMessage(content);
   }
 
-  hear({ type, answer, text, level, file, outline }) {
+  hear({ type, answer, text, level, file, outline, strokes, steps }) {
     if (type === "answer") this.set("_answer", answer);
     if (type === "note") this.say(text, level);
     if (type === "outline") this.emit("msg:custom", { type, ...outline }, []);
+    if (type === "strokes") this.saveStrokes(strokes, steps);
     if (type === "file") this.deliver(file.name, file.data, "image/png");
   }
 
@@ -80,20 +81,25 @@ class Demo extends Model {
     this.emit("change:_picture");
   }
 
-  openStrokes({ format, width, height, strokes }, name) {
+  openStrokes({ format, width, height, strokes, steps = [] }, name) {
     const picture = this.get("_picture"), drawing = this.get("_drawing");
     if (format !== STROKES_FORMAT) throw new Error(`${name}: not a file of strokes`);
     if (width !== picture.width || height !== picture.height) {
       throw new Error(`${name}: drawn on ${width} × ${height} pixels, not on this picture`);
     }
+    if (steps.length > 1) this.worker.postMessage({ type: "replay", strokes, steps });
     this.set("_drawing", { ...drawing, revision: drawing.revision + 1, strokes });
     this.save_changes();
   }
 
   export({ what, drawing }) {
+    if (what === "strokes" && this.broken) return this.saveStrokes(drawing.strokes, []); // they are not lost
+    this.worker.postMessage({ type: "export", what, name: this.name, drawing });
+  }
+
+  saveStrokes(strokes, steps) {
     const { width, height } = this.get("_picture");
-    if (what !== "strokes") return this.worker.postMessage({ type: "export", what, name: this.name, drawing });
-    const content = { format: STROKES_FORMAT, width, height, strokes: drawing.strokes };
+    const content = { format: STROKES_FORMAT, width, height, strokes, ...(steps.length > 1 ? { steps } : {}) };
     this.deliver(`${this.name}_strokes.json`, new TextEncoder().encode(JSON.stringify(content)).buffer, "application/json");
   }
 

@@ -15,8 +15,9 @@ const session = fetch("network.onnx").then((answer) => answer.arrayBuffer())
   .then((bytes) => ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }));
 
 let picture = null; // { key, width, height, pixels }
-let shown = { strokes: [], mask: null }; // the last drawing that was answered
-let known = new Map(); // drawing → mask: undo brings back the very same one
+const NOTHING = { strokes: [], mask: null, steps: [] };
+let shown = NOTHING; // the last drawing that was answered; and how many strokes there were at each mask on its way
+let known = new Map(); // drawing → mask, note and steps: undo brings back the very same one
 let newest = null;
 
 /** The network as a function of 1×6×h×w numbers. */
@@ -26,26 +27,27 @@ async function run(values, height, width) {
   return logits.data;
 }
 
-/** The mask of a drawing (a byte per pixel), and what there is to say about it. */
+/** The mask of a drawing (a byte per pixel), what there is to say about it, and its steps. */
 async function maskOf(strokes) {
   const { width, height, pixels } = picture, size = width * height;
   const { object, background } = rasterize(strokes, height, width), box = boxOf(strokes, height, width);
-  if (object.every((value, i) => value || background[i])) return [object, ""]; // as with an outline
+  // The last mask is corrected where strokes were only added.
+  const before = shown.strokes, goes = before.length && before.length < strokes.length
+    && JSON.stringify(strokes.slice(0, before.length)) === JSON.stringify(before) && shown.mask.some(Boolean);
+  const steps = [...(goes ? shown.steps : []), strokes.length];
+  if (object.every((value, i) => value || background[i])) return [object, "", steps]; // as with an outline
   const inside = new Uint8Array(size).fill(box ? 0 : 1);
   if (box) for (let y = box[1]; y < box[3]; y++) inside.fill(1, y * width + box[0], y * width + box[2]);
   let brushed = 0;
   for (let i = 0; i < size; i++) brushed |= (object[i] &= inside[i]);
   if (!brushed && !box) {
-    return [new Uint8Array(size), background.some(Boolean) ? "Background alone gives no mask: brush over the object too." : ""];
+    return [new Uint8Array(size), background.some(Boolean) ? "Background alone gives no mask: brush over the object too." : "", steps];
   }
-  // The last mask is corrected where strokes were only added.
-  const before = shown.strokes, goes = before.length && before.length < strokes.length
-    && JSON.stringify(strokes.slice(0, before.length)) === JSON.stringify(before);
-  const last = goes && shown.mask.some(Boolean) ? shown.mask : new Uint8Array(size);
+  const last = goes ? shown.mask : new Uint8Array(size);
   const mask = await refine(run, await numbers, { pixels, width, height }, { object, background, last, inside, box });
   const added = rasterize(strokes.filter((s) => s.kind !== "object" || s.correction), height, width).object;
   for (let i = 0; i < size; i++) mask[i] = (mask[i] | added[i]) & ~background[i] & inside[i] & 1;
-  return [mask, brushed ? "" : "The box alone says little: a line or a click on the object makes the mask better."];
+  return [mask, brushed ? "" : "The box alone says little: a line or a click on the object makes the mask better.", steps];
 }
 
 /** A picture's file of RGBA pixels. */
@@ -69,14 +71,20 @@ function cover(mask) {
   return png(new Uint8ClampedArray(words.buffer), w, h);
 }
 
+/** Show a drawing's mask, which is made if it is not known; what there is to say about it. */
+async function ask(strokes) {
+  const key = JSON.stringify(strokes);
+  if (!known.has(key)) known.set(key, await maskOf(strokes));
+  const [mask, text, steps] = known.get(key);
+  shown = { strokes, mask, steps };
+  return text;
+}
+
 async function answer(drawing) {
   newest = drawing;
   await 0; // another drawing may have come already
   if (drawing !== newest || drawing.picture !== picture?.key) return;
-  const started = performance.now(), key = JSON.stringify(drawing.strokes);
-  if (!known.has(key)) known.set(key, await maskOf(drawing.strokes));
-  const [mask, text] = known.get(key);
-  shown = { strokes: drawing.strokes, mask };
+  const started = performance.now(), text = await ask(drawing.strokes), { mask } = shown;
   let count = 0;
   for (let i = 0; i < mask.length; i++) count += mask[i];
   const data = count ? await cover(mask) : null;
@@ -87,7 +95,8 @@ async function answer(drawing) {
 
 async function save({ what, name, drawing }) {
   await answer(drawing);
-  const { mask } = shown;
+  const { mask, strokes, steps } = shown;
+  if (what === "strokes") return postMessage({ type: "strokes", strokes, steps });
   if (!mask?.some(Boolean)) return note("The mask is empty: brush over the object first.", "error");
   const words = Uint32Array.from(mask, (inside) => inside ? 0xffffffff : 0xff000000); // white on black
   const data = what === "mask" ? png(new Uint8ClampedArray(words.buffer)) : cutout(picture, mask);
@@ -112,9 +121,11 @@ onmessage = ({ data }) => {
     if (data.type === "open") {
       picture = data;
       known = new Map();
-      shown = { strokes: [], mask: null };
+      shown = NOTHING;
     } else if (data.type === "draw") {
       if (data.drawing === newest) await answer(data.drawing);
+    } else if (data.type === "replay") { // as it was drawn: each mask corrects the last one
+      for (const count of [0, ...data.steps.slice(0, -1)]) await ask(data.strokes.slice(0, count));
     } else if (data.type === "outline") await sendOutline(data);
     else await save(data);
   }).catch((error) => note(`The network failed: ${error.message}`, "error"));

@@ -21,12 +21,12 @@ from skimage import data as photographs
 
 from nseg_lib.arrays import Mask
 from nseg_lib.data.formats import cutout
-from nseg_lib.data.masks import STROKES_FORMAT
+from nseg_lib.data.masks import STROKES_FORMAT, parse_strokes
 from nseg_lib.demo.build import build
 from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.drawing import within
-from nseg_lib.widget.answers import mask_of
+from nseg_lib.widget.answers import mask_of, replay
 from nseg_lib.widget.results import outline
 
 pytestmark = [
@@ -136,8 +136,10 @@ def test_masks_in_the_browser_are_python_s(canvas, tmp_path: Path) -> None:
             canvas.press("4")
         canvas.draw(*points, button=button if button == "right" else "left")
         canvas.wait(revision)
-        strokes = json.loads(canvas.save("strokes", tmp_path).read_bytes())["strokes"]
+        saved = json.loads(canvas.save("strokes", tmp_path).read_bytes())
+        strokes = saved["strokes"]
         assert len(strokes) == revision - 1
+        assert saved.get("steps", [1]) == list(range(1, revision))
         mask = mask_of_page(canvas, tmp_path)
         before, *_ = mask_of(refiner, image, strokes, before)
         assert (mask != before).mean() < 0.001, button
@@ -149,11 +151,24 @@ def test_masks_in_the_browser_are_python_s(canvas, tmp_path: Path) -> None:
     canvas.press("z")
     canvas.wait(6)
     assert canvas.state()["strokes"] == 3
+    # What was saved becomes the same mask again, here and in Python.
+    three = mask_of_page(canvas, tmp_path)
+    path = canvas.save("strokes", tmp_path)
+    canvas.page.reload()
+    with canvas.page.expect_file_chooser() as chooser:
+        canvas.root.locator(".nseg-empty").get_by_role("button").click()
+    chooser.value.set_files(tmp_path / "photo.png")
+    canvas.shows("status", "512 × 400")
+    canvas.root.locator("input[type=file]").set_input_files(path)
+    canvas.wait(2)
+    assert (mask_of_page(canvas, tmp_path) == three).all()
+    drawn = parse_strokes(path.read_bytes(), 400, 512)
+    assert (replay(refiner, image, *drawn) != three).mean() < 0.001
     # An outline that was put right by hand is the mask, here too.
     bright = mask & (image[..., 0] > 99)
     rings = [{"kind": "outline", "points": points} for points in outline(bright)]
     drawing = {"format": STROKES_FORMAT, "width": 512, "height": 400, "strokes": rings}
     (tmp_path / "outline.json").write_text(json.dumps(drawing))
     canvas.root.locator("input[type=file]").set_input_files(tmp_path / "outline.json")
-    canvas.wait(7)
+    canvas.wait(3)
     assert (mask_of_page(canvas, tmp_path) == bright).all()
