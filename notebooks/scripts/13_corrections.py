@@ -3,7 +3,7 @@
 #
 # A tool is not finished after one answer. The user sees what is wrong, adds a stroke, and expects the mask to get
 # better there and to stay as it is elsewhere. This chapter follows the refiner of this project from the strokes to
-# its mask, and then plays the game by which such tools are measured: how many strokes does it take?
+# its mask. Then it plays the game by which such tools are measured: how many strokes does a good mask take?
 #
 # After this chapter you will be able to
 #
@@ -44,28 +44,30 @@ print(f"{sum(p.numel() for p in refiner.network.parameters()):,} parameters")
 # network needs more. This one has **six**:
 #
 # - three channels of colour, since things of equal brightness may differ in colour;
-# - the strokes on the object and the strokes on the **background**, apart from each other, so that one can say
-#   "not this";
-# - the **last mask**, so that it knows what it is to correct. For a first answer it is empty.
+# - one channel with the strokes on the object, and another with the strokes on the **background**, so that a user
+#   can also say "not this";
+# - one channel with the **last mask**, so that the network knows what it is to correct. Before the first answer this
+#   channel is empty.
 #
 # The last channel is the interesting one. A network that only sees all strokes so far starts afresh each time, and
-# may change its mind about a part of the picture that nobody complained about. One that sees its last mask can
-# learn to keep what is right. It has to be *taught* so: in most steps of its training it is shown its own answer,
-# with a stroke on the largest mistake.
+# may change its mind about a part of the picture that nobody complained about. A network that sees its last mask can
+# learn to keep what is right. But it has to be *taught* to do so: in most steps of its training, the network is shown
+# its own answer, together with a stroke on the largest mistake of this answer.
 #
 # ## Two looks
 #
 # The paper's networks take in the whole picture, whatever the object's size: a cup in a large room is a few pixels.
-# The refiner looks where was drawn. First **wide**, around the strokes, for a line may cover little of its object;
-# then **close**, around what the first look found, at a larger working size that keeps thin parts. Each look is a
-# pass of the same network, and the second is told what the first one found, as the mask to correct. On first strokes
-# the shipped refiner looks a third time in the same way, at what the second look found: where a line leaves much
-# open, the third look still gains a little.
+# The refiner instead looks at the part of the picture where something was drawn. The first look is **wide**: it goes
+# far around the strokes, because a line may cover little of its object. The second look is **close**: it goes around
+# what the first look found, and enlarges it more, which keeps thin parts. Each look is a pass of the same network, and
+# the second is told what the first one found, as the mask to correct. For a first answer, the shipped refiner looks a
+# third time in the same way, at what the second look found: where a line leaves much open, the third look still gains
+# a little.
 #
-# A correction is kept near its marks. Where a stroke contradicts the last mask, the connected parts of the change
-# that come close to that stroke are made, and all others are dropped, so that no far part of a mask is lost while
-# you mend another. It is also kept to its direction: a stroke on the object takes nothing away from the mask, and a
-# stroke on the background adds nothing to it.
+# A correction stays near the strokes that ask for it, those that contradict the last mask. The network's change of
+# the mask falls into connected parts. Only the parts that come close to such a stroke are made, and all others are
+# dropped, so that no far part of a mask is lost while you mend another. A correction also keeps its direction: a
+# stroke on the object takes nothing away from the mask, and a stroke on the background adds nothing to it.
 
 # %%
 photo = standins.photograph(PHOTOS, "coins")
@@ -80,16 +82,17 @@ look.gallery({
 })  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** The second panel holds the strokes with a wide margin; the third holds what was found, with a
-# narrower one. The coin that was meant is the one under the line. But the wide look also took its neighbour for a
-# part of the object, so the close look holds both, and the answer has both. Where the first look is wrong, the
+# **What to look for.** The second panel shows the strokes with a wide margin; the third shows what the first look
+# found, with a narrower margin. Only the coin under the line was meant. But the wide look also took its neighbour for
+# a part of the object, so the close look shows both coins, and the answer has both. Where the first look is wrong, the
 # second one starts wrong, and then only a further stroke can help.
 #
 # ## Guess first
 #
-# Now the game. A stroke is drawn through the **deepest mistake**, on the object where a part is missing and on the
-# background where there is too much. The refiner answers, and so on. After how many strokes will an IoU of .85 be
-# reached, on a photograph like this? And will the IoU ever go *down* from one stroke to the next?
+# Now the game. A simulated user draws a stroke through the **deepest mistake**: a stroke on the object where a part
+# is missing, or on the background where the mask has too much. The refiner answers, the next stroke is drawn, and so
+# on. After how many strokes will an IoU of .85 be reached, on a photograph like this? And will the IoU ever go *down*
+# from one stroke to the next?
 #
 # ## The game of corrections
 
@@ -115,8 +118,9 @@ drawn_here = ("stroke", "background stroke", "truth", "prediction")
 look.gallery(shown, legend_of=drawn_here, crop=look.around(sample.mask, margin=0.6))
 
 # %% [markdown]
-# **What to look for.** The rule for the photograph: the one whose *first* answer is worst. Each panel shows the stroke
-# that was drawn last (orange on the object, blue on the background) and the answer to all strokes so far. Does a
+# **What to look for.** The photograph was chosen by a rule: it is the one whose *first* answer is worst. Each panel
+# shows the stroke that was drawn last (orange on the object, blue on the background) and the answer to all strokes
+# so far. Does a
 # correction change more than it touches? Does a later stroke spoil what was right?
 
 # %%
@@ -146,9 +150,9 @@ print(f"{len(falls)} corrections, of which {worse} cost more than .005 of IoU")
 #
 # ## The field's number: NoC
 #
-# The **number of clicks**, NoC@85, is the mean number of strokes until an IoU of .85 is reached, with at most 20;
-# where it is never reached, 20 are counted. The project's measurement on photographs of COCO, with straight strokes
-# that no training used, beside methods without any training:
+# The **number of clicks**, NoC@85, is the mean number of strokes until an IoU of .85 is reached. At most 20 strokes
+# are drawn; if .85 is never reached, 20 are counted. The table below is the project's measurement on photographs of
+# COCO, with straight strokes of a kind that no training used. Beside the refiner stand methods without any training.
 
 # %%
 measured = standins.committed_table(ROOT, "corrections.csv")
@@ -157,16 +161,16 @@ plots.table(plain[["method", "n", "noc85", "failed85"]].to_numpy().tolist(),
             ("method", "pictures", "NoC@85", "never reached"), "{:.1f}", pictures="{:.0f}")  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** The column of pictures: a slow method was run on fewer of them, and numbers of different
-# pictures must not be compared (chapter 09). And the last column: NoC counts a failure as 20 strokes, so its mean
-# mixes "slow" with "never". Both numbers are needed.
+# **What to look for.** Look at the column of pictures first: a slow method was run on fewer of them, and numbers of
+# different pictures must not be compared (chapter 09). Then look at the last column: NoC counts a failure as 20
+# strokes, so its mean mixes "slow" with "never". So both numbers are needed, NoC and how often .85 was never reached.
 #
 # ## More of the same: likeness
 #
 # How does a network find the rest of an object from a line? Part of the answer is a comparison. Its encoder turns
-# each place of the picture into a vector of features. The mean vector under the stroke says what the object looks
-# like; the cosine of the angle between it and the vector of any other place says how *alike* that place is. The
-# library's network computes this map and hands it to its later layers.
+# each place of the picture into a vector of features. The mean vector under the stroke, the **prototype**, says
+# what the object looks like. The cosine of the angle between the prototype and the vector of any other place says how
+# *alike* that place is. The refiner's network computes this map and hands it to its later layers.
 
 # %%
 likeness = games.likeness(refiner, photo.image, drawn)
@@ -175,8 +179,8 @@ look.gallery({"the wide look": {"image": photo.image, "drawn": drawn, "crop": wi
 
 # %% [markdown]
 # **What to look for.** The map is coarse and knows no edges. It says *where more of the same is*, also where no stroke
-# went, and it lights up on other coins as well. The later layers are left to find the border, and to tell the brushed
-# coin from its twin. The answer above shows that they do not always succeed.
+# went, and it lights up on other coins as well. It is left to the later layers to find the border, and to tell the
+# brushed coin from its neighbour. The answer above shows that they do not always succeed.
 #
 # ## Exercises
 #
@@ -255,8 +259,9 @@ print(exercises.check(working_size))
 # ## Recap
 #
 # - To be corrected, a network needs colours, strokes for yes and for no, and its last mask.
-# - Looks: a wide one around the strokes, and close ones around what was found.
-# - A correction changes what hangs together with its marks, in their direction, and leaves the rest alone.
+# - The refiner looks several times: wide around the strokes, then close around what was found.
+# - A correction changes only parts that are connected with its strokes, only in their direction, and leaves the rest
+#   alone.
 # - Count strokes, count failures, and count the corrections that do harm.
 #
 # ## Words

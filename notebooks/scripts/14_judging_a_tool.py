@@ -3,7 +3,8 @@
 #
 # You have a refiner, and it looks good on the pictures that you tried. Is it good? In this chapter you lay down the
 # rules *before* you look, apply them to several methods at once, and look for the failures on purpose. At the end
-# there is a capstone: your own photographs, your own strokes, one claim, one page.
+# there is a capstone, a piece of work in which you use all that you have learned: with your own photographs and your
+# own strokes, you test one claim and write one page.
 #
 # After this chapter you will be able to
 #
@@ -42,9 +43,9 @@ PHOTOS = list(standins.photographs(standins.data_set(ROOT / photos)))
 # %% [markdown]
 # ## What is left to gain
 #
-# A stroke of IoU $s$ leaves $1 - s$ to gain. A method of IoU $m$ closes the share $(m - s) / (1 - s)$ of that gap. A
-# gain of .02 is much where .05 was left and little where .4 was left; the share makes the two comparable. Below, on
-# photographs of COCO with the paper's strokes:
+# A stroke of IoU $s$ leaves $1 - s$ to gain: this is the **gap**. A method of IoU $m$ closes the share
+# $(m - s) / (1 - s)$ of the gap. A gain of .02 is much where .05 was left and little where .4 was left; the share
+# makes the two comparable. The table has both for photographs of COCO with the paper's strokes.
 
 # %%
 gained = standins.committed_rows(ROOT, ("identity", "grabcut", "watershed", "tiny16-32_bce-dice"))
@@ -53,26 +54,30 @@ plots.table([(name, iou, (iou - s) / (1 - s)) for name, iou, *_ in gained],
             ("method", "IoU", "share of the gap"), **{"share of the gap": "{:+.0%}"})  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** How far from 100 % everything is. The paper's table has no such column, and its IoU of .86
-# hides that most of it was handed in with the stroke.
+# **What to look for.** See how far from 100 % every method is. The paper's table has no such column, so a reader of
+# its IoU of .86 cannot see that most of it was handed in with the stroke.
 #
 # ## Guess first
 #
-# Now the other kind of stroke: a straight line or two on the object, which cover a few percent of it. Doing nothing is
-# nearly worthless here. Which methods will do well: the paper's small network, the classical ones that were never
-# trained, or the refiner? And will the method that gains most also be the one that spoils fewest pictures?
+# Now take the other kind of stroke: a straight line or two on the object, which cover a few percent of it. The stroke
+# returned unchanged is nearly worthless here. Which methods will do well: the paper's small network, the classical
+# ones that were never trained, or the refiner? And will the method that gains most also be the one that spoils fewest
+# pictures?
 #
 # ## The rules, before looking
 #
-# 1. **Against the stroke it was given**, picture by picture: the mean difference.
-# 2. **With an interval** over pictures, and on pictures that chose nothing.
-# 3. **By the share made worse.** A tool that spoils one picture in four is not used twice.
-# 4. **In absolute terms too.** Where the stroke is a thin line, beating it means little.
-# 5. **On more than one kind of stroke**, some of which no network was trained on.
-# 6. **Beside methods without training**, under the same rules.
+# A method is judged
 #
-# They are worth nothing if they are written after the results are known: with six rules to choose from, one can
-# always be found that one's favourite wins.
+# 1. **against the stroke it was given**: by the mean of the differences on each picture;
+# 2. **with an interval** over pictures, on pictures by which nothing was chosen;
+# 3. **by the share made worse**, because nobody uses a tool twice that spoils one picture in four;
+# 4. **in absolute terms too**, because beating a stroke means little where the stroke is a thin line;
+# 5. **on more than one kind of stroke**, among them kinds that no network was trained on;
+# 6. **beside methods without training**, under the same rules.
+#
+# These rules are worth nothing if they are written after the results are known: among six rules, you can always find
+# one by which your favourite wins. To write down a claim and its test before seeing the data is called
+# **preregistration**.
 
 # %%
 overview = standins.committed_table(ROOT, "overview.csv")
@@ -83,14 +88,14 @@ plots.table(one[columns].to_numpy().tolist(),
             n="{:d}", **{"made worse": "{:.0%}"})  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** Read the column `n` first: slow methods were run on fewer pictures, so compare only rows of one
-# `n`. Then the interval, and then the share made worse.
+# **What to look for.** Read the column `n` first, the number of pictures: slow methods were run on fewer of them, so
+# compare only rows with the same `n`. Then read the interval, and then the share made worse.
 #
 # <details><summary>Answer to the guess</summary>
 #
-# On lines, the small network gains least of all, and methods without a single trained weight come out ahead of
-# it. So "trained" is no argument by itself. Whether the one that gains most also spoils fewest is for the table
-# to say; it need not be so, since a method can gain much on most pictures and fail completely on some.
+# On lines, the paper's small network gains least of all, and methods without a single trained weight come out ahead
+# of it. So "trained" is no argument by itself. Does the method that gains most also spoil fewest pictures? Read it
+# from the table. It need not be so, since a method can gain much on most pictures and fail completely on some.
 #
 # </details>
 #
@@ -99,8 +104,10 @@ plots.table(one[columns].to_numpy().tolist(),
 #
 # ## With your own eyes
 #
-# The same rules on the photographs at hand, where you can look at every answer. Six photographs prove nothing; they
-# show what the numbers are about.
+# The cells below measure a few methods on the photographs at hand, where you can look at every answer. Six
+# photographs prove nothing; they show what the numbers are about. `erode` is the paper's stroke; `sparse` is a few
+# thin lines, on the background too, as the simulator of chapter 12 draws them; `line` is one thin line along the
+# object's middle.
 
 # %%
 NAMES = {
@@ -147,8 +154,9 @@ plots.table(rows, ("method", *KINDS), "{:.2f}")
 #
 # ## How much must be there already?
 #
-# Let the stroke cover a growing share of the object's core. Its IoU is that share. A method that copies its stroke
-# follows the diagonal; one that understands the picture lies level and high.
+# Let the stroke cover a growing share of the object, from its core outwards. As the stroke lies within the object,
+# its IoU is that share. The curve of a method that copies its stroke follows the diagonal; the curve of a method that
+# understands the picture is level and high.
 
 # %%
 shares = (0.02, 0.1, 0.3, 0.6, 0.9)
@@ -174,8 +182,8 @@ look.curves({"photographs": lines}, x="share of the object that is covered", y="
 #
 # ## Where it fails
 #
-# The rule, fixed before any answer was looked at: of all photographs, take the refiner's **worst answer** over the
-# kinds of stroke above, and show the lowest three.
+# Which failures are shown was fixed before any answer was looked at: for each photograph, take the refiner's **worst
+# answer** over the kinds of stroke above; of these, show the three with the lowest IoU.
 
 # %%
 worst = {}
@@ -194,20 +202,23 @@ look.gallery(shown, legend_of=("stroke", "truth", "prediction", "missed", "extra
 
 # %% [markdown]
 # **What to look for.** There are three kinds of failure. The **twin**: things of the same kind beside the brushed one
-# come along. The **part**: is it the cup or the saucer, the face or the person? A stroke cannot say, and the network
-# guesses. The **unusual**: what the outlines of the training data have never shown. For the first two, a stroke on
-# the background or on the missing part is the remedy. For the last one, only other training pictures are.
+# are taken into the mask. The **part**: is the cup or the saucer meant, the face or the person? A stroke cannot say,
+# and the network guesses. The **unusual**: something that the outlines of the training data have never shown. For the
+# first two, the remedy is a stroke on the background or on the missing part. For the last, it is other training
+# pictures.
 #
 # ## Is it as sure as it should be?
 #
-# The refiner can say more than in or out: `refine(…, return_probability=True)` gives every pixel a probability. Soft
-# edges are cut with it, and it tells which masks should be looked at first. For that it has to mean something. A
-# probability is **calibrated** if, of all pixels that are given .8, eight in ten are object.
+# The refiner can say more than in or out: `refine(…, return_probability=True)` gives every pixel a probability to be
+# object. With these probabilities, edges can be cut softly, and the masks that need a look can be found first. For
+# that, a probability has to mean what it says. Probabilities are **calibrated** if, of all pixels that are given .8,
+# eight in ten are object, and likewise for every other value.
 #
-# It can be tested by counting. Sort the pixels of many answers into ten bins by their probability, and draw for each
-# bin the share that is object against the mean probability. This is a **reliability diagram**, and a calibrated
-# network lies on its diagonal. Below are the pixels of answers to validation pictures: as the network was trained,
-# and after all its logits were divided by one number, the **temperature**, which was chosen on these pictures.
+# Calibration can be tested by counting. Sort the pixels of many answers into ten bins by their probability, and draw
+# for each bin the share of its pixels that are object, against their mean probability. This is a **reliability
+# diagram**, and the curve of a calibrated network lies on its diagonal. The diagram below has two curves, both from
+# answers to validation pictures. One shows the network as it was trained. For the other, all its logits were divided
+# by one number, the **temperature**, which was chosen on these same pictures.
 
 # %%
 bins = standins.committed_table(ROOT, "steps/calibration.csv")
@@ -221,16 +232,17 @@ look.curves(
 # %% [markdown]
 # **What to look for.** A curve below the diagonal at the right says that the network is too sure of itself: of the
 # pixels that it gives .86 as it was trained, only six in ten are object. The temperature moves the curve towards the
-# diagonal without changing a single mask, since a logit above 0 stays above 0. What remains lies between .5 and .8.
-# Those are the pixels near the outline, and the outlines in COCO are loose themselves, so a part of what looks
-# like false confidence is the truth's own error.
+# diagonal without changing a single mask, since a logit above 0 stays above 0. The error that remains lies between .5
+# and .8. Those are the pixels near the outline. COCO's outlines are not exact themselves, so a part of what looks
+# like false confidence is an error of the outlines.
 #
 # ## What did each ingredient add?
 #
-# The refiner has many ingredients: two looks, simulated strokes, a pretrained encoder, likeness, feedback. An
-# **ablation** leaves one out at a time, trains again, and compares on the same pictures. The trainings compared here
-# were short, and all alike. The table has the change of the IoU on sparse lines with its interval, and beside it the
-# change on the paper's strokes. A negative number means that the ingredient is missed.
+# The refiner has many ingredients: two looks, simulated strokes, a pretrained encoder, likeness, and the last mask
+# fed back. An **ablation** leaves out one ingredient at a time, trains again, and compares on the same pictures. The
+# trainings that are compared here were short, and alike in everything else. The table has the change of the IoU on
+# sparse lines with its interval, and beside it the change on the paper's strokes (`erode`). A negative number means
+# that the network is worse without the ingredient.
 
 # %%
 ablation = standins.committed_table(ROOT, "ablation/ablation.csv")
@@ -243,15 +255,15 @@ plots.table(lines[columns].assign(painted=painted["difference"].to_numpy()).to_n
 # %% [markdown]
 # **What to look for.** Find the three ingredients without which lines suffer most. Then read the last column: most
 # variants *gain* on the paper's strokes, and the network that was trained on these strokes alone gains much. An
-# ingredient may help one kind of stroke and cost another, so there is no best recipe without saying for which
-# strokes. And an interval that holds 0 has shown nothing, on so many pictures and with so short a training.
+# ingredient may help with one kind of stroke and do harm with another, so a recipe can only be the best for certain
+# strokes. And where an interval contains 0, so many pictures and so short a training have shown nothing.
 #
 # ## Exercises
 #
 # Solutions of the functions are in `notebooks/solutions/14_judging_a_tool.py`.
 #
-# **1.** The strokes have an IoU of .90, and a method reaches .92. Another method lifts strokes of .40 to .60. Which one
-# closes more of its gap?
+# **1.** The strokes have an IoU of .90, and a method reaches .92. Another method lifts strokes of .40 to .60. Which
+# one closes more of its gap?
 #
 # - a) The first: .92 is higher than .60.
 # - b) The second: it gains .20, and the first only .02.
@@ -281,8 +293,8 @@ print(exercises.choose("rules before results", ""))
 print(exercises.choose("cup and saucer", ""))
 
 # %% [markdown]
-# **4. Strokes until the target.** From the IoU after stroke 1, 2, …, return how many strokes it takes until the IoU is
-# at least `target` for the first time. If it never is within the first `most` strokes, the answer is `most`.
+# **4. Strokes until the target.** From the IoU after stroke 1, 2, …, return how many strokes it takes until the IoU
+# is at least `target` for the first time. If it never is within the first `most` strokes, the answer is `most`.
 
 
 # %%
@@ -305,13 +317,13 @@ def verdict(low, high, margin): ...  # your turn
 print(exercises.check(verdict))
 
 # %% [markdown]
-# **6. Experiment.** This is the capstone. Take five photographs of your own, of things that you care about. For each, paint
-# the true mask with care (it takes ten minutes) and draw three quick strokes of different kinds. Write down **one
-# claim** before you run anything, such as "two strokes suffice for things on a table". Test it, with the identity and
-# an interval, and write one page.
+# **6. Experiment.** This is the capstone. Take five photographs of your own, of things that you care about. For each,
+# paint the true mask with care (this takes about ten minutes) and draw three quick strokes of different kinds. Write
+# down **one claim** before you run anything, such as "two strokes suffice for things on a table". Test it, with the
+# identity and an interval, and write one page.
 #
 # **7. Open question.** Read the page of somebody else's capstone as a reviewer. What would you have to see before you
-# believe the claim, and what would make you use the tool, even if the claim is true?
+# believe the claim? And if the claim is true, what else would you have to know before you would use the tool?
 #
 # <details><summary>Rubric</summary>
 #
@@ -324,19 +336,19 @@ print(exercises.check(verdict))
 #
 # ## Recap
 #
-# - Judge by the share of the gap, and in absolute terms.
-# - Rules come before results; methods without training stand beside.
-# - Twin, part, unusual: three failures, two of which a stroke mends.
+# - Judge a method by the share of the gap that it closes, and in absolute terms.
+# - Write the rules before you see the results, and judge methods without training by the same rules.
+# - There are three kinds of failure: the twin, the part and the unusual. A further stroke mends the first two.
 # - A probability is worth something once counting has shown that it is calibrated.
 #
 # ## Words
 #
 # - **Ablation**: leaving one ingredient out.
-# - **Calibrated**: of all pixels that are given a probability, just that share is object.
+# - **Calibrated**: of all pixels that are given a certain probability, just that share is object.
 # - **Capstone**: a piece of work at the end that uses all that was learned.
 # - **Gap**: what the stroke leaves to be gained.
 # - **Preregistration**: writing down a claim and its test before seeing the data.
-# - **Reliability diagram**: what a network says against what turned out, bin by bin.
+# - **Reliability diagram**: the share of pixels that are object, drawn against the probability that was given to them.
 # - **Temperature**: one number by which all logits are divided, so that probabilities become calibrated.
 #
 # ## References
