@@ -82,6 +82,7 @@ def refine_folder(
     *,
     say: Callable[[str], None],
     progress: bool = False,
+    document: bool = True,
 ) -> tuple[list[Row], list[str]]:
     """Refine the rough masks of a folder's photographs; goes on where it was stopped.
 
@@ -94,6 +95,7 @@ def refine_folder(
         out: the folder of the masks, PNG, of :data:`TABLE`, and of a COCO file of all masks,
             :data:`DOCUMENT`, from which ``nseg convert`` makes a report page.
         say: is told what is left out.
+        document: whether to write the COCO file, for which masks that were there are read.
 
     Returns:
         A row per mask, in the order of their names, and a line for each that failed.
@@ -134,7 +136,7 @@ def refine_folder(
                 written.result()
         # Once more, in order and without rows that were replaced.
         write_table(out / TABLE, rows)
-        if rows:
+        if rows and document:
             made = _refined(coarse, out, rows) if coarse.is_file() else _as_coco(photos, out, rows)
             write_atomic(out / DOCUMENT, json.dumps(made))
     return rows, failed

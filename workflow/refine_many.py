@@ -65,8 +65,9 @@ def refine_photo(
         for row in kept:
             (here / "out" / row.mask).touch()
         rows, failed = batch.refine_folder(
-            worker.refiner, weights, here / "rough", here / "photos", here / "out", say=say
-        )
+            worker.refiner, weights, here / "rough", here / "photos", here / "out",
+            say=say, document=False,
+        )  # fmt: skip
         for row in rows:
             if row not in kept:
                 store(f"{out}/{row.mask}", (here / "out" / row.mask).read_bytes())

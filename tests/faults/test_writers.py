@@ -206,5 +206,6 @@ def test_annotate_read_only_pictures(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ended.returncode == 2
     said = ended.stderr.splitlines()[-1]
-    assert "cannot be written: " in said and said.endswith("; --out takes another place")
+    assert "cannot be written: " in said
+    assert said.endswith("; --out takes another place")
     assert [path.name for path in folder.iterdir()] == ["a.png"]
