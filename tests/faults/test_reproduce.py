@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import LONG, Bench, bench, leftovers, survives, tree  # noqa: F401 (a fixture)
+from fault_bench import LONG, Bench, bench, leftovers, survives, tree  # noqa: F401 (a fixture)
 from toy_project import COCO, make_project, nseg
 
 TRIALS = 20

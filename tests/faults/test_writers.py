@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bench import Bench, bench, survives, tree  # noqa: F401 (a fixture)
+from fault_bench import Bench, bench, survives, tree  # noqa: F401 (a fixture)
 from conftest import write_split
 
 from nseg_lib.provenance import PROJECT

