@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fault_bench import Bench, bench, survives, tree  # noqa: F401 (a fixture)
 from conftest import write_split
+from fault_bench import Bench, bench, survives, tree  # noqa: F401 (a fixture)
 
 from nseg_lib.provenance import PROJECT
 
