@@ -235,7 +235,8 @@ def test_a_click_takes_up_a_finished_object_with_its_strokes_and_its_undo(lab, c
     canvas.shows("place", "1 of 2")
     canvas.wait()
     canvas.page.mouse.move(*canvas.at(291, 250))
-    assert canvas.stage.evaluate("e => getComputedStyle(e).cursor") == "pointer"
+    pointed = "e => getComputedStyle(e).cursor === 'pointer'"
+    canvas.page.wait_for_function(pointed, arg=canvas.stage.element_handle())
     canvas.draw((291, 250))  # a click on the second
     canvas.root.locator(".nseg-place", has_text="2 of 2").wait_for()
     canvas.wait()
