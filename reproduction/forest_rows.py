@@ -21,6 +21,8 @@ class Axis:
 
     def __init__(self, values: Any) -> None:
         low, high = min(0.0, *values), max(0.0, *values)
+        if low == high:  # nothing but zeros, as where a report has one picture
+            low, high = -1.0, 1.0
         room = 0.04 * (high - low)
         self.low, self.high = low - room, high + room
         # Four steps or so: more numbers than that run into one another on a phone.

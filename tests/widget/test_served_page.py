@@ -46,18 +46,6 @@ widget.render({ model: window.model, el: document.getElementById("canvas") });
 </script>"""
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=browser.find_chromium(), args=browser.FLAGS
-        )
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def canvas(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Canvas]:
     context = browser.new_context(chromium, **getattr(request, "param", {}))
