@@ -23,7 +23,7 @@ from nseg_lib.data.copies import annotated
 from nseg_lib.data.images import as_rgb, list_pictures, open_picture
 from nseg_lib.data.records import DataError, Record, mend
 from nseg_lib.files import append_row, only_writer, sha256, write_atomic
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import scale_mask
 from nseg_lib.refine import Refiner
 
 TABLE = "refined.csv"
@@ -333,7 +333,7 @@ def _refined(path: Path, out: Path, rows: Iterable[Row]) -> dict[str, Any]:
         # The photograph may be larger or smaller than its record says; all masks of the file are
         # of the record's size.
         size = image["width"], image["height"]
-        mask = Prompt(masks.read_mask(out / name)).shrunk(size).object
+        mask = scale_mask(masks.read_mask(out / name), size)
         if mask.any():
             new = outputs.annotation(mask, sure=made[name])
             record |= {key: new[key] for key in ("segmentation", "area", "bbox", "sure")}

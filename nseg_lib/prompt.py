@@ -15,6 +15,14 @@ Box = tuple[int, int, int, int]
 and the row ``bottom`` are the first ones outside."""
 
 
+def scale_mask(mask: Mask, size: tuple[int, int]) -> Mask:
+    """A mask at another size (width, height): bool H×W."""
+    # A pixel is set where the mask covers at least half of it. A thin line covers half of no pixel
+    # and would vanish: then the pixels are set that it covers most.
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return (share > 0) & (share >= min(0.5, float(share.max())))
+
+
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """What a user drew on a picture to say which object is meant."""
@@ -56,22 +64,15 @@ class Prompt:
 
     def shrunk(self, size: tuple[int, int]) -> Prompt:
         """The same prompt for a smaller picture of ``size`` (width, height)."""
-
-        def shrink(plane: Mask) -> Mask:
-            # A pixel is set where the mask covers at least half of it. A thin line covers half of
-            # no pixel and would vanish: then the pixels are set that it covers most.
-            share = cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-            return (share > 0) & (share >= min(0.5, float(share.max())))
-
         box = self.box
         if box is not None:  # the smallest one that holds the same part of the picture
             (height, width), (narrow, low) = self.object.shape, size
             left, right = box[0] * narrow // width, -(-box[2] * narrow // width)
             box = left, box[1] * low // height, right, -(-box[3] * low // height)
         return Prompt(
-            shrink(self.object),
-            None if self.background is None else shrink(self.background),
-            None if self.mask is None else shrink(self.mask),
+            scale_mask(self.object, size),
+            None if self.background is None else scale_mask(self.background, size),
+            None if self.mask is None else scale_mask(self.mask, size),
             box,
         )
 

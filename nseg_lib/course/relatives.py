@@ -14,7 +14,7 @@ from nseg_lib.arrays import Image, Logits, Mask
 from nseg_lib.course import probes
 from nseg_lib.data.frozen import Sample
 from nseg_lib.networks.inputs import network_input
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import Prompt, scale_mask
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.drawing import rasterize
 
@@ -85,7 +85,7 @@ def backpropagating_refinement(
     height, width = stroke.shape
     size = round(width * scale), round(height * scale)
     image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
-    small = Prompt(stroke).shrunk(size).object
+    small = scale_mask(stroke, size)
     x = torch.from_numpy(network_input(np.asarray(image, np.uint8), small))[None]
     marked = torch.from_numpy(small)[None, None]
 

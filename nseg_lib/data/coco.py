@@ -32,7 +32,7 @@ from nseg_lib.data import records
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import REFUSED, Finding, Problem, Record, Severity
 from nseg_lib.data.records import DataError as DataError
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import scale_mask
 
 OTHER_SIZE = "RLE of another size"
 """The problem of an annotation whose mask was scaled to its picture's record."""
@@ -316,7 +316,7 @@ def annotation_mask(annotation: Record, height: int, width: int) -> Mask:
     if problem := records.segmentation_problem(segmentation, height, width):
         raise DataError(f"annotation {annotation.get('id')}: {Finding('error', '', '', *problem)}")
     mask = np.asarray(coco_mask.decode(packed_rle(segmentation, height, width)), dtype=bool)
-    return mask if mask.shape == (height, width) else Prompt(mask).shrunk((width, height)).object
+    return mask if mask.shape == (height, width) else scale_mask(mask, (width, height))
 
 
 def packed_rle(segmentation: Any, height: int, width: int) -> Record:

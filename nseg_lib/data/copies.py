@@ -9,7 +9,7 @@ from nseg_lib.arrays import Mask
 from nseg_lib.data.coco import Split
 from nseg_lib.data.images import Stored
 from nseg_lib.data.records import DataError, Record, same_shape
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import scale_mask
 
 Warn = Callable[[str], None]
 """Is told, in a line, what was put right."""
@@ -24,7 +24,7 @@ def scaled(mask: Mask, size: tuple[int, int], name: str, photo: Path, warn: Warn
         return mask
     (height, width), (rows, columns) = mask.shape, size
     warn(f"{name}: {width}x{height} pixels, scaled to {photo}'s {columns}x{rows}")
-    return Prompt(mask).shrunk((columns, rows)).object
+    return scale_mask(mask, (columns, rows))
 
 
 def annotated(
