@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from browser import canvas, chromium, context, lab, lab_folder, server  # noqa: F401
+from command_line import trained  # noqa: F401
 
 from nseg_lib.data import coco
 from nseg_lib.evaluation.summary import one_training

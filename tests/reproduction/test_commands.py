@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_cli import nseg, refused
+from command_line import nseg, refused
 
 
 @pytest.mark.parametrize("command", ["status", "reproduce", "verify", "evidence"])

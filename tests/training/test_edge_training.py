@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from command_line import nseg
 from safetensors.torch import load_file
-from test_cli import nseg
 from trainings import SHORT, lite0
 
 from nseg_lib.config import ConfigError, EdgeConfig, EdgeFitConfig
