@@ -34,8 +34,7 @@ def run(*words: str | Path, cwd: Path, check: bool = True) -> subprocess.Complet
 
 
 def megabytes(path: Path, compiled: bool = False) -> float:
-    """Of a file or all files of a folder, as they are stored; without compiled Python unless asked
-    for it."""
+    """The size of a file, or of all files of a folder; compiled Python counts only if asked for."""
     files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
     return sum(f.stat().st_size for f in files if compiled or f.suffix != ".pyc") / 1e6
 

@@ -1,8 +1,8 @@
-"""Tables, page and ``nseg verify`` of a report that grows: whether their time grows linearly.
+"""Measure tables, page and ``nseg verify`` of larger and larger reports: is their time linear?
 
-The report is a copy of ``reports/half`` in which each picture stands several times, under other
-numbers, or only a part of them. Each step runs in a process of its own, and its time is the
-processor's.
+Each report is a copy of ``reports/half`` in which every picture stands several times, under other
+ids, or which has only a part of the pictures. Each step runs in a process of its own, and its time
+is the processor's.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PROJECT = Path(__file__).parents[1]
 
 
 def generate(root: Path, count: int) -> None:
-    """A project whose report "half" has about ``count`` rows, as many for each of its methods."""
+    """Make a project whose report "half" has about ``count`` rows; each method keeps its share."""
     import pandas as pd
 
     for part in ("workflow/profiles", "benchmarks/results", "reports/half"):
-        # Not those that need more than the rows.
+        # Left out is what needs more than the rows.
         unmeasured = shutil.ignore_patterns("native", "rows", "figure[67].*", "index.html")
         shutil.copytree(PROJECT / part, root / part, ignore=unmeasured)
     for path in [*(PROJECT / "reports").glob("*.*"), PROJECT / "README.md"]:

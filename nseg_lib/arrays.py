@@ -48,10 +48,11 @@ def check(image: object, **masks: object) -> None:
 
 
 def sureness(probability: Probability, mask: Mask) -> float:
-    """How sure a network is of a mask: the IoU to be expected of it, if its probabilities p hold.
+    """How sure a network is of a mask: the IoU to be expected of the mask if the network's
+    probabilities p are right.
 
-    The sum of p in the mask, over the mask's pixels and the sum of p outside; 0 for no mask. It is
-    the network's own opinion: where it is surely wrong, this is high too.
+    This is the sum of p in the mask, divided by the mask's pixels plus the sum of p outside; 0 for
+    an empty mask. It is the network's own opinion, and high too where the network is surely wrong.
 
     Args:
         probability: float32 H×W in [0, 1].

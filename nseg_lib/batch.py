@@ -30,7 +30,7 @@ TABLE = "refined.csv"
 """The table's name, in the folder of the masks."""
 
 DOCUMENT = "annotations.json"
-"""The COCO file's name, beside it."""
+"""The name of the COCO file beside the table."""
 
 AHEAD = 2
 """Pictures that are read before their turn, and masks that wait to be written."""
@@ -95,7 +95,7 @@ def refine_folder(
         out: the folder of the masks, PNG, of :data:`TABLE`, and of a COCO file of all masks,
             :data:`DOCUMENT`, from which ``nseg convert`` makes a report page.
         say: is told what is left out.
-        document: whether to write the COCO file, for which masks that were there are read.
+        document: whether to write the COCO file; for it, masks that were there already are read.
 
     Returns:
         A row per mask, in the order of their names, and a line for each that failed.
@@ -218,7 +218,8 @@ def read_table(path: Path) -> dict[str, Row]:
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:
-    """Write a table, the least sure first; whole or, with an OSError, not at all."""
+    """Write a table, the masks of which the network is least sure first; whole or, with an
+    OSError, not at all."""
     text = io.StringIO(newline="")
     lines = [_names(), *(asdict(row).values() for row in sorted(rows, key=lambda row: row.sure))]
     csv.writer(text, lineterminator="\n").writerows(lines)
@@ -320,7 +321,8 @@ def _annotations(split: coco.Split) -> Iterator[tuple[int, Record]]:
 
 
 def _refined(path: Path, out: Path, rows: Iterable[Row]) -> dict[str, Any]:
-    """The COCO file that was given, with the refined masks as RLE and ``sure`` of each."""
+    """The content of the COCO file that was given, with the refined masks as RLE, and under
+    ``sure`` how sure the network is of each."""
     content = coco.read_json(path)
     images = {record["id"]: record for record, _ in map(mend, content["images"])}
     made = {row.mask: row.sure for row in rows}
@@ -343,7 +345,7 @@ def _refined(path: Path, out: Path, rows: Iterable[Row]) -> dict[str, Any]:
 
 
 def _as_coco(photos: Path, out: Path, rows: Iterable[Row]) -> dict[str, Any]:
-    """A COCO file of refined masks that are pictures; an empty one is left out."""
+    """The content of a COCO file of the refined masks; empty masks are left out."""
     images: dict[str, Record] = {}
     annotations: list[Record] = []
     for row in rows:

@@ -63,7 +63,7 @@ def list_models(
 ) -> None:
     """List the networks by name, with their sizes: the paper's eight, then the ablations.
 
-    Without PyTorch, those that come with the package.
+    Without PyTorch, it lists only those that come with the package.
     Example: nseg models --json
     """
     from nseg_lib import config as configuration
@@ -84,7 +84,7 @@ def list_models(
             cells = f"{card.parameters:,}", f"{card.weight_bytes / 1e6:.3f}"
             table.add_row(card.name, card.inputs, *cells)
         console.print(table)
-        warn(f"listed are the shipped networks; to train others: {extras.install('train')}")
+        warn(f"these come with nseg; to list and train all others: {extras.install('train')}")
         return
     sizes = [models.size(name) for name in configuration.names()]
     if as_json:

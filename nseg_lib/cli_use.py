@@ -144,7 +144,7 @@ def refine(
         background=background, mask=correct, label=label, warn=warn,
     )  # fmt: skip
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
-    # A drawing of the canvas, and nothing else, becomes the very mask that the canvas made of it.
+    # A drawing of the canvas, given alone, becomes the very mask that the canvas made of it.
     alone = [path for path in (stroke, strokes) if path is not None]
     drawn = None
     if len(alone) == 1 and not (click or box or coco or background or correct):
@@ -304,9 +304,10 @@ def convert(
     objects = sum(not record.get("iscrowd") for record in every)
     if not written:
         total = len(every) + len(split.left_out)
-        why = "has a pixel" if objects else "is a single object with a mask"
-        warn(f"{annotations}: nothing is written: none of its {total} objects {why}", "red")
+        why = "has a pixel" if objects else "is the mask of a single object"
+        warn(f"{annotations}: nothing is written: none of its {total} annotations {why}", "red")
         raise typer.Exit(1)
     say(f"{written} file{'s' * (written != 1)} in {out}")
     if to == "cutouts" and written < objects:
-        warn(f"{annotations}: {objects - written} of {objects} objects have no pixel, and no file")
+        empty = objects - written
+        warn(f"{annotations}: {empty} of {objects} objects have no pixel, and so no file")

@@ -173,7 +173,7 @@ class NetworkConfig(Strict):
     temperature: Rate = 1.0
     """Logits are divided by this to become probabilities; fitted on the validation split."""
     local: bool = True
-    """A correction changes only what hangs together with its marks, and only in their direction."""
+    """A correction changes only parts that are connected with its strokes, in their direction."""
     beside: Weight = BESIDE
     """How far off background strokes are still in the first look, in times the object strokes'
     longer side; 0: they do not widen it."""

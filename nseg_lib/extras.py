@@ -1,4 +1,4 @@
-"""The command that brings what an extra has, for the way in which nseg was installed."""
+"""The command that installs an extra, which depends on how nseg itself was installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from nseg_lib.provenance import PROJECT
 
 
 def install(extra: str) -> str:
-    """What to type for an extra of ``pyproject.toml``, such as ``pip install 'nseg[train]'``.
+    """The command that installs an extra of ``pyproject.toml``, such as ``pip install
+    'nseg[train]'``; nothing is installed here.
 
-    Where nseg came from, pip has written into ``direct_url.json`` (PEP 610): a checkout, a wheel or
-    a repository. Without that file it came from an index.
+    If nseg came from a checkout, a wheel or a repository, pip has noted that in
+    ``direct_url.json`` (PEP 610). Without this file, nseg came from an index.
     """
     try:
         written = metadata.distribution("nseg").read_text("direct_url.json")

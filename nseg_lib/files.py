@@ -49,10 +49,10 @@ def _unwritable(path: Path, error: OSError) -> OSError:
 
 
 def check_writable(path: Path) -> None:
-    """See, before long work, that a file or folder of this name can be made; nothing is left.
+    """Check, before long work, that a file of this name can be written; nothing is left behind.
 
     Raises:
-        OSError: it cannot, or a folder has this name; one line that names ``path``.
+        OSError: it cannot be written, or a folder has this name; one line that names ``path``.
     """
     # The folder that it goes into, or what there is of the way to it.
     place = next(parent for parent in path.absolute().parents if parent.exists())

@@ -38,7 +38,7 @@ class Refiner:
     """
 
     gives_probability = True
-    """That :meth:`refine` takes ``return_probability``; the canvas asks models for this."""
+    """Whether :meth:`refine` takes ``return_probability``; the canvas asks any model for this."""
 
     predictor: Looks | WholePicture
     """Answers to a picture as it is, whatever the scale of training."""
@@ -165,7 +165,7 @@ class Refiner:
 
         Returns:
             bool H×W; with ``return_probability`` also float32 H×W in [0, 1], the probability that a
-            pixel is object, which is above .5 where the mask is, and 0 beyond what was looked at.
+            pixel is object: above .5 where the mask is, and 0 where the network did not look.
 
         Raises:
             TypeError: a wrong dtype, or something that is no plain array; one line that names it.

@@ -22,8 +22,8 @@ MAX_WEIGHT_BYTES = 12_000_000
 def keep_logs(runs: Path, report: Path) -> None:
     """Copy :data:`KEPT` of every run that finished an epoch into a report's folder of logs.
 
-    What the report has of runs that are not there stays. A network without a configuration of its
-    own, tried by hand with ``--set``, is none of the report's.
+    What the report has of runs that are not there stays. Networks without a configuration of their
+    own, which were tried by hand with ``--set``, do not belong to the report and are not copied.
     """
     known = {name: of for name, of in logged_runs(runs).items() if name in config.names()}
     for run in (run for of_model in known.values() for run in of_model):

@@ -216,7 +216,7 @@ def test_a_drawing_of_the_canvas_becomes_the_mask_that_the_canvas_made(tmp_path:
     for wrong in ([4, 3], [5], ["3", 4], 4):
         path.write_text(json.dumps(content | {"steps": wrong}))
         said = nseg("refine", tmp_path / "cat.png", path, "-o", tmp_path / "out.png", status=2)
-        assert "drawn.json: 'steps' must be whole numbers that rise to 4" in said.stderr
+        assert "drawn.json: 'steps' must be whole numbers that rise to the 4 strokes" in said.stderr
 
 
 def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:
@@ -397,11 +397,11 @@ THIN, WHOLE = [[1, 1, 1.1, 1, 1, 1.1]], {"size": [40, 60], "counts": [0, 2400]}
 @pytest.mark.parametrize(
     ("masks", "crowd", "says"),
     [
-        ([THIN], 0, "nothing is written: none of its 1 objects has a pixel"),
-        ([WHOLE | {"counts": [2400]}], 0, "none of its 1 objects is a single object with a mask"),
-        ([WHOLE], 1, "none of its 1 objects is a single object with a mask"),
-        ([], 0, "none of its 0 objects is a single object with a mask"),
-        ([WHOLE, THIN], 0, "1 of 2 objects have no pixel, and no file"),
+        ([THIN], 0, "nothing is written: none of its 1 annotations has a pixel"),
+        ([WHOLE | {"counts": [2400]}], 0, "its 1 annotations is the mask of a single object"),
+        ([WHOLE], 1, "its 1 annotations is the mask of a single object"),
+        ([], 0, "its 0 annotations is the mask of a single object"),
+        ([WHOLE, THIN], 0, "1 of 2 objects have no pixel, and so no file"),
     ],
 )
 def test_convert_says_why_nothing_is_written(

@@ -168,7 +168,7 @@ def test_drawing_and_refining_need_nothing_but_the_plain_install(tmp_path: Path)
     assert f"nseg: tiny16-32_bce-dice needs PyTorch: {command}" in said
     assert f"nseg: device cuda needs PyTorch: {command}" in said
     assert f"nseg: this needs torch: {command}" in said
-    assert f"nseg: listed are the shipped networks; to train others: {command}" in said
+    assert f"nseg: these come with nseg; to list and train all others: {command}" in said
     assert "117,681" in done.stdout
     assert '"parameters": 117681' in done.stdout
     assert "Traceback" not in done.stderr

@@ -95,7 +95,7 @@ plots.table(one[columns].to_numpy().tolist(),
 #
 # On lines, the paper's small network gains least of all, and methods without a single trained weight come out ahead
 # of it. So "trained" is no argument by itself. Does the method that gains most also spoil fewest pictures? Read it
-# from the table. It need not be so, since a method can gain much on most pictures and fail completely on some.
+# from the table. The two need not go together: a method can gain much on most pictures and fail completely on some.
 #
 # </details>
 #
@@ -230,10 +230,10 @@ look.curves(
 )
 
 # %% [markdown]
-# **What to look for.** A curve below the diagonal at the right says that the network is too sure of itself: of the
-# pixels that it gives .86 as it was trained, only six in ten are object. The temperature moves the curve towards the
+# **What to look for.** Where a curve lies below the diagonal at the right, the network is too sure of itself. As it
+# was trained, it gives some pixels a probability of about .86, and only six in ten of these are object. The temperature moves the curve towards the
 # diagonal without changing a single mask, since a logit above 0 stays above 0. The error that remains lies between .5
-# and .8. Those are the pixels near the outline. COCO's outlines are not exact themselves, so a part of what looks
+# and .8, where most pixels are near the outline. COCO's outlines are not exact themselves, so a part of what looks
 # like false confidence is an error of the outlines.
 #
 # ## What did each ingredient add?

@@ -277,7 +277,7 @@ def _look(split: Split, image_id: int) -> tuple[Problem | None, list[Note], str]
         if problem == "sizes disagree":
             with suppress(DataError):
                 own_size(path, stored, size)
-                said += "; the shape is the same, so 'nseg draw' and 'nseg refine' scale it"
+                said += "; as the shapes agree, 'nseg draw' and 'nseg refine' scale the masks"
         return (problem, said), found, ""
     if (pixels == pixels[..., :1]).all():
         found.append(("greyscale picture", "", "read as three equal channels"))

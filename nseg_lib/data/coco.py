@@ -35,7 +35,7 @@ from nseg_lib.data.records import DataError as DataError
 from nseg_lib.prompt import scale_mask
 
 OTHER_SIZE = "RLE of another size"
-"""The problem of an annotation whose mask was scaled to its picture's record."""
+"""The problem of an annotation whose mask was scaled to the size in its picture's record."""
 
 
 @dataclass(frozen=True)
@@ -305,8 +305,8 @@ def annotation_mask(annotation: Record, height: int, width: int) -> Mask:
 
     Args:
         annotation: its "segmentation" is a list of polygons in pixels, cut where they cross the
-            picture's border, or RLE, compressed or not; one of another size and the same shape is
-            scaled. What "iscrowd" says does not matter.
+            picture's border, or RLE, compressed or not. RLE of another size is scaled if its ratio
+            of width to height is the picture's. What "iscrowd" says does not matter.
         height, width: of the picture, in pixels.
 
     Raises:

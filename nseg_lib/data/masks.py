@@ -138,11 +138,11 @@ def parse_strokes(
         text: what the file holds.
         height, width: of the picture on which the strokes will be drawn.
         name: the file's name in messages.
-        warn: is told if the strokes were scaled; without it, those of another size are refused.
+        warn: is told if the strokes were scaled; without it, strokes of another size are refused.
 
     Returns:
-        The strokes; and the numbers of those that there were each time a mask was made, of which
-        the next one is a correction. The last number is that of all strokes.
+        The strokes, and their steps: how many strokes there were each time the network made a
+        mask. Each of these masks corrects the one before it; the last number counts all strokes.
 
     Raises:
         DataError: another kind of file, or strokes of a picture of another size.
@@ -163,7 +163,7 @@ def read_strokes(path: Path, height: int, width: int) -> tuple[list[Any], list[i
 
 
 def steps_of(content: Mapping[str, Any], count: int, name: str) -> list[int]:
-    """The numbers under ``steps``, as :func:`parse_strokes` gives them; without, all at once.
+    """The numbers under ``steps``, as :func:`parse_strokes` gives them; without them, one step.
 
     Raises:
         DataError: anything but whole numbers that rise to ``count``.
@@ -171,7 +171,7 @@ def steps_of(content: Mapping[str, Any], count: int, name: str) -> list[int]:
     steps = content.get("steps", [count])
     whole = isinstance(steps, list) and all(type(step) is int for step in steps)
     if not whole or (sorted({0, *steps, count}) != [0, *steps] and steps != [0]):
-        raise DataError(f"{name}: 'steps' must be whole numbers that rise to {count}, the strokes")
+        raise DataError(f"{name}: 'steps' must be whole numbers that rise to the {count} strokes")
     return list(steps)
 
 

@@ -134,9 +134,9 @@ def annotation(
         polygons: write polygons, in which holes are filled, instead of RLE.
         strokes: kept under the key ``strokes``, so that drawing can continue later.
         sure: kept under the key ``sure``: :func:`nseg_lib.arrays.sureness` of a network's mask;
-            None for one by hand, or from elsewhere.
-        steps: of strokes whose mask was corrected, as
-            :func:`nseg_lib.data.masks.parse_strokes` gives them; kept under the key ``steps``.
+            None for a mask that was made by hand, or comes from elsewhere.
+        steps: kept under the key ``steps`` if there is more than one: those of the strokes, as
+            :func:`nseg_lib.data.masks.parse_strokes` gives them.
 
     Raises:
         DataError: the mask is empty; COCO has no annotation for that.
@@ -156,7 +156,8 @@ def annotation(
 
 
 def sure_of(record: Record) -> float | None:
-    """How sure a network is of an annotation's mask, in [0, 1]; None where it does not say."""
+    """How sure a network is of an annotation's mask, in [0, 1]; None if the record has no such
+    number."""
     found = record.get("sure")
     return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else None
 

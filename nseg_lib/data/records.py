@@ -122,8 +122,10 @@ def _number(value: str | float) -> int | float | None:
 
 
 def same_shape(size: Sequence[Any], other: Sequence[int]) -> bool:
-    """Whether two sizes, in the same order of width and height, have the same ratio, to a pixel and
-    to 2 %; False where ``size``, which may come from a file, is no size."""
+    """Whether two sizes have the same ratio of width to height, to a pixel and to 2 %.
+
+    Both have their sides in the same order. False if ``size``, which may come from a file, is none.
+    """
     if not all(type(side) in (int, float) and 1 <= side < 1e6 for side in size):
         return False
     (first, second), (other_first, other_second) = size, other
@@ -235,8 +237,8 @@ def rle_problem(
 ) -> Problem | None:
     """Why an RLE object is no mask of height x width pixels, or None; `empty`: it may be empty.
 
-    One of another size and the same shape is sound: :func:`nseg_lib.data.coco.annotation_mask`
-    scales it.
+    RLE of another size is sound if it has the same ratio of width to height:
+    :func:`nseg_lib.data.coco.annotation_mask` scales it.
     """
     size: Any = rle.get("size")
     is_size = isinstance(size, list) and len(size) == 2 and all(map(is_int, size))

@@ -37,22 +37,23 @@ i { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border
 
 
 HOW_SURE = """
-How sure: the IoU, from 0 to 1, that the network expects of its mask, the least sure first. It rests
-on probabilities that for lite1 are calibrated on validation pictures
-(reports/refiner/steps/calibration.csv of nseg); it says where to look, and is no promise, as a
-network can be sure of the wrong object. A mask that was put right by hand or comes from elsewhere
-has none, unless another program wrote a score.
+“How sure” is the IoU, from 0 to 1, that the network expects of its own mask with the true one. The
+masks of which it is least sure come first. The figure is computed from the probabilities that the
+network gives the pixels; for lite1, these were calibrated on validation pictures
+(reports/refiner/steps/calibration.csv in nseg's repository). The figure says where to look first,
+and is no promise: a network can be sure of the wrong object. A mask that was put right by hand, or
+that comes from elsewhere, has no figure, unless another program wrote a score for it.
 """
 
 
 def _sure(record: Record) -> float | None:
-    # A score that another program gave is not about a mask that was drawn on since.
+    # Once a mask was drawn on, the score that another program gave is no longer about it.
     theirs = {} if "strokes" in record else {"sure": record.get("score")}
     return sure_of(theirs | record)
 
 
 def _least(records: list[Record]) -> float:
-    """The lowest figure of how sure the network is of a picture's objects; above 1 without one."""
+    """How sure the network is of the object that it is least sure of; above 1 without a figure."""
     return min((sure for each in records if (sure := _sure(each)) is not None), default=2.0)
 
 

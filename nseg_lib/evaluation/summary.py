@@ -31,7 +31,7 @@ REPLICATES = 10_000
 """Bootstrap resamples; the ends of a 95 % interval then move by a few percent of its width."""
 
 KEPT_BYTES = 2**28
-"""Draws of a bootstrap are kept for the next one if they take no more than this."""
+"""The draws of a bootstrap are kept for the next one if they take no more bytes than this."""
 
 _TEXT = ("method", "split", "recipe", "category", "supercategory")
 _FLAGS = tuple("empty_prediction" + suffix for suffix in RULES.values())
@@ -175,8 +175,8 @@ def bootstrap_interval(
 def _draws(pictures: int, replicates: int) -> Iterator[NDArray[np.uint8]]:
     """How often each picture is drawn in each resample, in portions of replicates×pictures.
 
-    The same numbers give the same draws. No picture is drawn 256 times: for one of n pictures in n
-    draws, that has a probability below 1/256!.
+    The same arguments give the same draws. The counts fit into a byte, as no picture is drawn 256
+    times: for one of n pictures in n draws, that has a probability below 1/256!.
     """
     rng = np.random.default_rng(0)
     step = max(1, 2_000_000 // pictures)  # bounds the memory: 16 MB of counts at a time

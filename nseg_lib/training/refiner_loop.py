@@ -64,8 +64,8 @@ def fit(
         The network of averaged weights, and the seconds that all steps took, those before a cut
         included; ``None`` where the minutes were too few.
     """
-    if math.isnan(minutes):  # never over, nor told from a time that is
-        raise ConfigError("minutes is nan; a number is needed, or none at all to train to the end")
+    if math.isnan(minutes):  # no time that has passed is above it, so they would never be over
+        raise ConfigError("minutes is nan; a number is needed, or leave it out to train to the end")
     begun = time.monotonic()
     reuse_memory()
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -154,9 +154,9 @@ class AnnotationFile:
 
         That is to the size in its record or, without a size, upright. One whose size does not
         change when it is turned stays as it is stored
-        (:func:`nseg_lib.data.outputs.as_readers_turn` says why). One of the shape of its record
-        and another size is scaled to it, since all masks of the file are of that size; ``say`` is
-        told.
+        (:func:`nseg_lib.data.outputs.as_readers_turn` says why). A picture of another size than
+        its record's, but of the same ratio of width to height, is scaled to the record's size,
+        which all masks of the file have; ``say`` is told.
 
         Raises:
             DataError: no picture, a broken one, or one of another shape than its record's.
@@ -173,7 +173,7 @@ class AnnotationFile:
         image = as_rgb(picture, stored, own)
         if own == (height, width):
             return image
-        say(f"Scaled to its record's {width}x{height} pixels, from {own[1]}x{own[0]}")
+        say(f"Picture scaled to its record's {width}x{height} pixels, from {own[1]}x{own[0]}")
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
     def mask(self, annotation: Any, picture: Path, image: Image) -> Mask:

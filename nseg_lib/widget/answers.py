@@ -44,8 +44,8 @@ class AnyRefiner(Protocol):
     With an attribute ``corrects = True`` its ``refine`` gets pictures of any size, and
     ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far). Where a box was
     drawn, it gets ``box=`` too (left, top, right, bottom), and perhaps no object stroke. With
-    ``gives_probability = True`` it gets ``return_probability=True`` for a finished drawing, and
-    then returns also float32 H×W in [0, 1], from which the mask's ``sure`` is made.
+    ``gives_probability = True`` it gets ``return_probability=True`` for a finished drawing. It then
+    also returns each pixel's probability (float32 H×W in [0, 1]), from which ``sure`` is made.
     """
 
     def refine(self, image: Image, stroke: Mask) -> Mask:
@@ -99,7 +99,8 @@ class Answer(NamedTuple):
     sure: float | None = None
     """:func:`nseg_lib.arrays.sureness` of the model's mask; None where it gave none."""
     steps: tuple[int, ...] = ()
-    """How many strokes there were at each mask that this one corrects, and here; see `replay`."""
+    """How many strokes there were at each mask on the way to this one, and at this one; each mask
+    corrects the one before. :func:`replay` makes them again."""
 
 
 class _Known(NamedTuple):
@@ -111,7 +112,7 @@ class _Known(NamedTuple):
     note: str
     sure: float | None
     free: dict[str, Any]
-    """RLE of the mask that ``sure`` is about."""
+    """RLE of the mask without what belongs to finished objects; ``sure`` is about this one."""
     steps: tuple[int, ...]
 
 
@@ -181,7 +182,7 @@ class Answers:
             steps = steps if before is None else (*self._steps, *steps)
             try:
                 mask, note, probability = mask_of(
-                    refiner, self._image, strokes, before, self._start, tell=keep
+                    refiner, self._image, strokes, before, self._start, with_probability=keep
                 )
             except Exception as error:  # of any model; the user sees it and can go on
                 kept = self.without(strokes)
@@ -215,10 +216,11 @@ class Answers:
 def replay(
     refiner: AnyRefiner, image: Image, strokes: Sequence[Stroke], steps: Sequence[int]
 ) -> Mask:
-    """The mask that the canvas made of a drawing: each step corrects the mask of the last one.
+    """The mask that the canvas made of a drawing: the mask of each step corrects the one before.
 
     Args:
-        steps: numbers of strokes, as :func:`nseg_lib.data.masks.parse_strokes` gives them.
+        steps: how many strokes there were at each mask, as
+            :func:`nseg_lib.data.masks.parse_strokes` gives them.
 
     Returns:
         bool H×W.
@@ -241,7 +243,7 @@ def mask_of(
     strokes: Sequence[Stroke],
     before: Mask | None = None,
     start: Mask | None = None,
-    tell: bool = False,
+    with_probability: bool = False,
 ) -> tuple[Mask, str, Probability | None]:
     """The mask of a drawing, what there is to say about it, and how sure the model is.
 
@@ -251,11 +253,12 @@ def mask_of(
         strokes: as :func:`nseg_lib.strokes.drawing.rasterize` takes them.
         before: bool H×W, the mask that the drawing corrects; for models that take corrections.
         start: bool H×W, a mask that was there before anything was drawn.
-        tell: ask for probabilities, if the model gives them.
+        with_probability: ask for probabilities, if the model gives them.
 
     Returns:
-        bool H×W, a line for the user or "", and the probability of each pixel, float32 H×W. What
-        was drawn as sure is 0 or 1 there. None without ``tell``, and where no model made the mask.
+        bool H×W, a line for the user or "", and the probability of each pixel, float32 H×W: 0 or 1
+        where a stroke or the box decides alone. Instead None without ``with_probability``, or if no
+        model made the mask or the model gives no probabilities.
 
     Raises:
         TypeError: the model returned something else than a mask; one line.
@@ -280,15 +283,15 @@ def mask_of(
         painted = inside if alone else brushed
         return (kept | painted) & ~drawn.background & inside, NO_MODEL, None
     corrects, probability = getattr(refiner, "corrects", False), None
-    tell = tell and getattr(refiner, "gives_probability", False)
+    with_probability = with_probability and getattr(refiner, "gives_probability", False)
     if corrects:
         given: dict[str, Any] = {"box": box} if box else {}
         given |= {"background": drawn.background, "mask": start if before is None else before}
-        answer, probability = _asked(refiner, image, brushed, tell, **given)
+        answer, probability = _asked(refiner, image, brushed, with_probability, **given)
     elif alone:
         answer = kept | inside
     else:
-        answer, probability = _scaled_answer(refiner, image, strokes, brushed, tell)
+        answer, probability = _scaled_answer(refiner, image, strokes, brushed, with_probability)
         answer = kept | answer
     # What was drawn as a correction is added, and what was marked as background taken away,
     # whatever the model made of it.
@@ -335,12 +338,12 @@ def beside_walls(mask: Mask, walls: Mask | None, strokes: Sequence[Stroke]) -> t
 
 
 def _asked(
-    refiner: AnyRefiner, image: Image, stroke: Mask, tell: bool, **given: Any
+    refiner: AnyRefiner, image: Image, stroke: Mask, with_probability: bool, **given: Any
 ) -> tuple[Mask, Probability | None]:
-    """What a model returned, once it is known to be a mask; with ``tell``, and probabilities."""
+    """The mask that a model returned, checked, and its probabilities if they were asked for."""
     refine: Callable[..., Any] = refiner.refine
     probability = None
-    if tell:
+    if with_probability:
         answer, probability = refine(image, stroke, return_probability=True, **given)
     else:
         answer = refine(image, stroke, **given)
@@ -352,13 +355,17 @@ def _asked(
 
 
 def _scaled_answer(
-    refiner: AnyRefiner, image: Image, strokes: Sequence[Stroke], drawn: Mask, tell: bool
+    refiner: AnyRefiner,
+    image: Image,
+    strokes: Sequence[Stroke],
+    drawn: Mask,
+    with_probability: bool,
 ) -> tuple[Mask, Probability | None]:
     """The answer of a model that sees all of a picture, which is scaled down where it is large."""
     height, width = image.shape[:2]
     small = shown_size(height, width, MAX_REFINED)
     if small == (height, width):
-        return _asked(refiner, image, drawn, tell)
+        return _asked(refiner, image, drawn, with_probability)
     scale = np.array([small[1] / width, small[0] / height, small[0] / height])
     least = (-np.inf, -np.inf, LEAST_RADIUS)  # a thin stroke would vanish between the pixels
     scaled = [np.maximum(np.multiply(s["points"], scale), least) for s in strokes]
@@ -366,7 +373,7 @@ def _scaled_answer(
     shrunk = rasterize(fewer, *small).object
     if not shrunk.any():  # hidden by background that was drawn beside it
         return drawn, None
-    answer, probability = _asked(refiner, resize(image, *small), shrunk, tell)
+    answer, probability = _asked(refiner, resize(image, *small), shrunk, with_probability)
     soft = cv2.resize(answer.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     if probability is not None:
         probability = np.asarray(cv2.resize(probability, (width, height)), np.float32)

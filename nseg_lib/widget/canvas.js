@@ -218,7 +218,7 @@ const TOOLS = [ // on a narrow screen behind a button
 ];
 const VIEWS = [["stroke", "Strokes"], ["mask", "Mask"], ["both", "Both"], ["cut-out", "Cut-out"]];
 const EXPORTS = [
-  ["mask", "Mask, PNG"], ["cutout", "Cut-out, PNG with a clear background"], ["rle", "COCO annotation, RLE"],
+  ["mask", "Mask, PNG"], ["cutout", "Cut-out, PNG with a transparent background"], ["rle", "COCO annotation, RLE"],
   ["polygon", "COCO annotation, polygons"], ["strokes", "Strokes, JSON (opens again)"],
 ];
 const KEYS = [
@@ -1260,10 +1260,10 @@ class Drawing {
       return this.paper.cover ? `Drag a point, or the line for a new one; ${away}.`
         : `Draw the object first, with ${brush}: then its outline has points to drag.`;
     }
-    if (tool === "box" && !this.drawnBox) return "Drag a box around the object: it is only in there.";
+    if (tool === "box" && !this.drawnBox) return "Drag a box around the object: the mask will not reach beyond it.";
     if (tool === "box") {
       const next = this.strokes.some(({ kind }) => kind === "object") ? "To correct the mask, draw" : "Now draw a line along the object,";
-      return `${next} with ${brush}. A click with the box takes it away.`;
+      return `${next} with ${brush}. A click with the box tool takes the box away.`;
     }
     if (tool !== "extreme") return "";
     if (!this.extremes.length && this.drawnBox) return `To correct the mask, draw with ${brush}.`;

@@ -49,7 +49,7 @@ class StrokeCanvas(Frontend):
     shows the strokes in the browser and makes their mask. ``mask`` is bool H×W at the picture's
     full size: all False before a stroke is drawn, None without a picture. Both can be observed:
     ``canvas.observe(act, "mask")``. ``sure`` is :func:`nseg_lib.arrays.sureness` of the model's
-    mask; None where it gave none, or a hand put the outline right.
+    mask; None if the model gives no probabilities, or if the outline was put right by hand.
 
     Args:
         image: a path, a file's bytes or an array. None starts empty: the user drops, pastes or
@@ -79,11 +79,11 @@ class StrokeCanvas(Frontend):
         self.name = "picture"
         self.refiner = refiner
         self.sure: float | None = None
-        self.steps: Sequence[int] = ()  # numbers of strokes, of each mask that the last corrects
+        self.steps: Sequence[int] = ()  # how many strokes each mask on the way had
         self._folder: FolderSession | None = None
         self._busy = threading.RLock()  # messages may come in another thread than the cells
         self._parts: list[bytes] = []  # of a file that is being uploaded
-        self._left: tuple[Any, str, list[Any], int] | None = None  # what another picture replaced
+        self._left: tuple[Any, str, list[Any], int] | None = None  # replaced by another picture
         self._answers = Answers()
         self._still_id = ""
         self._orientation = 1  # EXIF's, before the picture was turned upright

@@ -47,7 +47,7 @@ def export(
         name: the picture's file name.
         orientation: the picture's EXIF orientation, by which the mask of a COCO annotation is
             turned (:func:`nseg_lib.data.outputs.as_readers_turn`).
-        sure: how sure the network is of the mask, for a COCO annotation; None for one by hand.
+        sure: how sure the network is of the mask, for a COCO annotation; None for a mask by hand.
         steps: for the file of strokes, as :func:`nseg_lib.data.masks.parse_strokes` gives them.
 
     Raises:

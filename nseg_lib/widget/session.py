@@ -27,7 +27,7 @@ STARTED_FROM = "started_from"
 
 
 OF_THE_MASK = ("segmentation", "area", "bbox", "sure", "steps")
-"""Keys of an annotation that hold for its present mask alone."""
+"""Keys of an annotation whose values are only about its present mask."""
 
 
 class Opened(NamedTuple):
@@ -46,7 +46,7 @@ class Opened(NamedTuple):
     note: str
     """A line for the user, or ""."""
     sure: float | None
-    """:func:`nseg_lib.arrays.sureness` of the mask as it was saved; None where there was none."""
+    """:func:`nseg_lib.arrays.sureness` of the mask, as it was saved; None if none was saved."""
     steps: Sequence[int]
     """As :func:`nseg_lib.data.masks.parse_strokes` gives them."""
 
@@ -328,7 +328,7 @@ class FolderSession:
         Args:
             mask: bool H×W.
             strokes: those that gave the mask; kept with the annotation.
-            sure: how sure the network is of the mask; None for one that is not its own.
+            sure: how sure the network is of the mask; None for a mask that it did not make.
             steps: as :func:`nseg_lib.data.masks.parse_strokes` gives them.
 
         Returns:

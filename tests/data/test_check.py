@@ -227,7 +227,7 @@ def test_what_is_of_another_size_and_the_same_shape_is_told(data: Path) -> None:
     picture(0).resize((WIDTH // 2, HEIGHT // 2)).save(coco.load_split(data).image_path(image_id))
     (told,) = [f for f in check(data).findings if f.severity == "error"]
     assert told.problem == "sizes disagree"
-    assert "the shape is the same, so 'nseg draw' and 'nseg refine' scale it" in told.detail
+    assert "as the shapes agree, 'nseg draw' and 'nseg refine' scale the masks" in told.detail
 
 
 # --- records --------------------------------------------------------------------------------------

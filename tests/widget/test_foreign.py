@@ -175,7 +175,7 @@ def test_a_picture_of_its_record_s_shape_is_scaled_to_it_and_told(folder):
     foreign(folder, PICTURE | {"width": 160, "height": 120})
     canvas = opened(folder)
     assert canvas.image.shape == (120, 160, 3)
-    assert "Scaled to its record's 160x120 pixels, from 80x60" in canvas._note["text"]
+    assert "Picture scaled to its record's 160x120 pixels, from 80x60" in canvas._note["text"]
     browser_draws(canvas, stroke((60, 40, 8)))
     assert saved(folder)[-1]["segmentation"]["size"] == [120, 160]
 
