@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 from nseg_lib.arrays import Image, Mask, sureness
 from nseg_lib.console import progress_bar
 from nseg_lib.data import coco, masks, outputs
-from nseg_lib.data.copies import annotated
 from nseg_lib.data.images import as_rgb, list_pictures, open_picture
 from nseg_lib.data.records import DataError, Record, mend
+from nseg_lib.data.scaling import mask_on_photo
 from nseg_lib.files import append_row, only_writer, sha256, write_atomic
 from nseg_lib.prompt import scale_mask
 from nseg_lib.refine import Refiner
@@ -29,7 +29,7 @@ from nseg_lib.refine import Refiner
 TABLE = "refined.csv"
 """The table's name, in the folder of the masks."""
 
-DOCUMENT = "annotations.json"
+COCO_FILE = "annotations.json"
 """The name of the COCO file beside the table."""
 
 AHEAD = 2
@@ -82,7 +82,7 @@ def refine_folder(
     *,
     say: Callable[[str], None],
     progress: bool = False,
-    document: bool = True,
+    write_coco: bool = True,
 ) -> tuple[list[Row], list[str]]:
     """Refine the rough masks of a folder's photographs; goes on where it was stopped.
 
@@ -93,9 +93,9 @@ def refine_folder(
             photo's, ``_`` and the annotation's id.
         photos: the folder of photographs.
         out: the folder of the masks, PNG, of :data:`TABLE`, and of a COCO file of all masks,
-            :data:`DOCUMENT`, from which ``nseg convert`` makes a report page.
+            :data:`COCO_FILE`, from which ``nseg convert`` makes a report page.
         say: is told what is left out.
-        document: whether to write the COCO file; for it, masks that were there already are read.
+        write_coco: whether to write the COCO file; for it, masks that were there already are read.
 
     Returns:
         A row per mask, in the order of their names, and a line for each that failed.
@@ -107,8 +107,8 @@ def refine_folder(
     """
     if out.resolve() in (coarse.resolve(), photos.resolve()):
         raise DataError(f"--out {out}: is the folder of the input; choose another")
-    if (out / DOCUMENT).exists() and not (out / TABLE).exists():
-        raise DataError(f"--out {out}: has another {DOCUMENT} already; choose another folder")
+    if (out / COCO_FILE).exists() and not (out / TABLE).exists():
+        raise DataError(f"--out {out}: has another {COCO_FILE} already; choose another folder")
     found = _of_coco(coarse, photos, say) if coarse.is_file() else _of_folder(coarse, photos, say)
     model, rows, failed = sha256(weights), [], []
     with only_writer(out / TABLE):
@@ -136,9 +136,9 @@ def refine_folder(
                 written.result()
         # Once more, in order and without rows that were replaced.
         write_table(out / TABLE, rows)
-        if rows and document:
+        if rows and write_coco:
             made = _refined(coarse, out, rows) if coarse.is_file() else _as_coco(photos, out, rows)
-            write_atomic(out / DOCUMENT, json.dumps(made))
+            write_atomic(out / COCO_FILE, json.dumps(made))
     return rows, failed
 
 
@@ -298,7 +298,7 @@ def _of_coco(path: Path, photos: Path, say: Callable[[str], None]) -> list[Work]
         def read(image_id: int = image_id, record: Record = annotation) -> tuple[Image, Mask]:
             photo = split.image_path(image_id)
             stored = open_picture(photo)
-            mask = annotated(split, image_id, record, photo, stored, say)
+            mask = mask_on_photo(split, image_id, record, photo, stored, say)
             return as_rgb(photo, stored, (mask.shape[0], mask.shape[1])), mask
 
         source = f"{path}: annotation {annotation['id']} of {photo.name}"

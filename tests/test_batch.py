@@ -85,7 +85,7 @@ def test_masks_that_are_pictures_come_with_a_coco_file_that_says_how_sure_each_i
     rows, *_ = refine(desk)
     assert refine(desk)[0] == rows, "made again from the masks that are there"
     split, findings = coco.parse_split(
-        coco.read_json(desk / "out" / batch.DOCUMENT), desk, "photos", "x"
+        coco.read_json(desk / "out" / batch.COCO_FILE), desk, "photos", "x"
     )
     assert findings == []
     found = [(n, a) for n, records in split.annotations.items() for a in records]
@@ -101,10 +101,10 @@ def test_masks_that_are_pictures_come_with_a_coco_file_that_says_how_sure_each_i
 
 def test_a_coco_file_that_is_not_its_own_is_not_written_over(desk: Path) -> None:
     (desk / "out").mkdir()
-    (desk / "out" / batch.DOCUMENT).write_text("mine")
+    (desk / "out" / batch.COCO_FILE).write_text("mine")
     with pytest.raises(DataError, match=r"has another annotations\.json already"):
         refine(desk)
-    assert (desk / "out" / batch.DOCUMENT).read_text() == "mine"
+    assert (desk / "out" / batch.COCO_FILE).read_text() == "mine"
 
 
 def test_it_goes_on_where_it_was_stopped_and_sees_what_changed(desk: Path) -> None:

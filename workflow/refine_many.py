@@ -66,7 +66,7 @@ def refine_photo(
             (here / "out" / row.mask).touch()
         rows, failed = batch.refine_folder(
             worker.refiner, weights, here / "rough", here / "photos", here / "out",
-            say=say, document=False,
+            say=say, write_coco=False,
         )  # fmt: skip
         for row in rows:
             if row not in kept:

@@ -20,10 +20,10 @@ from pycocotools import mask as coco_mask
 from nseg_lib.console import progress_bar
 from nseg_lib.data import coco
 from nseg_lib.data.coco import Split, find_splits
-from nseg_lib.data.copies import own_size
 from nseg_lib.data.images import Note, notes, open_picture, to_rgb, turn
 from nseg_lib.data.records import REFUSED, DataError, Finding, Problem, Record
 from nseg_lib.data.reduce import FINISHED, UNFINISHED, changed_files, keeps_a_stroke
+from nseg_lib.data.scaling import own_size
 from nseg_lib.files import sha256
 from nseg_lib.strokes.recipes import MIN_STROKE_AREA
 

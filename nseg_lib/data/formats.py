@@ -20,10 +20,10 @@ from nseg_lib import parsing
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import coco, report_page
 from nseg_lib.data.coco import outlines
-from nseg_lib.data.copies import annotated, own_size
 from nseg_lib.data.images import open_picture, read_image
 from nseg_lib.data.outputs import sure_of
 from nseg_lib.data.records import DataError, same_shape
+from nseg_lib.data.scaling import mask_on_photo, own_size
 from nseg_lib.files import write_atomic
 
 VOC_CLASSES = (
@@ -119,7 +119,7 @@ def _read_coco(
         for each in split.annotations[image_id]:
             segmentation = each["segmentation"]
             if size != there:  # the objects were drawn on a smaller or larger copy
-                mask = annotated(split, image_id, each, picture, stored, say)
+                mask = mask_on_photo(split, image_id, each, picture, stored, say)
                 segmentation = coco.mask_to_rle(mask)
             name = str(split.categories[each["category_id"]].get("name"))
             found.append(Found(name, segmentation, sure_of(each)))

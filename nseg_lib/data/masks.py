@@ -27,9 +27,9 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import OTHER_SIZE, parse_split, read_json, refuse
-from nseg_lib.data.copies import Warn, annotated, scaled
 from nseg_lib.data.images import UPRIGHT, Stored, as_rgb, open_picture, to_rgb, to_rgba, turn
 from nseg_lib.data.records import DataError, same_shape
+from nseg_lib.data.scaling import Warn, mask_on_photo, scaled
 from nseg_lib.prompt import Box
 from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
 
@@ -229,7 +229,7 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: 
     for finding in findings:
         if (finding.record, finding.problem) == (f"annotation {label}", OTHER_SIZE):
             warn(finding.at(path.parent))
-    mask = annotated(split, image_id, objects[label], photo.path, photo.stored, warn)
+    mask = mask_on_photo(split, image_id, objects[label], photo.path, photo.stored, warn)
     picture = turn(photo.stored, (mask.shape[0], mask.shape[1]))
     # COCO's readers leave a photograph as it is stored where its record has that size.
     if picture is photo.stored.picture and photo.stored.orientation > 1:

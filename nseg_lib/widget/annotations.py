@@ -16,10 +16,10 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.console import warn
 from nseg_lib.data import formats
 from nseg_lib.data.coco import DataError, annotation_mask, read_json
-from nseg_lib.data.copies import own_size
 from nseg_lib.data.images import as_rgb, open_picture
 from nseg_lib.data.outputs import annotation, category, document
 from nseg_lib.data.records import Record, id_problem, is_int, mend
+from nseg_lib.data.scaling import own_size
 from nseg_lib.files import only_writer, write_atomic
 from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.results import as_json

@@ -1,4 +1,4 @@
-"""Masks that were drawn on a smaller or larger copy of a photograph, brought to its size."""
+"""Masks that were drawn on a smaller or larger copy of a photograph, scaled to its size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from nseg_lib.data.records import DataError, Record, same_shape
 from nseg_lib.prompt import scale_mask
 
 Warn = Callable[[str], None]
-"""Is told, in a line, what was put right."""
+"""A function that is told, in one line, what was put right."""
 
 
 def scaled(mask: Mask, size: tuple[int, int], name: str, photo: Path, warn: Warn) -> Mask:
-    """A mask that was drawn on a smaller or larger copy of a photograph, at its (height, width).
+    """A mask scaled to a photograph's (height, width), on a copy of which it was drawn: bool H×W.
 
-    ``warn`` is told if that is another size than the mask's; ``name`` is what it calls the mask.
+    Args:
+        mask: bool, of the same ratio of width to height; of the photograph's size, it stays as is.
+        size: the photograph's (height, width).
+        name: what the line for ``warn`` calls the mask.
+        warn: is told if the mask was scaled.
     """
     if mask.shape == size:
         return mask
@@ -27,18 +31,18 @@ def scaled(mask: Mask, size: tuple[int, int], name: str, photo: Path, warn: Warn
     return scale_mask(mask, (columns, rows))
 
 
-def annotated(
+def mask_on_photo(
     split: Split, image_id: int, annotation: Record, photo: Path, stored: Stored, warn: Warn
 ) -> Mask:
-    """The mask of a COCO annotation on a photograph that may be larger or smaller than its record
-    says: bool H×W, as :func:`own_size` has it.
+    """The mask of a COCO annotation, scaled to its photograph, which may be larger or smaller than
+    its record says: bool H×W, of the size that :func:`own_size` gives.
 
     Args:
-        stored: what :func:`nseg_lib.data.images.open_picture` has of ``photo``.
+        stored: what :func:`nseg_lib.data.images.open_picture` returns for ``photo``.
         warn: is told if the mask was scaled.
 
     Raises:
-        DataError: the photograph's shape is not its record's.
+        DataError: the photograph has another ratio of width to height than its record.
     """
     record = split.images[image_id]
     size = own_size(photo, stored, (record["height"], record["width"]))
@@ -47,11 +51,13 @@ def annotated(
 
 
 def own_size(path: Path, stored: Stored, size: tuple[int, int]) -> tuple[int, int]:
-    """The picture's own (height, width), turned as :func:`nseg_lib.data.images.turn` would,
-    where its record may be of a smaller or larger copy.
+    """The picture's own (height, width), turned as :func:`nseg_lib.data.images.turn` would turn it.
+
+    Args:
+        size: the (height, width) in its record, which may be that of a smaller or larger copy.
 
     Raises:
-        DataError: it has the shape of its record's (height, width) neither way.
+        DataError: the picture has not the record's ratio of width to height, turned or not.
     """
     height, width = stored.height, stored.width
     upright = (width, height) if stored.orientation >= 5 else (height, width)
