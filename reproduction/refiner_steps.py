@@ -1,6 +1,7 @@
 """What each step from lite0 to lite1 gives: the same prompts and corrections, answered by each.
 
-On the validation split, for it is there that the steps were chosen. ``python -m
+On the validation split, for it is there that the steps were chosen; the shipped refiners also on
+the test pictures whose object has neighbours of its kind. ``python -m
 reproduction.refiner_steps --data data/coco1000`` judges what is not judged yet and goes on where it
 stopped; ``--table`` only writes the table anew.
 """
