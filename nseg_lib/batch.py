@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nseg_lib.arrays import Image, Mask, sureness
-from nseg_lib.console import progress_bar
+from nseg_lib.console import few, progress_bar
 from nseg_lib.data import coco, masks, outputs
 from nseg_lib.data.images import as_rgb, list_pictures, open_picture
 from nseg_lib.data.records import DataError, Record, mend
@@ -70,7 +70,8 @@ class Work:
     """What messages call the rough mask."""
     stamp: Callable[[], str]
     """Its hash, which changes with the rough mask."""
-    read: Callable[[], tuple[Image, Mask]]
+    read: Callable[[Callable[[str], None]], tuple[Image, Mask]]
+    """Takes a function that is told if the mask was scaled."""
 
 
 def refine_folder(
@@ -111,13 +112,13 @@ def refine_folder(
         raise DataError(f"--out {out}: has another {COCO_FILE} already; choose another folder")
     found = _of_coco(coarse, photos, say) if coarse.is_file() else _of_folder(coarse, photos, say)
     model, rows, failed = sha256(weights), [], []
-    with only_writer(out / TABLE):
+    with only_writer(out / TABLE), few(say, str(coarse), "masks are scaled") as scaled:
         known = read_table(out / TABLE)
         # One thread reads what comes next and one writes what is done, while the network answers:
         # files and pictures leave the processor free half of the time. No more than AHEAD pictures
         # are in memory on either side, however many there are.
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            reading = _ahead(reader, lambda work: _open(work, known, out, model), found)
+            reading = _ahead(reader, lambda work: _open(work, known, out, model, scaled), found)
             writing: deque[Future[None]] = deque()
             for work, opened in progress_bar(reading, "refining", progress, len(found)):
                 try:
@@ -163,7 +164,7 @@ def _ahead(
 
 
 def _open(
-    work: Work, known: dict[str, Row], out: Path, model: str
+    work: Work, known: dict[str, Row], out: Path, model: str, scaled: Callable[[str], None]
 ) -> Row | tuple[Image, Mask, str, float]:
     """The row of a mask that is there already; else picture, rough mask, their hash and seconds."""
     started = time.perf_counter()
@@ -173,7 +174,7 @@ def _open(
     row = known.get(work.name)
     if row is not None and row.made_from == made_from and (out / work.name).is_file():
         return row
-    image, rough = work.read()
+    image, rough = work.read(scaled)
     if not rough.any():
         raise DataError(f"{work.source}: nothing is painted")
     return image, rough, made_from, time.perf_counter() - started
@@ -252,18 +253,19 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
         other = first.setdefault(path.stem, path)
 
         def read(
+            scaled: Callable[[str], None],
             photo: Path = named[0],
             path: Path = path,
             named: list[Path] = named,
             other: Path = other,
         ) -> tuple[Image, Mask]:
             if len(named) > 1:
-                both = " and ".join(each.name for each in named[:2])
+                both = " and ".join(map(str, named[:2]))
                 raise DataError(f"{path}: may belong to {both}; rename one of them")
             if other != path:
-                raise DataError(f"{path}: its result would have the name of {other.name}'s")
+                raise DataError(f"{path}: its result would have the name of {other}'s")
             taken = masks.open_photo(photo)
-            return taken.image, masks.read_mask(path, taken, warn=say)
+            return taken.image, masks.read_mask(path, taken, warn=scaled)
 
         stamp = partial(sha256, path)
         name = f"{path.stem}.png" if other == path else path.name
@@ -272,7 +274,8 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
         raise DataError(f"{coarse}: no mask is named as a photo of {photos}")
     if alone:
         more = ", …" if len(alone) > 5 else ""
-        say(f"left out, for want of a photo: {len(alone)} masks ({', '.join(alone[:5])}{more})")
+        names = f"{', '.join(alone[:5])}{more}"
+        say(f"{coarse}: left out, for want of a photo: {len(alone)} masks ({names})")
     return found
 
 
@@ -287,18 +290,19 @@ def _of_coco(path: Path, photos: Path, say: Callable[[str], None]) -> list[Work]
         ("left out", None, "are left out"), ("note", coco.OTHER_SIZE, "are scaled"),
     ):  # fmt: skip
         told = [f for f in findings if f.severity == severity and problem in (None, f.problem)]
-        for finding in told[:5]:
-            say(finding.at(path.parent))
-        if len(told) > 5:
-            say(f"{path}: {len(told) - 5} more annotations {what}; nseg convert names them all")
+        with few(say, str(path), f"annotations {what}; nseg convert names them all") as tell:
+            for finding in told:
+                tell(finding.at(path.parent))
     found = []
     for image_id, annotation in _annotations(split):
         photo = photos / Path(split.images[image_id]["file_name"]).name
 
-        def read(image_id: int = image_id, record: Record = annotation) -> tuple[Image, Mask]:
+        def read(
+            scaled: Callable[[str], None], image_id: int = image_id, record: Record = annotation
+        ) -> tuple[Image, Mask]:
             photo = split.image_path(image_id)
             stored = open_picture(photo)
-            mask = mask_on_photo(split, image_id, record, photo, stored, say)
+            mask = mask_on_photo(path, split, image_id, record, photo, stored, scaled)
             return as_rgb(photo, stored, (mask.shape[0], mask.shape[1])), mask
 
         source = f"{path}: annotation {annotation['id']} of {photo.name}"

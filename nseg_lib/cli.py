@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from nseg_lib import __version__, cli_data, cli_use, extras, parsing
+from nseg_lib import __version__, cli_data, cli_use, extras, limits, parsing
 from nseg_lib.console import console, print_any_name, say, warn
 
 app = typer.Typer(
@@ -126,7 +126,9 @@ def train(
     data: Data,
     out: RunFolder = None,
     settings: Settings = [],  # noqa: B006
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare pictures.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=limits.MAX_WORKERS, help="Processes that prepare pictures.")
+    ] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many of them, a process each.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, each with so many devices.")] = 1,
@@ -178,7 +180,9 @@ def train_refiner(
         Path | None, typer.Option(help="Weights of a refiner: train only its edge network.")
     ] = None,
     settings: Settings = [],  # noqa: B006
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw strokes.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=limits.MAX_WORKERS, help="Processes that draw strokes.")
+    ] = 1,
     device: Device = "cpu",
     minutes: Annotated[float, typer.Option(min=0, help="Stop, resumably, after so long.")] = float(
         "inf"

@@ -290,6 +290,7 @@ def convert(
     from nseg_lib.data import coco, formats
     from nseg_lib.data.records import DataError
 
+    formats.check_target(to, out)
     folder = (photos or annotations.parent).resolve()
     split, findings = coco.parse_split(
         coco.read_json(annotations), folder.parent, folder.name, annotations.name

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -37,6 +38,23 @@ def warn(line: str, style: str = "yellow") -> None:
     """Print one line on the error stream; a name may hold control characters, which are escaped."""
     line = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], line)
     Console(stderr=True).print(Text(f"nseg: {line}", style=style), soft_wrap=True)
+
+
+@contextmanager
+def few(tell: Callable[[str], None], name: str, what: str) -> Iterator[Callable[[str], None]]:
+    """A function that tells the first five lines it is given; when the block ends, a last line
+    counts the others: ``NAME: COUNT more WHAT``."""
+    count = 0
+
+    def told(line: str) -> None:
+        nonlocal count
+        count += 1
+        if count <= 5:
+            tell(line)
+
+    yield told
+    if count > 5:
+        tell(f"{name}: {count - 5} more {what}")
 
 
 def progress_bar(

@@ -40,29 +40,34 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> OSError:
-    """An error of one line that says why a path cannot be written."""
+def _unwritable(path: Path, error: OSError, folder: bool = False) -> OSError:
+    """An error of one line that says why a file, or into a folder, cannot be written."""
     # A file where a folder is needed: the system says "File exists", which is a riddle.
-    file = next((parent for parent in path.parents if os.path.isfile(parent)), None)
+    way = (path, *path.parents) if folder else path.parents
+    file = next((parent for parent in way if os.path.isfile(parent)), None)
     reason = f"{file} is no folder" if file is not None else error.strerror or error
     return OSError(f"{path}: cannot be written: {reason}")
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *, folder: bool = False) -> None:
     """Check, before long work, that a file of this name can be written; nothing is left behind.
 
+    Args:
+        folder: ``path`` is a folder, which need not be there, and files are to be written into it.
+
     Raises:
-        OSError: it cannot be written, or a folder has this name; one line that names ``path``.
+        OSError: it cannot be written, or a folder has a file's name; one line that names ``path``.
     """
-    # The folder that it goes into, or what there is of the way to it.
-    place = next(parent for parent in path.absolute().parents if parent.exists())
+    # The folder that files go into, or what there is of the way to it.
+    way = path.absolute() / "file" if folder else path.absolute()
+    place = next(parent for parent in way.parents if parent.exists())
     try:
-        if path.is_dir():
+        if path.is_dir() and not folder:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         with NamedTemporaryFile(dir=place, prefix=".nseg"):
             pass
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _unwritable(path, error, folder) from error
 
 
 @contextmanager

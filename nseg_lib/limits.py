@@ -46,6 +46,9 @@ million weights, 330 MB."""
 MAX_BATCH = 256
 """Pictures, or crops, that a training sees at once."""
 
+MAX_WORKERS = 256
+"""Processes that prepare pictures for one training."""
+
 MAX_PICTURES = 10_000_000
 """Pictures that a data set is asked to have; COCO has 330,000."""
 

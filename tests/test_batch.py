@@ -60,7 +60,7 @@ def refine(desk: Path, coarse: str = "rough") -> tuple[list[batch.Row], list[str
 def test_each_mask_gets_the_photo_of_its_name_and_a_row(desk: Path) -> None:
     rows, failed, said, _ = refine(desk)
     assert failed == []
-    assert said == ["left out, for want of a photo: 1 masks (dog.png)"]
+    assert said == [f"{desk}/rough: left out, for want of a photo: 1 masks (dog.png)"]
     photos = {"cat.png": "cat.png", "cat_2.png": "cat_2.png", "cat_2_b.png": "cat_2.png"}
     assert {row.mask: row.photo for row in rows} == photos
     mask = np.asarray(Image.open(desk / "out" / "cat.png")) > 0
@@ -163,8 +163,8 @@ def test_what_would_have_one_name_is_told_and_not_written_over(desk: Path) -> No
     rows, failed, *_ = refine(desk)
     assert [row.mask for row in rows] == ["cat_2.png", "cat_2_b.png"]
     said = "\n".join(failed)
-    assert "rough/cat.png: may belong to cat.jpg and cat.png" in said
-    assert "would have the name of cat_2.bmp's" in said
+    assert f"rough/cat.png: may belong to {desk}/photos/cat.jpg and {desk}/photos/cat.png" in said
+    assert f"would have the name of {desk}/rough/cat_2.bmp's" in said
 
 
 def test_annotations_that_cannot_be_used_are_told(desk: Path) -> None:
@@ -178,7 +178,7 @@ def test_annotations_that_cannot_be_used_are_told(desk: Path) -> None:
     (desk / "rough.json").write_text(json.dumps(content))
     rows, _, said, _ = refine(desk, "rough.json")
     assert [row.mask for row in rows] == ["cat_1.png"]
-    assert "annotation 2: RLE of the wrong size" in said[0]
+    assert said[0].startswith(f"{desk}/rough.json: annotation 2: RLE of the wrong size")
     records[1]["id"] = 1
     (desk / "rough.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="duplicate annotation id; the split is refused"):
@@ -195,12 +195,26 @@ def test_annotations_of_a_smaller_copy_are_scaled_and_the_file_stays_of_its_size
     (desk / "rough.json").write_text(json.dumps(content))
     (row,), failed, said, _ = refine(desk, "rough.json")
     assert failed == []
-    assert said == [f"annotation 1: 80x60 pixels, scaled to {desk}/photos/cat.png's 160x120"]
+    assert said == [
+        f"{desk}/rough.json: annotation 1: 80x60 pixels, scaled to {desk}/photos/cat.png's 160x120"
+    ]
     mask = np.asarray(Image.open(desk / "out" / row.mask)) > 0
     assert mask.shape == (120, 160)
     (written,) = COCO(desk / "out" / "annotations.json").anns.values()
     assert written["segmentation"]["size"] == [60, 80]
     assert written["area"] == pytest.approx(mask.sum() / 4, rel=0.05)
+
+
+def test_of_many_masks_that_are_scaled_a_few_are_named_and_the_others_counted(desk: Path) -> None:
+    half = Image.open(desk / "rough" / "cat.png").resize((80, 60), Image.Resampling.NEAREST)
+    for path in (desk / "rough").iterdir():
+        path.unlink()
+    for number in range(8):
+        half.save(desk / "rough" / f"cat_{number}.png")
+    rows, failed, said, _ = refine(desk)
+    assert (len(rows), failed) == (8, [])
+    assert said[0].startswith(f"{desk}/rough/cat_0.png: 80x60 pixels, scaled to ")
+    assert said[5:] == [f"{desk}/rough: 3 more masks are scaled"]
 
 
 def test_sureness_is_the_iou_to_be_expected() -> None:

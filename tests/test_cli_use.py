@@ -234,7 +234,7 @@ def test_an_empty_answer_and_an_empty_plane_are_told(desk: Path) -> None:
         ("photo.jpg most.png", "most.png: covers 75% of the picture; is it inverted?"),
         ("photo.jpg half.png", "half.png: 30x20 pixels, scaled to photo.jpg's 60x40"),
         ("flat.png half.json", "half.json: drawn on 30x20 pixels, scaled to the picture's 60x40"),
-        ("photo.jpg --coco c.json", "annotation 1: 30x20 pixels, scaled to photo.jpg's 60x40"),
+        ("photo.jpg --coco c.json", "c.json: annotation 1: 30x20 pixels, scaled to photo.jpg's"),
         ("photo.jpg --coco r.json", "RLE of another size ([20, 30]); scaled to its picture's [40,"),
     ],
 )
@@ -360,6 +360,19 @@ def test_convert_writes_what_other_tools_read(desk: Path) -> None:
     assert "would overwrite annotations.json" in refused(*same)
     Path("annotations.json").write_text("[]")
     assert "key 'images' must hold a list of records" in refused(*words, "yolo")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "convert gone.json --to report", "convert gone.json --to yolo"],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_read(
+    desk: Path, command: str
+) -> None:
+    """Neither the annotations nor npm's files are asked for."""
+    for out in ("photo.jpg", "photo.jpg/more"):
+        assert "cannot be written: photo.jpg is no folder" in refused(*command.split(), "-o", out)
+    assert "cannot write 'svg'; one of" in refused("convert", "gone.json", "--to=svg", "-o=x")
 
 
 def test_refine_batch_prints_what_changed_and_fails_if_a_mask_did(desk: Path) -> None:

@@ -91,7 +91,7 @@ def refine_many(
         if stem := batch.stem_of_photo(Path(url).stem, by_stem):
             tasks.setdefault(stem, []).append(url)
         else:
-            say(f"left out, for want of a photo: {url}")
+            say(f"{url}: left out, for want of a photo")
     if not tasks:
         raise DataError(f"{rough}: no mask is named as a photo of {photos}")
     with tempfile.TemporaryDirectory() as folder:

@@ -18,13 +18,14 @@ from PIL import Image as Pillow
 
 from nseg_lib import parsing
 from nseg_lib.arrays import Image, Mask
+from nseg_lib.console import few
 from nseg_lib.data import coco, report_page
 from nseg_lib.data.coco import outlines
 from nseg_lib.data.images import open_picture, read_image
 from nseg_lib.data.outputs import sure_of
 from nseg_lib.data.records import DataError, same_shape
 from nseg_lib.data.scaling import mask_on_photo, own_size
-from nseg_lib.files import write_atomic
+from nseg_lib.files import check_writable, write_atomic
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -38,6 +39,9 @@ VOID = 255
 
 KINDS = ("coco", "labelme", "yolo", "voc", "masks", "cutouts", "report")
 """What :func:`write` writes."""
+
+FOLDERS = {"yolo": ("labels",), "voc": ("SegmentationClass", "SegmentationObject")}
+"""The folders into which a kind's files go, where there are any."""
 
 
 class Found(NamedTuple):
@@ -66,9 +70,13 @@ def read(
     Raises:
         DataError: nothing there belongs to these pictures, or a malformed file.
     """
-    if source.is_file():
-        yield from _read_coco(source, pictures, say)
-        return
+    with few(say, str(source), "lines such as these") as tell:
+        yield from (_read_coco if source.is_file() else _read_folder)(source, pictures, tell)
+
+
+def _read_folder(
+    source: Path, pictures: Sequence[Path], say: Callable[[str], None]
+) -> Iterator[tuple[Path, tuple[int, int], list[Found]]]:
     readers = {".json": _read_labelme, ".txt": _read_yolo, ".png": _read_voc}
     folders = [source, source / "labels", source / "SegmentationObject"]
     for folder in folders:
@@ -119,7 +127,7 @@ def _read_coco(
         for each in split.annotations[image_id]:
             segmentation = each["segmentation"]
             if size != there:  # the objects were drawn on a smaller or larger copy
-                mask = mask_on_photo(split, image_id, each, picture, stored, say)
+                mask = mask_on_photo(path, split, image_id, each, picture, stored, say)
                 segmentation = coco.mask_to_rle(mask)
             name = str(split.categories[each["category_id"]].get("name"))
             found.append(Found(name, segmentation, sure_of(each)))
@@ -212,6 +220,20 @@ def _read_voc(path: Path, size: tuple[int, int], say: Callable[[str], None]) -> 
 # --- writing --------------------------------------------------------------------------------------
 
 
+def check_target(kind: str, out: Path) -> None:
+    """Refuse, before anything is read, what :func:`write` does not write, or a folder where it
+    cannot.
+
+    Raises:
+        DataError: an unknown kind.
+        OSError: no file can be written there.
+    """
+    if kind not in KINDS:
+        raise DataError(f"cannot write '{kind}'; one of: {', '.join(KINDS)}")
+    for folder in FOLDERS.get(kind, ("",)):
+        check_writable(out / folder, folder=True)
+
+
 def write(split: coco.Split, kind: str, out: Path) -> int:
     """Write the objects of a data set's pictures in a tool's form; the number of files.
 
@@ -228,8 +250,7 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
             files would have one name, or a file that would be written over a picture.
         OSError: a file cannot be written.
     """
-    if kind not in KINDS:
-        raise DataError(f"cannot write '{kind}'; one of: {', '.join(KINDS)}")
+    check_target(kind, out)
     _check_names(split, kind, out)
     names = [str(record.get("name")) for record in split.categories.values()]
     number_of = {key: index for index, key in enumerate(split.categories)}
@@ -259,7 +280,7 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
         elif kind == "yolo":
             made[f"labels/{stem}.txt"] = _yolo_of(size, objects)
         elif kind == "voc":
-            for folder in ("SegmentationClass", "SegmentationObject"):
+            for folder in FOLDERS["voc"]:
                 made[f"{folder}/{stem}.png"] = _voc_of(size, objects, folder)
         elif kind == "masks":
             made = {f"{stem}_{n}.png": _png(mask.astype(np.uint8) * 255) for n, _, mask in objects}

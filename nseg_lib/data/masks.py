@@ -229,7 +229,7 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: 
     for finding in findings:
         if (finding.record, finding.problem) == (f"annotation {label}", OTHER_SIZE):
             warn(finding.at(path.parent))
-    mask = mask_on_photo(split, image_id, objects[label], photo.path, photo.stored, warn)
+    mask = mask_on_photo(path, split, image_id, objects[label], photo.path, photo.stored, warn)
     picture = turn(photo.stored, (mask.shape[0], mask.shape[1]))
     # COCO's readers leave a photograph as it is stored where its record has that size.
     if picture is photo.stored.picture and photo.stored.orientation > 1:

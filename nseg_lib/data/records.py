@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
@@ -47,8 +47,8 @@ class Finding:
     outcome: str = ""
 
     def at(self, folder: Path) -> str:
-        """The finding in one line that begins with the folder of its file, unless that is ``.``."""
-        return str(self) if folder == Path() else f"{folder}: {self}"
+        """The finding in one line that begins with its file's path; ``folder`` is the file's."""
+        return str(replace(self, file=str(folder / self.file)))
 
     def __str__(self) -> str:
         """The finding in one line."""

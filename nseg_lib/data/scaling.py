@@ -32,12 +32,19 @@ def scaled(mask: Mask, size: tuple[int, int], name: str, photo: Path, warn: Warn
 
 
 def mask_on_photo(
-    split: Split, image_id: int, annotation: Record, photo: Path, stored: Stored, warn: Warn
+    file: Path,
+    split: Split,
+    image_id: int,
+    annotation: Record,
+    photo: Path,
+    stored: Stored,
+    warn: Warn,
 ) -> Mask:
     """The mask of a COCO annotation, scaled to its photograph, which may be larger or smaller than
     its record says: bool H×W, of the size that :func:`own_size` gives.
 
     Args:
+        file: the COCO file, for messages.
         stored: what :func:`nseg_lib.data.images.open_picture` returns for ``photo``.
         warn: is told if the mask was scaled.
 
@@ -46,7 +53,7 @@ def mask_on_photo(
     """
     record = split.images[image_id]
     size = own_size(photo, stored, (record["height"], record["width"]))
-    name = f"annotation {annotation['id']}"
+    name = f"{file}: annotation {annotation['id']}"
     return scaled(split.mask(image_id, annotation), size, name, photo, warn)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nseg_lib.config import RefinerConfig
-from nseg_lib.files import write_atomic
+from nseg_lib.files import check_writable, write_atomic
 from nseg_lib.limits import MAX_STROKE_POINTS
 from nseg_lib.networks import crops, looks
 from nseg_lib.networks.loading import load_weights
@@ -40,6 +40,8 @@ def build(out: Path, weights: Path, say: Callable[[str], None]) -> None:
         ValueError: weights of another kind, or npm is missing or cannot fetch the runtime.
         OSError: a file cannot be written.
     """
+    for folder in (out, out / "runtime"):
+        check_writable(folder, folder=True)
     network, config = load_weights(weights)
     if not isinstance(config, RefinerConfig):
         raise ValueError(f"{weights}: a refiner is needed, and {config.name} is one of the paper's")

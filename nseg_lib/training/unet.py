@@ -32,6 +32,7 @@ from nseg_lib.data import coco
 from nseg_lib.data.datasets import EpochBatches, FrozenPairs, Pair, TrainingPairs, collate
 from nseg_lib.evaluation.metrics import evaluate_mask
 from nseg_lib.training.losses import RefinementLoss
+from nseg_lib.training.processes import check_devices, check_machines
 from nseg_lib.training.runs import Log, RunFolder, one_thread
 
 SPLITS = ("train", "val")
@@ -79,8 +80,8 @@ def train(
 
     Raises:
         ConfigError: ``out`` holds a run of another configuration, other data or another number
-            of processes, no such accelerator is there, or the loss is no longer finite. The run
-            keeps its last epoch.
+            of processes, no such accelerator or fewer devices are there, nothing has started the
+            other machines, or the loss is no longer finite. The run keeps its last epoch.
         coco.DataError: the data set cannot be used.
         SystemExit: with status 143, on SIGTERM.
     """
@@ -88,6 +89,7 @@ def train(
     with run.under_way():
         # Everything that decides when to stop and what to keep is in one callback.
         bar: list[Callback] = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
+        check_devices(accelerator, devices)
         try:
             trainer = L.Trainer(
                 accelerator=accelerator, devices=devices, num_nodes=nodes, precision=t.precision,
@@ -99,6 +101,8 @@ def train(
         except MisconfigurationException as error:
             asked = f"accelerator '{accelerator}', devices {devices}"
             raise ConfigError(f"{asked}: {error}; 'auto' takes what there is") from None
+
+        check_machines(trainer, devices, nodes)
 
         # The folder may hold another training, a part of this one, or all of it.
         run.processes, run.leads = trainer.world_size, trainer.is_global_zero

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,15 @@ def test_objects_of_a_smaller_copy_are_scaled_and_told(
         assert size == (SIZE[0] * 2, SIZE[1] * 2)
         mask = annotation_mask({"segmentation": found[0].segmentation}, *size)
         assert (mask[::2, ::2] == MASKS[1][1]).mean() > 0.99
-    assert "annotation 1: 80x60 pixels, scaled to" in said[0]
+    assert f"{tmp_path / 'annotations.json'}: annotation 1: 80x60 pixels, scaled to" in said[0]
     assert "a.json: drawn on 80x60 pixels, scaled to the picture's 160x120" in said[-1]
+    shutil.copy(photos / "a.jpg", tmp_path / "a.jpg")
+    for number in range(8):
+        for name in ("a.jpg", "a.json"):
+            shutil.copy(tmp_path / name, tmp_path / f"{number}_{name}")
+    pictures, said[:] = [tmp_path / f"{n}_a.jpg" for n in range(8)], []
+    assert len(list(formats.read(tmp_path, pictures, said.append))) == 8
+    assert said[5:] == [f"{tmp_path}: 3 more lines such as these"]
     Image.new("RGB", (50, 50)).save(photos / "a.jpg")
     assert list(formats.read(tmp_path / "annotations.json", [photos / "a.jpg"], said.append)) == []
     assert "left out: " in said[-1]

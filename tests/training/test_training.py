@@ -261,6 +261,12 @@ def test_what_cannot_be_trained_leaves_no_folder(own_data: Path, tmp_path: Path)
     missing = "mps" if sys.platform == "linux" else "cuda"
     with pytest.raises(ConfigError, match=f"accelerator '{missing}', devices 1: .*; 'auto' takes"):
         training.train(tiny_config(), own_data, out, accelerator=missing)
+    for asked, says in (
+        ({"devices": 10**20}, r"devices 1(0{20}): at most one for each of this machine's \d+ proc"),
+        ({"nodes": 2}, "nodes 2: nothing starts the other machines; use srun or torchrun"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            training.train(tiny_config(), tmp_path / "no data", out, accelerator="cpu", **asked)
     (own_data / "annotations" / "instances_val.json").unlink()
     with pytest.raises(coco.DataError, match=r"no split 'val' \(there: train\)"):
         train(own_data, out)
