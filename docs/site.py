@@ -2,7 +2,8 @@
 
 Executed chapters, stripped ones for a class, guides, tables, model cards, the teacher's notes and
 the library's docstrings go into ``site/pages``; MkDocs makes ``site/html`` of them. A chapter is
-executed again when its notebook is younger than its executed copy.
+executed again when its cells are not those of its executed copy. After a change of the library,
+remove ``site/executed``.
 """
 
 from __future__ import annotations
@@ -67,10 +68,17 @@ SECONDS = 600
 """Limit of a chapter."""
 
 
+def cells(notebook: Path) -> list[str]:
+    """The texts of a notebook's cells, without the one that papermill puts in."""
+    found = notebooks.read_cells(notebook)
+    added = "injected-parameters"
+    return [cell["source"] for cell in found if added not in cell["metadata"].get("tags", [])]
+
+
 def execute(root: Path, name: str, folder: Path) -> Path:
-    """The executed copy of a chapter, made anew where the chapter is younger."""
+    """The executed copy of a chapter, made anew where it is of other cells."""
     source, target = root / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb"
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+    if not target.exists() or cells(source) != cells(target):
         print(f"running {name}", flush=True)
         declared = notebooks.read_parameters(notebooks.read_cells(source), name)
         given = {"out": str(folder.parent / "report")} if "out" in declared else {}

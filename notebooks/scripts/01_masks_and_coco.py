@@ -88,8 +88,16 @@ print(f"{len(split.images)} pictures, {len(split.left_out)} annotations left out
 #
 # The simplest rule: a pixel belongs to the polygon if its *centre* lies inside. And inside means that a ray from the
 # centre crosses the outline an odd number of times (the **even-odd rule**): whoever starts inside and walks to the
-# border of the picture leaves the object once more often than he enters it. The function below does this for all
-# pixels at once, one edge at a time.
+# border of the picture leaves the object once more often than he enters it.
+
+# %%
+plots.crossings()
+
+# %% [markdown]
+# **What to look for.** Count the crosses on each dashed line. Both magenta points are inside, with one and with three
+# crossings. The blue points are outside, with two and with four, although one of them lies between the two legs.
+#
+# The function below does this for all pixels at once, one edge at a time.
 
 
 # %%
@@ -120,7 +128,7 @@ look.gallery({
 
 # %% [markdown]
 # **What to look for.** The picture on the right is a small part of the outline, enlarged until the pixels show. Grey
-# pixels belong to the object by both rules, blue ones by COCO's rule alone, and magenta ones by ours alone. Every pixel
+# pixels belong to the object by both rules, blue ones by COCO's rule alone, and magenta ones, if there are any, by ours alone. Every pixel
 # on which the two rules disagree lies *on* the outline, and most of the outline has none.
 #
 # <details><summary>Answer to the guess</summary>
@@ -169,10 +177,11 @@ assert (coco.rle_to_mask({"size": [height, width], "counts": counts}) == theirs)
 print(f"{theirs.size:,} pixels in {len(counts)} runs")
 
 # %% [markdown]
-# COCO's files squeeze the runs once more, into a string of printable characters. First idea: neighbouring columns of an
-# object have runs of nearly the same length, so from the fourth run on, the *difference to the run two before* is
-# stored, which is a small number. Second idea: a number is written as groups of five bits, lowest first, each with a
-# sixth bit that says "there is more", and 48 is added to land among printable characters.
+# COCO's files squeeze the runs once more, into a string of printable characters. The first idea is to store
+# differences. Neighbouring columns of an object have runs of nearly the same length. So from the fourth run on, only
+# the *difference to the run two before* is stored, which is a small number. The second idea is to spend few characters
+# on a small number. The number is cut into groups of five bits, the lowest group first. Each group gets a sixth bit,
+# which says whether another group follows. Then 48 is added, which turns the group into a printable character.
 
 
 # %%

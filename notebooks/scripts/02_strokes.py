@@ -2,8 +2,8 @@
 # # 02 · Strokes
 #
 # To train a refiner one needs thousands of pairs of a stroke and a mask. COCO has the masks. Nobody has
-# drawn the strokes. So the paper makes them: a program takes the true mask and spoils it. How it spoils it
-# decides what the network can learn, and how good the strokes are decides what there is left to learn. This
+# drawn the strokes. So the paper makes them: a program takes the true mask and spoils it. What the program
+# spoils is what the network learns to repair, and what it leaves as it was need not be learned at all. This
 # chapter makes the strokes step by step, and then measures them.
 #
 # After this chapter you will be able to
@@ -142,7 +142,8 @@ look.gallery({
 #
 # - `v1` adds small discs around the edge, then dilates, erodes and blurs slightly;
 # - `paintbrush` adds large discs *outside* the edge, like a brush that overshoots;
-# - `dist` takes the signed distance to the edge less 12 px plus smooth noise: thinner everywhere.
+# - `dist` keeps the pixels that lie deeper in the object than 12 px, where smooth noise makes the 12 a little
+#   more here and a little less there. So its strokes are thinner everywhere.
 
 # %%
 shown = {}

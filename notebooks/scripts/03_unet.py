@@ -1,10 +1,9 @@
 # %% [markdown]
 # # 03 · From convolution to U-Net
 #
-# The networks of this course are made of four parts: the convolution, the pooling, the transposed
-# convolution and the skip connection. Each of them is simple enough to be done by hand with a pencil. In
-# this chapter you do so, and then you put them together into the paper's smallest network, all of whose
-# 117,681 parameters you can account for.
+# The networks of this course are made of four parts: the convolution, the pooling, the transposed convolution and the
+# skip connection. Each of them is simple enough to be done by hand with a pencil. In this chapter you do so, and then
+# you put them together into the paper's smallest network, all of whose 117,681 parameters you can account for.
 #
 # After this chapter you will be able to
 #
@@ -43,11 +42,10 @@ photo = standins.photograph(standins.photographs(standins.data_set(ROOT / photos
 # %% [markdown]
 # ## What the network sees
 #
-# The paper says "the binary mask is concatenated with the input image", and "in addition, the gradient is
-# added, resulting in a 3-channel input". A colour picture, a mask and a gradient would be five channels.
-# The released code shows which three are meant: the **stroke**, the **grey** picture divided by 255, and
-# the length of its **gradient** (how steep the brightness is), divided by its maximum. The colours are gone
-# before the network starts.
+# The paper says "the binary mask is concatenated with the input image", and "in addition, the gradient is added,
+# resulting in a 3-channel input". A colour picture, a mask and a gradient would be five channels. The released code
+# shows which three are meant: the **stroke**, the **grey** picture divided by 255, and the length of its **gradient**
+# (how steep the brightness is), divided by its maximum. The colours are gone before the network starts.
 
 # %%
 channels = network_input(photo.image, photo.stroke)
@@ -56,16 +54,15 @@ names = ("channel 0: stroke", "channel 1: grey", "channel 2: gradient")
 look.gallery(dict(zip(names, channels, strict=True)))
 
 # %% [markdown]
-# **What to look for.** The gradient is divided by its largest value in *this* picture, so one glaring edge
-# makes all others faint. And think of two things side by side, of different colour and equal brightness:
-# their common edge is in none of the three channels, and no training can bring it back.
+# **What to look for.** The gradient is divided by its largest value in *this* picture, so one glaring edge makes all
+# others faint. And think of two things side by side, of different colour and equal brightness: their common edge is
+# in none of the three channels, and no training can bring it back.
 #
 # ## Convolution
 #
-# A convolution slides a small window, the **kernel**, over the picture. At each place it multiplies the
-# nine numbers under the window by the nine weights of the kernel, adds them up, and writes down the sum. The
-# same nine weights are used everywhere; that is the idea. What helps to find an edge at the top left also
-# helps at the bottom right.
+# A convolution slides a small window, the **kernel**, over the picture. At each place it multiplies the nine numbers
+# under the window by the nine weights of the kernel, adds them up, and writes down the sum. The same nine weights are
+# used everywhere; that is the idea. What helps to find an edge at the top left also helps at the bottom right.
 
 # %%
 picture = torch.tensor([[0.0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 1, 1, 1]])
@@ -74,23 +71,22 @@ answer = F.conv2d(picture[None, None], kernel[None, None], padding=1)[0, 0]
 plots.numbers({"the picture": picture, "the kernel": kernel, "the convolution": answer})
 
 # %% [markdown]
-# **What to look for.** Take the third number of the second row on the right, and compute it with a pencil:
-# lay the kernel over the picture so that its middle is there. This kernel subtracts what is on the left from
-# what is on the right, so its answer is large where the picture gets brighter from left to right. It is an
-# edge detector. Nobody writes kernels by hand any more; training finds them. Beyond the border the picture
-# is filled up with zeros (*padding*), so that the size stays. That makes an edge where there is none: look
-# at the last column.
+# **What to look for.** Take the third number of the second row on the right, and compute it with a pencil: lay the
+# kernel over the picture so that its middle is there. This kernel subtracts what is on the left from what is on the
+# right, so its answer is large where the picture gets brighter from left to right. It is an edge detector. Nobody
+# writes kernels by hand any more; training finds them. Beyond the border the picture is filled up with zeros
+# (*padding*), so that the size stays. That makes an edge where there is none: look at the last column.
 #
-# A layer has many kernels. With 16 output channels it has 16 of them, and each has nine weights for *every*
-# input channel. After a convolution comes a **ReLU**, which turns negative numbers into 0. Without it, two
-# convolutions in a row would be no more than one larger convolution.
+# A layer has many kernels. With 16 output channels it has 16 of them, and each has nine weights for *every* input
+# channel. After a convolution comes a **ReLU**, which turns negative numbers into 0. Without it, two convolutions in
+# a row would be no more than one larger convolution.
 #
 # ## Pooling, and the way back
 #
-# **Max pooling** halves the size: of each 2 × 2 square it keeps the largest number. It makes the picture
-# smaller and the view of every later kernel wider, and it forgets where exactly in its square the number
-# was. The **transposed convolution** goes back: every number is multiplied by a small kernel of 2 × 2
-# weights, the *stamp*, and painted into a square of the doubled picture.
+# **Max pooling** halves the size: of each 2 × 2 square it keeps the largest number. It makes the picture smaller and
+# the view of every later kernel wider, and it forgets where exactly in its square the number was. The **transposed
+# convolution** goes back: every number is multiplied by a small kernel of 2 × 2 weights, the *stamp*, and painted
+# into a square of the doubled picture.
 
 # %%
 part = picture[:, :4]
@@ -101,25 +97,24 @@ plots.numbers({"4 × 4 of the picture": part, "pooled": small, "the stamp": stam
                "transposed convolution": large})  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** Compare the first grid with the last. The picture is back at its old size, but where the
-# edge ran is lost, and so is its step in the lowest row: the pooling kept that there *was* a 1 in each square on
-# the right, and not where in the square.
+# **What to look for.** Compare the first grid with the last. The picture is back at its old size, but where the edge
+# ran is lost, and so is its step in the lowest row: the pooling kept that there *was* a 1 in each square on the
+# right, and not where in the square.
 #
 # ## Guess first
 #
-# Here is the question that the U-Net answers. Going down with pooling, the network sees more and more of the
-# picture, and so it can find out *what* is there. But refinement is about *where* the edge is, to the pixel,
-# and pooling forgets just that. How would you give the exact places back to the way up, without losing what
-# was found out on the way down? Think for a minute before you read on.
+# Here is the question that the U-Net answers. Going down with pooling, the network sees more and more of the picture,
+# and so it can find out *what* is there. But refinement is about *where* the edge is, to the pixel, and pooling
+# forgets just that. How would you give the exact places back to the way up, without losing what was found out on the
+# way down? Think for a minute before you read on.
 #
 # <details><summary>Answer to the guess</summary>
 #
-# By a detour around the pooling. Before each pooling, put the features aside. On the way up, when the
-# features have the same size again, lay the two stacks of channels on top of each other: the exact but
-# short-sighted ones from the left, and the blurred but far-sighted ones from below. A convolution over both
-# can decide the edge from the first and the meaning from the second. This is the **skip connection**
-# (Ronneberger et al. 2015). The paper's measured networks have it; the newest version of its released code
-# lost it, and does not run.
+# By a detour around the pooling. Before each pooling, put the features aside. On the way up, when the features have
+# the same size again, lay the two stacks of channels on top of each other: the exact but short-sighted ones from the
+# left, and the blurred but far-sighted ones from below. A convolution over both can decide the edge from the first
+# and the meaning from the second. This is the **skip connection** (Ronneberger et al. 2015). The paper's measured
+# networks have it; the newest version of its released code lost it, and does not run.
 #
 # </details>
 #
@@ -127,12 +122,12 @@ plots.numbers({"4 × 4 of the picture": part, "pooled": small, "the stamp": stam
 #
 # The brick of all networks here is the same thing twice: a 3×3 convolution, a normalisation and a ReLU.
 #
-# Why the **normalisation**? Deep networks train badly if the scale of their features drifts. So each layer's
-# output is brought to mean 0 and variance 1, and then multiplied by a learned scale and shifted by a learned
-# amount. *Batch* normalisation takes mean and variance over all pictures of a batch. The paper's batches
-# hold one picture, as sizes differ, so the statistics in training would be those of a single picture, and
-# in use those of many: two different functions. *Group* normalisation (Wu and He 2018) takes them over a
-# group of channels of *one* picture, here in eight groups, and is the same function in training and in use.
+# Why the **normalisation**? Deep networks train badly if the scale of their features drifts. So each layer's output
+# is brought to mean 0 and variance 1, and then multiplied by a learned scale and shifted by a learned amount. *Batch*
+# normalisation takes mean and variance over all pictures of a batch. The paper's batches hold one picture, as sizes
+# differ. So in training the statistics would be those of a single picture, and in use they would be those of many:
+# the network that is used would not be the one that was trained. *Group* normalisation (Wu and He 2018) takes them
+# over a group of channels of *one* picture, here in eight groups. It is the same function in training and in use.
 
 
 # %%
@@ -178,8 +173,8 @@ class UNet(nn.Module):
 
 
 # %% [markdown]
-# The way through it is told by two functions, one for each half of the U. The way down returns the bottom
-# and the features that were put aside; the way up takes them from the last to the first.
+# The way through it is told by two functions, one for each half of the U. The way down returns the bottom and the
+# features that were put aside; the way up takes them from the last to the first.
 
 
 # %%
@@ -202,8 +197,8 @@ def up_again(network, x, skips):
 
 
 # %% [markdown]
-# Two networks are the same if they have the same parameters and, with the same weights, give the same
-# output. `tiny16-32` has the widths 16 and 32.
+# Two networks are the same if they have the same parameters and, with the same weights, give the same output.
+# `tiny16-32` has the widths 16 and 32.
 
 
 # %%
@@ -235,14 +230,14 @@ save_figure(figure2, figure_file, diagrams.stages(panels))
 look.finish(figure2, "Figure 2: the U-Net as blocks of layers, down, across by skips, and up.")
 
 # %% [markdown]
-# **What to look for.** Follow one row from left to right: the encoder's last block of a size comes back as
-# the white slab of the decoder. What enters a decoder block has twice the channels of what leaves it: one
-# half from the skip and the other half from below.
+# **What to look for.** Follow one row from left to right: the encoder's last block of a size comes back as the white
+# slab of the decoder. What enters a decoder block has twice the channels of what leaves it: one half from the skip
+# and the other half from below.
 #
 # ## Where the parameters are, and where the work is
 #
-# The table is traced while the network runs on a picture of 640 × 480. A *multiplication* is one weight
-# times one number, and it is what takes the time.
+# The table is traced while the network runs on a picture of 640 × 480. A *multiplication* is one weight times one
+# number, and it is what takes the time.
 
 # %%
 rows = networks_inside.stages_table(library, 480, 640)
@@ -255,32 +250,31 @@ plots.table([(s.name, s.parameters, s.gflop) for s in sizes],
             ("network", "parameters", "GFLOP at 640 × 480"), "{:,.0f}")  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** In the first table, the bottleneck has nearly half of the parameters and a seventh of
-# the work. Two fifths of all multiplications happen at full resolution, on a tenth of the parameters: that is
-# where the pixels are. From one level to the next below, a block has four times the parameters on a quarter of
-# the pixels, which is the same work. So in the second table, `tiny16-128`, with two more levels, has sixteen
-# times the parameters of `tiny16-32` and needs less than twice the work.
+# **What to look for.** In the first table, the bottleneck has nearly half of the parameters and a seventh of the
+# work. Two fifths of all multiplications happen at full resolution, on a tenth of the parameters: that is where the
+# pixels are. From one level to the next below, a block has four times the parameters on a quarter of the pixels,
+# which is the same work. So in the second table, `tiny16-128`, with two more levels, has sixteen times the parameters
+# of `tiny16-32` and needs less than twice the work.
 #
 # ## How far does it see?
 #
-# The **receptive field** of an output pixel is the part of the input that can change it. It can be measured:
-# take the gradient of one output pixel with respect to the input, and see where it is not zero. (One thing
-# must be taken out first. Group normalisation uses statistics of the whole picture, so strictly every pixel
-# changes every other a little.) White is what the magenta pixel can know about.
+# The **receptive field** of an output pixel is the part of the input that can change it. It can be measured: take the
+# gradient of one output pixel with respect to the input, and see where it is not zero. (One thing must be taken out
+# first. Group normalisation uses statistics of the whole picture, so strictly every pixel changes every other a
+# little.) White is what the magenta pixel can know about.
 
 # %%
 networks_inside.show_receptive_fields({1: [8], 2: [8, 8], 4: [8, 8, 8, 8]})
 
 # %% [markdown]
-# **What to look for.** With two poolings, as in `tiny16-32`, the view is a few dozen pixels wide. A bite of
-# the `erode` stroke is up to 40 pixels across. So in the middle of a large bite the smallest network can
-# hardly see the bite's rim; with four poolings the view is wide enough for several bites.
+# **What to look for.** With two poolings, as in `tiny16-32`, the view is a few dozen pixels wide. A bite of the
+# `erode` stroke is up to 40 pixels across. So in the middle of a large bite the smallest network can hardly see the
+# bite's rim; with four poolings the view is wide enough for several bites.
 #
 # ## Sizes that cannot be halved
 #
-# Pooling 427 rows gives 213, and pooling these gives 106: one row is lost each time. On the way up, twice
-# 106 is 212 and not 213, so the features are stretched to the skip's size by repeating a row. No size is
-# refused.
+# Pooling 427 rows gives 213, and pooling these gives 106: one row is lost each time. On the way up, twice 106 is 212
+# and not 213, so the features are stretched to the skip's size by repeating a row. No size is refused.
 
 # %%
 with torch.no_grad():
@@ -289,20 +283,20 @@ with torch.no_grad():
 # %% [markdown]
 # ## What is inside a trained one?
 #
-# Some channels on the way through a trained `tiny16-32`: of each block the three that vary most. How much
-# of a channel is the *stroke*, and how much is the picture? The number above each panel is the correlation
-# of the channel with the stroke, which is 1 for a copy, −1 for its negative and 0 for no relation.
+# Some channels on the way through a trained `tiny16-32`: of each block the three that vary most. How much of a
+# channel is the *stroke*, and how much is the picture? The number above each panel is the correlation of the channel
+# with the stroke, which is 1 for a copy, −1 for its negative and 0 for no relation.
 
 # %%
 trained = standins.refiner(ROOT / runs, "tiny16-32_bce-dice").network
 networks_inside.show_channels(trained, picture)
 
 # %% [markdown]
-# **What to look for.** Read the numbers from left to right. The strongest channels of the first and of the
-# last block are close to copies of the stroke. In between, the picture comes in: the rim of the cup and the
-# grain of the table, which belong to no stroke, are seen in the middle columns, and their correlations are
-# smaller. Sharpness tells the other half of the story: the last block is as sharp as the first, although the
-# bottleneck has a quarter of the resolution. That is the skip connection at work.
+# **What to look for.** Read the numbers from left to right. The strongest channels of the first and of the last block
+# are close to copies of the stroke. In between, the picture comes in: the rim of the cup and the grain of the table,
+# which belong to no stroke, are seen in the middle columns, and their correlations are smaller. Sharpness tells the
+# other half of the story: the last block is as sharp as the first, although the bottleneck has a quarter of the
+# resolution. That is the skip connection at work.
 #
 # ## Exercises
 #
@@ -372,10 +366,10 @@ print(exercises.check(receptive_field))
 #
 # <details><summary>Rubric</summary>
 #
-# One point each: (1) the failing example has two things of equal brightness side by side; (2) the other one
-# is decided by brightness or by the stroke; (3) the experiment trains the same network with three more
-# channels and everything else equal; (4) it compares on the same pictures and strokes, against the identity;
-# (5) it names an interval, or several seeds. (`reports/half/tables/ablations.md` has such a row.)
+# One point each: (1) the failing example has two things of equal brightness side by side; (2) the other one is
+# decided by brightness or by the stroke; (3) the experiment trains the same network with three more channels and
+# everything else equal; (4) it compares on the same pictures and strokes, against the identity; (5) it names an
+# interval, or several seeds. (`reports/half/tables/ablations.md` has such a row.)
 #
 # </details>
 #

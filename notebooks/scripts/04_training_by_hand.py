@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 04 · Training by hand
 #
-# In the last chapter you built a network. Its 118 thousand parameters were random numbers, and so was
-# its answer. This chapter turns it into a refiner. You will write the training loop yourself, see what it
-# does step by step, break it with a bad setting, and at the end find that the library's training, with
-# all its machinery, computes the very same numbers.
+# In the last chapter you built a network. Its 118 thousand parameters were random numbers, and so was its answer.
+# This chapter turns it into a refiner. You will write the training loop yourself, see what it does step by step,
+# break it with a bad setting, and at the end find that the library's training, with all its machinery, computes the
+# very same numbers.
 #
 # After this chapter you will be able to
 #
@@ -52,22 +52,22 @@ image, x, target = standins.one_pair(standins.photograph(PHOTOS, "coffee"), scal
 print("input", tuple(x.shape), "target", tuple(target.shape))
 
 # %% [markdown]
-# The pair $(x, t)$ is what a network is trained on: the input with its three channels (stroke, grey
-# picture, gradient) and the **target**, which is the true mask as zeros and ones. The picture is a cup
-# of coffee at a quarter of its size, which keeps the chapter quick. The object is the saucer.
+# The pair $(x, t)$ is what a network is trained on: the input with its three channels (stroke, grey picture,
+# gradient) and the **target**, which is the true mask as zeros and ones. The picture is a cup of coffee at a quarter
+# of its size, which keeps the chapter quick. The object is the saucer.
 #
 # ## The loss is a number to be made small
 #
-# Training needs one number that says how wrong an answer is, and it must be a smooth function of the
-# parameters, so that a small change of a parameter changes it a little. Such a number is called a
-# **loss**. IoU cannot serve directly: it counts pixels above a threshold, and does not change at all while
-# a probability moves from .6 to .7. The paper adds up two losses, with a weight of one half each:
+# Training needs one number that says how wrong an answer is, and it must be a smooth function of the parameters, so
+# that a small change of a parameter changes it a little. Such a number is called a **loss**. IoU cannot serve
+# directly: it counts pixels above a threshold, and does not change at all while a probability moves from .6 to .7.
+# The paper adds up two losses, with a weight of one half each:
 #
 # - **binary cross-entropy** (BCE): for each pixel the negative logarithm of the probability that the
 #   network gave to the right answer, averaged over all pixels;
 # - **Dice loss**: one minus a smooth relative of IoU, computed from probabilities.
 #
-# Chapter 05 takes both apart. Here they are simply what goes down.
+# Chapter 05 takes both apart. Here it is enough to know that training makes their sum small.
 
 
 # %%
@@ -82,17 +82,16 @@ def loss_of(logits, target):
 # %% [markdown]
 # ## Guess first
 #
-# A network with random parameters has no opinion: its logits are near 0, so it gives every pixel a
-# probability near one half. What is the binary cross-entropy of somebody who says "one half" everywhere?
-# Write down a number before you go on. It does not depend on the picture, nor on the network, so it is
-# the first thing to check in every training, of anybody's network.
+# A network with random parameters has no opinion: its logits are near 0, so it gives every pixel a probability near
+# one half. What is the binary cross-entropy of somebody who says "one half" everywhere? Write down a number before
+# you go on. It does not depend on the picture, nor on the network, so it is the first thing to check in every
+# training, of anybody's network.
 #
 # <details><summary>Answer to the guess</summary>
 #
-# Every pixel gets a probability of one half for the right answer, whichever answer is right. So each of
-# them costs $-\ln 0.5 = 0.693$, and so does the mean. A start far above it tells you that the network is
-# sure of something wrong before it has seen anything: perhaps its inputs are not scaled to 0 … 1, or the
-# last layer's weights are too large.
+# Every pixel gets a probability of one half for the right answer, whichever answer is right. So each of them costs
+# $-\ln 0.5 = 0.693$, and so does the mean. A start far above it tells you that the network is sure of something wrong
+# before it has seen anything: perhaps its inputs are not scaled to 0 … 1, or the last layer's weights are too large.
 #
 # </details>
 
@@ -105,8 +104,8 @@ for seed in range(4):
     print(f"seed {seed}: BCE at the start {bce:.3f}; -ln 0.5 = {-math.log(0.5):.3f}")
 
 # %% [markdown]
-# The values lie around .693 and not exactly on it, since random logits are near 0, but not 0. A start that
-# is some tenths away is nothing to worry about; 2 or 5 would be.
+# The values lie around .693 and not exactly on it, since random logits are near 0, but not 0. A start that is some
+# tenths away is nothing to worry about; 2 or 5 would be.
 #
 # ## The loop
 #
@@ -119,9 +118,31 @@ for seed in range(4):
 #    the chain rule;
 # 4. move every parameter a little *against* its gradient. How far depends on the **learning rate**.
 #
-# PyTorch adds new gradients to old ones, so they must be set to zero first. The rule that makes the move
-# is called the *optimiser*. The paper uses **Adam**, which divides each gradient by its own typical size,
-# so that all parameters move at a similar pace. The list of losses is all that we keep.
+# PyTorch adds new gradients to old ones, so they must be set to zero first. The rule that makes the move is called
+# the *optimiser*. The paper uses **Adam**, which divides each gradient by its own typical size, so that all
+# parameters move at a similar pace. The list of losses is all that we keep.
+#
+# Before the loop, look at one such move. The next cell computes the gradient once, goes against it by steps of
+# different length, always from the same start, and draws the loss at which each of them arrives.
+
+# %%
+torch.manual_seed(0)
+network, lengths, arrived = networks.UNet([16, 32]), [0.5 * n for n in range(-2, 33)], []
+loss_of(network(x), target).backward()
+start = [(p, p.detach().clone()) for p in network.parameters()]
+for length in lengths:
+    with torch.no_grad():
+        for p, was in start:
+            p.copy_(was - length * p.grad)
+        arrived.append(loss_of(network(x), target).item())
+look.curves({"one step against the gradient": {"loss": (lengths, arrived)}},
+            x="length of the step", y="loss", level={"where it starts": arrived[2]})  # fmt: skip
+
+# %% [markdown]
+# **What to look for.** At length 0, where the curve meets the dashed line, the curve slopes: that slope is what the
+# gradient says. So a short step downhill is sure to help. But the gradient knows only the slope at the start. Find
+# the length that helps most, and see what becomes of a step that is several times as long. This is why the learning
+# rate matters.
 
 
 # %%
@@ -143,11 +164,10 @@ def train(network, pairs, learning_rate=0.001, watch=lambda step: None):
 # %% [markdown]
 # ## First test: one picture by heart
 #
-# Before you train anything for hours, do this. Give the network the *same* pair again and again. With
-# 118 thousand parameters it must be able to learn one picture by heart. If the loss does not go down here,
-# there is a mistake in the code, and no amount of data will mend it. The function `watch` is called before
-# each step; here it takes a photograph of the network's answer at some of the steps, which gives a film
-# strip.
+# Before you train anything for hours, do this. Give the network the *same* pair again and again. With 118 thousand
+# parameters it must be able to learn one picture by heart. If the loss does not go down here, there is a mistake in
+# the code, and no amount of data will mend it. The function `watch` is called before each step; here it takes a
+# photograph of the network's answer at some of the steps, which gives a film strip.
 
 # %%
 torch.manual_seed(0)
@@ -167,19 +187,19 @@ look.gallery(film)
 look.curves({"one picture by heart": {"loss": by_heart}}, x="step", y="loss")
 
 # %% [markdown]
-# **What to look for.** The pictures show the probability of every pixel, black for 0 and white for 1. In
-# the first one you can still recognise the photograph, since random filters pass on whatever they are
-# given. Then something remarkable happens: within ten steps the network learns to **return the stroke**.
-# That is the easiest good answer, as the stroke is one of its three inputs, and it is the identity of
-# chapter 00. Only later do the bites begin to close. The curve shows the same: it falls steeply while the
-# identity is learned, and slowly afterwards. That it falls at all is the point of the test.
+# **What to look for.** The pictures show the probability of every pixel, black for 0 and white for 1. In the first
+# one you can still recognise the photograph, since random filters pass on whatever they are given. Then something
+# remarkable happens: within ten steps the network learns to **return the stroke**. That is the easiest good answer,
+# as the stroke is one of its three inputs, and it is the identity of chapter 00. Only later do the bites begin to
+# close. The curve shows the same: it falls steeply while the identity is learned, and slowly afterwards. That it
+# falls at all is the point of the test.
 #
 # ## Many pictures
 #
-# Learning one picture by heart is useless for any other picture. So we give the network a *different*
-# picture at each step, with a stroke that is drawn anew each time. One pass over all training pictures
-# is called an **epoch**. The settings below are the paper's, on the built-in pictures at a quarter of
-# their size; `EpochBatches` says which picture comes when, and the seed decides it.
+# Learning one picture by heart is useless for any other picture. So we give the network a *different* picture at each
+# step, with a stroke that is drawn anew each time. One pass over all training pictures is called an **epoch**. The
+# settings below are the paper's, on the built-in pictures at a quarter of their size; `EpochBatches` says which
+# picture comes when, and the seed decides it.
 
 # %%
 settings = config.load("tiny16-32_bce-dice", {"training.epochs": 1, "data.scale": 0.25})
@@ -204,15 +224,15 @@ curves = {"each step": losses, "mean of the last 20": running_mean(losses)}
 look.curves({"one epoch": curves}, x="step", y="loss")
 
 # %% [markdown]
-# **What to look for.** The single steps jump up and down, much more than on one picture. That is not a
-# fault: some pictures are hard and some are easy, and every step shows another one. Only the running mean
-# tells whether the network learns. Whoever reads progress off single steps reads the pictures' difficulty.
+# **What to look for.** The single steps jump up and down, much more than on one picture. That is not a fault: some
+# pictures are hard and some are easy, and every step shows another one. So a single step says mostly how hard its
+# picture was. Only the running mean tells whether the network learns.
 #
 # ## Second test: the learning rate
 #
-# The learning rate is the one setting that you will always have to choose. Here are four, each ten times
-# the one before, and all from the same random start: on the left on one picture again and again, on the
-# right on eighty different ones. On the right each point is the mean of the last 20 steps.
+# The learning rate is the one setting that you will always have to choose. Here are four, each ten times the one
+# before, and all from the same random start: on the left on one picture again and again, on the right on eighty
+# different ones. On the right each point is the mean of the last 20 steps.
 
 # %%
 same, different = {}, {}
@@ -224,21 +244,20 @@ for rate in (0.0001, 0.001, 0.01, 0.1):
 look.curves({"one picture": same, "eighty pictures": different}, x="step", y="loss")
 
 # %% [markdown]
-# **What to look for.** On the left, larger is better: with a single picture, every step may go as far as
-# it likes. On the right the two largest rates are quick too, but then they stay level: they have learned
-# to return the stroke, and that is as far as they get in eighty steps. The paper's rate, .001, looks
-# slow beside them. It was not chosen for eighty steps, however, but for 900 pictures and up to 50
-# epochs. That is the trap of short trials: they favour large rates, which reach the easy part sooner. So a
-# short trial can rule a rate out, such as one that does not move or one whose loss explodes; to choose
-# between those that work, compare trainings as long as the one that you plan.
+# **What to look for.** On the left, larger is better: with a single picture, every step may go as far as it likes. On
+# the right the two largest rates are quick too, but soon they get no further: they have learned to return the stroke,
+# and that is as far as they come in eighty steps. The paper's rate, .001, looks slow beside them. It was not chosen
+# for eighty steps, however, but for 900 pictures and up to 50 epochs. That is the trap of short trials: they favour
+# large rates, which reach the easy part sooner. So a short trial can rule a rate out, such as one that does not move
+# or one whose loss explodes; to choose between those that work, compare trainings as long as the one that you plan.
 #
 # ## The same five numbers
 #
-# The library trains with Lightning. It can use a GPU, resume after a crash, read pictures in several
-# processes and keep the best epoch. Does all that machinery compute anything else than our eleven lines?
-# With the same seed it starts from the same parameters and sees the same pictures with the same strokes in
-# the same order. Its log has the loss of every fifth step. If the first five of these numbers agree with
-# ours to all their digits, then so do the 25 steps that led to them.
+# The library trains with Lightning. It can use a GPU, resume after a crash, read pictures in several processes and
+# keep the best epoch. Does all that machinery compute anything else than our eleven lines? With the same seed it
+# starts from the same parameters and sees the same pictures with the same strokes in the same order. Its log has the
+# loss of every fifth step. If the first five of these numbers agree with ours to all their digits, then so do the 25
+# steps that led to them.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -255,32 +274,32 @@ print(f"after the epoch: IoU {log['val_iou'][0]:.3f} on the validation pictures,
       f"stroke unchanged {standins.identity_iou(DATA, scale=0.25):.3f}")  # fmt: skip
 
 # %% [markdown]
-# From here on the library trains, and you know what it does. The last line shows the number that is
-# missing in every training log that we know of: the IoU of doing nothing. An IoU that rises from epoch to
-# epoch looks like success, but as long as it lies below that of the strokes, the network does harm. So
-# compare the two numbers: after one epoch, what has the network added to its strokes?
+# From here on the library trains, and you know what it does. The last line shows the number that is missing in every
+# training log that we know of: the IoU of doing nothing. An IoU that rises from epoch to epoch looks like success,
+# but as long as it lies below that of the strokes, the network does harm. So compare the two numbers: after one
+# epoch, what has the network added to its strokes?
 #
 # ## When to stop: Figure 5
 #
-# After each epoch, the loss is computed on **validation** pictures, which are not trained on. As long as
-# it falls, the network learns something that holds for other pictures too. When it rises while the
-# training loss still falls, the network learns its training pictures by heart (*overfitting*). **Early
-# stopping** ends the training when some epochs in a row (the *patience*, five in the paper) bring no lower
-# validation loss, and keeps the epoch of the lowest one.
+# After each epoch, the loss is computed on **validation** pictures, which are not trained on. As long as it falls,
+# the network learns something that holds for other pictures too. When it rises while the training loss still falls,
+# the network learns its training pictures by heart (*overfitting*). **Early stopping** ends the training when some
+# epochs in a row (the *patience*, five in the paper) bring no lower validation loss, and keeps the epoch of the
+# lowest one.
 #
-# The paper's Figure 5 shows the losses of the network that it found best by pixel accuracy and of the one
-# that it found worst. Solid lines are ours and dotted ones are the authors' own validation losses, from
-# the logs that they released. A star marks the epoch that was kept.
+# The paper's Figure 5 shows the losses of the network that it found best by pixel accuracy and of the one that it
+# found worst. Solid lines are ours and dotted ones are the authors' own validation losses, from the logs that they
+# released. A star marks the epoch that was kept. Where we trained a network several times, each training has its own
+# lines, and a pale band shows how far they lie apart.
 
 # %%
 shown.figure5(ROOT, ROOT / runs, ROOT / out, profile)
 
 # %% [markdown]
-# **What to look for.** Two cautions. First, the two trainings differ in more than the network: the left
-# one's loss has a third term and other weights. So the *heights* of the two panels cannot be compared,
-# only their shapes. Second, the authors' right one stopped after a few epochs, and the left one went on.
-# When the paper compares their best epochs, it compares a long training with a short one. Chapter 09
-# returns to that.
+# **What to look for.** Two cautions. First, the two trainings differ in more than the network: the left one's loss
+# has a third term and other weights. So the *heights* of the two panels cannot be compared, only their shapes.
+# Second, the authors' right one stopped after a few epochs, and the left one went on. When the paper compares their
+# best epochs, it compares a long training with a short one. Chapter 09 returns to that.
 
 # %%
 chosen = paper.numbers()["chosen_epochs"]
@@ -327,8 +346,8 @@ print(exercises.choose("one picture is not learned", ""))
 # $$m \leftarrow .9\, m + .1\, g, \quad v \leftarrow .999\, v + .001\, g^2, \quad
 #   w \leftarrow w - \eta\, \frac{m / (1 - .9^n)}{\sqrt{v / (1 - .999^n)} + 10^{-8}}$$
 #
-# with the learning rate $\eta$. Return the new $(w, m, v)$ for numbers. Try it on a first step with
-# $m = v = 0$: how far does the parameter move, and does that depend on the size of the gradient?
+# with the learning rate $\eta$. Return the new $(w, m, v)$ for numbers. Try it on a first step with $m = v = 0$: how
+# far does the parameter move, and does that depend on the size of the gradient?
 
 
 # %%
@@ -360,10 +379,10 @@ print(exercises.check(stops_at))
 #
 # <details><summary>Rubric</summary>
 #
-# One point each: (1) the network still learns, but only its training pictures; (2) it is not yet worse on
-# others, as the validation loss does not rise; (3) the epochs after the tenth cost time and give nothing
-# but luck in the choice of the best; (4) it asks for more data, for drawing strokes anew, or for a smaller
-# network, with a reason; (5) the curve to ask for is the loss or IoU of the stroke unchanged.
+# One point each: (1) the network still learns, but only its training pictures; (2) it is not yet worse on others, as
+# the validation loss does not rise; (3) the epochs after the tenth cost time and give nothing but luck in the choice
+# of the best; (4) it asks for more data, for drawing strokes anew, or for a smaller network, with a reason; (5) the
+# curve to ask for is the loss or IoU of the stroke unchanged.
 #
 # </details>
 #

@@ -110,6 +110,14 @@ def distance_to_edge(mask):
     return outside - np.maximum(inside - 1, 0)
 
 
+edges, distance = edge_strength(truth.astype(float)), distance_to_edge(truth)
+look.gallery({"the truth": truth, "strength of its edges": edges, "distance to its edge": distance})
+
+# %% [markdown]
+# **What to look for.** In the middle, only the edge is bright. So the paper's boundary loss compares the pixels within
+# a narrow ring, and a place far from both edges adds nothing to it. On the right, grey is the edge, white is far
+# outside, and black is deep inside: this is the price that Kervadec's loss sets on predicting "object" at each pixel.
+
 # %%
 marks = {name: by_hand(logits, truth) for name, logits in mistakes.items()}
 terms = list(marks["none"])
@@ -252,7 +260,7 @@ look.gallery(shown, legend_of=("truth",))
 # undecided grey: a flat grey has no edges, so it costs nothing, whether it is the right grey or not. The
 # one with Kervadec's loss has a halo round the object: pixels near the edge cost next to nothing, so they
 # are left soft, and far away it is black. Each has exactly the fault that its loss cannot see. The sums
-# have neither. That the six IoUs lie so close together is no contradiction. IoU looks at the threshold of
+# have neither. That the six IoUs lie within about a tenth of each other is no contradiction. IoU looks at the threshold of
 # one half and at nothing else, so it does not see the greys either.
 #
 # Do not conclude that the loss with the highest number here is the best one. This is one photograph, one

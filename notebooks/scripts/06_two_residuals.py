@@ -269,8 +269,8 @@ look.finish(figure3, "Figure 3: the two residual networks, drawn as blocks of la
 # things here, as "boundary loss" did in chapter 05 and "Boundary IoU" does in chapter 08. If a result matters
 # to you, find the line of code that it depends on. The second: **sizes, counts and equalities are evidence.**
 # They are cheaper than any training and more certain than any mean. Whoever can say what the number of
-# parameters must be has a test that takes a second, and that no random seed can disturb. This project holds
-# several of its claims by such tests, among them the number of parameters of each of the eight networks.
+# parameters must be has a test that takes a second, and that no random seed can disturb. Several
+# claims of this project are checked by such tests, among them the number of parameters of each of the eight networks.
 #
 # ## Exercises
 #

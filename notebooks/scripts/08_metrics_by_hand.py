@@ -111,6 +111,14 @@ print(f"2 % of this picture's diagonal is {depth} pixel: {wide:.3f}")
 # *largest*. Do the same in the other direction, and take the larger of the two. That is the Hausdorff
 # distance, in pixels. Both directions are needed: a mask that lies entirely within the target is at distance
 # 0 from it, even if it is a single pixel.
+
+# %%
+plots.farthest(predicted, target)
+
+# %% [markdown]
+# **What to look for.** Each arrow starts at the pixel that has the longest way to the other mask, and ends at the
+# nearest pixel there. The longer of the two arrows is the Hausdorff distance. Move the lower magenta row in
+# your mind: as long as no pixel gets farther away than the arm's last one, the distance stays what it is.
 #
 # The paper's text says that the distance is taken "between boundaries"; its code takes all pixels of the
 # masks (*region*). Both are here. HD95 takes the 95th percentile in place of the largest distance, so that

@@ -132,8 +132,17 @@ print("the library: {:+.4f} [{:+.4f}, {:+.4f}]".format(*library))
 assert abs(low - library["iou_low"]) < 0.003
 
 # %% [markdown]
-# The two agree up to the luck of the draws. An interval that contains 0 means: on so many pictures, this
-# method has not been shown to do anything. Note what the interval does *not* cover. It is an interval over
+# The two agree up to the luck of the draws.
+
+# %%
+plots.distribution(means, low, high, "mean gain, in each of a thousand draws")
+
+# %% [markdown]
+# **What to look for.** Each bar counts draws. The dark ones are the middle 95 %, and the two numbers are the ends of the
+# interval. How far is the dashed line of "no gain" from the darkest part? If it ran through the dark bars, the
+# interval would contain 0. That would mean: on so many pictures, this method has not been shown to do anything.
+#
+# Note what the interval does *not* cover. It is an interval over
 # pictures, for these trained networks. Trained again with another random seed, a network would be another
 # one, and no number of pictures can tell how different. `reports/half/README.md` shows what is
 # known about that.
@@ -144,6 +153,9 @@ shown_rows = summary.loc[[*["dilation", "grabcut", "watershed"], *networks]].sor
 plots.intervals(shown_rows, "iou", "IoU minus the stroke's, test pictures")
 
 # %% [markdown]
+# (Three names end in a word of their own. They are the plain network with one thing changed: `-rgb` sees
+# colours, `-frozen` got the same strokes in every epoch, and `-kervadec` has the other boundary loss of chapter 05.)
+#
 # **What to look for.** First: which intervals touch the dashed line of doing nothing? Second: compare the
 # networks with each other. Their intervals overlap widely, and yet they are measured on the same pictures.
 # To compare two networks, take *their* paired difference; two overlapping intervals do not show that two
@@ -159,6 +171,10 @@ for rival in rivals:
 plots.table(lines, ("minus tiny16-32", "difference", "low", "high"), "{:+.4f}")
 
 # %% [markdown]
+# **What to look for.** Two of these three intervals do not contain 0, although all four networks' intervals overlap in
+# the plot above. Whether a picture is easy or hard is the same for both networks of a pair, so it cancels in
+# the difference. What does not cancel is the luck of each training, which these intervals leave out.
+#
 # ## Which pictures? Those that chose nothing
 #
 # A training keeps the epoch of the lowest *validation* loss. If one then reports the score on the same
@@ -201,7 +217,7 @@ look.curves({"the authors' logs": {name: pivot[name] for name in four}},
 # ## At equal epochs
 #
 # There is a second trap in a table of best epochs. In the authors' logs, the trainings with a boundary loss
-# ran for twenty epochs and more, those without it for nine. Comparing their best epochs compares two causes
+# ran for twenty epochs and more, those without it for nine or eleven. Comparing their best epochs compares two causes
 # at once: the loss, and the length of the training. The logs allow a fairer look: the mean difference over
 # the epochs that *both* have.
 

@@ -137,8 +137,8 @@ plots.table(lines, ("stroke", "its IoU", "the answer's", "difference", "low", "h
 #
 # The networks usually differ less from each other than each of them differs from the truth: they were trained
 # on the same strokes, and they keep the same mistakes. With the unusual strokes they stay near what they were
-# given. They have learned that a stroke is nearly right and that little has to be done, and do little. The
-# table says whether that is so on the pictures at hand.
+# given. In training a stroke was always nearly right, so they learned to change little. The table says whether
+# that is so on the pictures at hand.
 #
 # </details>
 #
@@ -207,8 +207,8 @@ plots.table(lines, ("claim", "rank correlation [95 %]", "at equal strokes [95 %]
 slices.show_ends(sliced, known[model][0], DATA, scale)
 
 # %% [markdown]
-# **What to look for.** In the upper row, see which part of the gain was easy. In the lower row, find out what kept the
-# network from helping, and then ask yourself how you would *test* that reason on all pictures: by which number would
+# **What to look for.** In the upper row, compare the stroke with the answer: which parts did the network fill, and
+# which did it leave out? In the lower row, find out what kept the network from helping, and then ask yourself how you would *test* that reason on all pictures: by which number would
 # you slice?
 #
 # ## Exercises
@@ -247,7 +247,7 @@ print(exercises.choose("chosen at random", ""))
 
 # %% [markdown]
 # **4. Slices by hand.** Sort the pictures along `by`, cut them into `bins` groups of equal count, and return the
-# list of the means of `values` in each. Of equal values in `by`, the order stays as it was.
+# list of the means of `values` in each. Pictures of equal `by` keep the order that they came in.
 
 
 # %%

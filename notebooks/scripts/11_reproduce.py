@@ -136,6 +136,22 @@ for word in sorted(set(words)):
     print(f"{words.count(word):3d} steps are {word}")
 
 # %% [markdown]
+# Why does a step become stale although its own code is as it was? Because something that it is made from was made
+# anew. Suppose that somebody changes what a metric returns. The metrics are code of the step that writes the rows.
+
+# %%
+made_from = {
+    "pictures": [], "training": ["pictures"], "baselines": ["pictures"],
+    "rows": ["training", "baselines"],
+    "tables": ["rows"], "chapters": ["rows"], "page": ["tables", "chapters"],
+}  # fmt: skip
+plots.steps(made_from, changed="rows", stale=["tables", "chapters", "page"])
+
+# %% [markdown]
+# **What to look for.** Follow the arrows from the step whose code changed to the right: all that they reach is stale.
+# What lies to the left of it is not. So no network is trained again because of a metric, which saves hours. And
+# which steps would be stale if the code of *training* had changed?
+#
 # A step is *done* if its result is there and belongs to today's code, *stale* if an ingredient has changed
 # since, and *missing* if it was never made here. In a fresh copy of the project the trained networks and
 # the executed chapters are missing, for they are too large to carry. `nseg reproduce` makes what is missing

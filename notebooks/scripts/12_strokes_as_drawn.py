@@ -114,7 +114,7 @@ look.curves({"share of the picture": {name: (factors, v) for name, v in sizes.it
 #
 # ## A simulator of hands
 #
-# What a network learns lies in what it is shown. So the refiner of this project is trained on **simulated**
+# A network learns to answer what it is shown. So the refiner of this project is trained on **simulated**
 # strokes of many kinds. A kind of prompt is a short function; the variety comes from the hand that carries it
 # out: where it starts, how far it gets, how hard it presses, how it trembles and cuts corners. Sizes scale with
 # the object. Orange strokes are on the object, and blue ones on the background.
@@ -147,8 +147,9 @@ look.gallery({
 #
 # ## From a hint to nearly the mask
 #
-# How good a prompt is already, as its IoU with the object, should be spread over the whole range. If all strokes
-# of a training are of one quality, the network learns to expect just that quality, as the paper's did.
+# Some prompts of a training should be a mere hint, and others should be nearly the mask. So their IoU with the object
+# should be spread over the whole range. If all of them are of one quality, the network learns to expect just that
+# quality, as the paper's did.
 
 # %%
 masks = [s.mask for s in PHOTOS]

@@ -125,8 +125,8 @@ look.gallery({"with the last mask": {**difference, "prediction": with_mask[numbe
 # A network may contradict its user: the stroke says "object", and the answer says "background" on the very same pixel.
 # *Jang and Kim (2019)* and *Sofiiuk et al. (2020)* mend that **when the network is used**. They take the loss on the
 # stroked pixels alone, and move a few numbers within the network by its gradient, until the answer agrees with the
-# strokes. The weights stay. Here we do it for the paper's small network, whose two numbers are a scale and a shift
-# of the last features of each channel.
+# strokes. The weights stay. Here we do it for the paper's small network. Each channel of its last features gets two
+# such numbers: a scale, by which it is multiplied, and a shift, which is added to it.
 
 # %%
 tiny = Refiner.from_pretrained("tiny16-32_bce-dice")
@@ -147,7 +147,7 @@ look.gallery({"the line": {"image": image, "stroke": middle, "mask": mask},
 # much of the background with it. An answer of "object nearly everywhere" has an IoU as large as the object's share of
 # the picture, which is more than the thin line had. Nothing in the loss speaks against it. The published methods
 # therefore keep the change small by a further term, use strokes on the background as well, and start from networks
-# that are good already. The idea is sound, and here you see which part of it carries the weight.
+# that are good already. So the idea is sound, and here you see why these three parts of it are needed.
 #
 # ## 4. Part or whole: SAM
 #

@@ -273,7 +273,9 @@ def curves(
         level: label → height of a dashed line in every panel.
         settings: of every panel's axes, such as ``yscale="log"``.
     """
-    size = (min(10.0, 4.4 * len(panels_of)), 3.0)
+    # The legends stand below the panels, in two columns, where they hide no curve.
+    named = max(len(lines) for lines in panels_of.values()) + len(level or {})
+    size = (min(10.0, 4.4 * len(panels_of)), 3.0 + 0.1 * named)
     fig, axes = plt.subplots(
         1, len(panels_of), figsize=size, squeeze=False, layout="constrained", sharey=True
     )
@@ -292,7 +294,7 @@ def curves(
             said.append(f"{label} is a level line at {height:.3g}")
         ax.set(title=title, xlabel=x, **settings)
         if len(lines) + len(level or {}) > 1:
-            ax.legend(frameon=True, framealpha=0.8, edgecolor="none")
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
     axes[0, 0].set_ylabel(y)
     finish(fig, f"Curves of {y} against {x}. {'; '.join(dict.fromkeys(said))}.")
 

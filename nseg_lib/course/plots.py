@@ -169,3 +169,123 @@ def histogram(values: Mapping[str, Sequence[float]], caption: str) -> None:
     ax.legend(loc="upper left")
     said = (f"{label}: median {np.median(shares):.2g}" for label, shares in values.items())
     look.finish(fig, f"Histograms of the {caption}. {'; '.join(said)}.")
+
+
+def crossings() -> None:
+    """Draw a polygon, and from four points a ray to the right with the edges that it crosses."""
+    corners = np.array([(1, 1), (9, 1), (9, 7), (6, 7), (6, 3.5), (4, 3.5), (4, 7), (1, 7)])
+    fig, ax = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
+    ax.fill(*corners.T, facecolor="#e4e4e4", edgecolor="black", lw=1.5)
+    for x, y in ((2.5, 2.2), (2.5, 4.4), (5.0, 5.4), (0.3, 6.4)):
+        ends = zip(corners, np.roll(corners, -1, axis=0), strict=True)
+        upright = [a[0] for a, b in ends if (a[1] > y) != (b[1] > y)]  # where an edge spans y
+        crossed = sorted(place for place in upright if place > x)
+        where = "inside" if len(crossed) % 2 else "outside"
+        colour = PALETTE["prediction" if where == "inside" else "refined mask"]
+        ax.plot([x, 9.6], [y, y], "--", color=colour, lw=1.2)
+        ax.plot(x, y, "o", color=colour, ms=8)
+        ax.plot(crossed, [y] * len(crossed), "x", color=colour, ms=8, mew=2)
+        ax.text(9.8, y, f"{len(crossed)}: {where}", va="center", color=colour)
+    ax.set(xlim=(-0.2, 12.2), ylim=(7.6, 0.4), aspect="equal")
+    ax.set_axis_off()
+    look.finish(
+        fig,
+        "A polygon with two legs, and a ray to the right from each of four points. The rays from "
+        "two points within it cross 1 and 3 edges; those from between the legs and from the left "
+        "of it cross 2 and 4.",
+    )
+
+
+def farthest(predicted: Mask, target: Mask) -> None:
+    """Draw, for each direction, an arrow from the pixel that lies farthest from the other mask."""
+    ways = {
+        "prediction to target": (predicted, target),
+        "target to prediction": (target, predicted),
+    }
+    fig, axes = plt.subplots(1, 2, figsize=(6.8, 3.2), layout="constrained")
+    said = []
+    for ax, (way, (start, end)) in zip(axes, ways.items(), strict=True):
+        froms, tos = np.argwhere(start), np.argwhere(end)
+        distances = np.linalg.norm(froms[:, None] - tos, axis=2)
+        worst = int(distances.min(axis=1).argmax())
+        (y0, x0), (y1, x1) = froms[worst], tos[distances[worst].argmin()]
+        said.append(f"{way}: {distances[worst].min():.2f} px")
+        grid(ax, predicted, target, said[-1])
+        arrow = {"arrowstyle": "-|>", "lw": 2, "shrinkA": 0, "shrinkB": 0, "color": "black"}
+        ax.annotate("", (x1, y1), (x0, y0), arrowprops=arrow)
+    look.finish(fig, f"Two masks, and an arrow for the largest distance. {'; '.join(said)}.")
+
+
+def distribution(values: ArrayLike, low: float, high: float, caption: str) -> None:
+    """Draw how often each value came; those between ``low`` and ``high`` are dark, 0 is dashed."""
+    fig, ax = plt.subplots(figsize=(6.0, 2.6), layout="constrained")
+    counts, edges, bars = ax.hist(np.asarray(values), 40, color=PALETTE["counts"])
+    for left, bar in zip(edges, bars.patches, strict=False):  # type: ignore[union-attr]
+        if low <= left + bar.get_width() / 2 <= high:
+            bar.set_facecolor(PALETTE["res"])
+    ax.axvline(0, color=PALETTE["identity"], ls="--", lw=1)
+    for end in (low, high):
+        text = (end, float(np.max(counts)) * 0.8)
+        ax.annotate(f"{end:+.3f}", (end, 0), text, ha="center", arrowprops={"arrowstyle": "-"})
+    ax.set(xlabel=caption, ylabel="how often")
+    look.finish(fig, f"Histogram of the {caption}: 95 % lie between {low:+.3f} and {high:+.3f}.")
+
+
+def steps(made_from: Mapping[str, Sequence[str]], changed: str, stale: Sequence[str]) -> None:
+    """Draw steps from left to right, each right of all that it is made from.
+
+    Args:
+        made_from: step → the steps that it is made from, which come before it.
+        changed: the step whose code changed; stale too, and marked.
+        stale: the steps that follow from it.
+    """
+    column: dict[str, int] = {}
+    for step, sources in made_from.items():
+        column[step] = 1 + max((column[source] for source in sources), default=-1)
+    last = max(column.values())
+    places: dict[str, tuple[float, float]] = {}
+    for place in range(last + 1):
+        here = [step for step in made_from if column[step] == place]
+        places |= {step: (1.9 * place, y - (len(here) - 1) / 2) for y, step in enumerate(here)}
+    fig, ax = plt.subplots(figsize=(1.5 * (last + 1), 2.2), layout="constrained")
+    box = {"boxstyle": "round,pad=0.4", "edgecolor": "black"}
+    drawn = {}
+    for step, (x, y) in places.items():
+        colour = PALETTE["stroke"] if step == changed or step in stale else "white"
+        said = f"{step}\n(code changed)" if step == changed else step
+        drawn[step] = ax.text(
+            x, y, said, ha="center", va="center", bbox={**box, "facecolor": colour}
+        )
+    for step, sources in made_from.items():
+        for source in sources:
+            ends = {
+                "patchA": drawn[source].get_bbox_patch(),
+                "patchB": drawn[step].get_bbox_patch(),
+            }
+            arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0, **ends}
+            ax.annotate("", places[step], places[source], arrowprops=arrow, zorder=0)
+    ax.set(xlim=(-0.9, 1.9 * last + 0.9), ylim=(1.1, -1.1))
+    ax.set_axis_off()
+    arrows = (f"{step} from {' and '.join(of)}" for step, of in made_from.items() if of)
+    look.finish(
+        fig, f"Boxes and arrows: {'; '.join(arrows)}. Stale: {', '.join([changed, *stale])}."
+    )
+
+
+def gaps(rows: Sequence[tuple[str, float]]) -> None:
+    """Draw for each method what the stroke had, what the method added, and what is left to gain.
+
+    Args:
+        rows: (method, IoU); the first is the stroke unchanged.
+    """
+    stroke = rows[0][1]
+    fig, ax = plt.subplots(figsize=(7.0, 0.8 + 0.34 * len(rows)), layout="constrained")
+    for y, (name, iou) in enumerate(rows):
+        ax.barh(y, 1, color="white", edgecolor="#999999", hatch="///", lw=0.8)
+        ax.barh(y, min(stroke, iou), color="#c9c9c9")
+        ax.barh(y, iou - stroke, left=stroke, color=look.colour(name))
+    ax.axvline(stroke, color=PALETTE["identity"], ls="--", lw=1)
+    ax.set_yticks(range(len(rows)), [name for name, _ in rows])
+    ax.set(xlim=(0, 1), xlabel="IoU", ylim=(len(rows) - 0.4, -0.6))
+    said = (f"{name} {iou:.3f}" for name, iou in rows)
+    look.finish(fig, f"Bars up to 1, each with the stroke's part in grey: {'; '.join(said)}.")

@@ -144,7 +144,8 @@ def refiner(found: str | Path, model: str, smaller: str | None = None) -> Refine
         print(f"{model}: trained, found in {portable_path(ready[0].folder)}")
         return Refiner.load(ready[0].weights)
     shipped_name = smaller or model
-    print(f"{model}: not trained here; {shipped_name} comes with nseg")
+    stands_in = "" if shipped_name == model else f", stands in for {model}"
+    print(f"{shipped_name}, which comes with nseg{stands_in}")
     return Refiner.from_pretrained(shipped_name)
 
 

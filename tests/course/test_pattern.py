@@ -73,6 +73,12 @@ def test_cells_are_short_and_prose_outweighs_code(path: Path) -> None:
     assert words / sum(len(lines_of(code)) for code in code_of(path)) >= WORDS
 
 
+@NAMES
+def test_a_chapter_draws(path: Path) -> None:
+    drawn = r"look\.(gallery|curves|finish)\(|plots\.(?!table|toy|sure|disc)\w+\(|shown\.figure\d\("
+    assert any(re.search(drawn, code) for code in code_of(path))
+
+
 def test_every_figure_has_words_for_those_who_cannot_see_it() -> None:
     library = Path(exercises.__file__).parents[1].glob("*.py")
     for path in (*CHAPTERS, *library, SCRIPTS.parents[1] / "reproduction" / "shown.py"):
