@@ -17,7 +17,7 @@ PROFILE = "half"
 
 
 def values(evidence: Evidence) -> dict[str, str]:
-    """Name in braces → the number as it is written, such as ``.0021``."""
+    """Name in braces → the number as it is written, such as ``0.0021``."""
     printed, logs = evidence.printed, evidence.authors
     found = {
         "epochs": str(evidence.profile.settings["training.epochs"]),
@@ -33,7 +33,7 @@ def values(evidence: Evidence) -> dict[str, str]:
 
     # How much more networks add to their stroke on validation pictures.
     gains = [value for _, value in spread.other_pictures(evidence, "iou")]
-    found |= {"gain_low": _short(min(gains), 2), "gain_high": _short(max(gains), 2)}
+    found |= {"gain_low": f"{min(gains):.2f}", "gain_high": f"{max(gains):.2f}"}
 
     # The authors' trainings, without and with boundary loss.
     epochs = logs.groupby("model")["epoch"].size()
@@ -46,14 +46,14 @@ def values(evidence: Evidence) -> dict[str, str]:
     # The few networks with several seeds: the deviation of their means over seeds.
     means = spread.seed_means(evidence, "iou").groupby("method").agg(["std", "size"])
     for model, row in means[means["size"] > 1].iterrows():
-        found[f"sd {model}"] = f"{_short(row['std'], 4)} over {row['size']:.0f} seeds"
+        found[f"sd {model}"] = f"{row['std']:.4f} over {row['size']:.0f} seeds"
 
     # The scatter of trainings, and its interval, which follows chi-squared.
     trainings = evidence.scatter("iou")
-    found |= {"scatter": _short(trainings.sd, 4), "degrees": str(trainings.degrees)}
+    found |= {"scatter": f"{trainings.sd:.4f}", "degrees": str(trainings.degrees)}
     for name, tail in (("low", 0.975), ("high", 0.025)):
         factor = (trainings.degrees / stats.chi2.ppf(tail, trainings.degrees)) ** 0.5
-        found[f"scatter_{name}"] = _short(trainings.sd * factor, 4)
+        found[f"scatter_{name}"] = f"{trainings.sd * factor:.4f}"
     return found
 
 
@@ -66,8 +66,3 @@ def missing(root: Path, evidence: Evidence) -> Iterator[str]:
             wanted = sentence.format(**known)
             if wanted not in text:
                 yield f"{name}: should say “{wanted}”"
-
-
-def _short(value: float, digits: int) -> str:
-    """A number below 1 without its leading zero, as the prose has them."""
-    return f"{value:.{digits}f}".lstrip("0")

@@ -144,7 +144,7 @@ SOURCES = (
     (CHANCE, "an epoch earlier or later, ours", own_epochs, "not in our logs"),
     (CHANCE, "other pictures (what models add)", other_pictures, "one split only"),
     (CHOICE, "stroke added to the logits, ours", stroke_added, "no such pair evaluated"),
-    (CHOICE, "threshold: logit .5", threshold, "no model evaluated"),
+    (CHOICE, "threshold: logit 0.5", threshold, "no model evaluated"),
     (CHOICE, "definition of the metric", definition, "no model evaluated"),
 )
 """Kind and name of a source, the function that finds its moves, and the text if there are none."""

@@ -131,7 +131,7 @@ look.gallery(shown, legend_of=("stroke", "truth", "prediction"))
 # $$\mathrm{IoU}(P, T) = \frac{|P \cap T|}{|P \cup T|}$$
 #
 # It is 1 for two equal masks, and 0 for two masks that do not meet. Two masks of which each has half of
-# its pixels in the other reach only one third, so a value of .5 is less bad than it sounds. The
+# its pixels in the other reach only one third, so a value of 0.5 is less bad than it sounds. The
 # drawing shows it on a small grid, where you can count for yourself.
 
 # %%
@@ -143,8 +143,8 @@ print(f"{overlap} pixels in both, {union} in at least one: IoU = {overlap / unio
 #
 # Here is the idea that this course will not let go of. A method that returns the stroke **unchanged** is
 # a method as well. It costs nothing and it has an IoU. We call it the **identity**. A network that
-# reaches .86 where the stroke had .82 has added .04; a network that reaches .86 where the stroke had
-# .90 has done harm. So no method appears in this course without the row of the identity beside it.
+# reaches 0.86 where the stroke had 0.82 has added 0.04; a network that reaches 0.86 where the stroke had
+# 0.90 has done harm. So no method appears in this course without the row of the identity beside it.
 #
 # Below are photographs that come with the package, each with a painted stroke that a program made from
 # the true mask. The last column is the difference that the small network makes.
@@ -235,7 +235,7 @@ canvases.side_by_side(canvas, networks)
 # **1.** A stroke covers 80 % of an object and nothing else. What is the IoU of doing nothing?
 #
 # - a) 0, because no network has answered yet.
-# - b) .8.
+# - b) 0.8.
 # - c) It is not defined.
 
 # %%
@@ -245,7 +245,7 @@ print(exercises.choose("iou of doing nothing", ""))
 # **2.** A square of 10 × 10 pixels is predicted 10 pixels too far to the right, so that it just touches
 # the true square. What is the IoU, and what would it be 100 pixels too far?
 #
-# - a) .5, and then less.
+# - a) 0.5, and then less.
 # - b) 0, and then 0 as well.
 # - c) Nearly 1, since the shape is right, and then 0.
 
@@ -290,7 +290,7 @@ print(exercises.check(what_changed))
 # strokes leave open whether the cup is meant or the saucer. How many strokes do you need until the
 # mask is the cup alone, and how many for cup and saucer? Which kind of stroke helped most?
 #
-# **7. Open question.** A colleague writes: "Our refiner reaches an IoU of .93, so it is ready to be
+# **7. Open question.** A colleague writes: "Our refiner reaches an IoU of 0.93, so it is ready to be
 # used." Write five sentences in reply.
 #
 # <details><summary>Rubric</summary>

@@ -233,7 +233,7 @@ plots.histogram({"all objects": everything, "the largest of each picture": large
 
 # %% [markdown]
 # **What to look for.** The blue line of the largest objects sits at the right end of the grey hill. In 900 pictures of COCO
-# it is more striking still: the median object covers .6 % of its picture, and the median target covers 11 %. A network
+# it is more striking still: the median object covers 0.6 % of its picture, and the median target covers 11 %. A network
 # that was trained on such targets has hardly met a small object, and section 3.4 of the paper finds that small objects
 # fail.
 #

@@ -71,7 +71,7 @@ look.gallery({
 # ## Guess first
 #
 # The paper's recipe takes the mask, bites some discs out of its rim, opens what is left, blurs it and cuts it
-# at one half. Before you see it: which IoU do you expect of such a stroke, .5, .7, or .9? And which part of
+# at one half. Before you see it: which IoU do you expect of such a stroke, 0.5, 0.7, or 0.9? And which part of
 # the object's *outline* will be exactly right?
 #
 # ## The paper's recipe, step by step
@@ -202,8 +202,8 @@ plots.table(standins.committed_rows(ROOT, ("identity", "tiny16-32_bce-dice")),
             ("method, on COCO", "IoU", "1-px boundary IoU", "made worse"))  # fmt: skip
 
 # %% [markdown]
-# Read it slowly. Before any network runs, the strokes have an IoU of .79, and the paper's Table 1 begins at
-# .85. The paper does not print the first number, so its reader takes the whole .85 for the network's work.
+# Read it slowly. Before any network runs, the strokes have an IoU of 0.79, and the paper's Table 1 begins at
+# 0.85. The paper does not print the first number, so its reader takes the whole 0.85 for the network's work.
 # Most of it was handed in with the stroke. What is left to learn: fill the bites, round out the corners,
 # touch nothing else.
 #
@@ -316,7 +316,7 @@ print(exercises.check(iou_of_faults))
 
 # %% [markdown]
 # **5. A recipe of your own.** A scribble as people draw it: **one connected line**, thin (at most 9 pixels
-# wide), within the object, covering between .5 % and 15 % of it, and at least four times as long as it is
+# wide), within the object, covering between 0.5 % and 15 % of it, and at least four times as long as it is
 # wide. Use the generator `rng` for all that is random. The check accepts any scribble that fits, so look at
 # yours, too.
 

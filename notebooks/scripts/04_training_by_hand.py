@@ -60,7 +60,7 @@ print("input", tuple(x.shape), "target", tuple(target.shape))
 #
 # Training needs one number that says how wrong an answer is, and it must be a smooth function of the parameters, so
 # that a small change of a parameter changes it a little. Such a number is called a **loss**. IoU cannot serve
-# directly: it counts pixels above a threshold, and does not change at all while a probability moves from .6 to .7.
+# directly: it counts pixels above a threshold, and does not change at all while a probability moves from 0.6 to 0.7.
 # The paper adds up two losses, with a weight of one half each:
 #
 # - **binary cross-entropy** (BCE): for each pixel the negative logarithm of the probability that the
@@ -104,7 +104,7 @@ for seed in range(4):
     print(f"seed {seed}: BCE at the start {bce:.3f}; -ln 0.5 = {-math.log(0.5):.3f}")
 
 # %% [markdown]
-# The values lie around .693 and not exactly on it, since random logits are near 0, but not 0. A start that is some
+# The values lie around 0.693 and not exactly on it, since random logits are near 0, but not 0. A start that is some
 # tenths away is nothing to worry about; 2 or 5 would be.
 #
 # ## The loop
@@ -246,7 +246,7 @@ look.curves({"one picture": same, "eighty pictures": different}, x="step", y="lo
 # %% [markdown]
 # **What to look for.** On the left, larger is better: with a single picture, every step may go as far as it likes. On
 # the right the two largest rates are quick too, but soon they get no further: they have learned to return the stroke,
-# and that is as far as they come in eighty steps. The paper's rate, .001, looks slow beside them. It was not chosen
+# and that is as far as they come in eighty steps. The paper's rate, 0.001, looks slow beside them. It was not chosen
 # for eighty steps, however, but for 900 pictures and up to 50 epochs. That is the trap of short trials: they favour
 # large rates, which reach the easy part sooner. So a short trial can rule a rate out, such as one that does not move
 # or one whose loss explodes; to choose between those that work, compare trainings as long as the one that you plan.
@@ -343,8 +343,8 @@ print(exercises.choose("one picture is not learned", ""))
 # **4. One step of Adam.** Adam keeps two running means for each parameter: $m$ of the gradient $g$ and
 # $v$ of its square. At step $n = 1, 2, …$ it computes
 #
-# $$m \leftarrow .9\, m + .1\, g, \quad v \leftarrow .999\, v + .001\, g^2, \quad
-#   w \leftarrow w - \eta\, \frac{m / (1 - .9^n)}{\sqrt{v / (1 - .999^n)} + 10^{-8}}$$
+# $$m \leftarrow 0.9\, m + 0.1\, g, \quad v \leftarrow 0.999\, v + 0.001\, g^2, \quad
+#   w \leftarrow w - \eta\, \frac{m / (1 - 0.9^n)}{\sqrt{v / (1 - 0.999^n)} + 10^{-8}}$$
 #
 # with the learning rate $\eta$. Return the new $(w, m, v)$ for numbers. Try it on a first step with $m = v = 0$: how
 # far does the parameter move, and does that depend on the size of the gradient?
@@ -389,7 +389,7 @@ print(exercises.check(stops_at))
 # ## Recap
 #
 # - A training step: answer, loss, gradient, move. The loop has eleven lines.
-# - A new network is tested in a minute: cross-entropy near .693 at the start, and one picture by heart.
+# - A new network is tested in a minute: cross-entropy near 0.693 at the start, and one picture by heart.
 # - Single steps scatter with the difficulty of their pictures; only means tell.
 # - The library's training computes the same numbers, digit by digit.
 #

@@ -41,7 +41,7 @@ truth, mistakes = plots.toy_mistakes()
 # ## Mistakes of equal size
 #
 # The truth is a disc. A *prediction* is a map of logits; here it is sure of itself everywhere (a
-# probability of .98) and right everywhere, except for one mistake. Four of the mistakes have **exactly the
+# probability of 0.98) and right everywhere, except for one mistake. Four of the mistakes have **exactly the
 # same size** of 300 pixels: a rim that is missing all round, a bite out of the edge, a hole in the middle,
 # and a blob far away. The fifth is hardly a wrong pixel at all: an edge that is blurred, because the
 # network is unsure of it.
@@ -197,7 +197,7 @@ plots.table(lines, ("the object covers", "BCE of giving up", "Dice of giving up"
 # %% [markdown]
 # For BCE, giving up on a small object is nearly as good as finding it, since nearly all pixels are
 # background. For Dice it is the worst answer there is, at any size. The sum of both has BCE's even slope and
-# Dice's sense of proportion. The paper gives them .5 each or, with the boundary loss, .4, .4 and .2.
+# Dice's sense of proportion. The paper gives them 0.5 each or, with the boundary loss, 0.4, 0.4 and 0.2.
 
 # %%
 weights = config.load("res16-128_bce-dice-bound").loss

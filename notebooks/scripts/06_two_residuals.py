@@ -96,7 +96,7 @@ assert sizes["tiny16-128"] == sizes["res16-128 by the code"] < sizes["res16-128 
 #
 # The paper prints the *same* size for both, 22.34. With the mask residual they must be equal to the byte.
 # With block residuals, `res` would be a whole MiB larger. So the networks of Table 1 have mask residuals,
-# whatever the text says. (The .09 by which 22.34 is above our number is what the file needs for its own
+# whatever the text says. (The 0.09 by which 22.34 is above our number is what the file needs for its own
 # structure.) A claim about a network can be tested without ever running it.
 #
 # </details>
@@ -133,8 +133,8 @@ print("same parameters, same output")
 # every pixel of the stroke, and by 0 on every other pixel. What does that mean for a probability $p =
 # \sigma(\ell)$? The **odds** are $p / (1 - p) = e^{\ell}$. Adding 1 to the logit multiplies the odds by $e$.
 #
-# So a probability of .5, which has odds of 1 to 1, becomes .73, with odds of 2.7 to 1. The decision "more than
-# one half" of the residual network is the decision "more than .27" of the plain one, on the stroke. That is a
+# So a probability of 0.5, which has odds of 1 to 1, becomes 0.73, with odds of 2.7 to 1. The decision "more than
+# one half" of the residual network is the decision "more than 0.27" of the plain one, on the stroke. That is a
 # gentle push towards the stroke. A true residual would start *at* the stroke, with logits far from 0 on both
 # sides, and learn what to change.
 
@@ -155,7 +155,7 @@ look.curves({"probabilities": {"off the stroke": (p, p), "on the stroke": (p, ra
             x="probability of the plain network", y="with the stroke added")  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** The upper curve is never far from the diagonal: at most .24, in the middle, where the
+# **What to look for.** The upper curve is never far from the diagonal: at most 0.24, in the middle, where the
 # network is undecided. Where it is sure, hardly anything changes.
 #
 # ## What is left: the start
@@ -286,12 +286,12 @@ look.finish(figure3, "Figure 3: the two residual networks, drawn as blocks of la
 print(exercises.choose("proof of the residual", ""))
 
 # %% [markdown]
-# **2.** The plain network says .9 for a pixel *off* the stroke. What does the mask-residual network with the
+# **2.** The plain network says 0.9 for a pixel *off* the stroke. What does the mask-residual network with the
 # same weights say?
 #
-# - a) More than .9.
-# - b) .9.
-# - c) Less than .9.
+# - a) More than 0.9.
+# - b) 0.9.
+# - c) Less than 0.9.
 
 # %%
 print(exercises.choose("off the stroke", ""))

@@ -58,8 +58,8 @@ assert both / either == metrics.iou(predicted, target)
 
 # %% [markdown]
 # The smaller the object, the more an *empty* answer is worth in accuracy. An object that covers 2 % of its
-# picture gives an accuracy of .98 to a method that never finds anything. That is why all accuracies in the
-# paper's Table 1 begin with .98, and why this course looks elsewhere.
+# picture gives an accuracy of 0.98 to a method that never finds anything. That is why all accuracies in the
+# paper's Table 1 begin with 0.98, and why this course looks elsewhere.
 #
 # ## Boundary IoU: two metrics of one name
 #
@@ -232,11 +232,11 @@ plots.table([(name, *(values[m] for m in NAMES)) for name, values in judged.item
             ("case", *NAMES), "{:.2f}")  # fmt: skip
 
 # %% [markdown]
-# ## Threshold: probability .5 or logit .5?
+# ## Threshold: probability 0.5 or logit 0.5?
 #
 # A network gives a logit $\ell$ for each pixel, and the probability is $p = \sigma(\ell) = 1 / (1 +
-# e^{-\ell})$. To get a mask, one needs a threshold. The natural one is $p > .5$, which is the same as $\ell
-# > 0$. The paper's released code compares the *logit* with .5. That is another place on the same curve, and
+# e^{-\ell})$. To get a mask, one needs a threshold. The natural one is $p > 0.5$, which is the same as $\ell
+# > 0$. The paper's released code compares the *logit* with 0.5. That is another place on the same curve, and
 # it makes every mask a little smaller.
 
 # %%
@@ -248,7 +248,7 @@ pd.DataFrame({"logit": logits, "probability": 1 / (1 + np.exp(-logits)),
 print(f"a logit of .5 is a probability of {1 / (1 + np.exp(-0.5)):.3f}")
 
 # %% [markdown]
-# The tables of this project use $p > .5$ for every method; the rows hold the results of the other rule too.
+# The tables of this project use $p > 0.5$ for every method; the rows hold the results of the other rule too.
 #
 # ## Exercises
 #
@@ -257,9 +257,9 @@ print(f"a logit of .5 is a probability of {1 / (1 + np.exp(-0.5)):.3f}")
 # **1.** A method never finds anything: all its masks are empty. The objects cover 3 % of their pictures.
 # What are its accuracy and its IoU?
 #
-# - a) .97 and 0.
+# - a) 0.97 and 0.
 # - b) 0 and 0.
-# - c) .97 and .03.
+# - c) 0.97 and 0.03.
 
 # %%
 print(exercises.choose("always empty", ""))

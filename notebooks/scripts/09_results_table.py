@@ -59,7 +59,7 @@ results[columns].sample(5, random_state=1).style.hide()
 #
 # ## Guess first
 #
-# The strokes have a mean IoU of .79 on the test pictures. Guess three things, and write them down. What
+# The strokes have a mean IoU of 0.79 on the test pictures. Guess three things, and write them down. What
 # will the smallest network reach? What will the best classical method reach? And in the *one-pixel boundary
 # IoU*, which compares nothing but outlines: will the classical methods lie above the unchanged stroke, or
 # below it?
@@ -75,7 +75,7 @@ plots.table(
 # %% [markdown]
 # **What to look for.** Begin with the first row, the identity, and read every other row as a difference to
 # it. The last column is the share of pictures on which the user would have been better off without the
-# method, by more than .005 of IoU.
+# method, by more than 0.005 of IoU.
 #
 # <details><summary>Answer to the guess</summary>
 #
@@ -253,18 +253,18 @@ shown.table1(ROOT, ROOT / rows, ROOT / out, profile)
 #
 # Solutions of the functions are in `notebooks/solutions/09_results_table.py`.
 #
-# **1.** Method A has a mean IoU of .86 with a standard deviation of .13 over 146 pictures, and B has .87
-# with .13, on the same pictures. Is B better?
+# **1.** Method A has a mean IoU of 0.86 with a standard deviation of 0.13 over 146 pictures, and B has 0.87
+# with 0.13, on the same pictures. Is B better?
 #
-# - a) No: .01 is far smaller than .13.
-# - b) Yes: .87 is more than .86.
+# - a) No: 0.01 is far smaller than 0.13.
+# - b) Yes: 0.87 is more than 0.86.
 # - c) One cannot tell without the differences picture by picture.
 
 # %%
 print(exercises.choose("spread and difference", ""))
 
 # %% [markdown]
-# **2.** A method raises the mean IoU by .02 and makes 45 % of the pictures worse. How can that be?
+# **2.** A method raises the mean IoU by 0.02 and makes 45 % of the pictures worse. How can that be?
 #
 # - a) Large gains on some pictures outweigh small losses on many.
 # - b) It is a mistake in the evaluation; the two contradict each other.
@@ -274,11 +274,11 @@ print(exercises.choose("spread and difference", ""))
 print(exercises.choose("mean up and many worse", ""))
 
 # %% [markdown]
-# **3.** The interval of a difference is [−.002, +.011]. What do you write?
+# **3.** The interval of a difference is [−0.002, +0.011]. What do you write?
 #
 # - a) The two methods are equally good.
 # - b) The first method is better, as most of the interval lies above 0.
-# - c) On these pictures it has not been shown that one is better; a gain above .011 is unlikely.
+# - c) On these pictures it has not been shown that one is better; a gain above 0.011 is unlikely.
 
 # %%
 print(exercises.choose("interval over zero", ""))

@@ -215,8 +215,8 @@ slices.show_ends(sliced, known[model][0], DATA, scale)
 #
 # Solutions of the functions are in `notebooks/solutions/10_errors.py`.
 #
-# **1.** In the slice of the smallest objects, the network has an IoU of .62 and the stroke has .60; in the slice
-# of the largest it is .95 and .96. Where does the network fail?
+# **1.** In the slice of the smallest objects, the network has an IoU of 0.62 and the stroke has 0.60; in the slice
+# of the largest it is 0.95 and 0.96. Where does the network fail?
 #
 # - a) On the small objects, where its IoU is lowest.
 # - b) Nowhere, as both IoUs are close to the stroke's.

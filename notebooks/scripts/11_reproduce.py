@@ -48,7 +48,7 @@ REPORT = ROOT / "reports" / report
 # %% [markdown]
 # ## Guess first
 #
-# Somebody opens a file of results in an editor and changes one IoU in one row from .8523 to .8532. There
+# Somebody opens a file of results in an editor and changes one IoU in one row from 0.8523 to 0.8532. There
 # are 237 such rows for each training of a network. The results table prints means with four decimals. Two
 # things might notice: rebuilding the table from the rows, and comparing the file's checksum. Which of them
 # will? Write down your guess; the last section tries it.
@@ -176,7 +176,7 @@ print("equal, letter by letter:", rebuilt(REPORT / "rows") == committed)
 # ## One changed digit
 #
 # We copy the rows to a temporary folder and tamper with one of them, in two ways: first one
-# IoU is changed by .0009, as in the guess, and then by .3. Each time we rebuild the table and compare the
+# IoU is changed by 0.0009, as in the guess, and then by 0.3. Each time we rebuild the table and compare the
 # file's **checksum**, which is a number of 64 hexadecimal digits computed from all bytes of the file
 # (SHA-256).
 
@@ -258,7 +258,7 @@ print(
 #
 # Solutions of the functions are in `notebooks/solutions/11_reproduce.py`.
 #
-# **1.** A colleague runs your code and gets .8571 where you got .8563. What do you look at first?
+# **1.** A colleague runs your code and gets 0.8571 where you got 0.8563. What do you look at first?
 #
 # - a) The sidecars of both results: versions, commit, data, device, seed.
 # - b) Nothing: the difference is small enough.

@@ -110,7 +110,7 @@ look.gallery({
 #
 # Now the game. A simulated user draws a stroke through the **deepest mistake**: a stroke on the object where a part
 # is missing, or on the background where the mask has too much. The refiner answers, the next stroke is drawn, and so
-# on. After how many strokes will an IoU of .85 be reached, on a photograph like this? And will the IoU ever go *down*
+# on. After how many strokes will an IoU of 0.85 be reached, on a photograph like this? And will the IoU ever go *down*
 # from one stroke to the next?
 #
 # ## The game of corrections
@@ -169,8 +169,8 @@ print(f"{len(falls)} corrections, of which {worse} cost more than .005 of IoU")
 #
 # ## The field's number: NoC
 #
-# The **number of clicks**, NoC@85, is the mean number of strokes until an IoU of .85 is reached. At most 20 strokes
-# are drawn; if .85 is never reached, 20 are counted. The table below is the project's measurement on photographs of
+# The **number of clicks**, NoC@85, is the mean number of strokes until an IoU of 0.85 is reached. At most 20 strokes
+# are drawn; if 0.85 is never reached, 20 are counted. The table below is the project's measurement on photographs of
 # COCO, with straight strokes of a kind that no training used. Beside the refiner stand methods without any training.
 
 # %%
@@ -182,7 +182,7 @@ plots.table(plain[["method", "n", "noc85", "failed85"]].to_numpy().tolist(),
 # %% [markdown]
 # **What to look for.** Look at the column of pictures first: a slow method was run on fewer of them, and numbers of
 # different pictures must not be compared (chapter 09). Then look at the last column: NoC counts a failure as 20
-# strokes, so its mean mixes "slow" with "never". So both numbers are needed, NoC and how often .85 was never reached.
+# strokes, so its mean mixes "slow" with "never". So both numbers are needed, NoC and how often 0.85 was never reached.
 #
 # ## More of the same: likeness
 #
@@ -287,7 +287,7 @@ print(exercises.check(working_size))
 #
 # - **Feature**: a vector that a network computes for each place of the picture.
 # - **Last mask**: the previous answer, given to the network as an input.
-# - **NoC@85**: the mean number of strokes until an IoU of .85.
+# - **NoC@85**: the mean number of strokes until an IoU of 0.85.
 # - **Prototype**: the mean feature under the stroke.
 #
 # ## References

@@ -44,7 +44,7 @@ PHOTOS = list(standins.photographs(standins.data_set(ROOT / photos)))
 # ## What is left to gain
 #
 # A stroke of IoU $s$ leaves $1 - s$ to gain: this is the **gap**. A method of IoU $m$ closes the share
-# $(m - s) / (1 - s)$ of the gap. A gain of .02 is much where .05 was left and little where .4 was left; the share
+# $(m - s) / (1 - s)$ of the gap. A gain of 0.02 is much where 0.05 was left and little where 0.4 was left; the share
 # makes the two comparable. The table has both for photographs of COCO with the paper's strokes.
 
 # %%
@@ -57,7 +57,7 @@ plots.table([(name, iou, (iou - s) / (1 - s)) for name, iou, *_ in gained],
 # %% [markdown]
 # **What to look for.** In the picture, grey was there before any method ran, and the hatched part is still missing. The
 # table says which share of the gap each method closes: see how far from 100 % all of them are. The paper's table has no such column, so a reader of
-# its IoU of .86 cannot see that most of it was handed in with the stroke.
+# its IoU of 0.86 cannot see that most of it was handed in with the stroke.
 #
 # ## Guess first
 #
@@ -213,7 +213,7 @@ look.gallery(shown, legend_of=("stroke", "truth", "prediction", "missed", "extra
 #
 # The refiner can say more than in or out: `refine(…, return_probability=True)` gives every pixel a probability to be
 # object. With these probabilities, edges can be cut softly, and the masks that need a look can be found first. For
-# that, a probability has to mean what it says. Probabilities are **calibrated** if, of all pixels that are given .8,
+# that, a probability has to mean what it says. Probabilities are **calibrated** if, of all pixels that are given 0.8,
 # eight in ten are object, and likewise for every other value.
 #
 # Calibration can be tested by counting. Sort the pixels of many answers into ten bins by their probability, and draw
@@ -233,9 +233,9 @@ look.curves(
 
 # %% [markdown]
 # **What to look for.** Where a curve lies below the diagonal at the right, the network is too sure of itself. As it
-# was trained, it gives some pixels a probability of about .86, and only six in ten of these are object. The temperature moves the curve towards the
-# diagonal without changing a single mask, since a logit above 0 stays above 0. The error that remains lies between .5
-# and .8, where most pixels are near the outline. COCO's outlines are not exact themselves, so a part of what looks
+# was trained, it gives some pixels a probability of about 0.86, and only six in ten of these are object. The temperature moves the curve towards the
+# diagonal without changing a single mask, since a logit above 0 stays above 0. The error that remains lies between 0.5
+# and 0.8, where most pixels are near the outline. COCO's outlines are not exact themselves, so a part of what looks
 # like false confidence is an error of the outlines.
 #
 # ## What did each ingredient add?
@@ -264,11 +264,11 @@ plots.table(lines[columns].assign(painted=painted["difference"].to_numpy()).to_n
 #
 # Solutions of the functions are in `notebooks/solutions/14_judging_a_tool.py`.
 #
-# **1.** The strokes have an IoU of .90, and a method reaches .92. Another method lifts strokes of .40 to .60. Which
+# **1.** The strokes have an IoU of 0.90, and a method reaches 0.92. Another method lifts strokes of 0.40 to 0.60. Which
 # one closes more of its gap?
 #
-# - a) The first: .92 is higher than .60.
-# - b) The second: it gains .20, and the first only .02.
+# - a) The first: 0.92 is higher than 0.60.
+# - b) The second: it gains 0.20, and the first only 0.02.
 # - c) The second closes a third of its gap, the first a fifth.
 
 # %%
