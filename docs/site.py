@@ -2,8 +2,8 @@
 
 Executed chapters, stripped ones for a class, guides, tables, model cards, the teacher's notes and
 the library's docstrings go into ``site/pages``; MkDocs makes ``site/html`` of them. A chapter is
-executed again when its cells are not those of its executed copy. After a change of the library,
-remove ``site/executed``.
+executed again when its code is not that of its executed copy. After a change of the library, remove
+``site/executed``.
 """
 
 from __future__ import annotations
@@ -68,23 +68,30 @@ SECONDS = 600
 """Limit of a chapter."""
 
 
-def cells(notebook: Path) -> list[str]:
-    """The texts of a notebook's cells, without the one that papermill puts in."""
-    found = notebooks.read_cells(notebook)
-    added = "injected-parameters"
-    return [cell["source"] for cell in found if added not in cell["metadata"].get("tags", [])]
+def code_of(notebook: Any) -> list[Any]:
+    """The code cells of a notebook, without the one that papermill put in."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
 
 
-def execute(root: Path, name: str, folder: Path) -> Path:
-    """The executed copy of a chapter, made anew where it is of other cells."""
+def executed(root: Path, name: str, folder: Path) -> Any:
+    """A chapter with its outputs; it is run where its code is not that of its executed copy."""
     source, target = root / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb"
-    if not target.exists() or cells(source) != cells(target):
+    chapter = nbformat.read(source, as_version=4)
+    ran = code_of(nbformat.read(target, as_version=4)) if target.exists() else []
+    if [cell.source for cell in ran] != [cell.source for cell in code_of(chapter)]:
         print(f"running {name}", flush=True)
         declared = notebooks.read_parameters(notebooks.read_cells(source), name)
         given = {"out": str(folder.parent / "report")} if "out" in declared else {}
         where = {"cwd": source.parent, "failed": folder.parent / "failed"}
         notebooks.run(source, target, given, limit=SECONDS, say=lambda line: None, **where)
-    return target
+        ran = code_of(nbformat.read(target, as_version=4))
+    for cell, of in zip(code_of(chapter), ran, strict=True):
+        cell.outputs, cell.execution_count = of.outputs, of.execution_count
+    return chapter
 
 
 def main() -> int:
@@ -98,7 +105,7 @@ def main() -> int:
     # The chapters with their outputs, and without them for a class.
     chapters = []
     for name in profiles.chapters(root):
-        notebook = nbformat.read(execute(root, name, site / "executed"), as_version=4)
+        notebook = executed(root, name, site / "executed")
         for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
             cell.source = with_mathml(cell.source)  # browsers draw it by themselves
         for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):

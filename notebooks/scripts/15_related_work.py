@@ -87,7 +87,8 @@ look.gallery(shown, legend_of=("stroke", "truth", "prediction"))
 
 # %% [markdown]
 # **What to look for.** Four dots at the extremes say how *large* the object is, which four dots in the middle leave
-# open. Where does that help, and does the network make use of it after so little practice?
+# open. Where does that help, and does the network make use of it after so little practice? If an answer ends in a
+# straight edge, the network looked no farther than that: four dots in the middle do not say how far the object goes.
 #
 # ## 2. Clicks and mask feedback: RITM
 #

@@ -22,7 +22,9 @@ def test_functions_and_answers_are_graded_and_other_cells_do_not_run(tmp_path: P
         "def what_changed(stroke, answer): ...\nprint(exercises.check(what_changed))",
     ]
     path = tmp_path / "00.ipynb"
-    write(v4.new_notebook(cells=[v4.new_code_cell(s) for s in sources]), path)
+    picture = v4.new_output("display_data", {"image/png": "A" * 1_000_000})  # it was run
+    cells = [v4.new_code_cell(s, outputs=[picture]) for s in sources]
+    write(v4.new_notebook(cells=cells), path)
     verdicts = dict(grade(path))
     assert verdicts["iou of doing nothing"].startswith("right: ")
     assert verdicts["made_worse"] == "right"
@@ -33,5 +35,7 @@ def test_what_is_no_chapter_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.ipynb").write_text('{"cells": []}')
     with pytest.raises(ConfigError, match="has no exercises of the course"):
         grade(tmp_path / "x.ipynb")
-    with pytest.raises(ConfigError, match="cannot be read as a notebook"):
-        grade(tmp_path / "none.ipynb")
+    (tmp_path / "text.ipynb").write_text("no JSON")
+    for name in ("none", "text"):
+        with pytest.raises(ConfigError, match="cannot be read as a notebook"):
+            grade(tmp_path / f"{name}.ipynb")
