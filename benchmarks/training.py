@@ -70,7 +70,8 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], Any]:
     from nseg_lib import config as configuration
     from nseg_lib.data import coco
     from nseg_lib.sample import make_sample
-    from nseg_lib.training.unet import reuse_memory, train
+    from nseg_lib.training.runs import reuse_memory
+    from nseg_lib.training.unet import train
 
     cv2.setNumThreads(1)
     reuse_memory()

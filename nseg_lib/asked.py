@@ -105,7 +105,7 @@ def read_prompt(
                     "needed; paint white on black, or on a clear layer"
                 )
     if coco is not None:
-        brushed |= masks.read_mask(coco, taken, masks.COCO, label, warn)
+        brushed |= masks.read_annotation(coco, taken, label, warn)
     for text in clicks:
         x, y = numbers(text, 2, "--click")
         if not (0 <= x < width and 0 <= y < height):

@@ -84,7 +84,8 @@ def list_models(
             cells = f"{card.parameters:,}", f"{card.weight_bytes / 1e6:.3f}"
             table.add_row(card.name, card.inputs, *cells)
         console.print(table)
-        warn(f"these come with nseg; to list and train all others: {extras.install('train')}")
+        more = extras.install_command("train")
+        warn(f"these come with nseg; to list and train all others: {more}")
         return
     sizes = [models.size(name) for name in configuration.names()]
     if as_json:
@@ -291,7 +292,7 @@ def main() -> None:
         if missing in ("", "nseg_lib", "reproduction"):
             raise
         extra = "train" if missing in TRAIN else "course"
-        warn(f"this needs {missing}: {extras.install(extra)}", "red")
+        warn(f"this needs {missing}: {extras.install_command(extra)}", "red")
         raise SystemExit(2) from None
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # how Path.resolve says it, until Python 3.13

@@ -10,9 +10,8 @@ from urllib.request import url2pathname
 from nseg_lib.provenance import PROJECT
 
 
-def install(extra: str) -> str:
-    """The command that installs an extra of ``pyproject.toml``, such as ``pip install
-    'nseg[train]'``; nothing is installed here.
+def install_command(extra: str) -> str:
+    """Such as ``pip install 'nseg[train]'``, for an extra of ``pyproject.toml``.
 
     If nseg came from a checkout, a wheel or a repository, pip has noted that in
     ``direct_url.json`` (PEP 610). Without this file, nseg came from an index.

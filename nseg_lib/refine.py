@@ -11,7 +11,7 @@ import numpy as np
 
 from nseg_lib.arrays import Image, Logits, Mask, Probability
 from nseg_lib.config import RefinerConfig
-from nseg_lib.data.images import scaled_size
+from nseg_lib.data.scaling import scaled_size
 from nseg_lib.networks import engine
 from nseg_lib.networks.engine import OnnxEngine
 from nseg_lib.networks.looks import OUTSIDE, Looks, WholePicture

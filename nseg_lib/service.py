@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import io
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,6 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from PIL import Image as Pillow
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado.web import Application, HTTPError, stream_request_body
 
@@ -25,6 +23,7 @@ from nseg_lib import __version__, limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.asked import click_radius
 from nseg_lib.data.coco import DataError, mask_to_rle, outlines, rle_to_mask
+from nseg_lib.data.outputs import png
 from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.answers import AnyRefiner, mask_of
 from nseg_lib.widget.pictures import read
@@ -39,8 +38,7 @@ MAX_PIXELS = 4 * limits.MAX_RECORD_PIXELS
 MAX_WAITING = 16
 """Requests that wait for the network; one more is answered with status 503."""
 
-Number = float
-Point = tuple[Number, Number]
+Point = tuple[float, float]
 
 
 class Ask(BaseModel):
@@ -55,7 +53,7 @@ class Ask(BaseModel):
         description="As the canvas saves them: {kind: object, background, erase, box or outline; "
         "points: [[x, y, radius], …]}.",
     )
-    box: tuple[Number, Number, Number, Number] | None = Field(
+    box: tuple[float, float, float, float] | None = Field(
         None, description="left, top, right, bottom: the object is only in here."
     )
     mask: dict[str, Any] | None = Field(
@@ -158,9 +156,7 @@ def _written(mask: Mask, form: str) -> Any:
         return mask_to_rle(mask)
     if form == "polygons":
         return outlines(mask) if mask.any() else []
-    file = io.BytesIO()
-    Pillow.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return base64.b64encode(png(mask)).decode()
 
 
 class Handler(Door):

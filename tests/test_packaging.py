@@ -164,7 +164,7 @@ def test_drawing_and_refining_need_nothing_but_the_plain_install(tmp_path: Path)
     assert done.returncode == 143, done.stderr
     assert "draw at http://127.0.0.1:" in done.stdout
     said = done.stderr.splitlines()
-    command = extras.install("train")
+    command = extras.install_command("train")
     assert f"nseg: tiny16-32_bce-dice needs PyTorch: {command}" in said
     assert f"nseg: device cuda needs PyTorch: {command}" in said
     assert f"nseg: this needs torch: {command}" in said
@@ -202,4 +202,4 @@ def test_a_missing_extra_is_installed_as_nseg_was(
     if origin is not None:
         (folder / "direct_url.json").write_text(json.dumps(origin))
     monkeypatch.syspath_prepend(tmp_path)
-    assert extras.install("heif") == command
+    assert extras.install_command("heif") == command

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from nseg_lib import Refiner, config, networks
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
-from nseg_lib.data.images import rescale
+from nseg_lib.data.scaling import rescale
 from nseg_lib.evaluation.metrics import iou
 from nseg_lib.networks.weights import PRETRAINED, save_weights, shipped
 from nseg_lib.prompt import Prompt

@@ -31,7 +31,7 @@ from torch import nn
 
 from nseg_lib import networks
 from nseg_lib.course import attention, diagrams, exercises, look, plots, standins
-from nseg_lib.data.images import rescale
+from nseg_lib.data.scaling import rescale
 from nseg_lib.evaluation import metrics
 from nseg_lib.provenance import project_root
 from reproduction import paper

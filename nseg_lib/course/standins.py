@@ -21,7 +21,7 @@ from nseg_lib.arrays import Image
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.data.frozen import EvaluationSamples, Sample
-from nseg_lib.data.images import rescale
+from nseg_lib.data.scaling import rescale
 from nseg_lib.evaluation import methods
 from nseg_lib.evaluation.metrics import iou
 from nseg_lib.evaluation.rows import evaluate

@@ -18,9 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image as Pillow
-from rich.progress import track
 
 from nseg_lib.arrays import Mask
+from nseg_lib.console import progress_bar
 from nseg_lib.data import coco
 from nseg_lib.data.images import read_image
 from nseg_lib.files import replacing, write_atomic
@@ -75,7 +75,7 @@ def convert(ccp: Path, out: Path, max_side: int = 480, *, progress: bool = False
     for split, files in splits.items():
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for path in track(files, split, disable=not progress):
+        for path in progress_bar(files, split, progress):
             image, labels = read_image(path), _labels(ccp / "labels" / f"{path.stem}.png")
             if labels.shape != image.shape[:2] or int(labels.max()) not in names:
                 raise coco.DataError(f"{path}: its labels have another size or an unknown label")

@@ -21,7 +21,7 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.config import DataConfig, InputKind
 from nseg_lib.data import coco
 from nseg_lib.data.frozen import EvaluationSamples
-from nseg_lib.data.images import rescale, scaled_size
+from nseg_lib.data.scaling import rescale, scaled_size
 from nseg_lib.files import sha256
 from nseg_lib.networks.inputs import network_input
 from nseg_lib.strokes.recipes import MIN_STROKE_AREA, make_stroke
@@ -37,7 +37,7 @@ def fingerprint(root: Path, splits: Sequence[str]) -> dict[str, str]:
     missing = [name for name in splits if name not in files]
     if missing:
         raise coco.DataError(
-            f"{root}: no split '{missing[0]}' (there: {', '.join(files) or 'none'}); "
+            f"{root}: no split '{missing[0]}' (there: {', '.join(files)}); "
             "'nseg data reduce' and 'nseg data sample' make data sets with train and val"
         )
     return {name: sha256(files[name]) for name in splits}

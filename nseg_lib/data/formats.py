@@ -22,8 +22,8 @@ from nseg_lib.console import few
 from nseg_lib.data import coco, report_page
 from nseg_lib.data.coco import outlines
 from nseg_lib.data.images import open_picture, read_image
-from nseg_lib.data.outputs import sure_of
-from nseg_lib.data.records import DataError, same_shape
+from nseg_lib.data.outputs import png, sure_of
+from nseg_lib.data.records import DataError, same_ratio
 from nseg_lib.data.scaling import mask_on_photo, own_size
 from nseg_lib.files import check_writable, write_atomic
 
@@ -84,10 +84,7 @@ def _read_folder(
             pairs = [(picture, folder / f"{picture.stem}{ending}") for picture in pictures]
             pairs = [(p, path) for p, path in pairs if path.is_file() and path != p]
             for picture, path in pairs:
-                stored = open_picture(picture, reduced=True)
-                size = stored.height, stored.width
-                if stored.orientation >= 5:  # these tools see the picture turned
-                    size = size[1], size[0]
+                size = open_picture(picture, reduced=True).upright  # as these tools see it
                 try:
                     yield picture, size, reader(path, size, say)
                 except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -140,7 +137,7 @@ def _read_labelme(path: Path, size: tuple[int, int], say: Callable[[str], None])
     said, factors = (content.get("imageHeight"), content.get("imageWidth")), (1.0, 1.0)
     if None not in said and said != size:
         drawn_on = f"{path}: drawn on {said[1]!r:.20}x{said[0]!r:.20} pixels"
-        if not same_shape(said, size):
+        if not same_ratio(said, size):
             raise DataError(f"{drawn_on}, not {size[1]}x{size[0]}")
         say(f"{drawn_on}, scaled to the picture's {size[1]}x{size[0]}")
         factors = size[1] / said[1], size[0] / said[0]
@@ -283,11 +280,11 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
             for folder in FOLDERS["voc"]:
                 made[f"{folder}/{stem}.png"] = _voc_of(size, objects, folder)
         elif kind == "masks":
-            made = {f"{stem}_{n}.png": _png(mask.astype(np.uint8) * 255) for n, _, mask in objects}
+            made = {f"{stem}_{n}.png": png(mask) for n, _, mask in objects}
         elif kind == "cutouts":
             image = read_image(split.image_path(image_id), size)
             made = {
-                f"{stem}_{n}.png": _png(cutout(image, mask)) for n, _, mask in objects if mask.any()
+                f"{stem}_{n}.png": png(cutout(image, mask)) for n, _, mask in objects if mask.any()
             }
         for path, content in made.items():
             write_atomic(out / path, content)
@@ -385,10 +382,4 @@ def _voc_of(size: tuple[int, int], objects: list[tuple[int, int, Mask]], folder:
     picture.putpalette(np.stack(colours, axis=1).astype(np.uint8).tobytes())
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return file.getvalue()
-
-
-def _png(pixels: Any) -> bytes:
-    file = io.BytesIO()
-    Pillow.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

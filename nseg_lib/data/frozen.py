@@ -21,8 +21,8 @@ from numpy.random import Generator
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import coco
-from nseg_lib.data.images import rescale, scaled_size
 from nseg_lib.data.records import Record
+from nseg_lib.data.scaling import rescale, scaled_size
 from nseg_lib.data.scribbles import SETS, load_scribbles
 from nseg_lib.files import write_atomic
 from nseg_lib.prompt import Box

@@ -1,4 +1,4 @@
-"""Read picture files, turned as they are shown or as they are stored, and scale pictures."""
+"""Read picture files, turned as they are shown or as they are stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import ImageCms, ImageFile, PngImagePlugin, UnidentifiedImageError, fea
 from PIL.ExifTags import Base as Tag
 
 from nseg_lib import extras, limits
-from nseg_lib.arrays import Image, Mask
+from nseg_lib.arrays import Image
 from nseg_lib.data.records import DataError
 
 HEIF = find_spec("pillow_heif") is not None  # the extra "heif"
@@ -67,6 +67,12 @@ class Stored(NamedTuple):
     """Number of the page or frame that was read, from 0."""
     pages: int
     """Pages or frames of the file."""
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width once the picture is turned as EXIF says."""
+        turned = self.orientation >= 5
+        return (self.width, self.height) if turned else (self.height, self.width)
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
@@ -260,8 +266,7 @@ def turn(stored: Stored, size: tuple[int, int] | None) -> Pillow.Image:
     height, width = stored.height, stored.width
     if size == (height, width) or (size is None and stored.orientation == 1):
         return stored.picture
-    upright = (width, height) if stored.orientation >= 5 else (height, width)
-    if size not in (None, upright):
+    if size not in (None, stored.upright):
         raise DataError(f"the picture is {width}x{height}, its record says {size[1]}x{size[0]}")
     return stored.picture.transpose(UPRIGHT[stored.orientation])
 
@@ -314,9 +319,11 @@ def to_rgba(picture: Pillow.Image) -> Pillow.Image:
 
 
 def white_of(highest: int) -> int:
-    """The value that is read as white in a picture of 16 bits: the largest of the smallest range,
-    of 8, 9 … 16 bits, that holds its highest value. Cameras and microscopes store 10, 12 or 14
-    bits in 16."""
+    """What is read as white in a picture of 16 bits, given its highest value.
+
+    Cameras and microscopes store 10, 12 or 14 bits in 16. So white is the largest number of the
+    fewest bits, from 8 on, that can hold the highest value.
+    """
     return 2 ** max(8, highest.bit_length()) - 1
 
 
@@ -348,7 +355,7 @@ def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
 def heif_hint(names: Iterable[str]) -> str:
     """How to have HEIC read, with a semicolon before it, if one of the files is one; else ""."""
     missing = not HEIF and any(n.lower().endswith((".heic", ".heif")) for n in names)
-    return f"; for HEIC: {extras.install('heif')}" if missing else ""
+    return f"; for HEIC: {extras.install_command('heif')}" if missing else ""
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
@@ -377,27 +384,3 @@ def _natural(name: str) -> tuple[Any, ...]:
     """A key that orders names by their words and, where these agree, numbers by their value."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
-
-
-def rescale(image: Image, mask: Mask, stroke: Mask, scale: float) -> tuple[Image, Mask, Mask]:
-    """Shrink a picture, its mask and its stroke together, by area averaging.
-
-    The stroke is drawn at native size first, so that it keeps its proportion to the object.
-    """
-    if scale == 1:
-        return image, mask, stroke
-    height, width = scaled_size(mask.shape[0], mask.shape[1], scale)
-
-    def shrink(array: NDArray[Any]) -> NDArray[Any]:
-        return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
-
-    mask, stroke = (shrink(m.astype(np.float32)) >= 0.5 for m in (mask, stroke))
-    return shrink(image), mask, stroke
-
-
-def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width in pixels after :func:`rescale`, at least 1; ValueError for a scale that is
-    not above 0 and at most 1."""
-    if not 0 < scale <= 1:
-        raise ValueError(f"scale must be above 0 and at most 1, got {scale}")
-    return max(1, round(height * scale)), max(1, round(width * scale))

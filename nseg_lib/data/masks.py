@@ -28,7 +28,7 @@ from PIL import Image as Pillow
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import OTHER_SIZE, parse_split, read_json, refuse
 from nseg_lib.data.images import UPRIGHT, Stored, as_rgb, open_picture, to_rgb, to_rgba, turn
-from nseg_lib.data.records import DataError, same_shape
+from nseg_lib.data.records import DataError, same_ratio
 from nseg_lib.data.scaling import Warn, mask_on_photo, scaled
 from nseg_lib.prompt import Box
 from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
@@ -43,8 +43,8 @@ along edges a colour is paler or darker than in the middle, but of one hue."""
 CHROMA = np.array([[-0.169, 0.5], [-0.331, -0.419], [0.5, -0.081]], np.float32)
 """Of red, green and blue, the shares in Cb and Cr (JFIF 1.02)."""
 
-COCO = "COCO mask"
-"""What :func:`read_mask` calls a mask that must come from a COCO file."""
+BLOCK = np.ones((3, 3), np.uint8)
+"""So many pixels of one value are an area; edges and JPEG's spoiled pixels are thinner."""
 
 STROKES_FORMAT = "nseg strokes 1"
 """The value of ``format`` in every file of strokes, by which the file is recognised."""
@@ -65,17 +65,6 @@ def open_photo(path: Path) -> Photo:
     return Photo(path, stored, as_rgb(path, stored))
 
 
-def read_drawing(
-    path: Path, photo: Photo, warn: Warn = lambda line: None
-) -> tuple[Drawn, Box | None]:
-    """What was brushed on a photograph, perhaps nothing, and the box that a file of strokes holds.
-
-    Raises:
-        DataError: as :func:`read_mask`.
-    """
-    return _read(path, photo, "stroke", None, warn)
-
-
 def read_mask(
     path: Path,
     photo: Photo | None = None,
@@ -88,7 +77,8 @@ def read_mask(
     Args:
         path: a picture file, turned as its EXIF says, as the photograph is; or a JSON file.
         photo: the mask is scaled to its size; both must have the same shape, to a pixel.
-        name: what messages call it; :data:`COCO` for what must be a COCO file.
+        name: what messages call it. The ``background`` of a file of strokes is what was brushed as
+            background there; any other name takes the object's strokes.
         label: the object's, where the file holds more than two values: a grey level (of 16 bits
             too), the number of a palette's entry, or the id of a COCO annotation.
         warn: is told if the mask was scaled.
@@ -97,23 +87,36 @@ def read_mask(
         DataError: not a picture, of another shape, the photograph itself with something painted on
             it, or values that do not say what is painted.
     """
-    drawn, _ = _read(path, photo, name, label, warn)
+    drawn, _ = read_drawing(path, photo, warn, name, label)
     return drawn.object
 
 
-def _read(
-    path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn
+def read_annotation(
+    path: Path, photo: Photo, label: int | None = None, warn: Warn = lambda line: None
+) -> Mask:
+    """The mask of a photograph's annotation in a COCO file, bool H×W; arguments and errors as of
+    :func:`read_mask`."""
+    return _annotated(path, read_json(path), photo, label, warn)
+
+
+def read_drawing(
+    path: Path,
+    photo: Photo | None,
+    warn: Warn = lambda line: None,
+    name: str = "stroke",
+    label: int | None = None,
 ) -> tuple[Drawn, Box | None]:
-    if path.suffix.lower() != ".json" and name != COCO:
+    """What was brushed on a photograph, perhaps nothing, and the box that a file of strokes holds;
+    arguments and errors as of :func:`read_mask`."""
+    if path.suffix.lower() != ".json":
         painted = _painted(path, photo, name, label)
         if photo is not None:
-            height, width = photo.image.shape[:2]
-            painted = scaled(painted, (height, width), str(path), photo.path, warn)
+            painted = scaled(painted, photo.image.shape[:2], str(path), photo.path, warn)
     elif photo is None:
         raise DataError(f"{path}: the picture that it was drawn on is needed")
     else:
         content = read_json(path)
-        if name != COCO and not (isinstance(content, Mapping) and "annotations" in content):
+        if not (isinstance(content, Mapping) and "annotations" in content):
             height, width = photo.image.shape[:2]
             strokes = _strokes(content, height, width, str(path), warn)
             drawn = rasterize(strokes, height, width)
@@ -130,7 +133,7 @@ def _read(
 
 
 def parse_strokes(
-    text: str | bytes, height: int, width: int, name: str = "strokes", warn: Warn | None = None
+    text: str | bytes, height: int, width: int, name: str = "strokes"
 ) -> tuple[list[Any], list[int]]:
     """Read the strokes in a file that the canvas saved.
 
@@ -138,7 +141,6 @@ def parse_strokes(
         text: what the file holds.
         height, width: of the picture on which the strokes will be drawn.
         name: the file's name in messages.
-        warn: is told if the strokes were scaled; without it, strokes of another size are refused.
 
     Returns:
         The strokes, and their steps: how many strokes there were each time the network made a
@@ -151,15 +153,16 @@ def parse_strokes(
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: not valid JSON: {error}") from None
-    strokes = _strokes(content, height, width, name, warn)
+    strokes = _strokes(content, height, width, name)
     return strokes, steps_of(content, len(strokes), name)
 
 
 def read_strokes(path: Path, height: int, width: int) -> tuple[list[Any], list[int]] | None:
     """As :func:`parse_strokes`, scaled to a picture's size; None for a file of another kind."""
-    if path.suffix.lower() != ".json" or "annotations" in read_json(path):
+    if path.suffix.lower() != ".json" or "annotations" in (content := read_json(path)):
         return None
-    return parse_strokes(path.read_bytes(), height, width, str(path), lambda line: None)
+    strokes = _strokes(content, height, width, str(path), lambda line: None)
+    return strokes, steps_of(content, len(strokes), str(path))
 
 
 def steps_of(content: Mapping[str, Any], count: int, name: str) -> list[int]:
@@ -184,7 +187,7 @@ def _strokes(
         raise DataError(f"{name}: not a file of strokes; 'format' must be '{STROKES_FORMAT}'")
     size: tuple[Any, Any] = content.get("width"), content.get("height")
     other = size != (width, height)
-    if other and (warn is None or not same_shape(size, (width, height))):
+    if other and (warn is None or not same_ratio(size, (width, height))):
         raise DataError(
             f"{name}: drawn on {size[0]!r:.20}x{size[1]!r:.20} pixels, "
             f"the picture has {width}x{height}"
@@ -200,8 +203,8 @@ def _strokes(
             stroke | {"points": (np.asarray(stroke["points"], np.float64) * factors).tolist()}
             for stroke in map(dict, strokes)
         ]
-        drawn_on = f"drawn on {size[0]}x{size[1]} pixels"
-        warn(f"{name}: {drawn_on}, scaled to the picture's {width}x{height}")
+        own = f"{size[0]}x{size[1]} pixels"
+        warn(f"{name}: drawn on {own}, scaled to the picture's {width}x{height}")
     return strokes
 
 
@@ -213,14 +216,12 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: 
     named = [i for i, r in split.images.items() if Path(r["file_name"]).name == photo.path.name]
     found = named or list(split.images)
     if len(found) != 1:
-        raise DataError(
-            f"{path}: holds {len(found)} pictures, none of them named {photo.path.name}"
-        )
+        raise DataError(f"{path}: holds {len(found)} pictures, none named {photo.path.name}")
     (image_id,) = found
     objects = {annotation["id"]: annotation for annotation in split.annotations[image_id]}
     if label is None and len(objects) == 1:
-        label = next(iter(objects))
-    if label is None or label not in objects:
+        (label,) = objects
+    if label not in objects:
         ids = ", ".join(map(str, list(objects)[:5])) or "none"
         dropped = [finding for finding in findings if finding.severity == "left out"]
         if not objects and dropped:
@@ -253,14 +254,15 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> M
         rgb = to_rgb(picture)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    if photo is not None and not same_shape(rgb.shape[1::-1], photo.image.shape[1::-1]):
-        sizes = []
-        for (height, width, _), file in ((rgb.shape, stored), (photo.image.shape, photo.stored)):
-            turned = " (turned as its EXIF says)" if file.orientation >= 5 else ""
-            sizes.append(f"{width}x{height} pixels{turned}")
+    if photo is not None and not same_ratio(rgb.shape[1::-1], photo.image.shape[1::-1]):
+        own, theirs = (
+            f"{each.upright[1]}x{each.upright[0]} pixels"
+            + " (turned as its EXIF says)" * (each.orientation >= 5)
+            for each in (stored, photo.stored)
+        )
         raise DataError(
-            f"{path}: the {name} is {sizes[0]}, but {photo.path} is {sizes[1]}; both must have "
-            "the same size, or the same shape"
+            f"{path}: the {name} is {own}, but {photo.path} is {theirs}; both must have the same "
+            "size, or the same shape"
         )
     # Its own values: H×W palette entries or grey levels, of 16 bits too, or H×W×3 colours.
     deep, grey = picture.mode.startswith("I"), bool((rgb == rgb[..., :1]).all())
@@ -270,11 +272,9 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> M
         if not (entries == label).any():
             raise DataError(f"{path}: no pixel has the value {label}; it holds {_listed(entries)}")
         return np.asarray(entries == label)
-
-    if picture.has_transparency_data:
-        painted = _on_clear_layer(path, picture, rgb, name)
-        if painted is not None:
-            return painted
+    clear = picture.has_transparency_data
+    if clear and (painted := _on_clear_layer(path, picture, rgb, name)) is not None:
+        return painted
     if photo is not None and rgb.shape == photo.image.shape and _shows(rgb, photo.image):
         raise DataError(
             f"{path}: shows {photo.path} itself; a {name} is white on black, or in any colour on a "
@@ -337,16 +337,15 @@ def _two_values(values: NDArray[np.integer[Any]]) -> Mask | None:
 
 def _soft_edges(values: NDArray[np.integer[Any]], white_at: int, lossy: bool) -> Mask | None:
     """What is bright, where all is black or white but for thin greys between; else None."""
-    if values.ndim == 3 and (values.max(axis=2) - values.min(axis=2)).max() > TOLERANCE // 2:
-        return _one_colour(values, lossy)
     if values.ndim == 3:
+        if (values.max(axis=2) - values.min(axis=2)).max() > TOLERANCE // 2:
+            return _one_colour(values, lossy)
         values = values[..., 1]
     levels = (values.astype(np.int64) * 255 // white_at).astype(np.uint8)
     black, white = levels <= TOLERANCE, levels >= 255 - TOLERANCE
     grey = ~(black | white)
-    # A block of 3 × 3 pixels of one grey is an area, of a label or a trimap, and not an edge.
-    block = np.ones((3, 3), np.uint8)
-    flat = grey & (cv2.erode(levels, block) == cv2.dilate(levels, block))
+    # A block of one grey is an area, of a label or a trimap, and not an edge.
+    flat = grey & (cv2.erode(levels, BLOCK) == cv2.dilate(levels, BLOCK))
     if not black.any() or not white.any() or flat.any() or grey.mean() > 0.25:
         return None
     return levels > 127
@@ -355,9 +354,7 @@ def _soft_edges(values: NDArray[np.integer[Any]], white_at: int, lossy: bool) ->
 def _one_colour(values: NDArray[np.integer[Any]], lossy: bool) -> Mask | None:
     """Where one colour is, on black or on white, with soft edges or as JPEG leaves it; else None.
 
-    Args:
-        values: H×W×3, of 8 bits.
-        lossy: the file's format spoils single pixels.
+    ``values`` are H×W×3 of 8 bits; a ``lossy`` file's format spoils single pixels.
     """
     # White is the ground where it is most of the picture and of its border, else black.
     ground = 255 if seems_inverted(values.min(axis=2) >= 255 - TOLERANCE) else 0
@@ -371,16 +368,15 @@ def _one_colour(values: NDArray[np.integer[Any]], lossy: bool) -> Mask | None:
     hues, hue = pixels @ CHROMA, colour @ CHROMA
     beside = np.abs(hues[..., 0] * hue[1] - hues[..., 1] * hue[0]) / np.linalg.norm(hue)
     beside = np.maximum(beside, -(hues @ hue) / np.linalg.norm(hue))  # the opposite hue
-    # A block of 3 × 3 pixels of one mix is an area of another colour, and not an edge.
+    # A block of one mix is an area of another colour, and not an edge.
     ends = np.minimum(np.abs(pixels).max(axis=2), np.abs(pixels - colour).max(axis=2))
-    between, block = ends > 1.5 * TOLERANCE, np.ones((3, 3), np.uint8)
-    levels = values.astype(np.uint8)
-    even = (cv2.erode(levels, block) == cv2.dilate(levels, block)).all(axis=2)
+    between, levels = ends > 1.5 * TOLERANCE, values.astype(np.uint8)
+    even = (cv2.erode(levels, BLOCK) == cv2.dilate(levels, BLOCK)).all(axis=2)
     painted = np.asarray(share > 0.5)
     # What is of another hue in a block, or in many pixels, was drawn so.
     other = (beside > COLOUR_TOLERANCE).astype(np.uint8)
     spoiled = 0.05 * painted.sum() if lossy else 0
-    mixed = cv2.erode(other, block, borderValue=0).any() or other.sum() > spoiled
+    mixed = cv2.erode(other, BLOCK, borderValue=0).any() or other.sum() > spoiled
     if mixed or (between & even).any() or between.mean() > 0.25:
         return None
     return painted

@@ -191,12 +191,17 @@ def write_png(path: Path, pixels: NDArray[Any], photo: Path | None = None) -> No
     Raises:
         OSError: it cannot be written.
     """
-    values = pixels.astype(np.uint8) * 255 if pixels.dtype == np.bool_ else pixels
     texts = PngInfo()
     if photo is not None:
         # A name may hold bytes that are no UTF-8, which the text cannot.
         texts.add_itxt("Source", photo.name.encode(errors="replace").decode())
         texts.add_text(MADE_FROM, " ".join(_identity(photo)))
+    write_atomic(path, png(pixels, texts))
+
+
+def png(pixels: NDArray[Any], texts: PngInfo | None = None) -> bytes:
+    """bool H×W (as 0 and 255), or uint8 H×W, H×W×3 or H×W×4, as a PNG file's bytes."""
+    values = pixels.astype(np.uint8) * 255 if pixels.dtype == np.bool_ else pixels
     encoded = io.BytesIO()
     Pillow.fromarray(values).save(encoded, "PNG", pnginfo=texts)
-    write_atomic(path, encoded.getvalue())
+    return encoded.getvalue()

@@ -121,10 +121,10 @@ def _number(value: str | float) -> int | float | None:
     return int(number) if number.is_integer() else number
 
 
-def same_shape(size: Sequence[Any], other: Sequence[int]) -> bool:
-    """Whether two sizes have the same ratio of width to height, to a pixel and to 2 %.
+def same_ratio(size: Sequence[Any], other: Sequence[int]) -> bool:
+    """Whether two sizes, (height, width) or both the other way, have one ratio, to a pixel and 2 %.
 
-    Both have their sides in the same order. False if ``size``, which may come from a file, is none.
+    False if ``size``, which may come from a file, is none.
     """
     if not all(type(side) in (int, float) and 1 <= side < 1e6 for side in size):
         return False
@@ -242,7 +242,7 @@ def rle_problem(
     """
     size: Any = rle.get("size")
     is_size = isinstance(size, list) and len(size) == 2 and all(map(is_int, size))
-    if not is_size or not same_shape(size, (height, width)):
+    if not is_size or not same_ratio(size, (height, width)):
         swapped = "; they are swapped" if size == [width, height] else ""
         return "RLE of the wrong size", f"{size!r:.40}, not {[height, width]}{swapped}"
     if size[0] * size[1] > max(limits.MAX_RECORD_PIXELS, height * width):

@@ -14,6 +14,7 @@ from nseg_lib.data.images import read_image
 from nseg_lib.data.outputs import sure_of
 from nseg_lib.data.records import Record
 from nseg_lib.palette import LABELS
+from nseg_lib.strokes.drawing import OUTLINE
 
 SIDE = 800
 """Pixels of a picture's longer side on the page, at most."""
@@ -130,7 +131,7 @@ def _told(record: Record) -> str:
     if sure is not None:
         return f"{sure:.2f}"
     strokes = record.get("strokes")
-    outlined = isinstance(strokes, list) and {"outline"} & {
-        each.get("kind") for each in strokes if isinstance(each, dict)
-    }
+    outlined = isinstance(strokes, list) and any(
+        isinstance(each, dict) and each.get("kind") == OUTLINE for each in strokes
+    )
     return "by hand" if outlined else "no figure"

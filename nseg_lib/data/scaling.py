@@ -1,15 +1,22 @@
-"""Masks that were drawn on a smaller or larger copy of a photograph, scaled to its size."""
+"""Pictures and masks at another size: shrunk together, or brought from one copy to another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nseg_lib.arrays import Mask
-from nseg_lib.data.coco import Split
-from nseg_lib.data.images import Stored
-from nseg_lib.data.records import DataError, Record, same_shape
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nseg_lib.arrays import Image, Mask
+from nseg_lib.data.records import DataError, Record, same_ratio
 from nseg_lib.prompt import scale_mask
+
+if TYPE_CHECKING:
+    from nseg_lib.data.coco import Split
+    from nseg_lib.data.images import Stored
 
 Warn = Callable[[str], None]
 """A function that is told, in one line, what was put right."""
@@ -67,11 +74,34 @@ def own_size(path: Path, stored: Stored, size: tuple[int, int]) -> tuple[int, in
         DataError: the picture has not the record's ratio of width to height, turned or not.
     """
     height, width = stored.height, stored.width
-    upright = (width, height) if stored.orientation >= 5 else (height, width)
-    for own in ((height, width), upright):
-        if own == size or same_shape(size, own):
+    for own in ((height, width), stored.upright):
+        if own == size or same_ratio(size, own):
             return own
     raise DataError(
         f"{path}: the picture is {width}x{height}, its record says {size[1]}x{size[0]}; both must "
         "have the same size, or the same shape"
     )
+
+
+def rescale(image: Image, mask: Mask, stroke: Mask, scale: float) -> tuple[Image, Mask, Mask]:
+    """Shrink a picture, its mask and its stroke together, by area averaging.
+
+    The stroke is drawn at native size first, so that it keeps its proportion to the object.
+    """
+    if scale == 1:
+        return image, mask, stroke
+    height, width = scaled_size(mask.shape[0], mask.shape[1], scale)
+
+    def shrink(array: NDArray[Any]) -> NDArray[Any]:
+        return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
+
+    mask, stroke = (shrink(m.astype(np.float32)) >= 0.5 for m in (mask, stroke))
+    return shrink(image), mask, stroke
+
+
+def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Height and width in pixels after :func:`rescale`, at least 1; ValueError for a scale that is
+    not above 0 and at most 1."""
+    if not 0 < scale <= 1:
+        raise ValueError(f"scale must be above 0 and at most 1, got {scale}")
+    return max(1, round(height * scale)), max(1, round(width * scale))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,10 +81,9 @@ def drawn_strokes(rgba: NDArray[np.uint8]) -> Drawn:
 def drawn_box(rgba: NDArray[np.uint8]) -> Mask:
     """Bool H×W, the box round all opaque black pixels, filled; empty where there are none."""
     black = (rgba[..., :3].max(axis=2) < 128) & (rgba[..., 3] > 127)
-    rows, columns = np.flatnonzero(black.any(axis=1)), np.flatnonzero(black.any(axis=0))
+    x, y, width, height = cv2.boundingRect(black.astype(np.uint8))
     box = np.zeros_like(black)
-    if len(rows):
-        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    box[y : y + height, x : x + width] = True
     return box
 
 

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 from numpy.typing import NDArray
-from rich.progress import track
 
 from nseg_lib.arrays import Image, Mask
+from nseg_lib.console import progress_bar
 from nseg_lib.data import coco, frozen
 from nseg_lib.data.frozen import EVALUATION_SEED
 from nseg_lib.evaluation.methods import Method
@@ -125,7 +125,7 @@ def corrections(
         done = {(row["strokes"], row["image_id"]) for row in rows if row["split"] == split.name}
         ids = [i for i in sorted(split.annotations) if split.annotations[i]][:pictures]
         wanted = [(i, way) for i in ids for way in strokes if (way, i) not in done]
-        for image_id, way in track(wanted, "correcting", disable=not progress):
+        for image_id, way in progress_bar(wanted, "correcting", progress):
             mask = frozen.object_mask(split, image_id)
             generator = partial(frozen.generator, f"correction {way}", EVALUATION_SEED, image_id)
             image = split.read_image(image_id)

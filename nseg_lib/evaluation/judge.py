@@ -81,7 +81,7 @@ def evaluate_networks(
     found = coco.find_splits(data)
     splits = [n for n in ("val", "test") if n in found] if splits is None else splits
     if not splits:
-        there = ", ".join(found) or "none"
+        there = ", ".join(found)
         raise coco.DataError(f"{data}: no split val or test (there: {there}); choose one (--split)")
     samples = {}
     for name in splits:

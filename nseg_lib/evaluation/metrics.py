@@ -234,8 +234,8 @@ def _prepare(predicted: Mask, target: Mask, ignore: Mask | None) -> _Pair:
         if decided == 0:
             raise ValueError("ignore marks every pixel; at least one must be left to compare")
         predicted, target = predicted & ~ignore, target & ~ignore
-    union = predicted | target
-    crop = _span(np.flatnonzero(union.any(axis=1))), _span(np.flatnonzero(union.any(axis=0)))
+    x, y, width, height = cv2.boundingRect((predicted | target).astype(np.uint8))
+    crop = slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1)
     predicted, target = predicted[crop], target[crop]
     return _Pair(predicted.astype(np.uint8), target.astype(np.uint8), diagonal, decided)
 
@@ -248,12 +248,6 @@ def _check(name: str, mask: Mask, target: Mask) -> None:
         raise ValueError(f"{name} must have pixels, got {got}")
     if mask.shape != target.shape:
         raise ValueError(f"{name} must have the target's shape {target.shape}, got {got}")
-
-
-def _span(indices: NDArray[np.intp]) -> slice:
-    """From one before the first index to one after the last; index 0 alone where there is none."""
-    first, last = (indices[0], indices[-1]) if len(indices) else (0, -1)
-    return slice(max(0, int(first) - 1), int(last) + 2)
 
 
 def _rim(mask: _Bytes, neighbours: _Bytes, outside: int, depth: int = 1) -> _Bytes:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from nseg_lib import provenance
 from nseg_lib.config import ConfigError
+from nseg_lib.console import progress_bar
 from nseg_lib.data.frozen import Sample
 from nseg_lib.evaluation.methods import Method
 from nseg_lib.evaluation.metrics import METRICS, evaluate_mask
@@ -84,7 +84,7 @@ def evaluate(
         done = {tuple(row[: len(_KEY)]) for row in rows}
         if not path.exists() or not path.stat().st_size:
             append_row(path, COLUMNS)
-        for sample in track(samples, "evaluating", total, disable=not progress):
+        for sample in progress_bar(samples, "evaluating", progress, total):
             for method in methods:
                 whose = {"method": method.name, "seed": method.seed}
                 row = whose | {name: getattr(sample, name) for name in _KEY[2:]}

@@ -155,7 +155,8 @@ def torch_network(path: Path, weights: dict[str, NDArray[Any]], config: AnyConfi
     try:
         from nseg_lib.networks.loading import network_of
     except ModuleNotFoundError:
-        raise ValueError(f"{config.name} needs PyTorch: {extras.install('train')}") from None
+        command = extras.install_command("train")
+        raise ValueError(f"{config.name} needs PyTorch: {command}") from None
     return network_of(path, weights, config)
 
 

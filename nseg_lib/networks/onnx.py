@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from nseg_lib import extras
-from nseg_lib.config import RefinerConfig
+from nseg_lib.config import Config, RefinerConfig
 from nseg_lib.files import write_atomic
 from nseg_lib.networks import edge, engine
 from nseg_lib.networks.crops import STRIDE
@@ -37,8 +37,8 @@ def shape_of(network: nn.Module, config: AnyConfig) -> tuple[int, int]:
     if isinstance(network, PromptNet):
         return 3 + PROMPTS, STRIDE
     if isinstance(network, UNet):
-        kind = getattr(config, "model").inputs  # noqa: B009
-        return CHANNELS[kind], 2 ** len(network.encoder)
+        assert isinstance(config, Config)
+        return CHANNELS[config.model.inputs], 2 ** len(network.encoder)
     raise TypeError(f"{type(network).__name__} is no network of {config.name}")
 
 
@@ -116,7 +116,8 @@ def _exported(
     try:
         import onnxscript  # noqa: F401
     except ImportError:
-        raise ValueError(f"ONNX needs two packages more: {extras.install('onnx')}") from None
+        command = extras.install_command("onnx")
+        raise ValueError(f"ONNX needs two packages more: {command}") from None
     # The sides of the example must differ, or they would be taken for one and the same.
     size = max(multiple, 32)
     example = torch.rand(pictures, channels, 2 * size, 3 * size)

@@ -161,7 +161,8 @@ def usable_device(name: str) -> str:
         try:
             import torch
         except ImportError:
-            raise ValueError(f"device {name} needs PyTorch: {extras.install('train')}") from None
+            command = extras.install_command("train")
+            raise ValueError(f"device {name} needs PyTorch: {command}") from None
         if int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
             raise ValueError(f"device {name} is not available here; cpu is")
     return name

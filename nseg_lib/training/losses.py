@@ -30,20 +30,16 @@ def _check(logits: Tensor, target: Tensor) -> None:
             raise ValueError(f"target must be within 0..1, got {low:g} to {high:g}")
 
 
-def dice_loss(
-    logits: Tensor, target: Tensor, smooth: float = 1.0, *, checked: bool = False
-) -> Tensor:
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     r"""One minus the soft Dice coefficient, over the whole batch as in the released code.
 
     .. math:: 1 - \frac{2 \sum p t + 1}{\sum p + \sum t + 1}, \quad p = \sigma(\ell)
 
-    Milletari et al. 2016, with sums instead of sums of squares and a smoothing of 1. ``checked``:
-    the target has been looked at already; the same for the other terms.
+    Milletari et al. 2016, with sums instead of sums of squares and a smoothing of 1.
     """
-    if not checked:
-        _check(logits, target)
+    _check(logits, target)
     p = torch.sigmoid(logits)
-    return 1 - (2 * (p * target).sum() + smooth) / (p.sum() + target.sum() + smooth)
+    return 1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
 
 
 class SobelLoss(nn.Module):
@@ -69,9 +65,8 @@ class SobelLoss(nn.Module):
         gradient = F.conv2d(u, self.kernels, padding=1)
         return torch.sqrt(gradient.square().sum(dim=1, keepdim=True) + 1e-8)
 
-    def forward(self, logits: Tensor, target: Tensor, *, checked: bool = False) -> Tensor:
-        if not checked:
-            _check(logits, target)
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        _check(logits, target)
         return F.mse_loss(self.magnitude(torch.sigmoid(logits)), self.magnitude(target))
 
 
@@ -89,7 +84,7 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     return (outer - np.maximum(inner - 1, 0)).astype(np.float32)
 
 
-def kervadec_loss(logits: Tensor, target: Tensor, *, checked: bool = False) -> Tensor:
+def kervadec_loss(logits: Tensor, target: Tensor) -> Tensor:
     r"""Boundary loss of Kervadec et al. 2019 (eq. 5), an ablation that the paper does not have.
 
     .. math:: \mathrm{mean}\left(\phi_t \, \sigma(\ell)\right)
@@ -97,8 +92,7 @@ def kervadec_loss(logits: Tensor, target: Tensor, *, checked: bool = False) -> T
     where :math:`\phi_t` is the signed distance to the target's edge, here over the picture's
     diagonal so that its weight does not depend on the picture's size.
     """
-    if not checked:
-        _check(logits, target)
+    _check(logits, target)
     height, width = target.shape[-2:]
     masks = target.detach().cpu().numpy()
     distances = np.stack([signed_distance(mask) for mask in masks[:, 0]])[:, None]
@@ -121,10 +115,10 @@ class RefinementLoss(nn.Module):
         if self.config.bce:
             terms["bce"] = F.binary_cross_entropy_with_logits(logits, target)
         if self.config.dice:
-            terms["dice"] = dice_loss(logits, target, checked=True)
+            terms["dice"] = dice_loss(logits, target)
         if self.config.boundary:
             boundary = kervadec_loss if self.config.boundary_kind == "kervadec" else self.sobel
-            terms["boundary"] = boundary(logits, target, checked=True)
+            terms["boundary"] = boundary(logits, target)
         return terms
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -278,7 +278,7 @@ def imagenet() -> Path:
     spec = importlib.util.find_spec(IMAGENET)
     if spec is None or spec.origin is None:
         raise ConfigError(
-            f"the recipe starts from ImageNet weights: {extras.install('refiner')}, "
+            f"the recipe starts from ImageNet weights: {extras.install_command('refiner')}, "
             "or --set training.pretrained=false"
         )
     return next(Path(spec.origin).parent.glob("models/*.pth"))

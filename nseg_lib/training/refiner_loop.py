@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from nseg_lib.config import ConfigError, FitConfig
+from nseg_lib.console import progress_bar
 from nseg_lib.training.losses import refiner_loss
 from nseg_lib.training.refiner_data import EdgeWindows, TrainingCrops
-from nseg_lib.training.runs import Log, RunFolder, one_thread
-from nseg_lib.training.unet import reuse_memory
+from nseg_lib.training.runs import Log, RunFolder, one_thread, reuse_memory
 
 LOG_EVERY = 200
 """Steps between two rows of ``log.csv``, and between two saved states."""
@@ -91,7 +90,7 @@ def fit(
     onednn = torch.backends.mkldnn.is_available()
     half = device == "cuda" or (onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
     losses, ious = list[Tensor](), list[Tensor]()
-    shown = track(batches, "training", len(batches), disable=not sys.stdout.isatty())
+    shown = progress_bar(batches, "training", sys.stderr.isatty(), len(batches))
     for step, batch in enumerate(shown, start):
         # One step: forward, loss, backward.
         x, target, counts = (t.to(device, non_blocking=True) for t in batch)

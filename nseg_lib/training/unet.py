@@ -7,8 +7,6 @@ Explained in chapter ``04_training_by_hand``.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 import signal
 import sys
@@ -33,7 +31,7 @@ from nseg_lib.data.datasets import EpochBatches, FrozenPairs, Pair, TrainingPair
 from nseg_lib.evaluation.metrics import evaluate_mask
 from nseg_lib.training.losses import RefinementLoss
 from nseg_lib.training.processes import check_devices, check_machines
-from nseg_lib.training.runs import Log, RunFolder, one_thread
+from nseg_lib.training.runs import Log, RunFolder, one_thread, reuse_memory
 
 SPLITS = ("train", "val")
 
@@ -387,19 +385,3 @@ def resume_from(run: RunFolder) -> Path | None:
     if run.last.exists() or run.best.exists():
         run.say(f"{run.path}: its best epoch is lost, so it begins anew")
     return None
-
-
-def reuse_memory() -> None:
-    """Let the C library keep the memory that tensors give back, for the next step's tensors.
-
-    By default glibc asks the system for every large buffer anew, and the system fills it with
-    zeros, in every step. Results are the same.
-
-    Source: mallopt(3), ``M_MMAP_THRESHOLD`` and ``M_TRIM_THRESHOLD``.
-    """
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for threshold in (-3, -1):  # their numbers in malloc.h
-            mallopt(threshold, 2**31 - 1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from nseg_lib.arrays import Image, Mask, Probability, check, sureness
 from nseg_lib.data.coco import mask_to_rle, rle_to_mask
+from nseg_lib.prompt import Prompt
 from nseg_lib.strokes.drawing import box_of, rasterize
 from nseg_lib.widget.pictures import resize, shown_size
 
@@ -268,10 +269,7 @@ def mask_of(
     if not strokes:  # before the model is asked anything, which may have to load first
         return kept, "", None
     drawn, box = rasterize(strokes, height, width), box_of(strokes, height, width)
-    inside = np.ones((height, width), bool)
-    if box is not None:
-        inside[:] = False
-        inside[box[1] : box[3], box[0] : box[2]] = True
+    inside = Prompt(drawn.object, box=box).inside
     if (drawn.object | drawn.background).all():  # nothing is left to ask, as with an outline
         return drawn.object, "", None
     brushed = drawn.object & inside

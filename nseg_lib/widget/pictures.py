@@ -81,14 +81,14 @@ def jpeg(image: Image, quality: int = 92) -> bytes:
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
-def thumbnail(path: Path, side: int = 150) -> bytes:
-    """A picture of some ``side`` pixels as JPEG; no bytes for a broken one."""
+def thumbnail(path: Path) -> bytes:
+    """A picture of as many pixels as 150×150, as JPEG; no bytes for a broken one."""
     try:
         image = to_rgb(turn(open_picture(path, reduced=True), None))
     except DataError:
         return b""
     height, width = image.shape[:2]
-    return jpeg(resize(image, *shown_size(height, width, side * side)), 80)
+    return jpeg(resize(image, *shown_size(height, width, 150 * 150)), 80)
 
 
 def cover_png(mask: Mask | NDArray[np.uint8]) -> bytes:

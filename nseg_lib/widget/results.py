@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -12,13 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, outlines
 from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT
-from nseg_lib.data.outputs import annotation, as_readers_turn, document
+from nseg_lib.data.outputs import annotation, as_readers_turn, document, png
 from nseg_lib.limits import MAX_STROKE_POINTS
 from nseg_lib.strokes.drawing import within
 
@@ -61,9 +59,9 @@ def export(
     if not mask.any():
         raise DataError("the mask is empty: brush over the object first")
     if what == "mask":
-        return f"{stem}_mask.png", _png(mask.astype(np.uint8) * 255)
+        return f"{stem}_mask.png", png(mask)
     if what == "cutout":
-        return f"{stem}_cutout.png", _png(cutout(image, mask))
+        return f"{stem}_cutout.png", png(cutout(image, mask))
     if what in ("rle", "polygon"):
         record = {"id": 1, "file_name": name, **size}
         turned = as_readers_turn(mask, orientation)
@@ -101,12 +99,6 @@ def outline(mask: Mask) -> list[list[list[float]]]:
         chosen = set(map(tuple, corners.tolist()))
         found.append([[x, y, 1.0 if (x, y) in chosen else 0.5] for x, y in ring.tolist()])
     return found
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    Pillow.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:

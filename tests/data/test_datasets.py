@@ -11,7 +11,7 @@ from nseg_lib.config import DataConfig
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import EpochBatches, TrainingPairs, collate
 from nseg_lib.data.frozen import EvaluationSamples
-from nseg_lib.data.images import scaled_size
+from nseg_lib.data.scaling import scaled_size
 
 
 @pytest.mark.parametrize("scale", [-1.0, 0.0, 1.5, float("nan"), float("inf")])

@@ -260,7 +260,7 @@ def test_of_several_objects_one_is_chosen_by_its_id(tmp_path: Path) -> None:
     assert masks.read_mask(path, taken, label=8)[5].tolist() == [12 <= x < 18 for x in range(30)]
     content["images"][0]["file_name"] = "another.jpg"
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"holds 2 pictures, none of them named photo\.jpg"):
+    with pytest.raises(DataError, match=r"holds 2 pictures, none named photo\.jpg"):
         masks.read_mask(path, taken, label=8)
 
 
