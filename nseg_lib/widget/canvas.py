@@ -142,12 +142,8 @@ class StrokeCanvas(Frontend):
         start: Mask | None = None,
         walls: Mask | None = None,
     ) -> None:
-        """Show a picture (or none), strokes and other objects (uint8 H×W).
-
-        ``orientation`` is what EXIF said before the picture was turned upright; ``start``, bool
-        H×W, what there is of the object before anything is drawn; ``walls``, bool H×W, what is
-        never given to the object.
-        """
+        """Show a picture (or none), strokes and other objects (uint8 H×W); ``start`` and ``walls``
+        as of :meth:`Answers.open`."""
         self._send_picture(image, strokes, others, same=image is self.image)
         self.image, self.name, self._orientation = image, name, orientation
         if image is not None:
@@ -162,13 +158,12 @@ class StrokeCanvas(Frontend):
 
     @traitlets.observe("strokes")
     def _set_from_python(self, change: Any) -> None:
-        if change.new == self._sent["strokes"]:
-            return  # the browser sent it
-        with self._busy:
-            revision = self._sent["revision"] + 1
-            self._sent = {**self._sent, "revision": revision, "strokes": change.new}
-            self._drawing = self._sent
-            self._refine()
+        if change.new != self._sent["strokes"]:  # else the browser sent it
+            with self._busy:
+                revision = self._sent["revision"] + 1
+                self._sent = {**self._sent, "revision": revision, "strokes": change.new}
+                self._drawing = self._sent
+                self._refine()
 
     @traitlets.observe("_drawing")
     def _set_from_browser(self, change: Any) -> None:
@@ -179,9 +174,10 @@ class StrokeCanvas(Frontend):
     def _take(self, drawing: dict[str, Any]) -> None:
         """Refine the browser's drawing, unless it is of another picture or already known."""
         known = self._sent
-        if drawing["picture"] != known["picture"] or drawing["revision"] <= known["revision"]:
-            if drawing["picture"] != known["picture"]:
-                self._drawing = known
+        if drawing["picture"] != known["picture"]:
+            self._drawing = known
+            return
+        if drawing["revision"] <= known["revision"]:
             return
         try:
             check_strokes(drawing["strokes"])
@@ -278,8 +274,7 @@ class StrokeCanvas(Frontend):
 
         The still appears once the kernel is gone: a saved notebook keeps it.
         """
-        if not self._still_id:
-            self._still_id = f"nseg-{self.model_id}"
+        self._still_id = f"nseg-{self.model_id}"
         bundle, _ = self._repr_mimebundle_() or ({}, {})
         display({**bundle, "text/plain": "StrokeCanvas (run this cell to draw)"}, raw=True)
         display(self._still(), display_id=self._still_id)
@@ -384,11 +379,8 @@ class StrokeCanvas(Frontend):
     def _open_session(self, image: Image | None = None, note: str = "") -> None:
         """Show the session's current picture and object, or a message if the picture is broken.
 
-        The mask is the one in the session's file; only a new stroke makes a new mask.
-
-        Args:
-            image: the picture, if it is shown already.
-            note: what there is to say; by default what the session says of the picture.
+        The mask is the one in the session's file; only a new stroke makes a new mask. ``image`` is
+        the picture, if it is shown already; ``note`` takes the place of what the session says.
         """
         session, started = self.session, time.perf_counter()
         assert session is not None
@@ -400,8 +392,8 @@ class StrokeCanvas(Frontend):
             self.mask = None
             self._say(str(error), "error")
             return
-        name, others = session.path.name, found.others
-        self._show(found.image, name, found.strokes, others, start=found.start, walls=found.walls)
+        shown = found.image, session.path.name, found.strokes, found.others
+        self._show(*shown, start=found.start, walls=found.walls)
         self.sure, self.steps = found.sure, found.steps
         self._publish(found.mask, started)
         self._answers.keep(found.strokes, self.refiner, found.mask, found.sure, found.steps)

@@ -25,7 +25,6 @@ from nseg_lib.widget.annotations import AnnotationFile, next_id
 STARTED_FROM = "started_from"
 """Key of an annotation: what another program had written of it before it was drawn on."""
 
-
 OF_THE_MASK = ("segmentation", "area", "bbox", "sure", "steps")
 """Keys of an annotation whose values are only about its present mask."""
 
@@ -86,11 +85,6 @@ class FolderSession:
         self.pictures, self.left_out = list_pictures(self.folder)
         self.out = Path(out) if out is not None else self.folder / "annotations.json"
         self.file = AnnotationFile(self.out)
-        self.id: int | None = None  # of the current annotation; None for a new object
-        self._known: Record | None = None  # the current annotation as it was read or written here
-        self._ids: set[int] = set()  # of the picture's annotations, as far as known
-        self.saved = True  # False while the file lacks the present mask
-        self._left: tuple[int, int | None] | None = None  # picture and object before the current
         self._release: Callable[[], Any] = lambda: None  # gives up the hold of the folder
         drawn = [a for a in self.file.annotations if "strokes" in a]
         self.labels = [category] if isinstance(category, str) else list(category or ())
@@ -103,27 +97,18 @@ class FolderSession:
         self._go_to(next((i for i in left if i > last), left[0] if left else 0))
 
     def state(self) -> dict[str, Any]:
-        """The progress that the canvas shows.
-
-        Returns:
-            ``index`` and ``name`` of the current picture; ``total`` and ``done``, the numbers of
-            all and of finished pictures; ``object``, the index of the current object among those
-            of the picture (a new one comes last); ``objects``, their number; ``category`` of the
-            current object, or that a new one will get; ``categories``, all names, and ``colours``;
-            ``saved``, the file's name, or "" while it lacks the mask; ``back``, whether
-            :meth:`go_back` leads anywhere.
-        """
-        ids, current = [a["id"] for a in self.objects()], self._current()
+        """The progress that the canvas shows."""
+        ids, current, names = [a["id"] for a in self.objects()], self._current(), self.categories()
         return {
             "index": self.index,
             "total": len(self.pictures),
             "done": len(self._done()),
             "name": self.path.name,
-            "object": ids.index(self.id) if self.id in ids else len(ids),
+            "object": ids.index(self.id) if self.id in ids else len(ids),  # a new one comes last
             "objects": len(ids),
-            "category": self.category if current is None else self.file.category_of(current),
-            "categories": self.categories(),
-            "colours": [LABELS[i % len(LABELS)] for i in range(len(self.categories()))],
+            "category": self.file.category_of(current) if current else self.category,
+            "categories": names,
+            "colours": [LABELS[i % len(LABELS)] for i in range(len(names))],
             "saved": self.out.name if self.saved else "",
             "back": self._left is not None,
         }
@@ -151,11 +136,9 @@ class FolderSession:
 
     def go(self, step: int) -> bool:
         """Move by ``step`` pictures (1 next, -1 previous); return False if there is none there."""
-        left = self.index, self.id
         if not 0 <= self.index + step < len(self.pictures):
             return False
-        self._go_to(self.index + step)
-        self._left = left
+        self._go_to(self.index + step, left=(self.index, self.id))
         return True
 
     def go_back(self) -> bool:
@@ -166,16 +149,17 @@ class FolderSession:
         self._choose(number)
         return True
 
-    def _go_to(self, index: int) -> None:
+    def _go_to(self, index: int, left: tuple[int, int | None] | None = None) -> None:
         """Make a picture the current one, and of its objects the first that was drawn here."""
         self.index = index
-        self._choose(next((a["id"] for a in self.objects() if "strokes" in a), None))
+        self._choose(next((a["id"] for a in self.objects() if "strokes" in a), None), left)
 
     def _done(self) -> set[Path]:
         """The pictures that have an annotation with strokes."""
         drawn = [a.get("image_id") for a in self.file.annotations if "strokes" in a]
         ids = {number for number in drawn if is_int(number)}
-        return {p for p in self.pictures if (self._image_of(p) or {"id": None})["id"] in ids}
+        records = {path: self._image_of(path) for path in self.pictures}
+        return {path for path, record in records.items() if record and record["id"] in ids}
 
     def _image_of(self, path: Path) -> Record | None:
         try:
@@ -262,16 +246,17 @@ class FolderSession:
     def _current(self) -> Record | None:
         return next((a for a in self.objects() if a["id"] == self.id), None)
 
-    def _choose(self, number: int | None) -> None:
-        """Make an object of the picture the current one; None for a new one."""
-        self.id, self._left = number, None
+    def _choose(self, number: int | None, left: tuple[int, int | None] | None = None) -> None:
+        """Make an object of the picture the current one, None for a new one; :meth:`go_back` then
+        leads to the picture and object that were left."""
+        self.id, self._left = number, left
         self._know()
 
     def _know(self) -> None:
         """Take what the file has of the picture for known, and the current object for saved."""
-        self._known = self._current()
+        self._known = self._current()  # as it was read or written here
         self._ids = {a["id"] for a in self.objects()}
-        self.saved = True
+        self.saved = True  # False while the file lacks the present mask
 
     def go_object(self, step: int) -> bool:
         """Move by ``step`` objects of the picture; return False if there is none there."""
@@ -292,13 +277,13 @@ class FolderSession:
             image: the current picture.
         """
         found = []
+        row, column = np.clip([int(y), int(x)], 0, np.subtract(image.shape[:2], 1))
         for record in self.objects():
             try:
                 mask = self.file.mask(record, self.path, image)
             except DataError:  # nothing of it is shown, so it cannot be meant
                 continue
-            row, column = min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)
-            if record["id"] != self.id and mask[max(0, row), max(0, column)]:
+            if record["id"] != self.id and mask[row, column]:
                 found.append((int(mask.sum()), record["id"]))
         if found:
             self._choose(min(found)[1])
@@ -306,11 +291,9 @@ class FolderSession:
 
     def new_object(self) -> bool:
         """Make a new object the current one; return False if it was new already."""
-        left = self.index, self.id
         if self.id is None:
             return False
-        self._choose(None)
-        self._left = left
+        self._choose(None, left=(self.index, self.id))
         return True
 
     def record(
