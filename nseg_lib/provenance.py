@@ -75,13 +75,18 @@ def write_sidecar(
     taken = sorted(record.keys() & extra.keys())
     if taken:
         raise ValueError(f"extra: {', '.join(taken)} already written; choose another key")
-    sidecar = Path(artefact).with_name(f"{Path(artefact).name}.json")
+    sidecar = sidecar_of(artefact)
     try:
         text = json.dumps(record | _portable(extra), indent=2, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{sidecar.name}: {error}; only JSON data can be written") from None
     write_atomic(sidecar, text + "\n")
     return sidecar
+
+
+def sidecar_of(artefact: str | Path) -> Path:
+    """The path of the file beside an artefact that says where it came from."""
+    return Path(artefact).with_name(f"{Path(artefact).name}.json")
 
 
 def code_version(project: Path = PROJECT) -> tuple[str | None, bool | None]:

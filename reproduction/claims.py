@@ -108,10 +108,7 @@ def judge(evidence: Evidence) -> pd.DataFrame:
         result, p = results[name], corrected.get(name, math.nan)
         said, remark = result.verdict, result.remark
         if said in (Verdict.HOLDS, Verdict.FAILS) and p > LEVEL:
-            said, remark = (
-                Verdict.OPEN,
-                f"corrected for {len(primary)} claims; alone: {said}",
-            )
+            said, remark = Verdict.OPEN, f"corrected for {len(primary)} claims; alone: {said}"
         row: dict[str, Any] = {"claim": name, "role": claim.role, "metric": result.metric}
         row |= {"printed": result.printed, "sign": getattr(claim, "sign", 1)}
         row["margin"] = math.nan

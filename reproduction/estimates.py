@@ -135,8 +135,8 @@ class Estimate:
 
     def sample(self) -> str:
         """What it was estimated from, in words: ``146 pictures, 1 seed``."""
-        words = f"{self.n} {self.unit}"
-        return words + (f", {self.seeds} seed{'s' if self.seeds > 1 else ''}" if self.seeds else "")
+        seeds = f", {self.seeds} seed{'s' * (self.seeds > 1)}" if self.seeds else ""
+        return f"{self.n} {self.unit}{seeds}"
 
 
 def interval_text(estimate: Estimate | None, metric: str) -> str:
@@ -382,8 +382,7 @@ def rank_correlation(
         ``None`` if fewer than ten rows have both values.
     """
     pictures = pictures.dropna(subset=[variable, condition])
-    n = len(pictures)
-    if n < 10:
+    if (n := len(pictures)) < 10:
         return None
     columns = [variable, condition] if given is None else [variable, condition, given]
     values = pictures[columns].to_numpy(np.float64)

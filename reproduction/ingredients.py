@@ -16,6 +16,7 @@ from nseg_lib import config as configuration
 from nseg_lib.config import THE_EIGHT, ConfigError
 from nseg_lib.files import sha256, write_atomic
 from nseg_lib.parsing import dotted
+from nseg_lib.provenance import sidecar_of
 from reproduction import exhibits, profiles
 from reproduction.code import code_hashes
 from reproduction.notebooks import read_cells, read_parameters
@@ -139,15 +140,10 @@ def settings(root: Path, profile: Profile, step: str) -> dict[str, Any]:
 # --- records beside the outputs -------------------------------------------------------------------
 
 
-def sidecar(artefact: Path) -> Path:
-    """The file beside an artefact that says where it came from."""
-    return artefact.with_name(f"{artefact.name}.json")
-
-
 def read_record(artefact: Path) -> dict[str, Any]:
     """The sidecar that a step wrote; empty where there is none."""
     try:
-        record = json.loads(sidecar(artefact).read_bytes())
+        record = json.loads(sidecar_of(artefact).read_bytes())
     except (OSError, ValueError):
         return {}
     told = record.get("made_from") if isinstance(record, dict) else None
@@ -156,7 +152,7 @@ def read_record(artefact: Path) -> dict[str, Any]:
 
 def write_record(artefact: Path, record: Mapping[str, Any]) -> None:
     """Replace a sidecar."""
-    write_atomic(sidecar(artefact), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(sidecar_of(artefact), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def hash_files(root: Path, files: Iterable[Path | str]) -> dict[str, str | None]:

@@ -17,6 +17,7 @@ from nbconvert.filters import markdown2html
 
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.files import write_atomic
+from nseg_lib.provenance import sidecar_of
 from reproduction import paper
 from reproduction.claim_rows import claim_rows, counted
 from reproduction.evidence import commit_text, read_json
@@ -158,7 +159,7 @@ def first_numbers(table1: Path) -> dict[str, Any]:
 
 def _chapter(notebook: Path) -> dict[str, str]:
     """Links to an executed notebook, and how it ran, from its sidecar."""
-    record = read_json(notebook.with_name(f"{notebook.name}.json"))
+    record = read_json(sidecar_of(notebook))
     row = {"name": notebook.stem.replace("_", " ")}
     row |= {"page": f"notebooks/{notebook.stem}.html", "notebook": f"notebooks/{notebook.name}"}
     if not record:

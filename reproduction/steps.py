@@ -32,9 +32,9 @@ from typing import Any, TextIO
 from nseg_lib import config as configuration
 from nseg_lib.config import ConfigError
 from nseg_lib.files import sha256, write_atomic
-from nseg_lib.provenance import write_sidecar
+from nseg_lib.provenance import sidecar_of, write_sidecar
 from reproduction import ingredients, profiles
-from reproduction.ingredients import RECIPE, SUMS, hash_files, read_record, sidecar
+from reproduction.ingredients import RECIPE, SUMS, hash_files, read_record
 from reproduction.profiles import Profile
 
 
@@ -94,9 +94,9 @@ class Job:
         seconds = time.monotonic() - clock
         artefact = self.outputs[0]
         # A training writes the sidecar by itself, and when it ended.
-        if not (training and sidecar(artefact).is_file()):
+        if not (training and sidecar_of(artefact).is_file()):
             write_sidecar(artefact, self.made_from["settings"], [], seconds)
-        record = {"finished": _now().isoformat(), **json.loads(sidecar(artefact).read_bytes())}
+        record = {"finished": _now().isoformat(), **json.loads(sidecar_of(artefact).read_bytes())}
         record |= {"step": self.step, "profile": self.profile.name, "began": began.isoformat()}
         record |= {"command": f"nseg reproduce --profile {self.profile.name}"}
         record |= {"made_from": self.made_from, "products": self.products()}

@@ -19,6 +19,7 @@ from nseg_lib import config
 from nseg_lib.evaluation import refiner_tables
 from nseg_lib.files import sha256
 from nseg_lib.parsing import dotted
+from nseg_lib.provenance import sidecar_of
 from reproduction import quoted, refiner_ablation, refiner_steps
 from reproduction.artefacts import Table, figure_text, table_texts
 from reproduction.evidence import Evidence, load, read_json
@@ -189,7 +190,7 @@ def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> Non
 
 def _noted(root: Path, path: Path) -> str | None:
     """The hash of a file that its sidecar records; None if it records none."""
-    record = read_json(path.with_name(f"{path.name}.json"))
+    record = read_json(sidecar_of(path))
     return record.get("products", {}).get(path.relative_to(root).as_posix())
 
 

@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import typer
 from command_line import nseg
 
 from nseg_lib import __version__
-from nseg_lib.data import outputs
 from reproduction import commands as cli
 
 
@@ -81,26 +79,16 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 ) -> None:
     other = shutil.copytree(tiny_data, tmp_path / "data")
     (other / "annotations" / "instances_val.json").unlink()
-    outputs.write_png(tmp_path / "photo.png", np.zeros((20, 30, 3), np.uint8))
-    outputs.write_png(tmp_path / "small.png", np.ones((10, 30), bool))
-    outputs.write_png(tmp_path / "none.png", np.zeros((20, 30), bool))
-    (tmp_path / "text.png").write_text("not a picture")
     mine = tmp_path / "mine.yml"
     mine.write_text("name: mine\nmodel: {architecture: vit, widths: [8]}\n")
     before = sorted(tmp_path.iterdir())
-    photo, to = tmp_path / "photo.png", ("-o", tmp_path / "mask.png", "-c", trained)
     for arguments, says in (
-        (("refine", photo, tmp_path / "small.png", *to), "the stroke is 30x10 pixels"),
-        (("refine", photo, tmp_path / "none.png", *to), "nothing is brushed"),
-        (("refine", photo, tmp_path / "text.png", *to), "not a readable picture"),
-        (("refine", tmp_path / "text.png", tmp_path / "none.png", *to), "text.png"),
-        (("refine", tmp_path / "gone.jpg", tmp_path / "none.png", *to), "gone.jpg"),
         (("train", "resnet", "--data", tiny_data), "no model named 'resnet'"),
         (("train", mine, "--data", tiny_data), "mine.yml: 'model.architecture': unknown 'vit'; on"),
         (("train", "res16-32_bce-dice", "--data", tmp_path / "x"), "instances_<split>.json"),
         (("train", "res16-32_bce-dice", "--data", tiny_data, "--set", "a"), "expected key=value"),
         (("train", "res16-32_bce-dice", "--data", tiny_data, "--set", "a=[8"), "not valid YAML"),
-        (("refine", tmp_path / "gone[/b].jpg", tmp_path / "none.png", *to), "gone[/b].jpg"),
+        (("refine", tmp_path / "gone[/b].jpg", mine, "-o", tmp_path / "m.png"), "gone[/b].jpg"),
         (("evaluate", "--data", tiny_data, "--out", tmp_path / "r", "--split", "tes"), "'tes'"),
         (("evaluate", "--data", other, "--out", tmp_path / "r"), "no split val or test (there: tr"),
         (("train", "tiny16-32_bce-dice", "--data", tiny_data, "--accelerator", "tpu"), "--accel"),
@@ -135,6 +123,3 @@ def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
 def test_every_command_has_help_with_an_example(command: str) -> None:
     text = " ".join(nseg(*command.split(), "--help").stdout.split())
     assert "Example: nseg " + command in text
-
-
-# --- refine ---------------------------------------------------------------------------------------

@@ -111,6 +111,22 @@ def coco_of(record: dict[str, object], **image: int) -> dict[str, object]:
         ),
         ("photo.jpg --coco last.png", "last.png: not valid JSON: it is not UTF-8"),
         ("photo.jpg stroke.png --device mps", "device must be cpu, cuda or cuda:N, got 'mps'"),
+        (
+            "photo.jpg",
+            "photo.jpg: say what is meant: a stroke, --click, --box, --strokes or --coco",
+        ),
+        ("photo.jpg --box 1,2,3", "--box 1,2,3: left,top,right,bottom is needed"),
+        ("photo.jpg --box 9,2,9,30", "--box 9,2,9,30: left,top,right,bottom must hold a part of"),
+        ("photo.jpg stroke.png --box 0,0,9,9", "nothing is brushed inside the box"),
+        ("photo.jpg --box 0,0,9,9 -c tiny16-32_bce-dice", "sees object strokes alone"),
+        ("photo.jpg --click 60,20", "--click 60,20: is not in the picture, 60x40 pixels"),
+        ("photo.jpg --click 6", "--click 6: x,y is needed, in pixels of the picture"),
+        ("photo.jpg --click nan,1", "--click nan,1: x,y is needed"),
+        (
+            "photo.jpg stroke.png --batch folder",
+            "--batch takes a folder of photos and --out, and no",
+        ),
+        ("photo.jpg --batch folder", "--batch needs --out"),
     ],
 )
 @pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
@@ -118,20 +134,6 @@ def test_what_refine_refuses_it_names_and_writes_nothing(
     desk: Path, arguments: str, says: str
 ) -> None:
     assert says in refused("refine", *arguments.split())
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ("--out photo.jpg/x.json", "photo.jpg is no folder; --out takes another place"),
-        ("--take line.json", "line.json: missing list (key 'images' must hold a list"),
-    ],
-)
-def test_draw_refuses_at_its_start_what_it_could_not_do_later(
-    desk: Path, words: str, says: str
-) -> None:
-    shutil.copy("photo.jpg", "folder")
-    assert says in refused("draw", "folder", "--no-browser", *words.split())
 
 
 def test_refine_names_its_mask_after_the_photo_and_may_write_over_the_mask_it_corrects(
@@ -262,12 +264,6 @@ def test_a_name_of_any_bytes_is_taken_and_shown_in_one_line(desk: Path) -> None:
     assert "\\n.png: no such picture" in refused("refine", name.replace("jpg", "png"), "stroke.png")
 
 
-def test_a_stroke_that_covers_nearly_all_is_warned_of(desk: Path) -> None:
-    outputs.write_png(desk / "inverted.png", ~masks.read_mask(desk / "stroke.png"))
-    said = nseg("refine", "photo.jpg", "inverted.png").stderr
-    assert said == "nseg: inverted.png: covers 97% of the picture; is it inverted?\n"
-
-
 def test_cuda_that_is_not_here_is_refused(
     desk: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,12 +298,7 @@ def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) ->
     Path("drawn.json").write_text(json.dumps(drawing | {"strokes": [line]}))
     Path("boxed.json").write_text(json.dumps(drawing | {"strokes": [box]}))
     square = [16, 11, 44, 11, 44, 29, 16, 29]
-    picture = {"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40}
-    record = {"id": 5, "image_id": 1, "category_id": 1, "segmentation": [square], "iscrowd": 0}
-    record |= {"area": 504, "bbox": [16, 11, 28, 18]}
-    categories = [{"id": 1, "name": "patch"}]
-    content = {"images": [picture], "annotations": [record], "categories": categories}
-    Path("coco.json").write_text(json.dumps(content))
+    Path("coco.json").write_text(json.dumps(coco_of({"segmentation": [square]})))
     patch = np.zeros((40, 60), bool)
     patch[10:30, 15:45] = True
     every = [["--click", "30,20"], ["--strokes", "drawn.json"], ["--coco", "coco.json"]]
@@ -319,25 +310,6 @@ def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) ->
         assert (mask & patch).sum() / (mask | patch).sum() > 0.8, words
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([], "photo.jpg: say what is meant: a stroke, --click, --box, --strokes or --coco"),
-        (["--box", "1,2,3"], "--box 1,2,3: left,top,right,bottom is needed"),
-        (["--box", "9,2,9,30"], "--box 9,2,9,30: left,top,right,bottom must hold a part of"),
-        (["stroke.png", "--box", "0,0,9,9"], "nothing is brushed inside the box"),
-        (["--box", "0,0,9,9", "-c", "tiny16-32_bce-dice"], "sees object strokes alone"),
-        (["--click", "60,20"], "--click 60,20: is not in the picture, 60x40 pixels"),
-        (["--click", "6"], "--click 6: x,y is needed, in pixels of the picture"),
-        (["--click", "nan,1"], "--click nan,1: x,y is needed"),
-        (["stroke.png", "--batch", "folder"], "--batch takes a folder of photos and --out, and no"),
-        (["--batch", "folder"], "--batch needs --out"),
-    ],
-)
-def test_prompts_that_say_nothing_are_refused(desk: Path, words: list[str], said: str) -> None:
-    assert said in refused("refine", "photo.jpg", *words)
-
-
 def test_export_writes_over_no_weights_and_no_picture(desk: Path) -> None:
     shutil.copy(shipped("tiny16-32_bce-dice"), "w.safetensors")
     for name in ("w.safetensors", "photo.jpg", "folder", "."):
@@ -346,12 +318,8 @@ def test_export_writes_over_no_weights_and_no_picture(desk: Path) -> None:
 
 
 def test_convert_writes_what_other_tools_read(desk: Path) -> None:
-    picture = {"id": 1, "file_name": "photo.jpg", "width": 60, "height": 40}
-    record = {"id": 5, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 200}
-    record |= {"bbox": [15, 10, 20, 10], "segmentation": [[15, 10, 35, 10, 35, 20, 15, 20]]}
-    content = {"images": [picture], "annotations": [record]}
-    content |= {"categories": [{"id": 1, "name": "patch"}]}
-    Path("annotations.json").write_text(json.dumps(content))
+    square = [15, 10, 35, 10, 35, 20, 15, 20]
+    Path("annotations.json").write_text(json.dumps(coco_of({"segmentation": [square]})))
     words = ["convert", "annotations.json", "-o", "yolo", "--to"]
     assert "2 files in yolo" in nseg(*words, "yolo").stdout
     assert Path("yolo/labels/photo.txt").read_text().startswith("0 0.25 0.25 ")
@@ -395,12 +363,15 @@ def test_refine_batch_prints_what_changed_and_fails_if_a_mask_did(desk: Path) ->
         ([".", "-c", "tiny"], "tiny: no such checkpoint"),
         (["photo.jpg", "--out", "a.json"], "--out is for a folder of pictures, not for photo.jpg"),
         (["--category", "cat"], "--category is for a folder of pictures, not for an empty canvas"),
+        (["folder", "--out", "photo.jpg/x.json"], "photo.jpg is no folder; --out takes another pl"),
+        (["folder", "--take", "line.json"], "line.json: missing list (key 'images' must hold a"),
     ],
 )
 def test_draw_says_what_is_wrong_before_it_opens_a_page(
     desk: Path, words: list[str], said: str
 ) -> None:
     (desk / "stroke.json").write_text("{}")
+    shutil.copy("photo.jpg", "folder")
     assert said in refused("draw", *words, "--no-browser")
 
 

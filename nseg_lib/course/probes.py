@@ -31,9 +31,8 @@ def too_small(mask: Mask, share: float) -> Mask:
     Returns:
         bool H×W, within the mask, at least one pixel where the mask has one.
     """
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     count = max(1, round(share * int(mask.sum()))) if mask.any() else 0
-    return _highest(depth, count)
+    return _highest(depth(mask), count)
 
 
 def overshooting(mask: Mask, factor: float) -> Mask:
@@ -49,6 +48,13 @@ def overshooting(mask: Mask, factor: float) -> Mask:
     """
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     return _highest(-away, min(mask.size, round(factor * int(mask.sum()))))
+
+
+def depth(mask: Mask) -> NDArray[np.float32]:
+    """Distance in pixels to the object's edge, float32 H×W, 0 outside; the picture's border counts
+    as edge."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], np.float32)
 
 
 def _highest(order: NDArray[np.float32], count: int) -> Mask:

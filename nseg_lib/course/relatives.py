@@ -29,7 +29,7 @@ def four_points(mask: Mask, inside: int = 6) -> dict[str, list[Point]]:
         mask: bool H×W, not empty.
         inside: how far within the object the extremes are taken, in pixels; fewer where it is thin.
     """
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    depth = probes.depth(mask)
     ys, xs = np.nonzero(depth >= min(inside, float(depth.max())))
     ends = (xs.argmin(), xs.argmax(), ys.argmin(), ys.argmax())
     deep = np.argwhere(depth >= 0.5 * depth.max())
@@ -42,7 +42,7 @@ def four_points(mask: Mask, inside: int = 6) -> dict[str, list[Point]]:
 
 def centre(mask: Mask) -> Point:
     """The object's deepest pixel."""
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    depth = probes.depth(mask)
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(x), int(y)
 

@@ -245,7 +245,7 @@ def note(
 
 def _noted(rows: Path) -> dict[str, Any]:
     """The sidecar of a file of rows; empty where there is none."""
-    sidecar = rows.with_name(f"{rows.name}.json")
+    sidecar = provenance.sidecar_of(rows)
     record = read_json(sidecar.read_bytes(), str(sidecar)) if sidecar.exists() else {}
     if not isinstance(record, dict):
         raise ConfigError(f"{sidecar}: not a record of provenance; delete it and the rows")

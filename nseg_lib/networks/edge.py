@@ -109,7 +109,7 @@ def surroundings(paint: Mask, logits: Floats) -> Crop:
     return crops.zoom(paint | (logits > 0), MARGIN, MIN_MARGIN)
 
 
-def seen(
+def shown(
     image: Image, paint: Mask, logits: Floats, crop: Crop
 ) -> tuple[Image, Mask, NDArray[np.float32]]:
     """Picture, paint and logits of a crop, shrunk to :data:`LARGEST` where it is larger."""
@@ -140,7 +140,7 @@ def finish(network: Engine, image: Image, paint: Mask, logits: Logits) -> Logits
         logits: float32 H×W, the looks' answer.
     """
     crop = surroundings(paint, logits)
-    channels = edge_input(*seen(image, paint, logits, crop))
+    channels = edge_input(*shown(image, paint, logits, crop))
     # A picture and its mirror image have the same edges: the mean of both answers errs less.
     one, other = network.infer(np.stack((channels, channels[..., ::-1])))
     answer = (one + other[..., ::-1]) / 2

@@ -159,8 +159,8 @@ def _paint(labels: NDArray[np.uint8], points: _Floats, label: int) -> None:
     height, width = labels.shape
     rows, first, last = _spans(points, height)
     first, last = np.maximum(first, 0), np.minimum(last, width - 1)
-    seen = first <= last
-    rows, first, last = rows[seen], first[seen], last[seen]
+    in_picture = first <= last
+    rows, first, last = rows[in_picture], first[in_picture], last[in_picture]
     if not len(rows):
         return
     # Spans overlap wherever capsules do. So count along each row, in the box round the stroke, how

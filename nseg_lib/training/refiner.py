@@ -37,6 +37,7 @@ from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
 from nseg_lib.networks.weights import shipped
 from nseg_lib.parsing import read_json
 from nseg_lib.prompt import Prompt
+from nseg_lib.provenance import sidecar_of
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.people import draw_correction
 from nseg_lib.training.refiner_data import EdgeWindows, TrainingCrops
@@ -210,7 +211,7 @@ def train_edge(
         prompted.edge = mean
         inputs = [coco.find_splits(data)["train"], looks]
         inputs += [shipped(config.start)] if config.start is not None else []
-        before = looks.with_name(f"{looks.name}.json")
+        before = sidecar_of(looks)
         record = {"looks": read_json(before.read_bytes(), str(before))} if before.exists() else {}
         run.finish(prompted, whole, inputs, seconds, objects=len(windows), **record)
     return run.weights

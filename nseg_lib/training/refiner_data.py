@@ -292,8 +292,8 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
             if not edge.is_careful(drawn.object, logits > 0):
                 continue
             crop = edge.surroundings(drawn.object, logits)
-            _, paint, answer = edge.seen(image, drawn.object, logits, crop)
-            _, truth, _ = edge.seen(image, mask, logits, crop)
+            _, paint, answer = edge.shown(image, drawn.object, logits, crop)
+            _, truth, _ = edge.shown(image, mask, logits, crop)
             levels = (np.clip(answer, -edge.SURE, edge.SURE) * LEVELS).round().astype(np.int8)
             packed = (np.packbits(plane) for plane in (truth, paint))
             return zlib.compress(pickle.dumps((image_id, crop, paint.shape, *packed, levels)), 1)
