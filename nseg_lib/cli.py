@@ -71,43 +71,33 @@ def list_models(
     from nseg_lib.networks import weights
 
     try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError:  # only what the package ships can be counted, and used
-        cards = [weights.card(name) for name in weights.PRETRAINED]
-        if as_json:
-            print(json.dumps([asdict(card) for card in cards], indent=1))
-            return
-        table = Table(Column("name", no_wrap=True), Column("inputs", no_wrap=True))
-        for column in ("parameters", "MB"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for card in cards:
-            cells = f"{card.parameters:,}", f"{card.weight_bytes / 1e6:.3f}"
-            table.add_row(card.name, card.inputs, *cells)
-        console.print(table)
-        more = extras.install_command("train")
-        warn(f"these come with nseg; to list and train all others: {more}")
-        return
-    sizes = [models.size(name) for name in configuration.names()]
-    if as_json:
+        sizes = [models.size(name) for name in configuration.names()]
+    except ModuleNotFoundError:  # without PyTorch, only what the package ships can be used
+        rows = [asdict(weights.card(name)) for name in weights.PRETRAINED]
+    else:
         rows = [
             {"of_the_paper": s.name in configuration.THE_EIGHT, "gflop_640x480": round(s.gflop, 4)}
             | {key: value for key, value in asdict(s).items() if key != "gflop"}
             | {"weight_bytes": s.weight_bytes, "checkpoint_bytes": s.checkpoint_bytes}
             for s in sizes
         ]
+    if as_json:
         print(json.dumps(rows, indent=1))
         return
-    about = "MB: the weights as float32; GFLOP: one picture of 640x480"
+    every = "gflop_640x480" in rows[0]
+    about = "MB: the weights as float32; GFLOP: one picture of 640x480" if every else None
     table = Table(Column("name", no_wrap=True), Column("inputs", no_wrap=True), caption=about)
-    for column in ("parameters", "MB", "GFLOP"):
+    for column in ("parameters", "MB", *(["GFLOP"] if every else [])):
         table.add_column(column, justify="right", no_wrap=True)
-    for s in sizes:
-        table.add_row(
-            s.name, s.inputs, f"{s.parameters:,}",
-            f"{s.weight_bytes / 1e6:.3f}", f"{s.gflop:.1f}",
-            end_section=s.name == configuration.THE_EIGHT[-1],
-        )  # fmt: skip
+    for row in rows:
+        cells = [f"{row['parameters']:,}", f"{row['weight_bytes'] / 1e6:.3f}"]
+        cells += [f"{row['gflop_640x480']:.1f}"] if every else []
+        last_of_the_paper = row["name"] == configuration.THE_EIGHT[-1]
+        table.add_row(row["name"], row["inputs"], *cells, end_section=last_of_the_paper)
     console.print(table)
+    if not every:
+        more = extras.install_command("train")
+        warn(f"these come with nseg; to list and train all others: {more}")
 
 
 def overrides(settings: list[str]) -> dict[str, Any]:

@@ -263,7 +263,7 @@ def _look(split: Split, image_id: int) -> tuple[Problem | None, list[Note], str]
     if not path.is_file():
         return ("missing picture", ""), [], ""
     found: list[Note] = []
-    problem = "unreadable picture"
+    problem = "unreadable picture"  # what it is called if the next step fails
     try:
         stored = open_picture(path, reduced=True)
         found = notes(stored, size)

@@ -62,7 +62,7 @@ def compose(rng: Generator, height: int, width: int) -> Scene:
     for whole in wholes:
         canvas = _paint_shadow(canvas, whole, light, surfaces)
         canvas = _paint_object(canvas, whole, light, surfaces)
-    image = _photographed(canvas, surfaces)
+    image = _exposed(canvas, surfaces)
     return Scene(image, list(zip(wholes, _visible(wholes), strict=True)), sorted(surfaces.sources))
 
 
@@ -219,7 +219,7 @@ def _paint_shadow(
     return canvas * (1 - np.clip(dark, 0, 0.85))[..., None]
 
 
-def _photographed(canvas: Floats, surfaces: Surfaces) -> NDArray[np.uint8]:
+def _exposed(canvas: Floats, surfaces: Surfaces) -> NDArray[np.uint8]:
     """From light to a photograph: colour cast, uneven light, lens blur, sensor noise."""
     rng, (height, width) = surfaces.rng, canvas.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]

@@ -325,7 +325,7 @@ def _start_beside(scene: Scene, rng: Generator, distance: float | None) -> tuple
     return start, float(np.arctan2(down - up, right - left))
 
 
-def within(path: Track, scene: Scene) -> Mask:
+def in_picture(path: Track, scene: Scene) -> Mask:
     """Which points of a path lie in the picture."""
     height, width = scene.mask.shape
     return (path >= 0).all(axis=1) & (path[:, 0] < width) & (path[:, 1] < height)

@@ -155,7 +155,7 @@ def _lines_beside(scene: Scene, hand: Hand, count: int, radius: float) -> list[S
     strokes = []
     for _ in range(count):
         path = hand.follow(paths.beside(scene, hand.rng, radius), scene)
-        clear = (lookup(scene.outside, path) > nearest) & paths.within(path, scene)
+        clear = (lookup(scene.outside, path) > nearest) & paths.in_picture(path, scene)
         path = paths.longest(path, clear)
         if len(path) > 1:
             strokes.append(hand.trace("background", path, radius, 0.9 * scene.outside))
@@ -169,7 +169,7 @@ def _hatched_background(scene: Scene, hand: Hand, radius: float) -> list[Stroke]
     height, width = scene.mask.shape
     if rng.random() < 0.7:
         lines = paths.hatching(
-            lambda path: (lookup(scene.outside, path) > gap) & paths.within(path, scene),
+            lambda path: (lookup(scene.outside, path) > gap) & paths.in_picture(path, scene),
             (0, 0, width, height), rng,
             max(scene.longer * log_uniform(rng, 0.03, 0.15), 6 * radius), rng.uniform(0, 1),
         )  # fmt: skip

@@ -23,7 +23,7 @@ from nseg_lib.strokes.drawing import check_strokes, rasterize
 from nseg_lib.widget.answers import Answers, AnyRefiner
 from nseg_lib.widget.frontend import Frontend
 from nseg_lib.widget.pictures import cover_png, jpeg, read, still, thumbnail
-from nseg_lib.widget.results import export, outline
+from nseg_lib.widget.results import editable_outline, export
 from nseg_lib.widget.session import FolderSession
 
 OTHER_WINDOW = (
@@ -297,8 +297,8 @@ class StrokeCanvas(Frontend):
                 elif content["type"] == "preview":
                     self._preview(content["strokes"])
                 elif content["type"] == "outline":
-                    rings = {"revision": self._sent["revision"], "rings": outline(self.mask)}
-                    self.send({"type": "outline", **rings})
+                    rings, revision = editable_outline(self.mask), self._sent["revision"]
+                    self.send({"type": "outline", "revision": revision, "rings": rings})
                 elif content["type"] == "back" and self._left is not None:
                     image, name, strokes, orientation = self._left
                     self._left, self._session = None, {}

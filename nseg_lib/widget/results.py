@@ -70,7 +70,7 @@ def export(
     raise DataError(f"cannot save '{what}'; one of: mask, cutout, rle, polygon, strokes")
 
 
-def outline(mask: Mask) -> list[list[list[float]]]:
+def editable_outline(mask: Mask) -> list[list[list[float]]]:
     """The outline of a mask along the edges of its pixels, for a hand to put right.
 
     Args:

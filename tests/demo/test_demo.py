@@ -27,7 +27,7 @@ from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.drawing import within
 from nseg_lib.widget.answers import mask_of, replay
-from nseg_lib.widget.results import outline
+from nseg_lib.widget.results import editable_outline
 
 pytestmark = [
     browser.NEEDED,
@@ -166,7 +166,7 @@ def test_masks_in_the_browser_are_python_s(canvas, tmp_path: Path) -> None:
     assert (replay(refiner, image, *drawn) != three).mean() < 0.001
     # An outline that was put right by hand is the mask, here too.
     bright = mask & (image[..., 0] > 99)
-    rings = [{"kind": "outline", "points": points} for points in outline(bright)]
+    rings = [{"kind": "outline", "points": points} for points in editable_outline(bright)]
     drawing = {"format": STROKES_FORMAT, "width": 512, "height": 400, "strokes": rings}
     (tmp_path / "outline.json").write_text(json.dumps(drawing))
     canvas.root.locator("input[type=file]").set_input_files(tmp_path / "outline.json")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nseg_lib.strokes.drawing import OUTLINE, box_of, rasterize, within
-from nseg_lib.widget.results import outline
+from nseg_lib.widget.results import editable_outline
 
 
 def brute_force(points, height, width, steps=1500):
@@ -122,7 +122,7 @@ def test_the_last_box_counts_and_paints_nothing(corners, box):
 def test_the_outline_of_any_mask_is_that_mask(seed, height, width):
     rng = np.random.default_rng(seed)
     mask = rng.random((height, width)) < rng.random()
-    rings = [{"kind": OUTLINE, "points": points} for points in outline(mask)]
+    rings = [{"kind": OUTLINE, "points": points} for points in editable_outline(mask)]
     before = stroke((0, 0, 50), kind="background")
     after = stroke((-9, -9, 1), kind="erase")  # beside the picture
     drawn = rasterize([before, *rings, after], height, width)

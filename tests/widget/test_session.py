@@ -260,7 +260,8 @@ def test_how_sure_the_network_is_is_saved_with_its_masks_alone(folder):
     assert json.loads(canvas.export("rle")[1])["annotations"][0]["sure"] == saved(folder)[0]["sure"]
 
     # An outline by hand has none; undone, the figure is back, also after leaving the object.
-    outline = [{"kind": "outline", "points": points} for points in results.outline(canvas.mask)]
+    rings = results.editable_outline(canvas.mask)
+    outline = [{"kind": "outline", "points": points} for points in rings]
     browser_draws(canvas, line, *outline)
     assert "sure" not in saved(folder)[0]
     press(canvas, [line], type="object", step=0)
