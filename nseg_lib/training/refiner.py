@@ -105,22 +105,18 @@ def train(
     # What it starts from brings its edge network along, unless another is trained after the looks.
     described, started = alone, None
     if config.start is not None:
-        first = Refiner.from_pretrained(config.start)
-        assert isinstance(first.config, RefinerConfig)
-        assert isinstance(first.network, PromptNet)
-        started = first.network
-        described = alone.model_copy(update={"edge": first.config.edge})
+        started, of_started = _prompted(Refiner.from_pretrained(config.start), config.start)
+        described = alone.model_copy(update={"edge": of_started.edge})
     run = RunFolder(out, say)
     with run.under_way():
         run.claim(alone, settings_that_bind, data, ("train",), **more)
         if not is_finished(run, described, recipe, "training.steps"):
-            # A resumed network has its weights from the folder, and needs no others.
             torch.manual_seed(recipe.seed)
             network = build(alone)
             if started is not None:
                 looks = started.state_dict()
                 network.load_state_dict({k: looks[k] for k in network.state_dict()})
-            elif recipe.pretrained and not run.last.exists():
+            elif recipe.pretrained and not run.last.exists():  # a resumed one has its weights there
                 weights = torch.load(imagenet(), map_location="cpu", weights_only=True)
                 load_imagenet(network, weights)
             also = coco.load_split(persons, "train") if persons is not None else None
@@ -145,12 +141,7 @@ def train(
             mean, seconds = trained
             if started is not None:
                 assert isinstance(mean, PromptNet)
-                # Half way back to the start, a network keeps what it knew and what it has learned
-                # (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
-                looks = started.state_dict()
-                for key, kept in mean.state_dict().items():
-                    if kept.is_floating_point():
-                        kept.lerp_(looks[key].to(kept), config.start_share)
+                _go_back(mean, started, config.start_share)
                 mean.edge = started.edge
             inputs = [coco.find_splits(root)["train"] for root in (data, persons) if root]
             inputs += [shipped(config.start)] if config.start is not None else []
@@ -183,11 +174,10 @@ def train_edge(
         ValueError: ``looks`` is no checkpoint of an interactive refiner.
     """
     refiner, recipe = Refiner.load(looks), config.training
-    if not isinstance(refiner.config, RefinerConfig) or not isinstance(refiner.network, PromptNet):
-        raise ConfigError(f"{looks}: not an interactive refiner's weights")
-    prompted, asked = refiner.network, refiner.config.network
+    engine = refiner.predictor.network
+    prompted, of_prompted = _prompted(refiner, looks)
     prompted.edge = None
-    whole = refiner.config.model_copy(update={"edge": config})
+    whole = of_prompted.model_copy(update={"edge": config})
     run = RunFolder(out, say)
     with run.under_way():
         run.claim(whole, settings_that_bind, data, ("train",), looks=sha256(looks))
@@ -200,7 +190,7 @@ def train_edge(
 
         def answer(image: Image, paint: Mask) -> Floats:
             """What the trained refiner makes of the paint, before any edge network."""
-            return looking.answer(refiner.predictor.network, asked, image, Prompt(paint))
+            return looking.answer(engine, whole.network, image, Prompt(paint))
 
         windows = EdgeWindows(coco.load_split(data, "train"), config, answer)
         trained = fit(run, network, windows, recipe, **options)
@@ -215,6 +205,26 @@ def train_edge(
         record = {"looks": read_json(before.read_bytes(), str(before))} if before.exists() else {}
         run.finish(prompted, whole, inputs, seconds, objects=len(windows), **record)
     return run.weights
+
+
+def _prompted(refiner: Refiner, file: object) -> tuple[PromptNet, RefinerConfig]:
+    """The network of an interactive refiner, and its recipe; ConfigError for another network."""
+    network, config = refiner.network, refiner.config
+    if not isinstance(network, PromptNet) or not isinstance(config, RefinerConfig):
+        raise ConfigError(f"{file}: not an interactive refiner's weights")
+    return network, config
+
+
+def _go_back(network: PromptNet, start: PromptNet, share: float) -> None:
+    """Take this share of the way back to where a network started.
+
+    Half way, it keeps what it knew and what it has learned (Wortsman et al., "Robust fine-tuning of
+    zero-shot models", CVPR 2022).
+    """
+    before = start.state_dict()
+    for key, weight in network.state_dict().items():
+        if weight.is_floating_point():
+            weight.lerp_(before[key].to(weight), share)
 
 
 def feed_back(
