@@ -111,9 +111,6 @@ def run(
             was not reached, or the limit passed. One line, with the cell's number and the error.
     """
     import nbformat
-    from jupyter_client.kernelspec import KernelSpecManager
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
@@ -124,6 +121,28 @@ def run(
         raise NotebookError(f"{name}: unknown parameter '{unknown[0]}' (it has: {allowed})")
     # Papermill writes the values into a cell below the one tagged "parameters".
     notebook = parameterize_notebook(load_notebook_node(str(source)), dict(parameters))
+    problem, seconds = _execute(notebook, limit, cwd, say)
+    # Views of widgets would show nothing, as their state is not kept.
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        output.get("data", {}).pop(_WIDGET_VIEW, None)
+    notebook.metadata["seconds"] = round(seconds, 1)
+    broken = failed / target.name
+    write_atomic(broken if problem else target, nbformat.writes(notebook) + "\n")
+    if problem:
+        here = Path.cwd()
+        shown = broken.relative_to(here) if broken.is_relative_to(here) else broken
+        raise NotebookError(f"{name}: {problem}; see {shown}")
+    broken.unlink(missing_ok=True)
+    say(f"done in {seconds:.1f} s")
+
+
+def _execute(
+    notebook: Any, limit: float, cwd: Path, say: Callable[[str], None]
+) -> tuple[str, float]:
+    """Fill in the outputs of a notebook's cells; what went wrong, or nothing, and the seconds."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     began = started = time.monotonic()
     where = "its kernel"
@@ -179,20 +198,7 @@ def run(
         problem = f"{where} failed: the kernel died (memory?)"
     except Exception as error:  # a kernel that does not start fails in many ways
         problem = f"{where} failed: {type(error).__name__}: {_first_line(str(error))}"
-
-    # Views of widgets would show nothing, as their state is not kept.
-    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
-        output.get("data", {}).pop(_WIDGET_VIEW, None)
-    seconds = time.monotonic() - began
-    notebook.metadata["seconds"] = round(seconds, 1)
-    broken = failed / target.name
-    write_atomic(broken if problem else target, nbformat.writes(notebook) + "\n")
-    if problem:
-        here = Path.cwd()
-        shown = broken.relative_to(here) if broken.is_relative_to(here) else broken
-        raise NotebookError(f"{name}: {problem}; see {shown}")
-    broken.unlink(missing_ok=True)
-    say(f"done in {seconds:.1f} s")
+    return problem, time.monotonic() - began
 
 
 def _first_line(text: str) -> str:

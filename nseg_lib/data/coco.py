@@ -267,21 +267,9 @@ def parse_split(
 
     annotations: dict[int, list[Record]] = {image_id: [] for image_id in images}
     for record in usable("annotation", "annotations", annotation_problem).values():
-        image, drawn = images[record["image_id"]], record["segmentation"]
-        if isinstance(drawn, Mapping) and drawn["size"] != [image["height"], image["width"]]:
-            mask = annotation_mask(record, image["height"], image["width"])
-            box = list(map(float, cv2.boundingRect(mask.astype(np.uint8))))
-            record = record | {"segmentation": mask_to_rle(mask), "bbox": box}
-            record["area"] = int(mask.sum())
-            outcome = f"scaled to its picture's {[image['height'], image['width']]}"
-            label, detail = f"annotation {record['id']}", f"{drawn['size']}"
-            findings.append(Finding("note", file, label, OTHER_SIZE, detail, outcome))
-        if record.get("area") is None:
-            packed = packed_rle(record["segmentation"], image["height"], image["width"])
-            record = record | {"area": int(coco_mask.area(packed))}
-            label = f"annotation {record['id']}"
-            findings.append(Finding("note", file, label, "no area", "", "counted from the mask"))
-        annotations[record["image_id"]].append(record)
+        fitted, notes = _fitted(record, images[record["image_id"]])
+        annotations[record["image_id"]].append(fitted)
+        findings.extend(Finding("note", file, f"annotation {record['id']}", *n) for n in notes)
 
     # Two records of one file: the picture could be trained on and tested on.
     owners: dict[str, int] = {}
@@ -295,6 +283,25 @@ def parse_split(
     header = {k: v for k, v in document.items() if k not in ("images", "annotations", "categories")}
     left_out = tuple(finding for finding in findings if finding.severity == "left out")
     return Split(root, name, images, annotations, categories, left_out, header), findings
+
+
+def _fitted(record: Record, image: Record) -> tuple[Record, list[tuple[str, str, str]]]:
+    """An annotation with a mask of its picture's size and an area.
+
+    Beside it, (problem, detail, outcome) of each of the two that it lacked.
+    """
+    size, drawn, notes = [image["height"], image["width"]], record["segmentation"], []
+    if isinstance(drawn, Mapping) and drawn["size"] != size:
+        mask = annotation_mask(record, *size)
+        box = list(map(float, cv2.boundingRect(mask.astype(np.uint8))))
+        area = int(mask.sum())
+        record = record | {"segmentation": mask_to_rle(mask), "bbox": box, "area": area}
+        notes.append((OTHER_SIZE, f"{drawn['size']}", f"scaled to its picture's {size}"))
+    if record.get("area") is None:
+        packed = packed_rle(record["segmentation"], *size)
+        record = record | {"area": int(coco_mask.area(packed))}
+        notes.append(("no area", "", "counted from the mask"))
+    return record, notes
 
 
 # --- masks ----------------------------------------------------------------------------------------

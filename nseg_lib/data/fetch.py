@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +115,8 @@ def fetch(
     made = plan(source, request, choose(source, request), [])
     made.check_against(out)
 
-    def fetch_one(name: str, image_id: int) -> bool:
+    def fetch_one(name: str, record: Mapping[str, Any]) -> bool:
         """Fetch one picture of the new split `name`; false if it was there."""
-        record = source.images[image_id]
         path = out / name / record["file_name"]
 
         def check(file: Path) -> None:
@@ -130,18 +129,32 @@ def fetch(
             return True
         return False
 
+    fetches = {
+        source.images[i]["file_name"]: partial(fetch_one, name, source.images[i])
+        for name, ids in made.reduction["chosen"].items()
+        for i in ids
+    }
+    arrived, failed = _side_by_side(fetches, workers, progress)
+    result = Fetched(out, arrived[True], arrived[False], failed)
+    if result.ok:
+        made.finish(out)
+    return result
+
+
+def _side_by_side(
+    fetches: Mapping[str, Callable[[], bool]], workers: int, progress: bool
+) -> tuple[Counter[bool], dict[str, str]]:
+    """How many pictures were fetched and how many were there, and why each other failed, by name.
+
+    Once too many have failed in a row, the rest are not tried.
+    """
     arrived: Counter[bool] = Counter()
     failed: dict[str, str] = {}
     in_a_row = 0
     pool = ThreadPoolExecutor(workers)
     try:
-        jobs = {
-            pool.submit(fetch_one, name, image_id): source.images[image_id]["file_name"]
-            for name, ids in made.reduction["chosen"].items()
-            for image_id in ids
-        }
-        finished = progress_bar(as_completed(jobs), "pictures", progress, total=len(jobs))
-        for job in finished:
+        jobs = {pool.submit(fetch_one): name for name, fetch_one in fetches.items()}
+        for job in progress_bar(as_completed(jobs), "pictures", progress, total=len(jobs)):
             if job.cancelled():
                 failed[jobs[job]] = "not tried, for too many failed in a row"
                 continue
@@ -156,10 +169,7 @@ def fetch(
                     waiting.cancel()
     finally:  # an interrupt waits for the pictures under way, no more
         pool.shutdown(cancel_futures=True)
-    result = Fetched(out, arrived[True], arrived[False], failed)
-    if result.ok:
-        made.finish(out)
-    return result
+    return arrived, failed
 
 
 def _count_readable(out: Path) -> int:
