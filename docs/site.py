@@ -113,12 +113,13 @@ def main() -> int:
         nbformat.write(notebook, pages / "course" / f"{name}.ipynb")
         heading = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         chapters.append({heading: f"course/{name}.ipynb"})
-        shutil.copy(root / "notebooks" / f"{name}.ipynb", pages / "class" / f"{name}.ipynb.txt")
+        shutil.copy(root / "notebooks" / f"{name}.ipynb", pages / "class")
     files = sorted((pages / "class").iterdir())
     (pages / "class" / "index.md").write_text(
         "# Chapters without outputs\n\n"
-        "For a class. Save a file and remove `.txt` from its name.\n\n"
-        + "".join(f"- [{path.name.removesuffix('.txt')}]({path.name})\n" for path in files)
+        "For a class: notebooks to hand out and to work in, without any output. A click saves one; "
+        "open it in JupyterLab, with nseg installed.\n\n"
+        + "".join(f"- [{path.name}]({path.name}){{ download }}\n" for path in files)
     )
 
     # Guides, cards, notes and tables; a link to a file that is no page becomes plain words.
@@ -161,13 +162,16 @@ def main() -> int:
     command += ["--config-file", str(site / "mkdocs.yml")]
     done = subprocess.run(command, env=quiet).returncode
     if not done:
-        # What scrolls must be reachable by the keyboard.
+        # Docstrings name things by roles of Sphinx, which are nothing to a reader; and what scrolls
+        # must be reachable by the keyboard.
         for path in (site / "html").rglob("*.html"):
             text = path.read_text(encoding="utf-8")
+            text = re.sub(r":(?:attr|class|data|exc|func|math|meth|mod):<code>~?", "<code>", text)
             for name in ("highlight-ipynb", "highlight"):
                 text = text.replace(f'<div class="{name}', f'<div tabindex="0" class="{name}')
             path.write_text(text, encoding="utf-8")
         print(f"made {site / 'html' / 'index.html'}")
+        print("its search needs a server: python -m http.server --directory site/html")
     return done
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -49,8 +50,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture = {"image/png": base64.b64encode(png.getvalue()).decode()}
         notes = {"image/png": {"alt": f"{width} pixels of grey."}}
         outputs.append(v4.new_output("display_data", picture, metadata=notes))
-    cells = [v4.new_markdown_cell("# One chapter"), v4.new_code_cell(CODE, outputs=outputs)]
-    for place in ("notebooks", "site/executed"):
+    for place, shown in (("notebooks", []), ("site/executed", outputs)):
+        cells = [v4.new_markdown_cell("# One chapter"), v4.new_code_cell(CODE, outputs=shown)]
         (root / place).mkdir(parents=True)
         nbformat.write(v4.new_notebook(cells=cells), root / place / "00_one.ipynb")
     command = [sys.executable, "docs/site.py"]
@@ -78,6 +79,18 @@ def test_pages_fit_a_phone_and_all_can_read_them(chromium: Any, site: Path, sche
         assert faults(page) == [], name
         page.close()
     context.close()
+
+
+def test_a_class_gets_notebooks_without_outputs_to_save(site: Path) -> None:
+    assert '<a download href="00_one.ipynb"' in (site / "class" / "index.html").read_text()
+    handed_out = nbformat.read(site / "class" / "00_one.ipynb", as_version=4)
+    assert [cell.get("outputs", []) for cell in handed_out.cells] == [[], []]
+
+
+def test_the_librarys_pages_have_no_roles_of_sphinx(site: Path) -> None:
+    pages = {path.stem: path.read_text() for path in (site / "api").glob("*.html")}
+    assert "make_stroke</code> seeds" in pages["strokes"]
+    assert [name for name, text in pages.items() if re.search(r":[a-z]+:\s?<code>", text)] == []
 
 
 def test_panels_keep_their_size_on_a_phone(chromium: Any, site: Path) -> None:

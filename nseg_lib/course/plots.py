@@ -246,25 +246,18 @@ def steps(made_from: Mapping[str, Sequence[str]], changed: str, stale: Sequence[
     places: dict[str, tuple[float, float]] = {}
     for place in range(last + 1):
         here = [step for step in made_from if column[step] == place]
-        places |= {step: (1.9 * place, y - (len(here) - 1) / 2) for y, step in enumerate(here)}
-    fig, ax = plt.subplots(figsize=(1.5 * (last + 1), 2.2), layout="constrained")
+        places |= {step: (2.4 * place, y - (len(here) - 1) / 2) for y, step in enumerate(here)}
+    fig, ax = plt.subplots(figsize=(1.7 * (last + 1), 1.8), layout="constrained")
     box = {"boxstyle": "round,pad=0.4", "edgecolor": "black"}
-    drawn = {}
+    arrow = {"arrowstyle": "-|>", "color": "#555555"}
     for step, (x, y) in places.items():
         colour = PALETTE["stroke"] if step == changed or step in stale else "white"
         said = f"{step}\n(code changed)" if step == changed else step
-        drawn[step] = ax.text(
-            x, y, said, ha="center", va="center", bbox={**box, "facecolor": colour}
-        )
-    for step, sources in made_from.items():
-        for source in sources:
-            ends = {
-                "patchA": drawn[source].get_bbox_patch(),
-                "patchB": drawn[step].get_bbox_patch(),
-            }
-            arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0, **ends}
-            ax.annotate("", places[step], places[source], arrowprops=arrow, zorder=0)
-    ax.set(xlim=(-0.9, 1.9 * last + 0.9), ylim=(1.1, -1.1))
+        ax.text(x, y, said, ha="center", va="center", bbox={**box, "facecolor": colour})
+        for x0, y0 in (places[source] for source in made_from[step]):
+            # From the right of the one box to the left of the other, wherever they are drawn.
+            ax.annotate("", (x - 0.8, y), (x0 + 0.8, y0), arrowprops=arrow)
+    ax.set(xlim=(-0.9, 2.4 * last + 0.9), ylim=(0.9, -0.9))
     ax.set_axis_off()
     arrows = (f"{step} from {' and '.join(of)}" for step, of in made_from.items() if of)
     look.finish(
