@@ -292,16 +292,14 @@ def mask_of(path: str) -> np.ndarray:
 
 def test_clicks_strokes_and_another_tool_s_mask_say_what_is_meant(desk: Path) -> None:
     """Each kind alone finds the patch, and all together do."""
-    drawing = {"format": "nseg strokes 1", "width": 60, "height": 40}
-    line = {"kind": "object", "points": [[20, 20, 2], [40, 20, 2]]}
     box = {"kind": "box", "points": [[14, 9, 1], [46, 31, 1]]}
-    Path("drawn.json").write_text(json.dumps(drawing | {"strokes": [line]}))
+    drawing = json.loads(Path("line.json").read_text())
     Path("boxed.json").write_text(json.dumps(drawing | {"strokes": [box]}))
     square = [16, 11, 44, 11, 44, 29, 16, 29]
     Path("coco.json").write_text(json.dumps(coco_of({"segmentation": [square]})))
     patch = np.zeros((40, 60), bool)
     patch[10:30, 15:45] = True
-    every = [["--click", "30,20"], ["--strokes", "drawn.json"], ["--coco", "coco.json"]]
+    every = [["--click", "30,20"], ["--strokes", "line.json"], ["--coco", "coco.json"]]
     every += [["--box", "14,9,46,31"], ["boxed.json"]]
     for words in (*every, [word for each in every for word in each] + ["--click", "20,12"]):
         nseg("refine", "photo.jpg", *words, "-o", "out.png")

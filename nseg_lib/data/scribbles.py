@@ -20,7 +20,7 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.images import open_picture, read_image
 from nseg_lib.strokes.drawing import Drawn
-from nseg_lib.strokes.paths import Scene
+from nseg_lib.strokes.paths import Target
 
 SETS = ("scribbles1", "scribbles2")
 """Folders of strokes, each by other people."""
@@ -102,15 +102,15 @@ def stroke_statistics(drawn: Drawn, mask: Mask) -> dict[str, float]:
     Also ``cover``, the share of the object under object strokes, and ``over``, the share of the
     object strokes beyond the object. NaN where there is nothing to measure.
     """
-    scene = Scene(np.ascontiguousarray(mask))
+    target = Target(np.ascontiguousarray(mask))
     found: dict[str, float] = {}
-    distances = scene.inside, scene.outside
+    distances = target.inside, target.outside
     for name, strokes, distance in zip(Drawn._fields, drawn, distances, strict=True):
         width = _mean_width(strokes)
-        found[f"{name}_width"] = width / scene.size
-        found[f"{name}_length"] = float(strokes.sum()) / width / scene.size
+        found[f"{name}_width"] = width / target.size
+        found[f"{name}_length"] = float(strokes.sum()) / width / target.size
         there = distance[strokes]
-        found[f"{name}_depth"] = float(np.median(there)) / scene.size if len(there) else np.nan
+        found[f"{name}_depth"] = float(np.median(there)) / target.size if len(there) else np.nan
     both = float((drawn.object & mask).sum())
     found["cover"] = both / float(mask.sum())
     found["over"] = 1 - both / float(drawn.object.sum()) if drawn.object.any() else np.nan
@@ -122,5 +122,5 @@ def _mean_width(strokes: Mask) -> float:
     mean is w; pixels' centres lie half a pixel further in."""
     if not strokes.any():
         return float("nan")
-    inside = Scene(np.ascontiguousarray(strokes)).inside[strokes]
+    inside = Target(np.ascontiguousarray(strokes)).inside[strokes]
     return max(1.0, 4 * float(np.mean(inside)) - 2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from nseg_lib.strokes.paths import Floats, Scene, Track, log_uniform, lookup, smooth
+from nseg_lib.strokes.paths import Floats, Target, Track, log_uniform, lookup, smooth
 
 Stroke = dict[str, Any]
 """As :func:`nseg_lib.strokes.drawing.rasterize` takes it."""
@@ -35,12 +35,12 @@ class Hand:
         self.zoomed = rng.uniform(0, 1)
         """1 where the brush grows with the object, 0 where it is the same for all of a picture."""
 
-    def radius(self, scene: Scene) -> float:
+    def radius(self, target: Target) -> float:
         """Radius of a thin brush in pixels."""
-        size = scene.size**self.zoomed * (0.3 * scene.longer) ** (1 - self.zoomed)
+        size = target.size**self.zoomed * (0.3 * target.picture_side) ** (1 - self.zoomed)
         return max(0.8, size * self.brush)
 
-    def follow(self, path: Track, scene: Scene, most: int = 64, share: float = 1.0) -> Track:
+    def follow(self, path: Track, target: Target, most: int = 64, share: float = 1.0) -> Track:
         """A path as this hand follows it: even steps, at most ``most`` points; ``share`` scales
         the smoothing."""
         if len(path) < 2:
@@ -54,7 +54,7 @@ class Hand:
         if self.lag > 0:
             even = smooth(even, share * self.lag * count, axis=0, mode="nearest")
         trembling = smooth(self.rng.normal(0, 1, (count, 2)), 2.0, axis=0) * 2.7
-        return even + self.tremor * scene.size * trembling
+        return even + self.tremor * target.size * trembling
 
     def trace(self, kind: str, path: Track, radius: float, room: Floats | None = None) -> Stroke:
         """One stroke along a path, at most ``room`` (H×W, pixels) wide to each side."""

@@ -41,8 +41,8 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """An object, and how far every pixel of the picture lies from its edge."""
+class Target:
+    """An object to be brushed, and how far every pixel of the picture lies from its edge."""
 
     mask: Mask
     """bool H×W, not empty."""
@@ -53,7 +53,7 @@ class Scene:
         return float(np.sqrt(np.count_nonzero(self.mask)))
 
     @cached_property
-    def longer(self) -> float:
+    def picture_side(self) -> float:
         """The picture's longer side in pixels."""
         return float(max(self.mask.shape))
 
@@ -145,14 +145,16 @@ def shortened(path: Track, share: float, rng: Generator) -> Track:
     return path[start : start + count]
 
 
-def through(scene: Scene, rng: Generator, anchors: int, deep: float, spine: bool = False) -> Track:
+def through(
+    target: Target, rng: Generator, anchors: int, deep: float, spine: bool = False
+) -> Track:
     """The way of least cost 1 / depth^``deep`` between random cells of one part of the object.
 
     ``deep`` above 1 keeps to the middle, near 0 goes straight. ``spine`` starts and ends as far
     from each other as it gets.
     """
     # The first cell, deeper ones likelier; all others lie in the same connected part.
-    cells, parts = scene.cells, scene.parts
+    cells, parts = target.cells, target.parts
     weight = np.where(parts > 0, cells, 0).ravel() ** rng.uniform(0.3, 2)
     first = _pick(weight, rng)
     weight = np.where(parts.ravel() == parts.flat[first], weight, 0)
@@ -172,9 +174,9 @@ def through(scene: Scene, rng: Generator, anchors: int, deep: float, spine: bool
         if not spine or number > 0:
             found += graph.traceback(there)
         here = there
-    path = scene.centre(found or [here])
+    path = target.centre(found or [here])
     # Moved by a part of a cell, so that paths do not follow the grid.
-    return path + rng.uniform(-0.3, 0.3, 2) * (max(scene.box[2:]) / GRID)
+    return path + rng.uniform(-0.3, 0.3, 2) * (max(target.box[2:]) / GRID)
 
 
 def _pick(weight: Floats, rng: Generator) -> int:
@@ -184,10 +186,10 @@ def _pick(weight: Floats, rng: Generator) -> int:
     return int(min(drawn, total.size - 1))
 
 
-def _cell(scene: Scene, rng: Generator, power: float) -> Track:
+def _cell(target: Target, rng: Generator, power: float) -> Track:
     """The centre of a random cell, deeper ones likelier by this power of their depth."""
-    picked = _pick(scene.cells.ravel() ** power, rng)
-    return scene.centre(np.unravel_index(picked, scene.cells.shape))[0]
+    picked = _pick(target.cells.ravel() ** power, rng)
+    return target.centre(np.unravel_index(picked, target.cells.shape))[0]
 
 
 def line(start: Track, angle: float, length: float, bend: float, steps: int = 24) -> Track:
@@ -197,14 +199,14 @@ def line(start: Track, angle: float, length: float, bend: float, steps: int = 24
     return start + np.vstack([np.zeros(2), np.cumsum(ahead, axis=0)])
 
 
-def chord(scene: Scene, rng: Generator) -> Track:
+def chord(target: Target, rng: Generator) -> Track:
     """A line across the object, or a part of it, bent by a normal angle of half a radian."""
     # A straight line both ways from a random point; the longest stretch on the object counts.
-    middle = _cell(scene, rng, 1)
+    middle = _cell(target, rng, 1)
     angle = rng.uniform(0, 2 * np.pi)
-    half = line(middle, angle, float(np.hypot(*scene.box[2:])), 0, 96)
+    half = line(middle, angle, float(np.hypot(*target.box[2:])), 0, 96)
     path = np.vstack([2 * middle - half[:0:-1], half])
-    across = longest(path, lookup(scene.inside, path) > 0)
+    across = longest(path, lookup(target.inside, path) > 0)
     if len(across) < 2:
         return middle[None]
     low, high = rng.uniform([0.0, 0.6], [0.4, 1.0])
@@ -212,15 +214,15 @@ def chord(scene: Scene, rng: Generator) -> Track:
     return line(across[0] + low * way, angle, (high - low) * np.hypot(*way), rng.normal(0, 0.5))
 
 
-def corners(scene: Scene, rng: Generator) -> Track:
+def corners(target: Target, rng: Generator) -> Track:
     """Straight lines between three to five random points of the object."""
-    picked = [_cell(scene, rng, 1) for _ in range(int(rng.integers(3, 6)))]
+    picked = [_cell(target, rng, 1) for _ in range(int(rng.integers(3, 6)))]
     return np.vstack([np.linspace(a, b, 16) for a, b in pairwise(picked)])
 
 
-def doodle(scene: Scene, rng: Generator, length: float) -> Track:
+def doodle(target: Target, rng: Generator, length: float) -> Track:
     """A wandering path that starts deep in the object and turns back before its edge."""
-    here = _cell(scene, rng, 2)
+    here = _cell(target, rng, 2)
     step = max(1.0, length / 60)
     heading, turn, path = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.2), [here]
     dodges = np.array([0, 0.5, -0.5, 1.0, -1.0, 1.6, -1.6, 2.4, -2.4])
@@ -229,7 +231,7 @@ def doodle(scene: Scene, rng: Generator, length: float) -> Track:
         tries = heading + turn + dodges
         ahead = here + 3 * step * np.column_stack([np.cos(tries), np.sin(tries)])
         # Of the headings that do not lead over the edge, the one nearest to straight on.
-        safe = np.flatnonzero(lookup(scene.inside, ahead) > min(step, 0.05 * scene.size))
+        safe = np.flatnonzero(lookup(target.inside, ahead) > min(step, 0.05 * target.size))
         if not len(safe):
             break
         heading = tries[safe[0]]
@@ -280,52 +282,52 @@ def hatching(
     return lines
 
 
-def beside(scene: Scene, rng: Generator, radius: float) -> Track:
+def beside(target: Target, rng: Generator, radius: float) -> Track:
     """Round the object, along a side of it, a line near it in any direction, or one elsewhere."""
-    distance = radius + 2 + scene.size * log_uniform(rng, 0.04, 0.4)
+    distance = radius + 2 + target.size * log_uniform(rng, 0.04, 0.4)
     way = rng.choice(["ring", "along", "any", "side", "elsewhere"], p=[0.3, 0.2, 0.15, 0.12, 0.23])
     if way == "ring":
-        ring = level(-scene.outside, -distance, rng, rng.uniform(0.1, 1.0))
+        ring = level(-target.outside, -distance, rng, rng.uniform(0.1, 1.0))
         if len(ring):
             return ring
     if way == "side":
         # A straight line, or two round a corner, along a box round the object.
-        x, y, width, height = scene.box
+        x, y, width, height = target.box
         left, right = x - distance, x + width + distance
         top, bottom = y - distance, y + height + distance
         box = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
         box = np.roll(box, int(rng.integers(4)), axis=0)[: rng.choice([2, 3])]
         path = np.vstack([np.linspace(a, b, 24) for a, b in pairwise(box)])
         return shortened(path, rng.uniform(0.4, 1), rng)
-    start, outward = _start_beside(scene, rng, None if way == "elsewhere" else distance)
+    start, outward = _start_beside(target, rng, None if way == "elsewhere" else distance)
     angle = outward + np.pi / 2 if way == "along" else rng.uniform(0, 2 * np.pi)
-    length = min(scene.size * log_uniform(rng, 0.15, 1.5), 0.6 * scene.longer)
+    length = min(target.size * log_uniform(rng, 0.15, 1.5), 0.6 * target.picture_side)
     path = line(start, angle + rng.normal(0, 0.3), length, rng.normal(0, 0.6))
     return path - (path.mean(axis=0) - start)
 
 
-def _start_beside(scene: Scene, rng: Generator, distance: float | None) -> tuple[Track, float]:
+def _start_beside(target: Target, rng: Generator, distance: float | None) -> tuple[Track, float]:
     """A point about ``distance`` px from the object, or anywhere off it, and the way outward, in
     radians."""
     # Many points in the box round the object, of which one that fits is taken.
-    height, width = scene.mask.shape
+    height, width = target.mask.shape
     low, high = np.zeros(2), np.array([width, height], np.float64)
     if distance is not None:
-        x, y, wide, tall = scene.box
+        x, y, wide, tall = target.box
         low = np.maximum(np.array([x, y]) - distance, low)
         high = np.minimum(np.array([x + wide, y + tall]) + distance, high)
     points = rng.uniform(low, high, (400, 2))
-    away = lookup(scene.outside, points)
+    away = lookup(target.outside, points)
     fits = away > 0 if distance is None else np.abs(away - distance) < 0.3 * distance
     fits = fits if fits.any() else away == away.max()
     start = points[rng.choice(np.flatnonzero(fits))]
     # Outward is where the distance to the object grows fastest.
     step = np.array([[2.0, 0], [-2.0, 0], [0, 2.0], [0, -2.0]])
-    right, left, down, up = lookup(scene.outside, start + step)
+    right, left, down, up = lookup(target.outside, start + step)
     return start, float(np.arctan2(down - up, right - left))
 
 
-def in_picture(path: Track, scene: Scene) -> Mask:
+def in_picture(path: Track, target: Target) -> Mask:
     """Which points of a path lie in the picture."""
-    height, width = scene.mask.shape
+    height, width = target.mask.shape
     return (path >= 0).all(axis=1) & (path[:, 0] < width) & (path[:, 1] < height)

@@ -8,7 +8,7 @@ import pytest
 from nseg_lib.config import RefinerConfig, load
 from nseg_lib.data.scribbles import load_scribbles, stroke_statistics
 from nseg_lib.strokes.drawing import Drawn
-from nseg_lib.strokes.paths import Scene, path_length, through
+from nseg_lib.strokes.paths import Target, path_length, through
 from nseg_lib.strokes.people import PROMPTS, STROKES, draw_correction, draw_prompt
 
 Y, X = np.mgrid[:120, :160]
@@ -141,11 +141,11 @@ def test_ignored_pixels_are_no_error() -> None:
 
 def test_a_spine_is_long_and_keeps_to_the_middle() -> None:
     bent = ((X > 20) & (X < 40) & (Y > 10)) | ((Y > 90) & (Y < 110) & (X > 20))
-    scene = Scene(bent)
-    spines = [through(scene, rng(number), 2, 2.0, spine=True) for number in range(9)]
-    others = [through(scene, rng(number), 2, 2.0) for number in range(9)]
+    target = Target(bent)
+    spines = [through(target, rng(number), 2, 2.0, spine=True) for number in range(9)]
+    others = [through(target, rng(number), 2, 2.0) for number in range(9)]
     for path in spines:
-        assert np.median(scene.inside[path[:, 1].astype(int), path[:, 0].astype(int)]) > 6
+        assert np.median(target.inside[path[:, 1].astype(int), path[:, 0].astype(int)]) > 6
     median_length = [np.median([path_length(path) for path in some]) for some in (others, spines)]
     assert median_length[1] > max(100, 1.2 * median_length[0])
 
@@ -153,7 +153,7 @@ def test_a_spine_is_long_and_keeps_to_the_middle() -> None:
 def test_a_path_stays_in_one_of_two_parts() -> None:
     two = (X < 30) | (X > 100)
     for number in range(5):
-        path = through(Scene(two), rng(number), 3, 1.0)
+        path = through(Target(two), rng(number), 3, 1.0)
         assert (path[:, 0] < 31).all() or (path[:, 0] > 100).all()
 
 
