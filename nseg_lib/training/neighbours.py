@@ -29,17 +29,17 @@ side."""
 
 
 class Pasted(NamedTuple):
-    """A picture with the object and its like."""
+    """A picture with the object and its twin."""
 
     image: Image
     """uint8 H×W×3."""
     mask: Mask
     """bool H×W: what is seen of the object."""
-    like: Mask
-    """bool H×W: what is seen of its like."""
+    twin: Mask
+    """bool H×W: what is seen of its twin."""
 
 
-def paste_like(image: Image, mask: Mask, rng: Generator) -> Pasted | None:
+def paste_twin(image: Image, mask: Mask, rng: Generator) -> Pasted | None:
     """Paste an object beside itself: mirrored, turned, scaled and recoloured a little.
 
     It comes in front or behind, with a soft edge, and may be cut by the picture's border.
@@ -75,21 +75,21 @@ def paste_like(image: Image, mask: Mask, rng: Generator) -> Pasted | None:
     there = cv2.warpAffine(mask.view(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
     whole = np.count_nonzero(mask) * scale**2
     in_front = rng.random() < 0.5
-    left, like = (mask & ~there, there) if in_front else (mask, there & ~mask)
-    if np.count_nonzero(like) < SEEN * whole:
+    left, twin = (mask & ~there, there) if in_front else (mask, there & ~mask)
+    if np.count_nonzero(twin) < SEEN * whole:
         return None
     if np.count_nonzero(left) < LEFT * np.count_nonzero(mask):
         return None
     # Only the part of the picture that changes is painted, in colours a little other.
-    window = bounding_box(like).window
+    window = bounding_box(twin).window
     shown = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
     colours = shown[window].astype(np.float32) * rng.uniform(0.93, 1.07, 3).astype(np.float32)
     colours = (colours - 128) * rng.uniform(0.8, 1.2) + 128 + rng.uniform(-20, 20)
-    soft = cv2.GaussianBlur(like[window].astype(np.float32), (0, 0), rng.uniform(0.5, 1.2))
+    soft = cv2.GaussianBlur(twin[window].astype(np.float32), (0, 0), rng.uniform(0.5, 1.2))
     picture = image.copy()
     blended = picture[window] + soft[..., None] * (colours - picture[window])
     picture[window] = np.clip(blended, 0, 255).round().astype(np.uint8)
-    return Pasted(picture, left, like)
+    return Pasted(picture, left, twin)
 
 
 def finished(mask: Mask, others: Sequence[Mask], rng: Generator) -> Mask:

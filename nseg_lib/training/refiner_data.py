@@ -154,10 +154,10 @@ class TrainingObjects:
             # Beside it: one just like it, and neighbours that are finished already.
             others: list[Mask] = []
             if prompts.alike and not part and rng.random() < prompts.alike:
-                pasted = neighbours.paste_like(image, mask, rng)
+                pasted = neighbours.paste_twin(image, mask, rng)
                 if pasted is not None:
-                    image, mask, like = pasted
-                    others.append(like)
+                    image, mask, twin = pasted
+                    others.append(twin)
             walls = np.zeros_like(mask)
             if prompts.finished and (part or rng.random() < prompts.finished):
                 # The other parts of a person tell that only this one is meant.

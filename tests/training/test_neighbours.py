@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nseg_lib.training.neighbours import finished, paste_like
+from nseg_lib.training.neighbours import finished, paste_twin
 
 MASK = np.zeros((120, 160), bool)
 MASK[40:70, 60:90] = True
@@ -12,18 +12,18 @@ IMAGE = np.where(MASK[..., None], (250, 10, 10), (10, 10, 60)).astype(np.uint8)
 
 
 def test_what_is_pasted_looks_like_the_object_and_hides_no_more_than_is_told() -> None:
-    pasted = [paste_like(IMAGE, MASK, np.random.default_rng(key)) for key in range(40)]
+    pasted = [paste_twin(IMAGE, MASK, np.random.default_rng(key)) for key in range(40)]
     kept = [each for each in pasted if each is not None]
     assert len(kept) > 20
     assert any((each.mask != MASK).any() for each in kept), "sometimes it comes in front"
     for each in kept:
-        assert not (each.mask & each.like).any()
+        assert not (each.mask & each.twin).any()
         assert (each.mask <= MASK).all()
-        untouched = ~(each.like | MASK)
+        untouched = ~(each.twin | MASK)
         changed = (each.image != IMAGE).any(axis=-1)
-        assert (changed & untouched).sum() < 0.5 * each.like.sum(), "a soft edge at most"
-        assert each.image[each.like][:, 0].mean() > 150, "as red as the object"
-    again = paste_like(IMAGE, MASK, np.random.default_rng(0))
+        assert (changed & untouched).sum() < 0.5 * each.twin.sum(), "a soft edge at most"
+        assert each.image[each.twin][:, 0].mean() > 150, "as red as the object"
+    again = paste_twin(IMAGE, MASK, np.random.default_rng(0))
     assert again is not None
     assert pasted[0] is not None
     assert (again.image == pasted[0].image).all()
@@ -31,7 +31,7 @@ def test_what_is_pasted_looks_like_the_object_and_hides_no_more_than_is_told() -
 
 def test_an_object_that_leaves_no_room_is_left_alone() -> None:
     whole = np.ones((100, 100), bool)
-    assert paste_like(np.zeros((100, 100, 3), np.uint8), whole, np.random.default_rng(0)) is None
+    assert paste_twin(np.zeros((100, 100, 3), np.uint8), whole, np.random.default_rng(0)) is None
 
 
 def test_finished_neighbours_are_near_and_take_nothing_of_the_object() -> None:
