@@ -316,8 +316,8 @@ def test_export_writes_over_no_weights_and_no_picture(desk: Path) -> None:
 
 
 def test_convert_writes_what_other_tools_read(desk: Path) -> None:
-    square = [15, 10, 35, 10, 35, 20, 15, 20]
-    Path("annotations.json").write_text(json.dumps(coco_of({"segmentation": [square]})))
+    record = {"segmentation": [[15, 10, 35, 10, 35, 20, 15, 20]], "area": 200}
+    Path("annotations.json").write_text(json.dumps(coco_of(record)))
     words = ["convert", "annotations.json", "-o", "yolo", "--to"]
     assert "2 files in yolo" in nseg(*words, "yolo").stdout
     assert Path("yolo/labels/photo.txt").read_text().startswith("0 0.25 0.25 ")
