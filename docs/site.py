@@ -107,6 +107,8 @@ def main() -> int:
     for name in profiles.chapters(root):
         notebook = executed(root, name, site / "executed")
         for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
+            # MkDocs looks at no link in a notebook: from here, another chapter is a page.
+            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb", r"](\1.html", cell.source)
             cell.source = with_mathml(cell.source)  # browsers draw it by themselves
         for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
             describe(output)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import nbformat
 import pytest
@@ -51,7 +52,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         notes = {"image/png": {"alt": f"{width} pixels of grey."}}
         outputs.append(v4.new_output("display_data", picture, metadata=notes))
     for place, shown in (("notebooks", []), ("site/executed", outputs)):
-        cells = [v4.new_markdown_cell("# One chapter"), v4.new_code_cell(CODE, outputs=shown)]
+        text = v4.new_markdown_cell("# One chapter\n\nSee [this one](00_one.ipynb).")
+        cells = [text, v4.new_code_cell(CODE, outputs=shown)]
         (root / place).mkdir(parents=True)
         nbformat.write(v4.new_notebook(cells=cells), root / place / "00_one.ipynb")
     command = [sys.executable, "docs/site.py"]
@@ -91,6 +93,15 @@ def test_the_librarys_pages_have_no_roles_of_sphinx(site: Path) -> None:
     pages = {path.stem: path.read_text() for path in (site / "api").glob("*.html")}
     assert "make_stroke</code> seeds" in pages["strokes"]
     assert [name for name, text in pages.items() if re.search(r":[a-z]+:\s?<code>", text)] == []
+
+
+def test_no_link_leads_nowhere(site: Path) -> None:
+    lost = []
+    for page in site.rglob("*.html"):
+        for link in re.findall(r'<a [^>]*href="([^"#:?]+)', page.read_text()):
+            if page.name != "404.html" and not (page.parent / unquote(link)).exists():
+                lost.append((page.name, link))
+    assert lost == []
 
 
 def test_panels_keep_their_size_on_a_phone(chromium: Any, site: Path) -> None:
