@@ -10,7 +10,7 @@ import numpy as np
 from nseg_lib import limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import masks
-from nseg_lib.data.images import notes
+from nseg_lib.data.images import tell_unusual
 from nseg_lib.data.records import DataError
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.prompt import Box, Prompt
@@ -87,9 +87,7 @@ def read_prompt(
         raise DataError(f"--label {label}: says which object of --mask or --coco; give one of them")
     taken = masks.open_photo(photo)
     image, (height, width) = taken.image, taken.image.shape[:2]
-    for unusual, detail, outcome in notes(taken.stored):
-        if unusual == "several frames" or (unusual == "16-bit picture" and "65535" not in outcome):
-            warn(f"{photo}: {unusual} ({detail}): {outcome}")
+    tell_unusual(photo, taken.stored, warn)
     # Everything that is on the object, together.
     brushed, not_object = np.zeros((2, height, width), bool)
     within = None if box is None else _box(box, height, width, warn)
@@ -137,9 +135,14 @@ def read_prompt(
         prompt.check(image)
     except ValueError as error:
         raise DataError(f"{photo}: {error}") from None
+    tell_one_colour(photo, image, warn)
+    return image, prompt
+
+
+def tell_one_colour(photo: Path, image: Image, warn: Callable[[str], None]) -> None:
+    """Tell ``warn`` if a photograph shows nothing."""
     if (image == image[:1, :1]).all():
         warn(f"{photo}: is of one colour all over; nothing tells an object from the rest")
-    return image, prompt
 
 
 def answer(refiner: Refiner, image: Image, prompt: Prompt, photo: Path) -> Mask:

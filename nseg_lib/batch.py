@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nseg_lib.arrays import Image, Mask, sureness
+from nseg_lib.asked import tell_one_colour
 from nseg_lib.console import few, progress_bar
 from nseg_lib.data import coco, masks, outputs
-from nseg_lib.data.images import as_rgb, list_pictures, open_picture
+from nseg_lib.data.images import as_rgb, list_pictures, open_picture, tell_unusual
 from nseg_lib.data.records import DataError, Record, mend
 from nseg_lib.data.scaling import mask_on_photo
-from nseg_lib.files import append_row, only_writer, sha256, write_atomic
+from nseg_lib.files import append_row, check_writable, only_writer, sha256, write_atomic
 from nseg_lib.prompt import scale_mask
 from nseg_lib.refine import Refiner
 
@@ -71,7 +72,7 @@ class Work:
     stamp: Callable[[], str]
     """Its hash, which changes with the rough mask."""
     read: Callable[[Callable[[str], None]], tuple[Image, Mask]]
-    """Takes a function that is told if the mask was scaled."""
+    """Takes a function that is told what looks odd, as in :func:`nseg_lib.asked.read_prompt`."""
 
 
 def refine_folder(
@@ -112,13 +113,21 @@ def refine_folder(
         raise DataError(f"--out {out}: has another {COCO_FILE} already; choose another folder")
     found = _of_coco(coarse, photos, say) if coarse.is_file() else _of_folder(coarse, photos, say)
     model, rows, failed = sha256(weights), [], []
-    with only_writer(out / TABLE), few(say, str(coarse), "masks are scaled") as scaled:
+    with only_writer(out / TABLE), few(say, str(coarse), "lines such as these") as tell:
+        check_writable(out / TABLE)
+        if not (out / TABLE).exists():
+            # Masks that are there are somebody else's, and would be lost.
+            if there := [work.name for work in found if (out / work.name).exists()]:
+                raise DataError(
+                    f"--out {out}: has another {there[0]} already; choose another folder"
+                )
+            append_row(out / TABLE, _names())
         known = read_table(out / TABLE)
         # One thread reads what comes next and one writes what is done, while the network answers:
         # files and pictures leave the processor free half of the time. No more than AHEAD pictures
         # are in memory on either side, however many there are.
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            reading = _ahead(reader, lambda work: _open(work, known, out, model, scaled), found)
+            reading = _ahead(reader, lambda work: _open(work, known, out, model, tell), found)
             writing: deque[Future[None]] = deque()
             for work, opened in progress_bar(reading, "refining", progress, len(found)):
                 try:
@@ -164,7 +173,7 @@ def _ahead(
 
 
 def _open(
-    work: Work, known: dict[str, Row], out: Path, model: str, scaled: Callable[[str], None]
+    work: Work, known: dict[str, Row], out: Path, model: str, tell: Callable[[str], None]
 ) -> Row | tuple[Image, Mask, str, float]:
     """The row of a mask that is there already; else picture, rough mask, their hash and seconds."""
     started = time.perf_counter()
@@ -174,9 +183,12 @@ def _open(
     row = known.get(work.name)
     if row is not None and row.made_from == made_from and (out / work.name).is_file():
         return row
-    image, rough = work.read(scaled)
+    image, rough = work.read(tell)
     if not rough.any():
         raise DataError(f"{work.source}: nothing is painted")
+    if masks.seems_inverted(rough):
+        tell(f"{work.source}: covers {rough.mean():.0%} of the picture; is it inverted?")
+    tell_one_colour(work.photo, image, tell)
     return image, rough, made_from, time.perf_counter() - started
 
 
@@ -197,8 +209,6 @@ def _refine(
 def _keep(out: Path, row: Row, mask: Mask) -> None:
     """Write a mask, and then its row: a row is there only if its mask is."""
     outputs.write_png(out / row.mask, mask)
-    if not (out / TABLE).exists():
-        append_row(out / TABLE, _names())
     append_row(out / TABLE, asdict(row).values())
 
 
@@ -206,7 +216,9 @@ def read_table(path: Path) -> dict[str, Row]:
     """The rows of an earlier run by the mask's name; a row that was cut off is none."""
     found = {}
     if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
+        # What is no row, or no text at all, counts as none.
+        opened = path.open(encoding="utf-8", errors="replace", newline="")
+        with opened as file, suppress(csv.Error):
             for each in csv.DictReader(file):
                 with suppress(ValueError, TypeError, KeyError):
                     row = Row(
@@ -253,7 +265,7 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
         other = first.setdefault(path.stem, path)
 
         def read(
-            scaled: Callable[[str], None],
+            tell: Callable[[str], None],
             photo: Path = named[0],
             path: Path = path,
             named: list[Path] = named,
@@ -265,7 +277,8 @@ def _of_folder(coarse: Path, photos: Path, say: Callable[[str], None]) -> list[W
             if other != path:
                 raise DataError(f"{path}: its result would have the name of {other}'s")
             taken = masks.open_photo(photo)
-            return taken.image, masks.read_mask(path, taken, warn=scaled)
+            tell_unusual(photo, taken.stored, tell)
+            return taken.image, masks.read_mask(path, taken, warn=tell)
 
         stamp = partial(sha256, path)
         name = f"{path.stem}.png" if other == path else path.name
@@ -293,16 +306,19 @@ def _of_coco(path: Path, photos: Path, say: Callable[[str], None]) -> list[Work]
         with few(say, str(path), f"annotations {what}; nseg convert names them all") as tell:
             for finding in told:
                 tell(finding.at(path.parent))
+    if crowds := [a for records in split.annotations.values() for a in records if a.get("iscrowd")]:
+        say(f"{path}: left out, as no masks of single objects: {len(crowds)} crowds")
     found = []
     for image_id, annotation in _annotations(split):
         photo = photos / Path(split.images[image_id]["file_name"]).name
 
         def read(
-            scaled: Callable[[str], None], image_id: int = image_id, record: Record = annotation
+            tell: Callable[[str], None], image_id: int = image_id, record: Record = annotation
         ) -> tuple[Image, Mask]:
             photo = split.image_path(image_id)
             stored = open_picture(photo)
-            mask = mask_on_photo(path, split, image_id, record, photo, stored, scaled)
+            mask = mask_on_photo(path, split, image_id, record, photo, stored, tell)
+            tell_unusual(photo, stored, tell)
             return as_rgb(photo, stored, (mask.shape[0], mask.shape[1])), mask
 
         source = f"{path}: annotation {annotation['id']} of {photo.name}"
@@ -312,7 +328,7 @@ def _of_coco(path: Path, photos: Path, say: Callable[[str], None]) -> list[Work]
 
         found.append(Work(photo, f"{photo.stem}_{annotation['id']}.png", source, stamp, read))
     if not any(work.photo.is_file() for work in found):
-        raise DataError(f"{path}: no annotation of a picture in {photos}")
+        raise DataError(f"{path}: no usable annotation of an object in a picture of {photos}")
     return found
 
 

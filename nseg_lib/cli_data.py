@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nseg_lib.console import warn
+from nseg_lib.console import say, warn
 from nseg_lib.strokes.recipes import MIN_STROKE_AREA
 
 SHOWN = 20
@@ -90,7 +90,7 @@ def fetch(
         progress=True,
     )  # fmt: skip
     for line in result.lines():
-        typer.echo(line)
+        say(line)
     if not result.ok:
         raise typer.Exit(1)
 
@@ -127,6 +127,6 @@ def check(
 
     report = module.check(folder, split, progress=True)
     for line in report.lines(None if every else SHOWN):
-        typer.echo(line)
+        say(line)
     if not report.ok:
         raise typer.Exit(1)

@@ -159,7 +159,8 @@ def refine(
     outputs.write_png(overlay, outputs.overlay(image, prompt.object, mask))
     if not mask.any():
         warn(f"{out}: the mask is empty; brush or click more on the object, and refine again")
-    say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)\noverlay: {overlay}")
+    say(f"mask: {out} ({int(mask.sum())} of {mask.size} pixels)")
+    say(f"overlay: {overlay}")
 
 
 def _refine_batch(
@@ -291,7 +292,7 @@ def convert(
     from nseg_lib.data.records import DataError
 
     formats.check_target(to, out)
-    folder = (photos or annotations.parent).resolve()
+    folder = photos or annotations.parent
     split, findings = coco.parse_split(
         coco.read_json(annotations), folder.parent, folder.name, annotations.name
     )
@@ -300,8 +301,8 @@ def convert(
         warn(finding.at(annotations.parent))
     if to == "coco" and annotations.resolve() == (out / "annotations.json").resolve():
         raise DataError(f"--out {out}: would overwrite {annotations}; choose another folder")
-    written = formats.write(split, to, out)
     every = [record for found in split.annotations.values() for record in found]
+    written = formats.write(split, to, out) if every else 0
     objects = sum(not record.get("iscrowd") for record in every)
     if not written:
         total = len(every) + len(split.left_out)

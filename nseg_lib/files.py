@@ -62,8 +62,8 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
     way = path.absolute() / "file" if folder else path.absolute()
     place = next(parent for parent in way.parents if parent.exists())
     try:
-        if path.is_dir() and not folder:
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if path.exists() and not path.is_file() and not folder:
+            raise OSError(errno.EISDIR, f"it is {'a folder' if path.is_dir() else 'no file'}")
         with NamedTemporaryFile(dir=place, prefix=".nseg"):
             pass
     except OSError as error:
@@ -77,7 +77,9 @@ def replacing(path: Path) -> Iterator[Path]:
     The folder is made where needed, and what killed processes of this machine left half written
     in it is removed.
     """
-    partial = path.with_name(f"{path.name}.{_HOST}.{os.getpid()}.part")
+    # Of a long name, only the beginning: the system allows 255 bytes.
+    start = os.fsencode(path.name)[:150].decode(errors="ignore")
+    partial = path.with_name(f"{start}.{_HOST[:60]}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path.parent)
     try:
@@ -108,7 +110,7 @@ _HOST = re.sub(r"\W", "-", platform.node()) or "here"
 
 
 def _remove_leftovers(folder: Path) -> None:
-    for partial in folder.glob(f"*.{_HOST}.*.part") if os.name == "posix" else ():
+    for partial in folder.glob(f"*.{_HOST[:60]}.*.part") if os.name == "posix" else ():
         with suppress(OSError, ValueError, OverflowError):
             try:
                 os.kill(int(partial.name.split(".")[-2]), 0)  # asks whether the process lives

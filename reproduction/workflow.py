@@ -142,7 +142,8 @@ def reproduce(
             states = status(root, name, only)
         todo, said = _to_do(run, states)
         if not todo:
-            say(f"nothing to do: all {len(run.made)} steps of '{name}' are done\n{page}")
+            say(f"nothing to do: all {len(run.made)} steps of '{name}' are done")
+            say(str(page))
             return True
         say(f"{len(todo)} of {len(run.made)} steps of '{name}' to do:")
         for step, (state, why) in todo.items():

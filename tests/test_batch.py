@@ -179,6 +179,9 @@ def test_annotations_that_cannot_be_used_are_told(desk: Path) -> None:
     rows, _, said, _ = refine(desk, "rough.json")
     assert [row.mask for row in rows] == ["cat_1.png"]
     assert said[0].startswith(f"{desk}/rough.json: annotation 2: RLE of the wrong size")
+    records[1] |= {"segmentation": whole, "iscrowd": 1}
+    (desk / "rough.json").write_text(json.dumps(content))
+    assert "left out, as no masks of single objects: 1 crowds" in refine(desk, "rough.json")[2][0]
     records[1]["id"] = 1
     (desk / "rough.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="duplicate annotation id; the split is refused"):
@@ -214,7 +217,42 @@ def test_of_many_masks_that_are_scaled_a_few_are_named_and_the_others_counted(de
     rows, failed, said, _ = refine(desk)
     assert (len(rows), failed) == (8, [])
     assert said[0].startswith(f"{desk}/rough/cat_0.png: 80x60 pixels, scaled to ")
-    assert said[5:] == [f"{desk}/rough: 3 more masks are scaled"]
+    assert said[5:] == [f"{desk}/rough: 3 more lines such as these"]
+
+
+def test_what_looks_odd_is_told(desk: Path) -> None:
+    Image.new("RGB", (160, 120), "grey").save(desk / "photos" / "cat.png")
+    pages = [Image.open(desk / "photos" / "cat_2.png"), Image.new("RGB", (160, 120))]
+    (desk / "photos" / "cat_2.png").unlink()
+    pages[0].save(desk / "photos" / "cat_2.tif", save_all=True, append_images=pages[1:])
+    inverted = ~(np.asarray(Image.open(desk / "rough" / "cat_2.png")) > 0)
+    Image.fromarray(inverted).save(desk / "rough" / "cat_2.png")
+    _, failed, said, _ = refine(desk)
+    assert failed == []
+    assert f"{desk}/photos/cat.png: is of one colour all over; " in "".join(said)
+    assert f"{desk}/photos/cat_2.tif: several frames (2): the first is read" in said
+    assert any("cat_2.png: covers" in line and "is it inverted?" in line for line in said)
+
+
+def test_masks_of_somebody_else_are_not_written_over(desk: Path) -> None:
+    (desk / "out").mkdir()
+    (desk / "out" / "cat.png").write_text("mine")
+    with pytest.raises(DataError, match=r"out: has another cat\.png already; choose another fol"):
+        refine(desk)
+    assert [path.name for path in (desk / "out").iterdir()] == ["cat.png"]
+
+
+def test_a_table_that_is_no_text_counts_as_none_and_a_folder_is_refused(desk: Path) -> None:
+    table = desk / "out" / batch.TABLE
+    table.parent.mkdir()
+    table.write_bytes(b"\xff\xfe\x00mask\n\x00" + b"x" * 200_000)
+    rows, failed, *_ = refine(desk)
+    assert (len(rows), failed) == (3, [])
+    shutil.rmtree(table.parent)
+    table.mkdir(parents=True)
+    with pytest.raises(OSError, match=r"refined\.csv: cannot be written: it is a folder"):
+        refine(desk)
+    assert [*table.parent.iterdir()] == [table]
 
 
 def test_sureness_is_the_iou_to_be_expected() -> None:

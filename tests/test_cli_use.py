@@ -259,6 +259,8 @@ def test_what_is_put_right_is_told(desk: Path, words: str, says: str) -> None:
 def test_a_name_of_any_bytes_is_taken_and_shown_in_one_line(desk: Path) -> None:
     name = os.fsdecode(b"caf\xe9\n.jpg")
     shutil.copy("photo.jpg", name)
+    said = nseg("refine", name, "stroke.png").stdout
+    assert len(said.splitlines()) == 2, said
     nseg("refine", name, "stroke.png", "-o", "out.png")
     assert mask_of("out.png").any()
     assert "\\n.png: no such picture" in refused("refine", name.replace("jpg", "png"), "stroke.png")
@@ -398,3 +400,9 @@ def test_convert_says_why_nothing_is_written(
     done = nseg("convert", "c.json", "--to", "cutouts", "-o", "out", status=len(masks) < 2)
     assert says in done.stderr
     assert Path("out").exists() == (len(masks) == 2)
+    if not masks:  # a page of nothing is no result either
+        nseg("convert", "c.json", "--to", "report", "-o", "out", status=1)
+        assert not Path("out").exists()
+        assert "c.json: holds no annotation of photo.jpg" in refused(
+            "refine", "photo.jpg", "--coco", "c.json"
+        )

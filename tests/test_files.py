@@ -32,6 +32,12 @@ def test_what_a_killed_process_left_is_cleaned_up_by_the_next_writer(tmp_path: P
     assert sorted(path.parent.iterdir()) == sorted([path.with_name("b.txt"), of_the_living])
 
 
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 125 + ".png")  # 254 bytes
+    write_atomic(path, "new")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_failed_write_leaves_the_old_file_and_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
@@ -61,6 +67,11 @@ def test_a_place_where_nothing_can_be_made_is_no_other_process(tmp_path: Path) -
     with pytest.raises(OSError, match="cannot be written: it is a folder"):
         check_writable(tmp_path)
     check_writable(tmp_path / "new" / "x")
+    check_writable(tmp_path, folder=True)
+    with pytest.raises(OSError, match="file is no folder"):
+        check_writable(tmp_path / "file", folder=True)
+    with pytest.raises(OSError, match="cannot be written: it is no file"):
+        check_writable(Path("/dev/null"))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -72,12 +72,12 @@ def test_a_killed_worker_loses_and_doubles_nothing(desk: Path, refine_many) -> N
             target=lambda: said.extend(refine_many(client, *folders, NETWORK))
         )
         running.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # on a busy machine, workers take minutes to start
         while not [*out.glob("*.png")] and time.monotonic() < deadline:
             time.sleep(0.002)
         os.kill(worker, signal.SIGKILL)
         before = len([*out.glob("*.png")])
-        running.join(timeout=120)
+        running.join(timeout=600)
         assert worker not in client.run(os.getpid).values()
     assert 0 < before < COUNT
     rows, failed = said

@@ -137,7 +137,8 @@ def main(
             rows, failed = refine_many(client, photos, rough, out, checkpoint)
         except (DataError, OSError) as error:
             raise SystemExit(f"refine_many.py: {error}") from None
-    say("\n".join([*failed, f"{len(rows)} masks in {out}; {len(failed)} failed"]))
+    for line in [*failed, f"{len(rows)} masks in {out}; {len(failed)} failed"]:
+        say(line)
     raise typer.Exit(bool(failed))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -350,6 +350,14 @@ def notes(stored: Stored, size: tuple[int, int] | None = None) -> list[Note]:
         outcome = "not turned: its stored size is its record's" if as_stored else "turned"
         found.append(("EXIF orientation", f"{stored.orientation}", outcome))
     return found
+
+
+def tell_unusual(path: Path, stored: Stored, warn: Callable[[str], None]) -> None:
+    """Tell ``warn`` if a file has several frames, of which one is read, or 16 bits of which only
+    a part is used, as of greys from a camera."""
+    for unusual, detail, outcome in notes(stored):
+        if unusual == "several frames" or (unusual == "16-bit picture" and "65535" not in outcome):
+            warn(f"{path}: {unusual} ({detail}): {outcome}")
 
 
 def heif_hint(names: Iterable[str]) -> str:

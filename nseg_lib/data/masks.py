@@ -27,7 +27,16 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import OTHER_SIZE, parse_split, read_json, refuse
-from nseg_lib.data.images import UPRIGHT, Stored, as_rgb, open_picture, to_rgb, to_rgba, turn
+from nseg_lib.data.images import (
+    UPRIGHT,
+    Stored,
+    as_rgb,
+    open_picture,
+    tell_unusual,
+    to_rgb,
+    to_rgba,
+    turn,
+)
 from nseg_lib.data.records import DataError, same_ratio
 from nseg_lib.data.scaling import Warn, mask_on_photo, scaled
 from nseg_lib.prompt import Box
@@ -81,7 +90,7 @@ def read_mask(
             background there; any other name takes the object's strokes.
         label: the object's, where the file holds more than two values: a grey level (of 16 bits
             too), the number of a palette's entry, or the id of a COCO annotation.
-        warn: is told if the mask was scaled.
+        warn: is told if the mask was scaled, or is one of several frames.
 
     Raises:
         DataError: not a picture, of another shape, the photograph itself with something painted on
@@ -109,7 +118,7 @@ def read_drawing(
     """What was brushed on a photograph, perhaps nothing, and the box that a file of strokes holds;
     arguments and errors as of :func:`read_mask`."""
     if path.suffix.lower() != ".json":
-        painted = _painted(path, photo, name, label)
+        painted = _painted(path, photo, name, label, warn)
         if photo is not None:
             painted = scaled(painted, photo.image.shape[:2], str(path), photo.path, warn)
     elif photo is None:
@@ -222,10 +231,12 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: 
     if label is None and len(objects) == 1:
         (label,) = objects
     if label not in objects:
-        ids = ", ".join(map(str, list(objects)[:5])) or "none"
+        ids = ", ".join(map(str, list(objects)[:5]))
         dropped = [finding for finding in findings if finding.severity == "left out"]
         if not objects and dropped:
             raise DataError(dropped[0].at(path.parent))
+        if not objects:
+            raise DataError(f"{path}: holds no annotation of {photo.path.name}")
         raise DataError(f"{path}: --label must be the id of an annotation of it; there are: {ids}")
     for finding in findings:
         if (finding.record, finding.problem) == (f"annotation {label}", OTHER_SIZE):
@@ -242,9 +253,11 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: 
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def _painted(path: Path, photo: Photo | None, name: str, label: int | None) -> Mask:
+def _painted(path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn) -> Mask:
     """What is painted in a picture file, upright."""
     stored = open_picture(path)
+    # A mask of 16 bits that uses a part of them is common, and read right.
+    tell_unusual(path, stored._replace(white=None), warn)
     try:
         picture = turn(stored, None)
         if picture.mode == "F":  # 0 and 1, as programs that measure write it

@@ -86,7 +86,7 @@ def check_default(path: Path, photo: Path) -> None:
     Raises:
         DataError: the file is there, and was made from something else.
     """
-    if not path.exists():
+    if not (path.exists() and photo.is_file()):  # that there is no photograph, its reader says
         return
     held: dict[Any, Any] = {}
     with suppress(OSError, ValueError, SyntaxError), Pillow.open(path, formats=["PNG"]) as picture:

@@ -59,13 +59,16 @@ def check_strokes(strokes: object) -> None:
             allowed = ", ".join((*KINDS, BOX, OUTLINE))
             raise ValueError(f"stroke {number}: kind is {kind!r:.40}, not {allowed}")
         try:
-            points = np.asarray(stroke.get("points"), dtype=np.float64)
+            points = np.asarray(stroke.get("points"))
+            if points.dtype.kind not in "iuf":  # as of "1", which NumPy would make a number
+                raise TypeError
+            points = points.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1] != 3 or not len(points):
             raise ValueError(f"stroke {number}: points must be [[x, y, radius], …], at least one")
         if not (np.abs(points) < 1e6).all() or (points[:, 2] <= 0).any():
-            raise ValueError(f"stroke {number}: points must be finite, radii above 0")
+            raise ValueError(f"stroke {number}: points must be between -1e6 and 1e6, radii above 0")
         if kind == BOX and len(points) != 2:
             raise ValueError(f"stroke {number}: a box has two points, got {len(points)}")
         if kind == OUTLINE and len(points) < 3:

@@ -102,6 +102,13 @@ def test_one_colour_is_read_on_black_and_on_white_from_jpeg_too(
             masks.read_mask(saved(tmp_path / name, pixels))
 
 
+def test_of_several_frames_the_first_counts_and_a_line_says_so(tmp_path: Path) -> None:
+    pages, told = [Image.fromarray(LINE * value) for value in (255, 0)], list[str]()
+    pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
+    assert (masks.read_mask(tmp_path / "m.tif", warn=told.append) == (LINE > 0)).all()
+    assert told == [f"{tmp_path / 'm.tif'}: several frames (2): the first is read"]
+
+
 @pytest.mark.parametrize("size", [(60, 40), (240, 160), (61, 40), (121, 80)])
 def test_a_mask_of_a_smaller_or_larger_copy_is_scaled(
     tmp_path: Path, size: tuple[int, int]

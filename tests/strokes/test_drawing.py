@@ -69,7 +69,9 @@ def test_kinds_are_painted_in_the_order_of_drawing():
         ([{"kind": [], "points": [[1, 1, 1]]}], r"stroke 1: kind is \[\], not erase"),
         ([stroke((1, 1, 1)), {"kind": "object", "points": []}], "stroke 2: points must be"),
         ([{"kind": "object", "points": [[1, "x", 1]]}], "stroke 1: points must be"),
-        ([stroke((1, float("nan"), 1))], "finite"),
+        ([{"kind": "object", "points": [["1", 1, 1]]}], "stroke 1: points must be"),
+        ([stroke((1, float("nan"), 1))], "points must be between -1e6 and 1e6"),
+        ([stroke((1, 1e7, 1))], "points must be between -1e6 and 1e6"),
         ([stroke((1, 1, 0))], "radii above 0"),
     ],
 )
