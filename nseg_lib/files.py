@@ -29,9 +29,9 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    if path.is_file() and path.read_bytes() == data:
-        return
     try:
+        if path.is_file() and path.read_bytes() == data:
+            return
         with replacing(path) as partial, partial.open("wb") as file:
             file.write(data)
             file.flush()
@@ -58,10 +58,10 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
     Raises:
         OSError: it cannot be written, or a folder has a file's name; one line that names ``path``.
     """
-    # The folder that files go into, or what there is of the way to it.
     way = path.absolute() / "file" if folder else path.absolute()
-    place = next(parent for parent in way.parents if parent.exists())
     try:
+        # The folder that files go into, or what there is of the way to it.
+        place = next(parent for parent in way.parents if parent.exists())
         if path.exists() and not path.is_file() and not folder:
             raise OSError(errno.EISDIR, f"it is {'a folder' if path.is_dir() else 'no file'}")
         with NamedTemporaryFile(dir=place, prefix=".nseg"):

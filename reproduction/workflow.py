@@ -150,7 +150,8 @@ def reproduce(
             first, more = why.split("; ")[:4], len(why.split("; ")[4:])
             say(f"  {step}: {state} ({'; '.join(first)}{f' and {more} more' if more else ''})")
         if dry_run:
-            say(said)
+            for line in said.splitlines():
+                say(line)
             return True
         if _start(run, states, lock, len(todo)):
             say(str(page))

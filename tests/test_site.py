@@ -98,7 +98,7 @@ def test_the_librarys_pages_have_no_roles_of_sphinx(site: Path) -> None:
 def test_no_link_leads_nowhere(site: Path) -> None:
     lost = []
     for page in site.rglob("*.html"):
-        for link in re.findall(r'<a [^>]*href="([^"#:?]+)', page.read_text()):
+        for link in re.findall(r'<a [^>]*href="([^"#:?]+)["#?]', page.read_text()):
             if page.name != "404.html" and not (page.parent / unquote(link)).exists():
                 lost.append((page.name, link))
     assert lost == []
