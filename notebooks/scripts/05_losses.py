@@ -111,7 +111,9 @@ def distance_to_edge(mask):
 
 
 edges, distance = edge_strength(truth.astype(float)), distance_to_edge(truth)
-look.gallery({"the truth": truth, "strength of its edges": edges, "distance to its edge": distance})
+look.gallery(
+    {"the truth": truth, "strength of its edges": edges, "signed distance to its edge": distance}
+)
 
 # %% [markdown]
 # **What to look for.** In the middle, only the edge is bright. So the paper's boundary loss compares the pixels within
