@@ -41,7 +41,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError, folder: bool = False) -> OSError:
-    """An error of one line that says why a file, or into a folder, cannot be written."""
+    """An error of one line that says why a file, or a file in a folder, cannot be written."""
     # A file where a folder is needed: the system says "File exists", which is a riddle.
     way = (path, *path.parents) if folder else path.parents
     file = next((parent for parent in way if os.path.isfile(parent)), None)

@@ -218,8 +218,8 @@ def _read_voc(path: Path, size: tuple[int, int], say: Callable[[str], None]) -> 
 
 
 def check_target(kind: str, out: Path) -> None:
-    """Refuse, before anything is read, what :func:`write` does not write, or a folder where it
-    cannot.
+    """Check, before anything is read, that :func:`write` knows the kind and can write into the
+    folder.
 
     Raises:
         DataError: an unknown kind.

@@ -85,7 +85,7 @@ def read_mask(
 
     Args:
         path: a picture file, turned as its EXIF says, as the photograph is; or a JSON file.
-        photo: the mask is scaled to its size; both must have the same shape, to a pixel.
+        photo: the mask is scaled to its size; both must have the same ratio of sides, to a pixel.
         name: what messages call it. The ``background`` of a file of strokes is what was brushed as
             background there; any other name takes the object's strokes.
         label: the object's, where the file holds more than two values: a grey level (of 16 bits
@@ -275,7 +275,7 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None, warn
         )
         raise DataError(
             f"{path}: the {name} is {own}, but {photo.path} is {theirs}; both must have the same "
-            "size, or the same shape"
+            "size, or the same ratio of sides"
         )
     # Its own values: H×W palette entries or grey levels, of 16 bits too, or H×W×3 colours.
     deep, grey = picture.mode.startswith("I"), bool((rgb == rgb[..., :1]).all())

@@ -79,7 +79,7 @@ def own_size(path: Path, stored: Stored, size: tuple[int, int]) -> tuple[int, in
             return own
     raise DataError(
         f"{path}: the picture is {width}x{height}, its record says {size[1]}x{size[0]}; both must "
-        "have the same size, or the same shape"
+        "have the same size, or the same ratio of sides"
     )
 
 

@@ -1,4 +1,4 @@
-"""How many processes train one network: what is asked for, against what is there."""
+"""Checks of how many processes and machines are to train one network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nseg_lib.config import ConfigError
 
 
 def check_devices(accelerator: str, devices: int) -> None:
-    """Refuse, before any process is started, more of them than this machine has processors or GPUs.
+    """Refuse more processes than this machine has processors or GPUs, before any is started.
 
     Raises:
         ConfigError: there are fewer.
@@ -27,7 +27,7 @@ def check_devices(accelerator: str, devices: int) -> None:
 
 
 def check_machines(trainer: L.Trainer, devices: int, nodes: int) -> None:
-    """Refuse, before data is read, other numbers than those that torchrun or Slurm has started.
+    """Refuse numbers that differ from what torchrun or Slurm has started, before data is read.
 
     Raises:
         ConfigError: nothing has started the other machines, for which this one would wait.
