@@ -254,13 +254,19 @@ def serve(
 
     Example: nseg serve --port 8070
     """
+    import re
     import secrets
 
     from nseg_lib import limits, service
+    from nseg_lib.config import ConfigError
     from nseg_lib.networks.weights import PRETRAINED
     from nseg_lib.refine import Refiner
     from nseg_lib.widget import server
 
+    if token and not re.fullmatch("[!-~]+", token):
+        raise ConfigError(
+            "--token, or NSEG_TOKEN: a header cannot carry it; ASCII without blanks is allowed"
+        )
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
     known = token or secrets.token_urlsafe(24)
 

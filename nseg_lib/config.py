@@ -381,13 +381,18 @@ def parse(values: Any, source: str, kind: type[Kind] = Config) -> Kind:  # type:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
+        raise ConfigError(f"{source}: {first_mistake(error)}") from None
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake that pydantic found, in one line: its key, and what is allowed there."""
+    problem = error.errors()[0]
     keys = [str(key) for key in problem["loc"]]
     if problem["type"] == "unknown_key":
         key = ".".join([*keys, problem["ctx"]["key"]])
-        raise ConfigError(f"{source}: unknown key {short(key)}; {problem['msg']}")
+        return f"unknown key {short(key)}; {problem['msg']}"
     where = short(".".join(keys)) if keys else "the whole"
     # A validator of ours says itself what it got; pydantic's own messages do not.
-    asks = problem["type"] in {"missing", "value_error"}
+    asks = problem["type"] in {"missing", "value_error", "json_invalid"}
     got = "" if asks else f" (got {short(problem['input'])})"
-    raise ConfigError(f"{source}: {where}: {problem['msg'].removeprefix('Value error, ')}{got}")
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}{got}"

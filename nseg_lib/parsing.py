@@ -29,7 +29,17 @@ def read_yaml(text: str | bytes, origin: str) -> Any:
 
 def read_json(text: str | bytes, origin: str) -> Any:
     """The same for JSON."""
-    return _read(text, origin, "JSON", lambda: json.loads(text))
+    return _read(text, origin, "JSON", lambda: json.loads(text, object_pairs_hook=no_key_twice))
+
+
+def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its keys and values, for ``json.loads``, which by itself keeps the last of a
+    key's values without a word; ValueError for a key that stands there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {short(max(keys, key=keys.count))} stands there twice")
+    return found
 
 
 def _read(text: str | bytes, origin: str, language: str, parsed: Callable[[], Any]) -> Any:

@@ -9,22 +9,27 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from math import ceil, floor
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from tornado.web import Application, HTTPError, stream_request_body
 
 from nseg_lib import __version__, limits
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.asked import click_radius
+from nseg_lib.asked import click_radius, tell_one_colour
+from nseg_lib.config import Strict, first_mistake
 from nseg_lib.data.coco import DataError, mask_to_rle, outlines, rle_to_mask
 from nseg_lib.data.outputs import png
-from nseg_lib.strokes.drawing import check_strokes
+from nseg_lib.parsing import no_key_twice
+from nseg_lib.strokes.drawing import box_of, check_strokes, rasterize
 from nseg_lib.widget.answers import AnyRefiner, mask_of
 from nseg_lib.widget.pictures import read
 from nseg_lib.widget.server import Door
@@ -38,14 +43,15 @@ MAX_PIXELS = 4 * limits.MAX_RECORD_PIXELS
 MAX_WAITING = 16
 """Requests that wait for the network; one more is answered with status 503."""
 
-Point = tuple[float, float]
+Point = Annotated[tuple[float, float], Field(strict=False)]
+"""JSON has no tuples: a list is taken for one, but no text for a number."""
 
 
-class Ask(BaseModel):
+class Ask(Strict):
     """What is meant on a picture, in pixels from its upper left corner; at least one of the first
     four must say it."""
 
-    model_config = ConfigDict(extra="forbid", title="nseg prompt")
+    model_config = ConfigDict(title="nseg prompt")
 
     clicks: list[Point] = Field([], max_length=1000, description="Points on the object.")
     strokes: list[dict[str, Any]] = Field(
@@ -54,7 +60,7 @@ class Ask(BaseModel):
         "points: [[x, y, radius], …]}.",
     )
     box: tuple[float, float, float, float] | None = Field(
-        None, description="left, top, right, bottom: the object is only in here."
+        None, strict=False, description="left, top, right, bottom: the object is only in here."
     )
     mask: dict[str, Any] | None = Field(
         None, description="A mask to correct, as COCO's RLE: {size: [height, width], counts}."
@@ -65,7 +71,9 @@ class Ask(BaseModel):
     )
 
     def drawing(self, height: int, width: int) -> list[dict[str, Any]]:
-        """All of it as strokes; ValueError for a malformed one, or one beside the picture."""
+        """All of it as strokes; ValueError for a malformed one, or where all is beside the
+        picture."""
+        check_strokes(self.strokes)
         radius = click_radius(height, width)
         for name, points in (("clicks", self.clicks), ("background", self.background)):
             for x, y in points:
@@ -74,8 +82,9 @@ class Ask(BaseModel):
                         f"{name}: {[x, y]} is not in the picture, {width}x{height} pixels"
                     )
         if self.box is not None:
-            left, top, right, bottom = self.box
-            if not (max(left, 0) < min(right, width) and max(top, 0) < min(bottom, height)):
+            left, top = max(self.box[0], 0), max(self.box[1], 0)
+            right, bottom = min(self.box[2], width), min(self.box[3], height)
+            if not (left < right and top < bottom):
                 raise DataError(
                     f"box: {list(self.box)}: left, top, right, bottom must hold a part of the "
                     f"picture, {width}x{height} pixels, left before right and top above bottom"
@@ -83,10 +92,14 @@ class Ask(BaseModel):
         strokes = list(self.strokes)
         for kind, points in (("object", self.clicks), ("background", self.background)):
             strokes += [{"kind": kind, "points": [[x, y, radius]]} for x, y in points]
-        if self.box is not None:
-            left, top, right, bottom = self.box
-            strokes.append({"kind": "box", "points": [[left, top, 1], [right, bottom, 1]]})
-        check_strokes(strokes)
+        if self.box is not None:  # grown to whole pixels
+            corners = [[floor(left), floor(top), 1], [ceil(right), ceil(bottom), 1]]
+            strokes.append({"kind": "box", "points": corners})
+        if not strokes:
+            raise DataError("say what is meant: clicks, strokes or a box")
+        drawn = rasterize(strokes, height, width)
+        if not (drawn.object | drawn.background).any() and not box_of(strokes, height, width):
+            raise DataError(f"strokes: cover no pixel of the picture, {width}x{height} pixels")
         return strokes
 
 
@@ -106,12 +119,21 @@ class Desk:
         self.waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+        except asyncio.CancelledError:
+            raise HTTPError(503, reason="the service was ended") from None
         finally:
             self.waiting -= 1
 
     async def keep(self, body: bytes) -> dict[str, Any]:
         """Read a picture and keep it; the same one has the same name."""
-        image, _ = await self.do(lambda: read(body, "picture"))
+        unusual: list[str] = []
+
+        def work() -> Image:
+            image, _ = read(body, "picture", unusual.append)
+            tell_one_colour(Path("picture"), image, unusual.append)
+            return image
+
+        image = await self.do(work)
         # Pictures come and go in the server's thread alone; what waits for the network has its own.
         key = hashlib.sha256(body).hexdigest()[:24]
         self.pictures.pop(key, None)
@@ -121,7 +143,8 @@ class Desk:
             or sum(each.shape[0] * each.shape[1] for each in self.pictures.values()) > MAX_PIXELS
         ):
             del self.pictures[next(iter(self.pictures))]
-        return {"picture": key, "width": image.shape[1], "height": image.shape[0]}
+        height, width = image.shape[:2]
+        return {"picture": key, "width": width, "height": height, "note": "; ".join(unusual)}
 
     def picture(self, key: str) -> Image:
         """A picture that is kept, from now on the one asked about last; HTTPError 404 for none."""
@@ -136,12 +159,13 @@ class Desk:
         height, width = image.shape[:2]
         before = None
         if ask.mask is not None:
-            before = rle_to_mask(ask.mask)
+            try:
+                before = rle_to_mask(ask.mask)
+            except DataError as error:
+                raise DataError(f"mask: {error}") from None
             if before.shape != (height, width):
                 raise DataError(f"mask: size {list(before.shape)}, not {[height, width]}")
         strokes = ask.drawing(height, width)
-        if not strokes:
-            raise DataError("say what is meant: clicks, strokes or a box")
         mask, note, _ = mask_of(self.refiner, image, strokes, before)
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         return {
@@ -162,6 +186,8 @@ def _written(mask: Mask, form: str) -> Any:
 class Handler(Door):
     """What all paths share: JSON comes out, and a mistake is one line under ``error``."""
 
+    needed = "the token is missing or wrong; send it as the header Authorization: Bearer TOKEN"
+
     def initialize(self, token: str, desk: Desk) -> None:  # type: ignore[override]
         super().initialize(token, {})
         self.desk = desk
@@ -175,6 +201,8 @@ class Handler(Door):
             self.finish({"error": str(error).splitlines()[0]})
 
     def write_error(self, status_code: int, **_: Any) -> None:
+        # Tornado ends a connection whose request was not read to its end, and does not say so.
+        self.set_header("Connection", "close")
         self.finish({"error": self._reason})
 
 
@@ -223,7 +251,11 @@ class Pictures(Receiver):
     """A picture's file comes in, its name goes out."""
 
     async def post(self) -> None:
-        await self.tell(self.desk.keep(self.received()))
+        body = self.received()
+        kind = self.request.headers.get("Content-Type", "")
+        if kind.startswith("multipart/"):
+            raise HTTPError(400, reason="the body must be the picture's file itself, and no form")
+        await self.tell(self.desk.keep(body))
 
 
 class Picture(Receiver):
@@ -233,11 +265,11 @@ class Picture(Receiver):
         image, body = self.desk.picture(key), self.received()
         try:
             ask = Ask.model_validate_json(body)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
+            json.loads(body, object_pairs_hook=no_key_twice)  # of such a key, pydantic keeps one
+        except ValueError as error:
+            wrong = first_mistake(error) if isinstance(error, ValidationError) else str(error)
             self.set_status(400)
-            self.finish({"error": f"{place}: {first['msg']}" if place else first["msg"]})
+            self.finish({"error": wrong})
             return
         await self.tell(self.desk.do(lambda: self.desk.answer(image, ask)))
 
@@ -252,7 +284,8 @@ class Nowhere(Handler):
 
     def prepare(self) -> None:
         super().prepare()
-        raise HTTPError(404)
+        there = "/v1, /v1/schema, /v1/pictures and /v1/pictures/NAME"
+        raise HTTPError(404, reason=f"no such path; there are {there}")
 
 
 def application(refiner: AnyRefiner, name: str, token: str) -> Application:

@@ -6,7 +6,6 @@ them again without a picture, a network or a training.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,9 +15,11 @@ from typing import Any
 import pandas as pd
 
 from nseg_lib import config
+from nseg_lib.data import coco
 from nseg_lib.evaluation.baselines import BASELINES
 from nseg_lib.evaluation.metrics import DISTANCES
 from nseg_lib.evaluation.summary import read_folder, read_results
+from nseg_lib.parsing import short
 from nseg_lib.training.runs import Run, logged_runs
 from reproduction import measure, paper, profiles
 from reproduction.estimates import LAST, Scatter, common_seeds, scatter
@@ -209,8 +210,15 @@ def load(root: Path, profile: str) -> Evidence:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The object in a JSON file; empty if there is no file.
+
+    Raises:
+        ValueError: something else is in it; one line that names the file.
+    """
+    content = coco.read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds {short(content)}, an object is needed")
+    return content
 
 
 def commit_text(record: Mapping[str, Any]) -> str:

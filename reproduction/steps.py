@@ -77,7 +77,11 @@ class Job:
         What the last try left there is gone on with if it was begun from the same, else removed.
         """
         work, origin = (target.with_name(f"{target.name}.begun{end}") for end in ("", ".json"))
-        if not (origin.is_file() and json.loads(origin.read_bytes()) == self.made_from):
+        try:
+            same = json.loads(origin.read_bytes()) == self.made_from
+        except (OSError, ValueError):  # none, or a broken one
+            same = False
+        if not same:
             shutil.rmtree(work, ignore_errors=True)
             work.unlink(missing_ok=True)
             write_atomic(origin, json.dumps(self.made_from, indent=1))

@@ -104,17 +104,22 @@ def test_prompts_of_every_kind_give_the_canvas_s_masks(address: str, photo: str)
         ("{", "Invalid JSON"),
         ("[]", "Input should be an object"),
         ("{}", "say what is meant: clicks, strokes or a box"),
-        ('{"click": [[1, 2]]}', "click: Extra inputs are not permitted"),
-        ('{"clicks": [[1]]}', "clicks.0.1: Field required"),
-        ('{"clicks": [["a", 2]]}', "clicks.0.0: Input should be a valid number"),
+        ('{"click": [[1, 2]]}', "unknown key 'click'; allowed here: clicks, strokes, box"),
+        ('{"clicks": [[1, 2]], "clicks": []}', "key 'clicks' stands there twice"),
+        ('{"clicks": [[1]]}', "'clicks.0.1': Field required"),
+        ('{"clicks": [["1", 2]]}', "'clicks.0.0': Input should be a valid number (got '1')"),
+        ('{"clicks": [[NaN, 2]]}', "'clicks.0.0': Input should be a finite number"),
+        ('{"strokes": [{"kind": "object", "points": [[-99, 2, 3]]}]}', "cover no pixel of the"),
+        ('{"strokes": [{"kind": "erase", "points": [[9, 2, 3]]}]}', "cover no pixel of the"),
+        ('{"strokes": [{"kind": "box", "points": [[9, 9, 1], [9.5, 9, 1]]}]}', "cover no pixel"),
         ('{"clicks": [[1e9, 2]]}', "clicks: [1000000000.0, 2.0] is not in the picture, 512x512"),
         ('{"clicks": [[1, 2]], "background": [[-1, 2]]}', "background: [-1.0, 2.0] is not in the"),
         ('{"box": [600, 9, 700, 99]}', "must hold a part of the picture, 512x512 pixels, left"),
         ('{"box": [9, 9, 9, 99]}', "must hold a part of the picture, 512x512 pixels, left before"),
         ('{"strokes": [{"kind": "spray"}]}', "kind is 'spray', not erase, object"),
         ('{"clicks": [[1, 2]], "mask": {"size": [9, 9], "counts": [81]}}', "mask: size [9, 9]"),
-        ('{"clicks": [[1, 2]], "mask": {"size": [1e9, 9]}}', "RLE: size is"),
-        ('{"clicks": [[1, 2]], "answer": "svg"}', "answer: Input should be 'rle'"),
+        ('{"clicks": [[1, 2]], "mask": {"size": [1e9, 9]}}', "mask: RLE: size is"),
+        ('{"clicks": [[1, 2]], "answer": "svg"}', "'answer': Input should be 'rle'"),
     ],
 )
 def test_a_mistake_is_one_line(photo: str, body: str, says: str) -> None:
@@ -127,6 +132,14 @@ def test_a_mistake_is_one_line(photo: str, body: str, says: str) -> None:
 def test_what_is_no_picture_and_what_is_not_there(address: str) -> None:
     broken = SESSION.post(f"{address}/pictures", b"broken")
     assert (broken.status_code, "not a readable picture" in broken.json()["error"]) == (400, True)
+    assert "the file is empty" in SESSION.post(f"{address}/pictures", b"").json()["error"]
+    form = SESSION.post(f"{address}/pictures", files={"file": b"x"})
+    assert (form.status_code, "itself, and no form" in form.json()["error"]) == (400, True)
+    file = io.BytesIO()
+    first, second = Image.fromarray(PICTURE[:9, :9]), Image.fromarray(PICTURE[9:18, :9])
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    moving = SESSION.post(f"{address}/pictures", file.getvalue()).json()
+    assert moving["note"] == "picture: several frames (2): the first is read"
     small = SESSION.post(f"{address}/pictures", png(PICTURE[:9, :9])).json()["picture"]
     assert SESSION.delete(f"{address}/pictures/{small}").json() == {}
     gone = SESSION.post(f"{address}/pictures/{small}", json={"clicks": [[1, 1]]})
@@ -171,8 +184,9 @@ def test_nobody_comes_in_without_the_token_or_from_a_page(address: str, photo: s
         for method in ("GET", "POST", "DELETE", "PUT"):
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "nseg=x"}):
                 assert requests.request(method, url, headers=headers).status_code == 403
-            elsewhere = {"Origin": "http://evil.example"}
-            assert SESSION.request(method, url, headers=elsewhere).status_code == 403
+            for origin in ("http://evil.example", "http://[::1", "null"):
+                elsewhere = {"Origin": origin}
+                assert SESSION.request(method, url, headers=elsewhere).status_code == 403
 
 
 def test_the_schema_says_what_the_service_takes(address: str) -> None:

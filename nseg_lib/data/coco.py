@@ -32,6 +32,7 @@ from nseg_lib.data import records
 from nseg_lib.data.images import read_image
 from nseg_lib.data.records import REFUSED, Finding, Problem, Record, Severity
 from nseg_lib.data.records import DataError as DataError
+from nseg_lib.parsing import no_key_twice
 from nseg_lib.prompt import scale_mask
 
 OTHER_SIZE = "RLE of another size"
@@ -211,12 +212,13 @@ def read_json(path: Path, *, progress: bool = False) -> Any:
         raise DataError(f"{path}: not valid JSON: {reasons.get(type(error), error)}") from error
 
 
-def parse_json(content: bytes) -> Any:
-    """Parse JSON as `json.loads` does; NaN, which Python writes though JSON has none, is null."""
+def parse_json(content: str | bytes) -> Any:
+    """Parse JSON as `json.loads` does; NaN, which Python writes though JSON has none, is null, and
+    an object that has a key twice is a ValueError."""
     # The collector would look for garbage among all of the millions of objects, many times.
     gc.disable()
     try:
-        return json.loads(content, parse_constant=lambda name: None)
+        return json.loads(content, parse_constant=lambda name: None, object_pairs_hook=no_key_twice)
     finally:
         gc.enable()
 

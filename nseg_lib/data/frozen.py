@@ -166,7 +166,7 @@ def freeze_prompts(
             path = paths[-1]
             write_atomic(path, drawn)
     try:
-        stored = json.loads(path.read_bytes())
+        stored = coco.parse_json(path.read_bytes())
         by = "annotation_id" if every else "image_id"
         prompts = {r[by]: (r[brushed], r.get("background")) for r in stored[key]}
         ids = {r[by]: r["annotation_id"] for r in (*stored[key], *stored["dropped"])}

@@ -15,7 +15,6 @@ larger copy of the photograph is scaled to it; any other size is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
-from nseg_lib.data.coco import OTHER_SIZE, parse_split, read_json, refuse
+from nseg_lib.data.coco import OTHER_SIZE, parse_json, parse_split, read_json, refuse
 from nseg_lib.data.images import (
     UPRIGHT,
     Stored,
@@ -159,7 +158,7 @@ def parse_strokes(
         DataError: another kind of file, or strokes of a picture of another size.
     """
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: not valid JSON: {error}") from None
     strokes = _strokes(content, height, width, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError
-from nseg_lib.data.images import as_rgb, open_picture, to_rgb, turn
+from nseg_lib.data.images import as_rgb, open_picture, tell_unusual, to_rgb, turn
 from nseg_lib.palette import CANVAS, LABELS, rgb
 
 MAX_SHOWN = 4_000_000
@@ -29,13 +30,18 @@ class _Upload(io.BytesIO):
         return self.name
 
 
-def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tuple[Image, int]:
+def read(
+    source: str | Path | bytes | NDArray[Any],
+    name: str = "picture",
+    warn: Callable[[str], None] = lambda line: None,
+) -> tuple[Image, int]:
     """Read a picture: its upright pixels, uint8 H×W×3 RGB, and its EXIF orientation.
 
     Args:
         source: a path, a file's bytes, or an array: uint8 or bool H×W, H×W×3 or H×W×4. Transparent
             pixels become white, and the orientation of an array is 1.
         name: the picture's name in messages, if ``source`` is no path.
+        warn: is told what is unusual about a file, as :func:`tell_unusual` has it.
 
     Raises:
         DataError: ``source`` is no picture, or a broken one.
@@ -52,6 +58,8 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tu
         return to_rgb(Pillow.fromarray(values)), 1
     if isinstance(source, str | Path):
         path = Path(source)
+    elif source == b"":
+        raise DataError(f"{name}: not a readable picture: the file is empty")
     elif isinstance(source, bytes):
         upload = _Upload(source)
         upload.name = Path(name).name
@@ -59,6 +67,7 @@ def read(source: str | Path | bytes | NDArray[Any], name: str = "picture") -> tu
     else:
         raise DataError(f"{name}: a path, bytes or an array is needed, not {type(source).__name__}")
     stored = open_picture(path)
+    tell_unusual(path, stored, warn)
     return as_rgb(path, stored), stored.orientation
 
 

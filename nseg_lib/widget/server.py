@@ -152,6 +152,9 @@ class Door(RequestHandler):
     visit left.
     """
 
+    needed = "the token is missing: open the address that nseg printed"
+    """What is said to whom does not know the token."""
+
     def initialize(self, token: str, windows: dict[str, Window], make: Any = None) -> None:
         self.token, self.windows, self.make = token, windows, make
 
@@ -166,9 +169,13 @@ class Door(RequestHandler):
         if scheme.lower() not in ("token", "bearer"):
             given = self.get_query_argument("token", "") or self.get_cookie(self.cookie, "") or ""
         if not hmac.compare_digest(given.encode(), self.token.encode()):
-            raise HTTPError(403, reason="the token is missing: open the address that nseg printed")
+            raise HTTPError(403, reason=self.needed)
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        try:
+            own = origin is None or urlsplit(origin).netloc == request.host
+        except ValueError:  # it is no address
+            own = False
+        if not own:
             raise HTTPError(403, reason="asked from another origin")
         path = unquote(request.path)
         odd = any(ord(c) < 32 for c in path) or ".." in path.replace("\\", "/").split("/")

@@ -371,6 +371,7 @@ def test_masks_lie_on_the_picture_as_every_reader_has_it(tmp_path, orientation, 
         ('{"images": 3}', "'images' must be a list"),
         ('{"images": [{"id": 1}, {"id": "x"}]}', "'images', record 2: no integer id"),
         ("[", "not valid JSON"),
+        ('{"images": [], "annotations": [], "images": []}', "key 'images' stands there twice"),
     ],
 )
 def test_bad_folders_and_files_are_named(folder, written, says):
