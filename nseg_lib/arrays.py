@@ -21,6 +21,10 @@ Logits = NDArray[np.float32]
 above 0, which is a probability above 0.5."""
 
 
+UNSURE = 0.2, 0.8
+"""A pixel's probability between these two says that the network is not sure of it."""
+
+
 def check(image: object, **masks: object) -> None:
     """Raise an error of one line unless ``image`` is a picture and every mask has its size.
 
@@ -66,6 +70,18 @@ def sureness(probability: Probability, mask: Mask) -> float:
     inside = float(probability[mask].sum(dtype=np.float64))
     outside = float(probability.sum(dtype=np.float64)) - inside
     return inside / (int(mask.sum()) + max(0.0, outside))
+
+
+def unsure(probability: Probability) -> Mask:
+    """Where a network is not sure: the pixels whose probability lies between the two of UNSURE.
+
+    Args:
+        probability: float32 H×W in [0, 1].
+
+    Returns:
+        bool H×W.
+    """
+    return (probability > UNSURE[0]) & (probability < UNSURE[1])
 
 
 def _array(name: str, value: object, dtype: np.dtype[Any], wanted: str) -> NDArray[Any]:

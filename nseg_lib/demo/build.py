@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from nseg_lib.arrays import UNSURE
 from nseg_lib.config import RefinerConfig
 from nseg_lib.files import check_writable, write_atomic
 from nseg_lib.limits import MAX_STROKE_POINTS
@@ -62,7 +63,8 @@ def build(out: Path, weights: Path, say: Callable[[str], None]) -> None:
         "minMargin": crops.MIN_MARGIN, "grey": crops.GREY, "outside": looks.OUTSIDE,
         "same": looks.SAME, "looks": config.network.looks, "local": config.network.local,
         "correctionReach": looks.REACH, "unchanged": looks.UNCHANGED, "stride": crops.STRIDE,
-        "outlinePoints": MAX_STROKE_POINTS // 2,
+        "outlinePoints": MAX_STROKE_POINTS // 2, "temperature": config.network.temperature,
+        "unsure": UNSURE,
     }  # fmt: skip
     write_atomic(out / "network.json", json.dumps(numbers))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -38,13 +38,14 @@ class Demo extends Model {
   send(content, _, buffers = []) {
     if (content.type === "open") this.receive(content, buffers[0]).catch((error) => this.say(error.message, "error"));
     if (content.type === "export") this.export(content);
-    if (content.type === "outline") this.worker.postMessage(content);
+    if (["outline", "unsure"].includes(content.type)) this.worker.postMessage(content);
   }
 
-  hear({ type, answer, text, level, file, outline, strokes, steps }) {
+  hear({ type, answer, text, level, file, outline, unsure, png, strokes, steps }) {
     if (type === "answer") this.set("_answer", answer);
     if (type === "note") this.say(text, level);
     if (type === "outline") this.emit("msg:custom", { type, ...outline }, []);
+    if (type === "unsure") this.emit("msg:custom", { type, ...unsure }, [png]);
     if (type === "strokes") this.saveStrokes(strokes, steps);
     if (type === "file") this.deliver(file.name, file.data, "image/png");
   }

@@ -248,7 +248,8 @@ function above(logits) {
   return mask;
 }
 
-/** The refiner's mask of a prompt, a byte per pixel: its looks, without the edge network. */
+/** The refiner's mask of a prompt, a byte per pixel, and the logits that gave it: its looks, without
+    the edge network. */
 export async function refine(run, numbers, image, { object, background, last, inside, box }) {
   const any = object.some(Boolean), outside = background.map((value, i) => value | (1 - inside[i]));
   const stroke = any ? object : outside.map((value) => 1 - value); // a box alone is painted full
@@ -266,5 +267,5 @@ export async function refine(run, numbers, image, { object, background, last, in
   }
   for (let i = 0; i < logits.length; i++) if (outside[i]) logits[i] = numbers.outside;
   if (corrects && numbers.local) logits = correctNearMarks(logits, stroke, outside, last, numbers, image);
-  return above(logits);
+  return { mask: above(logits), logits };
 }

@@ -15,9 +15,9 @@ const session = fetch("network.onnx").then((answer) => answer.arrayBuffer())
   .then((bytes) => ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }));
 
 let picture = null; // { key, width, height, pixels }
-const NOTHING = { strokes: [], mask: null, steps: [] };
+const NOTHING = { strokes: [], mask: null, steps: [], sure: null, unsure: null };
 let shown = NOTHING; // the last drawing that was answered; and how many strokes there were at each mask on its way
-let known = new Map(); // drawing → mask, note and steps: undo brings back the very same one
+let known = new Map(); // drawing → its answer: undo brings back the very same one
 let newest = null;
 
 /** The network as a function of 1×6×h×w numbers. */
@@ -27,7 +27,8 @@ async function run(values, height, width) {
   return logits.data;
 }
 
-/** The mask of a drawing (a byte per pixel), what there is to say about it, and its steps. */
+/** The mask of a drawing (a byte per pixel), what there is to say about it, its steps, how sure the
+    network is of it (null where it was not asked), and where it is not, as nseg_lib/arrays.py has it. */
 async function maskOf(strokes) {
   const { width, height, pixels } = picture, size = width * height;
   const { object, background } = rasterize(strokes, height, width), box = boxOf(strokes, height, width);
@@ -44,10 +45,21 @@ async function maskOf(strokes) {
     return [new Uint8Array(size), background.some(Boolean) ? "Background alone gives no mask: brush over the object too." : "", steps];
   }
   const last = goes ? shown.mask : new Uint8Array(size);
-  const mask = await refine(run, await numbers, { pixels, width, height }, { object, background, last, inside, box });
+  const asked = await numbers;
+  const { mask, logits } = await refine(run, asked, { pixels, width, height }, { object, background, last, inside, box });
   const added = rasterize(strokes.filter((s) => s.kind !== "object" || s.correction), height, width).object;
-  for (let i = 0; i < size; i++) mask[i] = (mask[i] | added[i]) & ~background[i] & inside[i] & 1;
-  return [mask, brushed ? "" : "The box alone says little: a line or a click on the object makes the mask better.", steps];
+  const unsure = new Uint8Array(size), [low, high] = asked.unsure;
+  let within = 0, beyond = 0, count = 0; // sums of probabilities; pixels
+  for (let i = 0; i < size; i++) {
+    mask[i] = (mask[i] | added[i]) & ~background[i] & inside[i] & 1;
+    // A stroke, the box and what was not looked at leave nothing open.
+    const away = background[i] || !inside[i] || (logits[i] <= asked.outside && !added[i]);
+    const probability = away ? 0 : added[i] ? 1 : 1 / (1 + Math.exp(-logits[i] / asked.temperature));
+    unsure[i] = probability > low && probability < high ? 1 : 0;
+    if (mask[i]) { within += probability; count++; } else beyond += probability;
+  }
+  const text = brushed ? "" : "The box alone says little: a line or a click on the object makes the mask better.";
+  return [mask, text, steps, count ? within / (count + beyond) : 0, unsure];
 }
 
 /** A picture's file of RGBA pixels. */
@@ -75,8 +87,8 @@ function cover(mask) {
 async function ask(strokes) {
   const key = JSON.stringify(strokes);
   if (!known.has(key)) known.set(key, await maskOf(strokes));
-  const [mask, text, steps] = known.get(key);
-  shown = { strokes, mask, steps };
+  const [mask, text, steps, sure = null, unsure = null] = known.get(key);
+  shown = { strokes, mask, steps, sure, unsure };
   return text;
 }
 
@@ -89,7 +101,7 @@ async function answer(drawing) {
   for (let i = 0; i < mask.length; i++) count += mask[i];
   const data = count ? await cover(mask) : null;
   postMessage({ type: "answer", answer: { picture: drawing.picture, revision: drawing.revision, png: data,
-    share: count / mask.length, seconds: (performance.now() - started) / 1000 } });
+    share: count / mask.length, sure: shown.sure, seconds: (performance.now() - started) / 1000 } });
   note(text);
 }
 
@@ -114,6 +126,13 @@ async function sendOutline({ drawing }) {
   postMessage({ type: "outline", outline: { revision: drawing.revision, rings } });
 }
 
+/** Where the network is not sure of a drawing's mask, for the canvas to hatch. */
+async function sendUnsure({ revision, strokes }) {
+  if (JSON.stringify(shown.strokes) !== JSON.stringify(strokes)) return; // it asks again after its answer
+  const { unsure } = shown, png = unsure?.some(Boolean) ? await cover(unsure) : new ArrayBuffer(0);
+  postMessage({ type: "unsure", unsure: { revision, known: !!unsure }, png });
+}
+
 let line = Promise.resolve(); // one after the other
 onmessage = ({ data }) => {
   if (data.type === "draw") newest = data.drawing;
@@ -127,6 +146,7 @@ onmessage = ({ data }) => {
     } else if (data.type === "replay") { // as it was drawn: each mask corrects the last one
       for (const count of [0, ...data.steps.slice(0, -1)]) await ask(data.strokes.slice(0, count));
     } else if (data.type === "outline") await sendOutline(data);
+    else if (data.type === "unsure") await sendUnsure(data.drawing);
     else await save(data);
   }).catch((error) => note(`The network failed: ${error.message}`, "error"));
 };

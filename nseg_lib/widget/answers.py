@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from nseg_lib.arrays import Image, Mask, Probability, check, sureness
+from nseg_lib.arrays import Image, Mask, Probability, check, sureness, unsure
 from nseg_lib.data.coco import mask_to_rle, rle_to_mask
 from nseg_lib.prompt import Prompt
 from nseg_lib.strokes.drawing import box_of, rasterize
@@ -115,6 +115,8 @@ class _Known(NamedTuple):
     free: dict[str, Any]
     """RLE of the mask without what belongs to finished objects; ``sure`` is about this one."""
     steps: tuple[int, ...]
+    unsure: dict[str, Any] | None = None
+    """RLE of where the model is not sure; None where it gave no probabilities."""
 
 
 class Answers:
@@ -127,6 +129,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Known] = {}  # by picture, start and drawing
+        self._unsure: dict[str, Any] | None = None  # of the last mask
 
     def open(self, image: Image, start: Mask | None = None, walls: Mask | None = None) -> None:
         """Name what the next drawings are of.
@@ -139,6 +142,7 @@ class Answers:
         self._image, self._start, self._walls = image, start, walls
         self._strokes: list[Stroke] = []  # those that gave the last mask
         self._steps: tuple[int, ...] = ()  # of the last mask
+        self._unsure = None
         self._mask = np.zeros(image.shape[:2], bool) if start is None else start
         self._place = hashlib.blake2b(np.ascontiguousarray(image).data)
         self._place.update(b"" if start is None else np.ascontiguousarray(start).data)
@@ -160,6 +164,13 @@ class Answers:
         rle, steps = mask_to_rle(mask), tuple(steps) or (len(strokes),)
         self._known[self._key(strokes)] = _Known(refiner, rle, "", sure, rle, steps)
         self._strokes, self._steps, self._mask = list(strokes), steps, mask
+        self._unsure = None
+
+    @property
+    def unsure(self) -> Mask | None:
+        """bool H×W: where the model is not sure of the last mask, as :func:`nseg_lib.arrays.unsure`
+        has it; None where that is not known."""
+        return None if self._unsure is None else rle_to_mask(self._unsure)
 
     def ask(
         self, refiner: AnyRefiner | None, strokes: Sequence[Stroke], keep: bool = True
@@ -189,19 +200,21 @@ class Answers:
                 kept = self.without(strokes)
                 if keep:
                     self._strokes, self._steps, self._mask = list(strokes), steps, kept
+                    self._unsure = None
                 return Answer(kept, f"The model failed: {error}", failed=True)
         free, at_walls = beside_walls(mask, self._walls, strokes)
         if not keep:
             return Answer(free, at_walls or note)
         if known is None:
-            sure = None
+            sure = doubt = None
             if probability is not None:
                 if self._walls is not None:
                     probability[self._walls] = 0
-                sure = sureness(probability, free)
+                sure, doubt = sureness(probability, free), mask_to_rle(unsure(probability))
             rles = mask_to_rle(mask), mask_to_rle(free)
-            known = self._known[key] = _Known(refiner, rles[0], note, sure, rles[1], steps)
+            known = self._known[key] = _Known(refiner, rles[0], note, sure, rles[1], steps, doubt)
         self._strokes, self._steps, self._mask = list(strokes), known.steps, free
+        self._unsure = known.unsure
         # Another object may have taken a part meanwhile; the figure is about the mask as it was.
         sure = known.sure if mask_to_rle(free) == known.free else None
         return Answer(free, at_walls or note, sure=sure, steps=known.steps)

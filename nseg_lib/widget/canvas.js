@@ -13,6 +13,7 @@ const CLEAR = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAI
 const CHUNK = 1 << 20; // bytes of a file per message: servers close the line on very long ones
 const PATIENCE = 4000; // milliseconds without an answer before the user is told
 const PAUSE = 3000, LONGEST = 60000; // milliseconds without previews after two slow ones: at first, at most
+const DOUBTFUL = 0.8; // the expected IoU below which a hint names the hatching
 const QUICK = 0.1; // seconds: a network that answers so fast is asked while a stroke is drawn,
 const REST = 80, SELDOM = 800; // milliseconds: once the pen has rested so long, or after so long a way
 
@@ -206,6 +207,7 @@ const ICONS = {
   more: "M4 7h16M4 12h16M4 17h16",
   box: "M4 9V6h3M10 6h4M17 6h3v3M20 11v2M20 15v3h-3M14 18h-4M7 18H4v-3M4 13v-2",
   outline: "M5 9 13 5l6 6-4 8-8-2zM3.5 7.5h3v3h-3zM11.5 3.5h3v3h-3zM17.5 9.5h3v3h-3zM13.5 17.5h3v3h-3zM5.5 15.5h3v3h-3z",
+  unsure: "M4 4h16v16H4zM4 12 12 4M4 20 20 4M12 20l8-8",
   extreme: "M12 3v4M12 17v4M3 12h4M17 12h4",
 };
 const BRUSHES = [
@@ -229,7 +231,7 @@ const KEYS = [
   ["Arrows", "move the brush; Enter sets it down as a click"],
   ["[ ]", "smaller, larger brush"],
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
-  ["V", "next view"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
+  ["V", "next view"], ["U", "hatch where the network is not sure: a stroke there helps it most"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
   ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
   ["N P L", "next, previous picture of a folder; the list of all"], ["Shift+1…9", "label of the object"], ["A", "another object; O next, Shift+O previous; or click a finished one"],
   ["?", "this list; Escape closes it"],
@@ -238,7 +240,7 @@ const TOUCH = [ // what there is to do without keys
   ["Blue", "one finger draws on the object; a tap counts as a click"],
   ["Red", "draws on what is not the object"], ["Dashed", "takes away what is seen under the finger"],
   ["Frame", "drag a box: the object is only in here"],
-  ["Menu", "extreme points, outline, clear, views, open, save"],
+  ["Menu", "extreme points, outline, clear, views, where the network is not sure (hatched), open, save"],
   ["Tap", "on a finished object takes it up again"], ["Two_fingers", "move and zoom the picture"],
 ];
 
@@ -341,6 +343,8 @@ class Drawing {
     this.undoButton = button("undo", "Undo (Z)", () => this.undo());
     this.redoButton = button("redo", "Redo (Shift+Z)", () => this.redo());
     this.clearButton = button("clear", "Clear (Delete)", () => this.clear());
+    this.unsureButton = button("unsure", "Where the network is not sure (U)", () => this.toggleUnsure());
+    this.hatch = make("div", { className: "nseg-hatch", hidden: true });
     this.chosen = make("input", { type: "file", accept: "image/*,.json", hidden: true });
     this.chosen.onchange = () => { this.openFile(this.chosen.files[0]); this.chosen.value = ""; };
     this.menu = make("div", { className: "nseg-panel nseg-menu", hidden: true, role: "menu" },
@@ -361,7 +365,7 @@ class Drawing {
     this.sketch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     this.sketch.setAttribute("class", "nseg-sketch");
     this.sketch.setAttribute("aria-hidden", "true");
-    this.space.append(make("div", { className: "nseg-frame" }, this.boxFrame), this.sketch);
+    this.space.append(this.hatch, make("div", { className: "nseg-frame" }, this.boxFrame), this.sketch);
     this.status = make("span", { className: "nseg-status" });
     this.note = make("span", { className: "nseg-note", role: "status" });
     this.spoken = make("span", { className: "nseg-spoken", role: "status" }); // for screen readers alone
@@ -369,7 +373,7 @@ class Drawing {
     this.stage.append(this.list);
     // On a narrow screen the tools are one row, and a button opens the others.
     this.more = make("div", { className: "nseg-more" }, tools, group("Clear", this.clearButton),
-      views, group("Opacity", icon("opacity"), this.opacity),
+      views, group("Unsure", this.unsureButton), group("Opacity", icon("opacity"), this.opacity),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.chosen.click()),
         button("save", "Save the result", () => this.toggle(this.menu), icon("save"), make("span", {}, "Save")),
         button("help", "Help and keys (?)", () => this.toggle(this.help))));
@@ -503,6 +507,7 @@ class Drawing {
     clearTimeout(this.timer);
     clearTimeout(this.sizeTimer);
     clearTimeout(this.resting);
+    URL.revokeObjectURL(this.hatched);
   }
 
   // --- what the kernel says ---
@@ -596,8 +601,68 @@ class Drawing {
     this.beQuiet();
     this.showView();
     this.showOutline();
-    if (this.strokes.length) this.spoken.textContent = `Mask ready, ${(answer.share * 100).toFixed(1)} % of the picture`;
+    if (this.strokes.length) this.spoken.textContent = ["Mask ready", `${(answer.share * 100).toFixed(1)} % of the picture`, this.sureText].filter(Boolean).join(", ");
+    this.askUnsure();
     this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
+  }
+
+  // --- how sure the network is ---
+
+  /** What it expects to be the IoU of its mask, in [0, 1]; null if it gave none for what is seen. */
+  get sureOf() {
+    const { sure, revision, picture } = this.model.get("_answer");
+    return revision === this.revision && picture === this.key && this.strokes.length ? sure ?? null : null;
+  }
+  get sureText() { return this.sureOf === null ? "" : `${Math.round(100 * this.sureOf)} % sure`; }
+
+  /** Hatch what the network is not sure of, or no more. */
+  toggleUnsure() {
+    this.hatching = this.picked = !this.hatching;
+    this.knowsHatch = true;
+    this.showMore(false);
+    this.askUnsure();
+  }
+
+  /** Ask where the network is not sure of the mask that is seen. */
+  askUnsure() {
+    if (this.hatching && this.strokes.length && !this.waiting) this.model.send({ type: "unsure", drawing: this.drawing });
+    else if (!this.hatching || !this.strokes.length) this.showUnsure({});
+    this.refresh();
+  }
+
+  async showUnsure({ known = false }, png) {
+    const asked = this.revision, bitmap = this.hatching ? await decode(png, "image/png") : null;
+    if (asked !== this.revision) return;
+    URL.revokeObjectURL(this.hatched);
+    this.hatched = bitmap && URL.createObjectURL(new Blob([png], { type: "image/png" }));
+    this.hatch.hidden = !bitmap;
+    this.hatch.style.maskImage = this.hatch.style.webkitMaskImage = bitmap ? `url("${this.hatched}")` : "";
+    this.unsure = { known, spot: bitmap && this.thickest(bitmap) };
+    if (bitmap) this.spoken.textContent = `${this.spoken.textContent}. Least sure around ${this.unsure.spot.map(Math.round).join(", ")}`;
+    this.refresh();
+  }
+
+  /** Where a bitmap is covered most, in pixels of the picture: looked for in a grid of cells. */
+  thickest(bitmap) {
+    const { width, height } = this.paper, k = 32 / Math.max(width, height);
+    const w = Math.max(1, Math.round(width * k)), h = Math.max(1, Math.round(height * k));
+    const { context, canvas } = new Layer("cells");
+    Object.assign(canvas, { width: w, height: h });
+    context.imageSmoothingQuality = "high"; // averages over the cells
+    context.drawImage(bitmap, 0, 0, w, h);
+    const { data } = context.getImageData(0, 0, w, h);
+    let most = 0;
+    for (let i = 0; i < w * h; i++) if (data[4 * i + 3] > data[4 * most + 3]) most = i;
+    return [((most % w) + 0.5) * width / w, (Math.floor(most / w) + 0.5) * height / h];
+  }
+
+  /** What the hatching says. */
+  get unsureHint() {
+    if (!this.hatching || !this.strokes.length) return "";
+    if (!this.unsure?.known) return this.strokes.at(-1).kind === "outline" ? "This outline is by hand: the network was not asked." : "How sure the network is of each pixel is known once it has answered a new stroke.";
+    if (!this.unsure.spot) return "The network is sure of every pixel.";
+    const not = this.touch ? "in red" : "with the right button";
+    return `Hatched: the network is not sure. Draw there if it is the object, ${not} if it is not.`;
   }
 
   /** The kernel was heard: no need to tell anybody that it is late. */
@@ -618,6 +683,7 @@ class Drawing {
       this.rings = message.rings;
       this.showOutline();
     }
+    if (message.type === "unsure" && message.revision === this.revision) this.showUnsure(message, buffers[0]);
     if (message.type === "list") this.fillList(message);
     if (message.type === "thumbnail") this.showThumbnail(this.items.children[message.index], buffers[0]);
     if (message.type === "file" && this.saving) { // asked for here, and not in another view
@@ -683,6 +749,7 @@ class Drawing {
     this.expect();
     if (strokes.length) return this.refresh();
     this.paper.cover = null; // nothing is drawn: no need to wait for an empty mask
+    this.askUnsure();
     this.showView();
   }
 
@@ -1121,7 +1188,7 @@ class Drawing {
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.corner ? this.removeCorner() : this.clear(), Backspace: () => this.corner ? this.removeCorner() : this.clear(),
-      n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
+      u: () => this.toggleUnsure(), n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
     });
     if (!acts[key]) return;
     event.preventDefault();
@@ -1274,9 +1341,13 @@ class Drawing {
   /** What to do, until it was done once: in place of a note. */
   get hint() {
     if (!this.paper.width || this.waiting || this.live) return "";
+    if (this.unsureHint) return this.unsureHint;
     if (this.toolHint) return this.toolHint;
     const corrected = this.strokes.some((stroke) => stroke.correction || stroke.kind === "background");
     this.learnt ||= corrected;
+    if (this.learnt && this.sureOf < DOUBTFUL && this.sureOf !== null && !this.knowsHatch) {
+      return `The network is only ${this.sureText}: ${this.touch ? "the hatched square in the menu" : "U"} shows where it is not.`;
+    }
     if (this.learnt) return "";
     if (!this.strokes.length) return "Draw a line along the object: its mask follows.";
     if (!this.paper.cover) return "";
@@ -1308,6 +1379,7 @@ class Drawing {
     this.size.setAttribute("aria-valuetext", `radius ${this.radiusText} pixels`);
     this.opacity.value = this.model.get("opacity");
     this.showBox();
+    this.unsureButton.setAttribute("aria-pressed", !!this.hatching);
     this.undoButton.disabled = !this.past.length && !this.extremes.length && !this.snaps;
     this.redoButton.disabled = !this.future.length;
     const { object, objects, saved, total } = this.model.get("_session");
@@ -1318,6 +1390,7 @@ class Drawing {
     const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
     if (fresh && saved) parts.unshift(`saved in ${saved}`);
     else if (fresh && this.own && !total && answer.share) parts.unshift(this.kept === this.revision ? "saved" : "not saved yet");
+    parts.unshift(fresh && this.sureText);
     const count = this.strokes.filter(({ kind }) => kind !== "outline").length;
     if (this.strokes.length) parts.push(`${count} stroke${count === 1 ? "" : "s"}`, count < this.strokes.length && "outline by hand");
     const last = this.strokes.at(-1);

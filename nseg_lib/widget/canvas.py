@@ -217,7 +217,7 @@ class StrokeCanvas(Frontend):
 
     def _publish(self, mask: Mask, started: float) -> None:
         """Show a mask: first in the browser, then to observers, then in the still picture."""
-        self._send_mask(mask, time.perf_counter() - started)
+        self._send_mask(mask, time.perf_counter() - started, self.sure)
         self.mask = mask
         if self._still_id:
             display(self._still(), display_id=self._still_id, update=True)
@@ -296,6 +296,8 @@ class StrokeCanvas(Frontend):
                     self._receive(content, bytes(buffers[0]))
                 elif content["type"] == "preview":
                     self._preview(content["strokes"])
+                elif content["type"] == "unsure":
+                    self._send_unsure(self._answers.unsure)
                 elif content["type"] == "outline":
                     rings, revision = editable_outline(self.mask), self._sent["revision"]
                     self.send({"type": "outline", "revision": revision, "rings": rings})
@@ -332,9 +334,7 @@ class StrokeCanvas(Frontend):
         if content["name"].lower().endswith(".json"):
             self._draw_file(data, content["name"])
         elif self.session is not None:
-            raise DataError(
-                "this canvas shows a folder's pictures; put the picture into that folder"
-            )
+            raise DataError("this canvas shows a folder: put the picture into that folder")
         else:
             left = self.image, self.name, self.strokes, self._orientation
             self.load(data, content["name"])
@@ -345,8 +345,8 @@ class StrokeCanvas(Frontend):
         """Send what the list of a folder's pictures shows."""
         if content["type"] == "list":
             return self.send({"type": "list", **session.listing()})
-        picture = thumbnail(session.pictures[int(content["index"])])
-        self.send({"type": "thumbnail", "index": content["index"]}, [picture])
+        number = int(content["index"])
+        self.send({"type": "thumbnail", "index": number}, [thumbnail(session.pictures[number])])
 
     def _move(self, session: FolderSession, content: dict[str, Any]) -> None:
         """Go to another picture or object, or change the current object's category or delete it."""

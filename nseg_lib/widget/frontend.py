@@ -81,15 +81,22 @@ class Frontend(anywidget.AnyWidget):
             self._jpeg = shown
             self._say("")
 
-    def _send_mask(self, mask: Mask, seconds: float) -> None:
-        """Answer the newest drawing."""
+    def _send_mask(self, mask: Mask, seconds: float, sure: float | None) -> None:
+        """Answer the newest drawing; ``sure`` as :func:`nseg_lib.arrays.sureness`, or None."""
         self._answer = {
             "picture": self._sent["picture"],
             "revision": self._sent["revision"],
             "png": cover_png(mask) if mask.any() else b"",
             "share": float(mask.mean()),
             "seconds": seconds,
+            "sure": sure,
         }
+
+    def _send_unsure(self, where: Mask | None) -> None:
+        """Send where the network is not sure of the newest mask; None where that is not known."""
+        png = cover_png(where) if where is not None and where.any() else b""
+        about = {"revision": self._sent["revision"], "known": where is not None}
+        self.send({"type": "unsure", **about}, [png])
 
     def _say(self, text: str, level: str = "info") -> None:
         self._note = {"text": text, "level": level}

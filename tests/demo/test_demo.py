@@ -16,10 +16,11 @@ import browser
 import numpy as np
 import pytest
 from browser import ARTEFACTS, Canvas
+from drawing import covered
 from PIL import Image
 from skimage import data as photographs
 
-from nseg_lib.arrays import Mask
+from nseg_lib.arrays import Mask, sureness, unsure
 from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT, parse_strokes
 from nseg_lib.demo.build import build
@@ -141,8 +142,19 @@ def test_masks_in_the_browser_are_python_s(canvas, tmp_path: Path) -> None:
         assert len(strokes) == revision - 1
         assert saved.get("steps", [1]) == list(range(1, revision))
         mask = mask_of_page(canvas, tmp_path)
-        before, *_ = mask_of(refiner, image, strokes, before)
+        before, _, probability = mask_of(refiner, image, strokes, before, with_probability=True)
+        assert probability is not None
         assert (mask != before).mean() < 0.001, button
+        canvas.shows("status", f"{round(100 * sureness(probability, before))} % sure")
+    # So is what the page hatches.
+    canvas.press("u")
+    canvas.root.locator(".nseg-hatch").wait_for()
+    hatched = canvas.page.evaluate("""async () => {
+        const url = document.querySelector(".nseg-hatch").style.maskImage.slice(5, -2);
+        return [...new Uint8Array(await (await fetch(url)).arrayBuffer())];
+    }""")
+    theirs = covered(bytes(hatched))
+    assert (theirs != unsure(probability)).mean() < 0.005 < unsure(probability).mean()
     canvas.page.screenshot(path=ARTEFACTS / "demo.png")
     cut = np.asarray(Image.open(canvas.save("cutout", tmp_path)))
     expected = cutout(image, mask)

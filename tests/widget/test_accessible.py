@@ -44,7 +44,7 @@ def test_all_can_use_the_drawing_page(
     canvas.wait(1)
     canvas.draw((40, 40), (90, 60))
     canvas.wait()
-    for key in ("6", "l", "?"):  # the outline's points, the list, the keys
+    for key in ("u", "6", "l", "?"):  # the hatching, the outline's points, the list, the keys
         canvas.press(key)
         assert faults(page) == [], key
     context.close()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from drawing import (
     Grower,
+    Teller,
     browser_draws,
     covered,
     encoded,
@@ -24,7 +25,7 @@ from skimage import data as photographs
 from nseg_lib import widget
 from nseg_lib.data.coco import DataError
 from nseg_lib.strokes.drawing import rasterize
-from nseg_lib.widget import FolderSession, StrokeCanvas, pictures
+from nseg_lib.widget import FolderSession, StrokeCanvas, pictures, results
 from nseg_lib.widget.answers import mask_of
 
 
@@ -54,6 +55,39 @@ def test_strokes_set_from_python_are_refined(picture):
     assert canvas.strokes == [stroke((50, 50, 10))]
     assert (canvas.mask == grown(canvas.strokes, 120, 160)).all()
     assert canvas._answer["revision"] == canvas._drawing["revision"] == 2
+
+
+def test_the_page_is_told_where_the_network_is_not_sure_of_its_own_newest_mask(picture):
+    canvas, sent = StrokeCanvas(picture, Teller()), []
+    canvas.send = lambda content, buffers: sent.append((content, *buffers))
+
+    def unsure():
+        canvas._message(canvas, {"type": "unsure", "drawing": canvas._drawing}, [])
+        about, png = sent.pop()
+        assert about["revision"] == canvas._drawing["revision"]
+        return about["known"], covered(png) if png else None
+
+    line, settled = stroke((20, 30, 3), (90, 30, 3)), stroke((20, 33, 1), (60, 33, 1))
+    painted = rasterize([line], 120, 160).object
+    below = np.roll(painted, 1, axis=0) & ~painted
+    browser_draws(canvas, line)
+    assert canvas._answer["sure"] == canvas.sure < 1
+    known, where = unsure()
+    assert known
+    assert (where == below).all()
+    browser_draws(canvas, line, {**settled, "kind": "background"})
+    drawn = rasterize([{**settled, "kind": "background"}], 120, 160).background
+    assert (below & drawn).any()
+    assert not (unsure()[1] & drawn).any(), "a stroke leaves nothing open"
+    browser_draws(canvas, line)  # undone
+    assert (unsure()[1] == below).all()
+    rings = results.editable_outline(canvas.mask)
+    browser_draws(canvas, line, *({"kind": "outline", "points": ring} for ring in rings))
+    assert canvas._answer["sure"] is None
+    assert unsure() == (False, None)
+    canvas.refiner = Grower()  # says nothing about it
+    browser_draws(canvas, line)
+    assert unsure() == (False, None)
 
 
 def test_the_browser_is_answered_once_per_revision_and_old_news_is_ignored(picture):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import browser
 import numpy as np
 import pytest
 from browser import Canvas
+from PIL import Image
 
 from nseg_lib import widget
-from nseg_lib.widget.pictures import jpeg
+from nseg_lib.widget.pictures import cover_png, jpeg
 
 pytestmark = browser.NEEDED
 
@@ -32,18 +34,28 @@ class Fake extends Model {
   };
   save_changes() {
     const { picture, revision } = this.get("_drawing");
-    this.set("_answer", { picture, revision, png: null, share: 0.1, seconds: 0.01 });
+    const { sure } = window;
+    this.set("_answer", { picture, revision, png: null, share: 0.1, seconds: 0.01, sure });
   }
   send(content) {
+    if (content.type === "unsure") {
+      const about = { type: "unsure", revision: content.drawing.revision, known: true };
+      this.emit("msg:custom", about, [window.unsure]);
+    }
     if (content.type !== "preview") return;
     window.asked++;
     const answer = () => this.emit("msg:custom", { type: "preview" }, [new Uint8Array(0)]);
     setTimeout(answer, window.delay);
   }
 }
-Object.assign(window, { asked: 0, delay: 10, model: new Fake() });
+const unsure = Uint8Array.from(atob("UNSURE"), (c) => c.charCodeAt(0));
+Object.assign(window, { asked: 0, delay: 10, sure: 0.724, unsure, model: new Fake() });
 widget.render({ model: window.model, el: document.getElementById("canvas") });
 </script>"""
+
+
+UNSURE = np.zeros((200, 320), bool)
+UNSURE[20:60, 200:280] = True
 
 
 @pytest.fixture
@@ -51,6 +63,7 @@ def canvas(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Canvas]:
     context = browser.new_context(chromium, **getattr(request, "param", {}))
     picture = np.random.default_rng(0).integers(0, 255, (200, 320, 3), dtype=np.uint8)
     html = PAGE.replace("JPEG", base64.b64encode(jpeg(picture)).decode())
+    html = html.replace("UNSURE", base64.b64encode(cover_png(UNSURE)).decode())
     folder = Path(widget.__file__).parent
     kinds = {"js": "text/javascript", "css": "text/css"}
 
@@ -142,6 +155,65 @@ def test_keys_are_heard_wherever_the_focus_is(canvas: Canvas) -> None:
 PHONE = {
     "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True,
 }  # fmt: skip
+
+
+def stripes(canvas: Canvas) -> float:
+    """Which share of the screen is black or white where the network is not sure."""
+    left, top = canvas.at(200, 20)
+    right, bottom = canvas.at(280, 60)
+    clip: Any = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    shown = Image.open(io.BytesIO(canvas.page.screenshot(clip=clip))).convert("RGB")
+    pixels = np.asarray(shown).astype(int)
+    return float(((pixels < 40).all(axis=2) | (pixels > 215).all(axis=2)).mean())
+
+
+def test_what_the_network_is_not_sure_of_is_hatched_and_said(canvas: Canvas) -> None:
+    page, hatch = canvas.page, canvas.root.locator(".nseg-hatch")
+    canvas.press("u")
+    assert hatch.is_hidden(), "nothing is drawn yet"
+    canvas.press("u")
+    canvas.draw((20, 20), (100, 20))
+    canvas.shows("status", "72 % sure")
+    canvas.shows("spoken", "72 % sure")
+    before = stripes(canvas)
+    canvas.press("u")
+    hatch.wait_for()
+    assert canvas.root.locator("[data-do='unsure']").get_attribute("aria-pressed") == "true"
+    assert stripes(canvas) > before + 0.2
+    canvas.shows("note", "with the right button if it is not")
+    canvas.shows("spoken", "Least sure around 2")
+    x, y = map(int, canvas.root.locator(".nseg-spoken").inner_text().split("around ")[1].split(","))
+    assert UNSURE[y, x]
+    for _ in range(4):  # the stripes stay as wide as they are, so they cover as much
+        canvas.press("+")
+    assert stripes(canvas) > 0.2
+    canvas.press("0")
+    page.evaluate("window.unsure = new Uint8Array(0)")
+    canvas.draw((20, 80), (100, 80))
+    canvas.shows("note", "sure of every pixel")
+    assert hatch.is_hidden()
+    canvas.press("Delete")
+    canvas.press("z")
+    page.evaluate("window.sure = null")
+    canvas.draw((20, 120), (100, 120))
+    canvas.wait()
+    assert "sure" not in canvas.root.locator(".nseg-status").inner_text()
+
+
+@pytest.mark.parametrize("canvas", [PHONE], indirect=True)
+def test_on_a_phone_a_hint_leads_to_the_hatching(canvas: Canvas) -> None:
+    canvas.finger((20, 20), (100, 20))
+    canvas.do("background")
+    canvas.finger((20, 90), (100, 90))
+    canvas.shows("note", "only 72 % sure")
+    canvas.do("more")
+    canvas.do("unsure")
+    canvas.root.locator(".nseg-hatch").wait_for()
+    assert not canvas.root.locator(".nseg-more").is_visible()
+    canvas.shows("note", "in red if it is not")
+    canvas.do("more")
+    canvas.do("unsure")
+    assert canvas.root.locator(".nseg-hatch").is_hidden()
 
 
 @pytest.mark.parametrize("canvas", [PHONE], indirect=True)

@@ -10,7 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 import drawing
 import numpy as np
 import pytest
-from drawing import Grower, at, browser_draws, covered, go, grown, opened, press, saved, stroke
+from drawing import (
+    Grower,
+    Teller,
+    at,
+    browser_draws,
+    covered,
+    go,
+    grown,
+    opened,
+    press,
+    saved,
+    stroke,
+)
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -236,17 +248,6 @@ def test_who_drew_on_the_same_picture_meanwhile_is_told(folder):
     browser_draws(one, stroke((20, 20, 8)), stroke((20, 30, 8)))
     assert "deleted this object: yours is kept" in one._note["text"]
     assert len(saved(folder)) == 2
-
-
-class Teller:
-    """A model that is sure of the stroke, and half sure of one more row below."""
-
-    corrects = gives_probability = True
-
-    def refine(self, image, stroke, background, mask, return_probability=False):
-        probability = np.where(np.roll(stroke, 1, axis=0), 0.5, 0.0).astype(np.float32)
-        probability[stroke] = 1
-        return (stroke, probability) if return_probability else stroke
 
 
 def test_how_sure_the_network_is_is_saved_with_its_masks_alone(folder):
