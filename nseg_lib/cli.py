@@ -27,6 +27,10 @@ app.add_typer(cli_use.app)
 app.add_typer(cli_data.app, name="data", rich_help_panel=PANEL)
 app.add_typer(networks)
 
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What Typer raises for an option that is unknown, missing or of a wrong value; it would print
+several lines."""
+
 TRAIN = ("torch", "lightning", "scipy", "skimage", "pandas")
 """What the extra ``train`` brings, by the names that are imported."""
 
@@ -276,7 +280,12 @@ def main() -> None:
     # A damaged TIFF is named in one line of ours; Pillow's lines would come before it.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
-        app()
+        raise SystemExit(app(prog_name="nseg", standalone_mode=False))
+    except USAGE_ERROR as error:
+        if said := error.format_message():  # empty where a command's help was printed instead
+            command = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
+            warn(f"{said.rstrip('.')}{command}", "red")
+        raise SystemExit(error.exit_code) from None
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "nseg_lib", "reproduction"):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.table import Column, Table
+from rich.text import Text
 
-from nseg_lib.console import console, say, warn
+from nseg_lib.console import console, one_line, say, warn
 
 app = typer.Typer()
 PANEL = "Pictures"
@@ -186,7 +187,7 @@ def _refine_batch(
         table.add_column(name, justify="right", no_wrap=True)
     for row in least:
         cells = f"{row.iou:.3f}", f"{row.added:,}", f"{row.removed:,}", f"{row.sure:.3f}"
-        table.add_row(row.mask, *cells)
+        table.add_row(Text(one_line(row.mask)), *cells)
     console.print(table)
     for line in failed:
         warn(line, "red")

@@ -31,15 +31,15 @@ def print_any_name() -> None:
 
 def say(line: str, markup: bool = False) -> None:
     """Print one line of progress at once, so that a log file shows it as it happens."""
-    console.print(_one_line(line), markup=markup, highlight=False, soft_wrap=True)
+    console.print(one_line(line), markup=markup, highlight=False, soft_wrap=True)
 
 
 def warn(line: str, style: str = "yellow") -> None:
     """Print one line on the error stream."""
-    Console(stderr=True).print(Text(f"nseg: {_one_line(line)}", style=style), soft_wrap=True)
+    Console(stderr=True).print(Text(f"nseg: {one_line(line)}", style=style), soft_wrap=True)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A text without control characters, which the name of a file may hold: they are escaped."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 

@@ -81,7 +81,10 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     (other / "annotations" / "instances_val.json").unlink()
     mine = tmp_path / "mine.yml"
     mine.write_text("name: mine\nmodel: {architecture: vit, widths: [8]}\n")
-    before = sorted(tmp_path.iterdir())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "results.csv").write_text("mine\n")
+    before = sorted(tmp_path.rglob("*"))
     for arguments, says in (
         (("train", "resnet", "--data", tiny_data), "no model named 'resnet'"),
         (("train", mine, "--data", tiny_data), "mine.yml: 'model.architecture': unknown 'vit'; on"),
@@ -93,11 +96,16 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         (("evaluate", "--data", other, "--out", tmp_path / "r"), "no split val or test (there: tr"),
         (("train", "tiny16-32_bce-dice", "--data", tiny_data, "--accelerator", "tpu"), "--accel"),
         (("data", "reduce", "--coco", tiny_data, "--out", tmp_path / "r2"), "split"),
+        (("train", "x", "--data", tiny_data, "--devices", 0), "'--devices': "),
+        (("train", "x", "--data", tiny_data, "--nope"), "No such option: --nope"),
+        (("train", "--data", tiny_data), "Missing argument 'model' (see nseg train --help)"),
+        (("nope",), "No such command 'nope'"),
+        (("evaluate", "--data", tiny_data, "--out", broken), "results.csv: not a results file"),
     ):
         done = nseg(*arguments, status=2)
         assert says in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-        assert sorted(tmp_path.iterdir()) == before
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_mistake_that_a_worker_meets_is_one_line_too(tiny_data: Path, tmp_path: Path) -> None:

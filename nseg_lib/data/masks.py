@@ -276,6 +276,15 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None, warn
             f"{path}: the {name} is {own}, but {photo.path} is {theirs}; both must have the same "
             "size, or the same ratio of sides"
         )
+    # Upside down or mirrored has the same size, so nothing else tells how it was drawn.
+    turned = photo.stored.orientation if photo is not None and stored.orientation == 1 else 1
+    if photo is not None and turned > 1:
+        as_stored = photo.stored.width, photo.stored.height
+        if same_ratio(rgb.shape[1::-1], as_stored):
+            warn(
+                f"{path}: is taken as drawn on {photo.path} as viewers show it, turned as its EXIF "
+                f"says ({turned}); a {name} of the pixels as stored would be wrong"
+            )
     # Its own values: H×W palette entries or grey levels, of 16 bits too, or H×W×3 colours.
     deep, grey = picture.mode.startswith("I"), bool((rgb == rgb[..., :1]).all())
     values = np.asarray(picture) if deep else rgb[..., 0] if grey else rgb

@@ -24,7 +24,7 @@ from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.evaluation import methods, refiner_numbers, refiner_tables, tables
 from nseg_lib.evaluation.corrections import CORRECTIONS, corrections
 from nseg_lib.evaluation.methods import Method
-from nseg_lib.evaluation.rows import RowsOf, claim, evaluate, note
+from nseg_lib.evaluation.rows import RowsOf, claim, evaluate, note, resume
 from nseg_lib.evaluation.stroke_habits import SCRIBBLES
 from nseg_lib.evaluation.summary import read_results, summarise
 from nseg_lib.files import only_writer, sha256, write_atomic
@@ -95,6 +95,7 @@ def evaluate_networks(
     rows_of |= {f"{m.name}, seed {m.seed}": sha256(p) for m, p in zip(networks, files, strict=True)}
 
     with only_writer(out):
+        resume(results)  # rows that are broken are refused before anything is written
         settings = {
             "splits": list(splits),
             "scale": scale,

@@ -80,7 +80,7 @@ def evaluate(
             raise ValueError(f"methods: two are named {name} with seed {seed}; tell them apart")
     path, judged = Path(results_csv), set[tuple[str, ...]]()
     with only_writer(path):
-        rows = _resume(path)  # those of an earlier call, whose unfinished line is cut off
+        rows = resume(path)  # those of an earlier call, whose unfinished line is cut off
         done = {tuple(row[: len(_KEY)]) for row in rows}
         if not path.exists() or not path.stat().st_size:
             append_row(path, COLUMNS)
@@ -153,8 +153,12 @@ def read_rows(results_csv: str | Path) -> list[list[str]]:
     return _parse(path, data)
 
 
-def _resume(path: Path) -> list[list[str]]:
-    """The rows that an earlier call finished; a line that it left unfinished is cut off."""
+def resume(path: Path) -> list[list[str]]:
+    """The rows that an earlier call finished; a line that it left unfinished is cut off.
+
+    Raises:
+        ValueError: other columns, a broken or repeated line; the file stays as it is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = path.read_bytes() if path.exists() else b""
     header = (",".join(COLUMNS) + "\n").encode()
@@ -201,6 +205,9 @@ def _order(row: Sequence[str]) -> tuple[Any, ...]:
 # --- what rows are of -----------------------------------------------------------------------------
 
 
+_NO_RECORD = "not a record of provenance; delete it and the rows"
+
+
 def claim(rows: Path, rows_of: Mapping[str, str | None], scale: float | None = None) -> RowsOf:
     """Refuse to add to rows of another network or other data under the same name.
 
@@ -219,7 +226,9 @@ def claim(rows: Path, rows_of: Mapping[str, str | None], scale: float | None = N
     if not rows.exists():
         return dict(rows_of)
     before = _noted(rows).get("config") or {}
-    known: RowsOf = before.get("rows_of", {})
+    known: RowsOf = before.get("rows_of", {}) if isinstance(before, dict) else {}
+    if not isinstance(before, dict) or not isinstance(known, dict):
+        raise ConfigError(f"{provenance.sidecar_of(rows)}: {_NO_RECORD}")
     other = [name for name, digest in rows_of.items() if known.get(name, digest) != digest]
     if before.get("scale", scale) != scale:
         was = f"rows at scale {before['scale']}, not {scale}"
@@ -248,5 +257,5 @@ def _noted(rows: Path) -> dict[str, Any]:
     sidecar = provenance.sidecar_of(rows)
     record = read_json(sidecar.read_bytes(), str(sidecar)) if sidecar.exists() else {}
     if not isinstance(record, dict):
-        raise ConfigError(f"{sidecar}: not a record of provenance; delete it and the rows")
+        raise ConfigError(f"{sidecar}: {_NO_RECORD}")
     return record

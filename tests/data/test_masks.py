@@ -65,6 +65,13 @@ def test_a_stroke_is_turned_as_its_photograph_is(tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be turned by 90 degrees
     path = saved(tmp_path / "turned.png", WHITE, exif=exif)
     assert np.array_equal(masks.read_mask(path), np.rot90(STROKE, -1))
+    # A mask without the photograph's turn is told of where its size does not say how it was drawn.
+    plain = saved(tmp_path / "plain.png", WHITE)
+    for orientation, told in ((1, 0), (2, 1), (3, 1), (6, 0)):
+        said: list[str] = []
+        masks.read_mask(plain, photo(tmp_path, orientation), warn=said.append)
+        assert len(said) == told
+        assert all(f"turned as its EXIF says ({orientation})" in line for line in said)
 
 
 def test_soft_edges_and_jpeg_count_from_one_half_on(tmp_path: Path) -> None:
