@@ -215,13 +215,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/refiner"))
     parser.add_argument("--pictures", type=int)
     parser.add_argument("--corrections", type=int, default=judge.Plan.corrected)
-    parser.add_argument("--strokes", nargs="+", default=judge.Plan.strokes)
+    parser.add_argument("--strokes", nargs="+", default=judge.Plan.ways)
     options = parser.parse_args()
     plan = judge.Plan(
         options.data,
         options.out,
         options.split,
-        strokes=options.strokes,
+        ways=options.strokes,
         pictures=options.pictures,
         corrected=options.corrections,
     )

@@ -251,8 +251,9 @@ def evaluate_refiner(
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="Of prompts; repeatable.")
     ] = None,
-    strokes: Annotated[
-        list[str] | None, typer.Option(help="Of corrections: plain, simulated; repeatable.")
+    ways: Annotated[
+        list[str] | None,
+        typer.Option("--strokes", help="Of corrections: plain, simulated; repeatable."),
     ] = None,
     pictures: Annotated[int | None, typer.Option(min=1, help="Only so many.")] = None,
     corrections: Annotated[int, typer.Option(min=0, help="Pictures to correct.")] = 60,
@@ -266,7 +267,7 @@ def evaluate_refiner(
     """
     from nseg_lib.evaluation import judge, methods
 
-    asked = {"kinds": kinds, "strokes": strokes}
+    asked = {"kinds": kinds, "ways": ways}
     given: dict[str, Any] = {name: tuple(value) for name, value in asked.items() if value}
     plan = judge.Plan(data, out, split, pictures=pictures, corrected=corrections, **given)
     chosen = [methods.method(name) for name in wanted or methods.names()]

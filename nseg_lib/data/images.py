@@ -114,11 +114,11 @@ def open_picture(path: Path, *, reduced: bool = False) -> Stored:
         raise DataError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}, not a picture")
     try:
         with _open(path) as file:
-            _check_claim(file)
+            _check_size(file)
             page = _first_page(file)
             if page > 0:
                 file.seek(page)
-                _check_claim(file)
+                _check_size(file)
             kind, width, height = file.format, file.width, file.height
             if kind == "PNG":
                 with _open(path) as twin:
@@ -223,7 +223,7 @@ def _open(path: Path) -> ImageFile.ImageFile:
             Pillow.MAX_IMAGE_PIXELS = before
 
 
-def _check_claim(picture: ImageFile.ImageFile) -> None:
+def _check_size(picture: ImageFile.ImageFile) -> None:
     """Refuse, before memory is taken, a header that claims more pixels than can be meant."""
     pixels, size = picture.width * picture.height, f"{picture.width}x{picture.height} pixels"
     if pixels > limits.MAX_PICTURE_PIXELS:

@@ -104,7 +104,7 @@ def corrections(
     method: Method,
     split: coco.Split,
     rows_csv: Path,
-    strokes: Sequence[str] = tuple(CORRECTIONS),
+    ways: Sequence[str] = tuple(CORRECTIONS),
     *,
     pictures: int | None = None,
     progress: bool = True,
@@ -114,7 +114,7 @@ def corrections(
     The file is complete for every picture it names: all rows of one are written at once.
 
     Args:
-        strokes: of :data:`CORRECTIONS`.
+        ways: to draw them, of :data:`CORRECTIONS`.
         pictures: only so many, the first by id.
 
     Raises:
@@ -124,7 +124,7 @@ def corrections(
         rows: list[Any] = read_corrections(rows_csv).to_dict("records") if rows_csv.exists() else []
         done = {(row["strokes"], row["image_id"]) for row in rows if row["split"] == split.name}
         ids = [i for i in sorted(split.annotations) if split.annotations[i]][:pictures]
-        wanted = [(i, way) for i in ids for way in strokes if (way, i) not in done]
+        wanted = [(i, way) for i in ids for way in ways if (way, i) not in done]
         for image_id, way in progress_bar(wanted, "correcting", progress):
             mask = frozen.object_mask(split, image_id)
             generator = partial(frozen.generator, f"correction {way}", EVALUATION_SEED, image_id)

@@ -24,7 +24,7 @@ from nseg_lib.data.datasets import fingerprint, picture_hashes
 from nseg_lib.evaluation import methods, refiner_numbers, refiner_tables, tables
 from nseg_lib.evaluation.corrections import CORRECTIONS, corrections
 from nseg_lib.evaluation.methods import Method
-from nseg_lib.evaluation.rows import RowsOf, claim, evaluate, note, resume
+from nseg_lib.evaluation.rows import RowsOf, check_rows_of, evaluate, note, resume
 from nseg_lib.evaluation.stroke_habits import SCRIBBLES
 from nseg_lib.evaluation.summary import read_results, summarise
 from nseg_lib.files import only_writer, sha256, write_atomic
@@ -66,18 +66,24 @@ def evaluate_networks(
             ``out``.
     """
     began = time.monotonic()
-    files = list(dict.fromkeys(map(checkpoint_file, checkpoints)))  # each once
+    # The networks, each file once. Rows tell them apart by name and seed.
+    files = list(dict.fromkeys(map(checkpoint_file, checkpoints)))
     refiners = [Refiner.load(path) for path in files]
-    scales = sorted({r.scale for r in refiners}) or [1.0]
-    if scale is None and len(scales) > 1:
-        raise ConfigError(f"the checkpoints were trained at scales {scales}; choose one (--scale)")
-    scale = scales[0] if scale is None else scale
     networks = [methods.trained(r, path) for r, path in zip(refiners, files, strict=True)]
     owners: dict[tuple[str, int | None], Path] = {}
     for each, path in zip(networks, files, strict=True):
         other = owners.setdefault((each.name, each.seed), path)
         if other != path:
             raise ConfigError(f"{path}: is {each.name}, seed {each.seed}, as {other} is; give one")
+
+    # The baselines see pictures at the networks' scale, so there is one for all.
+    scales = sorted({r.scale for r in refiners}) or [1.0]
+    if scale is None and len(scales) > 1:
+        raise ConfigError(f"the checkpoints were trained at scales {scales}; choose one (--scale)")
+    scale = scales[0] if scale is None else scale
+    judged = [*methods.baselines(scale), *networks]
+
+    # The pictures and their strokes, which are frozen now where they were not before.
     found = coco.find_splits(data)
     splits = [n for n in ("val", "test") if n in found] if splits is None else splits
     if not splits:
@@ -90,21 +96,20 @@ def evaluate_networks(
         samples[name].check()
 
     results, inputs = out / "results.csv", [*files, *(found[name] for name in splits)]
-    judged = [*methods.baselines(scale), *networks]
     rows_of = _hashes(data, splits)
     rows_of |= {f"{m.name}, seed {m.seed}": sha256(p) for m, p in zip(networks, files, strict=True)}
-
     with only_writer(out):
-        resume(results)  # rows that are broken are refused before anything is written
+        # Broken rows and rows of other weights or data are refused before anything is written. What
+        # these are of is noted before the first one is: a call may be cut off at any time.
+        resume(results)
         settings = {
             "splits": list(splits),
             "scale": scale,
             "recipe": "erode",
             "objects": "every" if every else "largest",
             "dropped": {name: len(s.dropped) for name, s in samples.items()},
-            "rows_of": claim(results, rows_of, scale),
+            "rows_of": check_rows_of(results, rows_of, scale),
         }
-        # Noted before the first row is written: a call may be cut off at any time.
         provenance.write_sidecar(results, settings, inputs, 0)
         for name in splits:
             evaluate(judged, samples[name], results, progress=progress)
@@ -143,8 +148,8 @@ class Plan:
         *RECIPES, "sparse", "sparse_object", "dense", "plain_sparse", "plain_object",
     )  # fmt: skip
     """Of prompts, of :data:`nseg_lib.data.frozen.KINDS`."""
-    strokes: Sequence[str] = tuple(CORRECTIONS)
-    """Ways to draw corrections, of :data:`nseg_lib.evaluation.corrections.CORRECTIONS`."""
+    ways: Sequence[str] = tuple(CORRECTIONS)
+    """How to draw corrections, of :data:`nseg_lib.evaluation.corrections.CORRECTIONS`."""
     pictures: int | None = None
     """Only so many of the split, the first by id; for rehearsals."""
     corrected: int = 60
@@ -153,7 +158,7 @@ class Plan:
     def __post_init__(self) -> None:
         for what, given, allowed in (
             ("kind of prompt", self.kinds, frozen.KINDS),
-            ("way to draw corrections", self.strokes, CORRECTIONS),
+            ("way to draw corrections", self.ways, CORRECTIONS),
         ):
             if unknown := [name for name in given if name not in allowed]:
                 raise ValueError(f"unknown {what} '{unknown[0]}'; one of: {', '.join(allowed)}")
@@ -170,7 +175,7 @@ def evaluate_methods(methods: Sequence[Method], plan: Plan, *, progress: bool = 
     if all(method.name != "identity" for method in methods):
         refiner_numbers.check_identity(plan.out)
     for method in methods:
-        _claims(method, plan)
+        _files_of(method, plan)
     for method in methods:
         evaluate_method(method, plan, progress=progress)
     return refiner_tables.write(plan.out)
@@ -187,7 +192,7 @@ def evaluate_method(method: Method, plan: Plan, *, progress: bool = True) -> Non
     """
     split = replace(coco.load_split(plan.data, plan.split), spare=plan.out)
     people = os.environ.get(SCRIBBLES)
-    for file, rows_of in _claims(method, plan).items():
+    for file, rows_of in _files_of(method, plan).items():
         corrects, start = file.parent.name == "corrections", time.monotonic()
         if corrects and not plan.corrected:
             continue
@@ -199,7 +204,7 @@ def evaluate_method(method: Method, plan: Plan, *, progress: bool = True) -> Non
             provenance.write_sidecar(file, settings, inputs, 0)
         if corrects:
             count = min(plan.corrected, plan.pictures or plan.corrected)
-            corrections(method, split, file, plan.strokes, pictures=count, progress=progress)
+            corrections(method, split, file, plan.ways, pictures=count, progress=progress)
         else:
             prompts = [frozen.freeze_prompts(split, kind).prompts for kind in plan.kinds]
             total = sum(len(list(of_kind)[: plan.pictures]) for of_kind in prompts)
@@ -222,14 +227,14 @@ def evaluate_method(method: Method, plan: Plan, *, progress: bool = True) -> Non
         )  # fmt: skip
 
 
-def _claims(method: Method, plan: Plan) -> dict[Path, RowsOf]:
+def _files_of(method: Method, plan: Plan) -> dict[Path, RowsOf]:
     """A method's two files of rows, each with the weights and the data that its rows are of."""
     rows_of: RowsOf = {
         method.name: sha256(method.weights) if method.weights else None,
         **_hashes(plan.data, [plan.split]),
     }
     files = (plan.out / folder / f"{method.name}.csv" for folder in ("rows", "corrections"))
-    return {file: claim(file, rows_of) for file in files}
+    return {file: check_rows_of(file, rows_of) for file in files}
 
 
 def _hashes(data: Path, splits: Sequence[str]) -> RowsOf:

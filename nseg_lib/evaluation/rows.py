@@ -208,7 +208,9 @@ def _order(row: Sequence[str]) -> tuple[Any, ...]:
 _NO_RECORD = "not a record of provenance; delete it and the rows"
 
 
-def claim(rows: Path, rows_of: Mapping[str, str | None], scale: float | None = None) -> RowsOf:
+def check_rows_of(
+    rows: Path, rows_of: Mapping[str, str | None], scale: float | None = None
+) -> RowsOf:
     """Refuse to add to rows of another network or other data under the same name.
 
     Args:

@@ -1,9 +1,9 @@
-"""Train an interactive refiner: the network that sees prompts, then the one for painted edges.
+"""Train an interactive refiner: its prompt network, then its edge network.
 
-The first sees a crop of the picture, strokes and its own last mask (:func:`train`,
-:func:`feed_back`). The edge network is trained after it, in the folder ``edge`` of the run's; the
-weights there hold both. Both are trained by the loop of :mod:`nseg_lib.training.refiner_loop`, on
-what :mod:`nseg_lib.training.refiner_data` draws.
+The prompt network sees a crop of the picture, strokes and its own last mask (:func:`feed_back`).
+The edge network finishes masks that were painted with care. It is trained afterwards, in the folder
+``edge`` of the run's; the weights there hold both. Both are trained by the loop of
+:mod:`nseg_lib.training.refiner_loop`, on what :mod:`nseg_lib.training.refiner_data` draws.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from nseg_lib.config import ConfigError, EdgeConfig, FitConfig, RefinerConfig
 from nseg_lib.data import coco
 from nseg_lib.data.datasets import fingerprint
 from nseg_lib.files import sha256
-from nseg_lib.networks import looks as looking
+from nseg_lib.networks import looks
 from nseg_lib.networks.crops import Floats
 from nseg_lib.networks.edge_unet import EdgeNet
 from nseg_lib.networks.promptnet import PromptNet, build, load_imagenet
@@ -95,32 +95,63 @@ def train(
         SystemExit: with status 143, on SIGTERM.
     """
     begun = time.monotonic()
-    alone, recipe = config.model_copy(update={"edge": None}), config.training
     if config.prompts.persons and persons is None:
         raise ConfigError(
             f"{config.name}: 'prompts.persons' is {config.prompts.persons:g}, and no data set of "
             "persons is given; 'nseg data persons' makes one, or --set prompts.persons=0"
         )
-    more = {"persons": fingerprint(persons, ("train",))["train"]} if persons is not None else {}
-    # What it starts from brings its edge network along, unless another is trained after the looks.
-    described, started = alone, None
+    alone = config.model_copy(update={"edge": None})
+    weights = _train_prompt_network(alone, data, out, persons, say, **options)
+    if weights is None or config.edge is None:
+        return weights
+    # The edge network has what is left of the time.
+    passed = (time.monotonic() - begun) / 60
+    options["minutes"] = options.get("minutes", math.inf) - passed
+    return train_edge(config.edge, weights, data, out / "edge", say=say, **options)
+
+
+def _train_prompt_network(
+    config: RefinerConfig,
+    data: Path,
+    out: Path,
+    persons: Path | None,
+    say: Callable[[str], None],
+    **options: Unpack[Options],
+) -> Path | None:
+    """As :func:`train`, by a recipe without an edge network."""
+    recipe, final, start = config.training, config, None
+    # A shipped refiner to start from brings its edge network along, which is not trained here.
     if config.start is not None:
-        started, of_started = _prompted(Refiner.from_pretrained(config.start), config.start)
-        described = alone.model_copy(update={"edge": of_started.edge})
+        start, config_of_start = _prompt_network(
+            Refiner.from_pretrained(config.start), config.start
+        )
+        final = config.model_copy(update={"edge": config_of_start.edge})
     run = RunFolder(out, say)
     with run.under_way():
-        run.claim(alone, settings_that_bind, data, ("train",), **more)
-        if not is_finished(run, described, recipe, "training.steps"):
-            torch.manual_seed(recipe.seed)
-            network = build(alone)
-            if started is not None:
-                looks = started.state_dict()
-                network.load_state_dict({k: looks[k] for k in network.state_dict()})
-            elif recipe.pretrained and not run.last.exists():  # a resumed one has its weights there
-                weights = torch.load(imagenet(), map_location="cpu", weights_only=True)
-                load_imagenet(network, weights)
-            also = coco.load_split(persons, "train") if persons is not None else None
-            crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, recipe, also)
+        # The folder may hold another training, a part of this one, or all of it.
+        hashes = {"persons": fingerprint(persons, ("train",))["train"]} if persons else {}
+        run.bind(config, settings_that_bind, data, ("train",), **hashes)
+        if is_finished(run, final, recipe, "training.steps"):
+            return run.weights
+
+        # First weights: the shipped refiner's, or random ones with ImageNet's in the encoder.
+        torch.manual_seed(recipe.seed)
+        network = build(config)
+        if start is not None:
+            weights = start.state_dict()
+            network.load_state_dict({key: weights[key] for key in network.state_dict()})
+        elif recipe.pretrained and not run.last.exists():  # a resumed run has its own weights there
+            load_imagenet(network, torch.load(imagenet(), map_location="cpu", weights_only=True))
+        encoder = network.pretrained() if recipe.pretrained else []
+
+        others = coco.load_split(persons, "train") if persons is not None else None
+        crops = TrainingCrops(coco.load_split(data, "train"), config.prompts, recipe, others)
+        with contextlib.ExitStack() as stack:
+            # Corrections are drawn in processes of their own, beside the workers that cut crops.
+            each: Callable[..., Iterable[Any]] = map
+            if options.get("workers", 1) > 1:
+                pool = stack.enter_context(ProcessPoolExecutor(options["workers"] // 3 + 1))
+                each = functools.partial(pool.map, chunksize=4)
 
             def show(x: Tensor, target: Tensor, counts: Tensor, step: int) -> Tensor:
                 """In a share of the steps, what was drawn is only the beginning of a dialogue."""
@@ -129,33 +160,25 @@ def train(
                     return feed_back(network.eval(), x, target, counts, key, each)
                 return x
 
-            slow = network.pretrained() if recipe.pretrained else []
-            with contextlib.ExitStack() as stack:
-                each: Callable[..., Iterable[Any]] = map
-                if options.get("workers", 1) > 1:  # strokes are drawn side by side here too
-                    pool = stack.enter_context(ProcessPoolExecutor(options["workers"] // 3 + 1))
-                    each = functools.partial(pool.map, chunksize=4)
-                trained = fit(run, network, crops, recipe, show=show, slow=slow, **options)
-            if trained is None:
-                return None
-            mean, seconds = trained
-            if started is not None:
-                assert isinstance(mean, PromptNet)
-                _go_back(mean, started, config.start_share)
-                mean.edge = started.edge
-            inputs = [coco.find_splits(root)["train"] for root in (data, persons) if root]
-            inputs += [shipped(config.start)] if config.start is not None else []
-            run.finish(mean, described, inputs, seconds, objects=len(crops))
-    if config.edge is None:
-        return run.weights
-    left = options.get("minutes", math.inf) - (time.monotonic() - begun) / 60
-    options["minutes"] = left
-    return train_edge(config.edge, run.weights, data, out / "edge", say=say, **options)
+            trained = fit(run, network, crops, recipe, show=show, slow=encoder, **options)
+        if trained is None:
+            return None
+
+        # What is kept: the averaged network; where there was a start, part of the way back to it.
+        averaged, seconds = trained
+        inputs = [coco.find_splits(root)["train"] for root in (data, persons) if root]
+        if config.start is not None and start is not None:
+            assert isinstance(averaged, PromptNet)
+            _go_back(averaged, start, config.start_share)
+            averaged.edge = start.edge
+            inputs.append(shipped(config.start))
+        run.finish(averaged, final, inputs, seconds, objects=len(crops))
+    return run.weights
 
 
 def train_edge(
     config: EdgeConfig,
-    looks: Path,
+    prompt_weights: Path,
     data: Path,
     out: Path,
     *,
@@ -168,21 +191,24 @@ def train_edge(
 
     Args:
         config: the edge network's part of the recipe.
-        looks: the refiner's weights; an edge network that they have already is left out.
+        prompt_weights: the refiner's; an edge network that they have already is left out.
 
     Raises:
-        ValueError: ``looks`` is no checkpoint of an interactive refiner.
+        ValueError: ``prompt_weights`` is no checkpoint of an interactive refiner.
     """
-    refiner, recipe = Refiner.load(looks), config.training
+    refiner, recipe = Refiner.load(prompt_weights), config.training
+    prompt_network, its_config = _prompt_network(refiner, prompt_weights)
     engine = refiner.predictor.network
-    prompted, of_prompted = _prompted(refiner, looks)
-    prompted.edge = None
-    whole = of_prompted.model_copy(update={"edge": config})
+    prompt_network.edge = None
+    whole = its_config.model_copy(update={"edge": config})
     run = RunFolder(out, say)
     with run.under_way():
-        run.claim(whole, settings_that_bind, data, ("train",), looks=sha256(looks))
+        # The folder may hold another training, a part of this one, or all of it.
+        run.bind(whole, settings_that_bind, data, ("train",), looks=sha256(prompt_weights))
         if is_finished(run, whole, recipe, "edge.training.steps"):
             return run.weights
+
+        # First weights: random, or those of one of the paper's networks.
         torch.manual_seed(recipe.seed)
         network = EdgeNet(config.widths)
         if config.start is not None:
@@ -190,24 +216,26 @@ def train_edge(
 
         def answer(image: Image, paint: Mask) -> Floats:
             """What the trained refiner makes of the paint, before any edge network."""
-            return looking.answer(engine, whole.network, image, Prompt(paint))
+            return looks.answer(engine, whole.network, image, Prompt(paint))
 
         windows = EdgeWindows(coco.load_split(data, "train"), config, answer)
         trained = fit(run, network, windows, recipe, **options)
         if trained is None:
             return None
-        mean, seconds = trained
-        assert isinstance(mean, EdgeNet)
-        prompted.edge = mean
-        inputs = [coco.find_splits(data)["train"], looks]
+
+        # What is kept: both networks in one file, and how the first came to be.
+        averaged, seconds = trained
+        assert isinstance(averaged, EdgeNet)
+        prompt_network.edge = averaged
+        inputs = [coco.find_splits(data)["train"], prompt_weights]
         inputs += [shipped(config.start)] if config.start is not None else []
-        before = sidecar_of(looks)
-        record = {"looks": read_json(before.read_bytes(), str(before))} if before.exists() else {}
-        run.finish(prompted, whole, inputs, seconds, objects=len(windows), **record)
+        sidecar = sidecar_of(prompt_weights)
+        facts = {"looks": read_json(sidecar.read_bytes(), str(sidecar))} if sidecar.exists() else {}
+        run.finish(prompt_network, whole, inputs, seconds, objects=len(windows), **facts)
     return run.weights
 
 
-def _prompted(refiner: Refiner, file: object) -> tuple[PromptNet, RefinerConfig]:
+def _prompt_network(refiner: Refiner, file: object) -> tuple[PromptNet, RefinerConfig]:
     """The network of an interactive refiner, and its recipe; ConfigError for another network."""
     network, config = refiner.network, refiner.config
     if not isinstance(network, PromptNet) or not isinstance(config, RefinerConfig):

@@ -29,7 +29,7 @@ from nseg_lib.strokes.people import MIX, draw_prompt
 from nseg_lib.training import neighbours
 
 LEVELS = 30
-"""Steps to a logit in which the looks' answers are kept."""
+"""Steps to a logit in which the refiner's answers are kept."""
 
 TRIES = 200
 """Prompts that are drawn for one carefully painted object before it is given up."""
@@ -223,24 +223,24 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
 class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Windows on carefully painted objects at the picture's own size, for the edge network.
 
-    A number of objects are painted and shown to the refiner's looks, each when it is first asked
-    for, and kept, packed (in each process anew).
+    A number of objects are painted and answered by the refiner without its edge network, each when
+    it is first asked for, and kept, packed (in each process anew).
 
     Items by (step, slot, size): float32 7×S×S as of :func:`edge.edge_input`, float32 1×S×S of 0
     and 1: the object, float32 1×S×S: 0 beyond the picture.
 
     Args:
-        looks: (image, paint) → logits, float32 H×W.
+        answer: (image, paint) → the refiner's logits, float32 H×W.
 
     Raises:
         ConfigError: when asked for an item, if the mix hardly ever paints with care.
     """
 
     def __init__(
-        self, split: coco.Split, config: EdgeConfig, looks: Callable[[Image, Mask], crops.Floats]
+        self, split: coco.Split, config: EdgeConfig, answer: Callable[[Image, Mask], crops.Floats]
     ) -> None:
         self.drawn = TrainingObjects(split, PromptConfig(mix=config.mix, largest=config.largest))
-        self.count, self.seed, self.looks = config.objects, config.training.seed, looks
+        self.count, self.seed, self.answer = config.objects, config.training.seed, answer
         self.augment = config.training.augment
         self.painted: dict[int, bytes] = {}
 
@@ -256,7 +256,7 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         height, width = mask[window].shape
         channels = np.zeros((edge.CHANNELS, size, size), np.float32)
         target, counts = np.zeros((2, 1, size, size), np.float32)
-        channels[-4] = -1  # the logits: beyond the picture, the looks are sure
+        channels[-4] = -1  # the logits: beyond the picture, the refiner is sure
         # Colours change before the input is made of the whole picture, and is then cut.
         if self.augment:
             colours = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
@@ -287,18 +287,18 @@ class EdgeWindows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         for _ in range(TRIES):
             image, mask, drawn, image_id, _ = self.drawn.draw(rng, late=False)
             if not edge.is_careful(drawn.object, drawn.object):
-                continue  # whatever the looks would say
-            logits = self.looks(image, drawn.object)
+                continue  # whatever the refiner would answer
+            logits = self.answer(image, drawn.object)
             if not edge.is_careful(drawn.object, logits > 0):
                 continue
             crop = edge.surroundings(drawn.object, logits)
-            _, paint, answer = edge.shown(image, drawn.object, logits, crop)
+            _, paint, answered = edge.shown(image, drawn.object, logits, crop)
             _, truth, _ = edge.shown(image, mask, logits, crop)
-            levels = (np.clip(answer, -edge.SURE, edge.SURE) * LEVELS).round().astype(np.int8)
+            levels = (np.clip(answered, -edge.SURE, edge.SURE) * LEVELS).round().astype(np.int8)
             packed = (np.packbits(plane) for plane in (truth, paint))
             return zlib.compress(pickle.dumps((image_id, crop, paint.shape, *packed, levels)), 1)
         raise ConfigError(
-            f"'edge.mix': {TRIES} prompts drawn, and the looks agree with no smooth mask among them"
+            f"'edge.mix': {TRIES} prompts drawn; the refiner agrees with no smooth mask among them"
         )
 
 

@@ -52,7 +52,7 @@ def fit(
     """Train a network, or go on where the run in this folder stopped.
 
     Args:
-        run: a claimed folder.
+        run: a bound folder.
         network: input, float N×C×S×S → logits, float N×1×S×S.
         samples: (step, slot, size) → input, target and counts, as :func:`refiner_loss` has them.
         show: changes what the network sees.
@@ -67,6 +67,8 @@ def fit(
         raise ConfigError("minutes is nan; a number is needed, or leave it out to train to the end")
     begun = time.monotonic()
     reuse_memory()
+
+    # Go on where the run stopped: the state says with which step, the log how long it took so far.
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner = Learner(network, recipe, slow)
     saved = run.load(run.last, device)
@@ -77,6 +79,7 @@ def fit(
         run.say(f"{log.path}: broken; its last rows before step {start} are lost")
     seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
     run.say(f"{len(samples)} objects; from step {start} of {recipe.steps}")
+
     batches = DataLoader(
         samples,
         batch_sampler=Steps(recipe, start),
@@ -85,14 +88,12 @@ def fit(
         pin_memory=device == "cuda",
         worker_init_fn=one_thread,
     )
-    # Half precision where the device has it; weights and loss stay in 32 bits. Nothing is cached,
-    # for in some versions of torch the cache keeps what `show` computed without gradients.
-    onednn = torch.backends.mkldnn.is_available()
-    half = device == "cuda" or (onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
-    losses, ious = list[Tensor](), list[Tensor]()
-    shown = progress_bar(batches, "training", sys.stderr.isatty(), len(batches))
-    for step, batch in enumerate(shown, start):
-        # One step: forward, loss, backward.
+    half = computes_in_bfloat16(device)
+    losses, ious = list[Tensor](), list[Tensor]()  # of the steps since the last row
+    for step, batch in enumerate(progress_bar(batches, "training", sys.stderr.isatty()), start):
+        # One step: forward in half precision where the device has it, loss in 32 bits, backward.
+        # Nothing is cached, for in some versions of torch the cache keeps what `show` computed
+        # without gradients.
         x, target, counts = (t.to(device, non_blocking=True) for t in batch)
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False):
@@ -104,24 +105,30 @@ def fit(
         ious.append(mean_iou(logits.detach(), target, counts))
 
         # A cycle's end leaves a network behind; the last cycle may be shorter.
-        done = step + 1 == recipe.steps
-        if (step + 1) % recipe.cycle == 0 or done:
+        taken = step + 1
+        if taken % recipe.cycle == 0 or taken == recipe.steps:
             learner.end_cycle()
 
         # The row before the state: a row whose state was not saved is forgotten on resuming.
         late = time.monotonic() - begun > 60 * minutes
-        if (step + 1) % LOG_EVERY == 0 or done or late:
-            size = target.shape[-1]
-            mean_loss, mean = (torch.stack(values).mean().item() for values in (losses, ious))
-            seconds = seconds_before + time.monotonic() - begun
-            log.add(step + 1, size, f"{mean_loss:.4f}", f"{mean:.4f}", f"{seconds:.0f}")
-            said = f"step {step + 1:6d}  size {size}  loss {mean_loss:.4f}  IoU {mean:.4f}"
-            run.say(f"{said}  {seconds:.0f} s")
-            run.save(run.last, learner.state(step + 1))
+        if taken % LOG_EVERY == 0 or taken == recipe.steps or late:
+            size, seconds = target.shape[-1], seconds_before + time.monotonic() - begun
+            mean_loss, iou = (torch.stack(values).mean().item() for values in (losses, ious))
+            log.add(taken, size, f"{mean_loss:.4f}", f"{iou:.4f}", f"{seconds:.0f}")
+            numbers = f"size {size}  loss {mean_loss:.4f}  IoU {iou:.4f}  {seconds:.0f} s"
+            run.say(f"step {taken:6d}  {numbers}")
+            run.save(run.last, learner.state(taken))
             losses, ious = [], []
-        if late and not done:
+        if late and taken < recipe.steps:
             return None
     return learner.mean_of_cycles().to("cpu"), seconds_before + time.monotonic() - begun
+
+
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether half precision is fast there: on every GPU, and on CPUs that have it built in."""
+    cpu_has_it = torch.backends.mkldnn.is_available()
+    cpu_has_it = cpu_has_it and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device == "cuda" or cpu_has_it
 
 
 class Steps(Sampler[list[tuple[int, int, int]]]):

@@ -47,14 +47,14 @@ KEPT_EPOCHS = 5
 """The networks of so many last epochs are kept: which single epoch is judged depends on luck, and
 the mean of five depends on it less."""
 
-# --- a training's side: claim, log, save, finish --------------------------------------------------
+# --- a training's side: bind, log, save, finish ---------------------------------------------------
 
 
 class RunFolder:
     """The folder of one training.
 
     Args:
-        path: the folder; :meth:`claim` makes it if it is missing.
+        path: the folder; :meth:`bind` makes it if it is missing.
         say: takes a line of progress.
     """
 
@@ -64,17 +64,17 @@ class RunFolder:
         self.weights = path / "weights.safetensors"
         self.processes, self.leads = 1, True
         """How many processes train the network together, and whether this is the one that writes;
-        to be set before :meth:`claim`."""
+        to be set before :meth:`bind`."""
         self.record: dict[str, Any] = {}
-        """The content of ``run.json``, once claimed."""
+        """The content of ``run.json``, once bound."""
         self.stop: Callable[..., None] | None = None
         """What SIGTERM does while a training is under way."""
-        self._claim = ExitStack()
+        self._held = ExitStack()
 
-    def claim(
+    def bind(
         self,
         config: Strict,
-        bound: Callable[[Any], dict[str, Any]],
+        binding: Callable[[Any], dict[str, Any]],
         data: Path,
         splits: Sequence[str],
         **more: str,
@@ -85,7 +85,7 @@ class RunFolder:
 
         Args:
             config: what is to be trained.
-            bound: configuration → its settings that may not differ from those of the training
+            binding: configuration → its settings that may not differ from those of the training
                 that the folder holds.
             data, splits: the data set, and those of its splits that are seen.
             more: hashes of whatever else the result depends on, by name.
@@ -97,7 +97,7 @@ class RunFolder:
             ValueError: another process is training in the folder.
         """
         path = self.path / "run.json"
-        mine = {
+        now = {
             "config": config.model_dump(mode="json"),
             "data": fingerprint(data, splits),
             "pictures": picture_hashes(data, splits),
@@ -105,16 +105,16 @@ class RunFolder:
             **more,
         }
         if self.leads:
-            self._claim.enter_context(only_writer(path))
-        before = self._claimed()
-        if before:
-            # Settings that were added since the run began have their defaults.
+            self._held.enter_context(only_writer(path))
+        if before := self._bound_to():
+            # The same settings, those that were added since the run began having their defaults ...
             theirs = configuration.parse(before["config"], str(path), type(config))
-            was, now = (dotted(bound(each)) for each in (theirs, config))
-            wrong = [f"'{key}': {was.get(key)}, now {now.get(key)}"
-                     for key in (was | now) if was.get(key) != now.get(key)]  # fmt: skip
+            old, new = (dotted(binding(each)) for each in (theirs, config))
+            wrong = [f"'{key}': {old.get(key)}, now {new.get(key)}"
+                     for key in (old | new) if old.get(key) != new.get(key)]  # fmt: skip
+            # ... and the same data, as far as the run knew it.
             hashes = [key for key in ("data", *more, "pictures") if key in before or key in more]
-            wrong += [f"other {key}" for key in hashes if before.get(key) != mine[key]]
+            wrong += [f"other {key}" for key in hashes if before.get(key) != now[key]]
             if wrong:
                 raise ConfigError(
                     f"{path}: this run was started with another configuration or other data "
@@ -128,9 +128,9 @@ class RunFolder:
                 )
             if "pictures" not in before:
                 self.say(f"{path}: begun when pictures were not hashed; they are taken on trust")
-        self.note(**before | mine)
+        self.note(**before | now)
 
-    def _claimed(self) -> dict[str, Any]:
+    def _bound_to(self) -> dict[str, Any]:
         """What the folder belongs to; empty where there is nothing in it to lose."""
         if not any(path.exists() for path in (self.last, self.best, self.weights)):
             return {}
@@ -206,9 +206,7 @@ class RunFolder:
         SIGTERM, a scheduler's time limit, ends the process with status 143, resumably. A training
         that fails before it has saved anything leaves no folder.
         """
-        stopped = False
-
-        said = f"{self.path}: stopped by SIGTERM; the same command goes on"
+        stopped, told = False, f"{self.path}: stopped by SIGTERM; the same command goes on"
 
         def stop(*_: object) -> None:
             nonlocal stopped
@@ -217,44 +215,55 @@ class RunFolder:
                 # The others wait for this one in the middle of a step. What it has begun with them
                 # it cannot end in order, and its end is what ends them.
                 if self.leads:
-                    self.say(said)
+                    self.say(told)
                 os._exit(143)
             raise SystemExit(143)  # 128 + 15, what a shell reports of a process ended by SIGTERM
 
         self.stop = stop
-        threads, lightning = cv2.getNumThreads(), logging.getLogger("lightning.pytorch")
-        level = lightning.level
         listens = threading.current_thread() is threading.main_thread()  # others get no signals
         before = signal.signal(signal.SIGTERM, stop) if listens else None
-        # On masks of this size more threads cost time and save none.
-        cv2.setNumThreads(1)
         try:
-            with warnings.catch_warnings():
-                # Progress is said by us: no device banners, no advice that does not apply here.
-                lightning.setLevel(logging.WARNING)
-                for advice in ("have many workers", "yielded None", "LeafSpec", "ckpt_path"):
-                    warnings.filterwarnings("ignore", message=f".*{advice}.*")
+            with _settings_of_training():
                 yield
         except BaseException as error:
+            # Where nothing was saved, nothing is left. Finished weights keep their files.
             if self.leads and self.record and not (self.last.exists() or self.best.exists()):
-                for name in () if self.weights.exists() else ("run.json", "log.csv", "steps.csv"):
-                    (self.path / name).unlink(missing_ok=True)
-                self._claim.close()
+                if not self.weights.exists():
+                    for name in ("run.json", "log.csv", "steps.csv"):
+                        (self.path / name).unlink(missing_ok=True)
+                self._held.close()
                 with suppress(OSError):  # there is something else in it
                     self.path.rmdir()
             # A scheduler ends the processes that read pictures too, and theirs may be seen first.
             if stopped or "killed by signal: Terminated" in str(error):
-                self.say(said)
+                self.say(told)
                 raise SystemExit(143) from None
             if self.processes > 1 and " by peer" in str(error):  # another one was ended
                 raise SystemExit(143) from None
             raise
         finally:
-            self._claim.close()
-            cv2.setNumThreads(threads)
-            lightning.setLevel(level)
+            self._held.close()
             if listens:
                 signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextmanager
+def _settings_of_training() -> Iterator[None]:
+    """OpenCV on one thread, and no words of libraries' own; as before when the training ends."""
+    threads, lightning = cv2.getNumThreads(), logging.getLogger("lightning.pytorch")
+    level = lightning.level
+    try:
+        # On masks of this size more threads cost time and save none.
+        cv2.setNumThreads(1)
+        with warnings.catch_warnings():
+            # Progress is said by us: no device banners, no advice that does not apply here.
+            lightning.setLevel(logging.WARNING)
+            for advice in ("have many workers", "yielded None", "LeafSpec", "ckpt_path"):
+                warnings.filterwarnings("ignore", message=f".*{advice}.*")
+            yield
+    finally:
+        cv2.setNumThreads(threads)
+        lightning.setLevel(level)
 
 
 def one_thread(worker: int) -> None:

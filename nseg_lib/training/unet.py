@@ -104,7 +104,7 @@ def train(
 
         # The folder may hold another training, a part of this one, or all of it.
         run.processes, run.leads = trainer.world_size, trainer.is_global_zero
-        run.claim(config, settings_that_bind, data, SPLITS)
+        run.bind(config, settings_that_bind, data, SPLITS)
         log = Log(out / "log.csv", EPOCHS)
         if is_finished(run, log, t.epochs, t.patience):
             say(f"{run.weights}: already trained")

@@ -370,7 +370,7 @@ def test_methods_and_plans_by_name(tmp_path: Path) -> None:
         methods.method(f"mine={tmp_path}/none.safetensors")
     with pytest.raises(ValueError, match="unknown method 'magic'"):
         methods.method("magic")
-    for unknown in ({"kinds": ["scrawl"]}, {"strokes": ["clicks"]}):
+    for unknown in ({"kinds": ["scrawl"]}, {"ways": ["clicks"]}):
         with pytest.raises(ValueError, match=r"unknown (kind of|way to) .*; one of: "):
             judge.Plan(tmp_path, tmp_path, **unknown)
 

@@ -31,8 +31,8 @@ EDGE = {
 }  # fmt: skip
 
 
-def windows(folder, mix=None, looks=None, items=0, **settings):
-    """The first items, and the paint that the looks were asked about."""
+def windows(folder, mix=None, answer=None, items=0, **settings):
+    """The first items, and the paint that the refiner was asked about."""
     fit = EdgeFitConfig(size=(64,), **settings)
     config = EdgeConfig(widths=WIDTHS, objects=4, mix=mix or {"erode": 1.0}, training=fit)
     asked = []
@@ -41,7 +41,7 @@ def windows(folder, mix=None, looks=None, items=0, **settings):
         asked.append(paint)
         return np.where(paint, 2.5, -2.5).astype(np.float32)
 
-    found = EdgeWindows(coco.load_split(folder, "train"), config, looks or sure)
+    found = EdgeWindows(coco.load_split(folder, "train"), config, answer or sure)
     return [found[(step, 0, 64)] for step in range(items)], asked
 
 
@@ -57,10 +57,10 @@ def test_a_window_depends_on_its_seed_and_key_and_objects_are_looked_at_once(tin
 
 def test_only_careful_masks_are_trained_on(tiny_data):
     _, asked = windows(tiny_data, {"sparse_object": 0.5, "box": 0.3, "erode": 0.2}, items=6)
-    assert 0 < len(asked) <= 4, "the looks are asked where the paint alone does not decide"
+    assert 0 < len(asked) <= 4, "the refiner is asked where the paint alone does not decide"
     assert all(is_careful(paint, paint) for paint in asked)
-    with pytest.raises(ConfigError, match=r"'edge\.mix'.*agree with no smooth mask"):
-        windows(tiny_data, looks=lambda image, paint: np.full(paint.shape, -1.0), items=1)
+    with pytest.raises(ConfigError, match=r"'edge\.mix'.*agrees with no smooth mask"):
+        windows(tiny_data, answer=lambda image, paint: np.full(paint.shape, -1.0), items=1)
 
 
 def test_a_window_s_planes_belong_together(tiny_data):
@@ -80,7 +80,7 @@ def test_a_window_s_planes_belong_together(tiny_data):
 def sure_looks(monkeypatch):
     """Looks that find what was painted, for a network of random weights finds anything."""
     monkeypatch.setattr(
-        training.looking, "answer", lambda n, c, image, prompt: np.where(prompt.object, 2.5, -2.5)
+        training.looks, "answer", lambda n, c, image, prompt: np.where(prompt.object, 2.5, -2.5)
     )
 
 
