@@ -88,55 +88,74 @@ def read_prompt(
     taken = masks.open_photo(photo)
     image, (height, width) = taken.image, taken.image.shape[:2]
     tell_unusual(photo, taken.stored, warn)
-    # Everything that is on the object, together.
-    brushed, not_object = np.zeros((2, height, width), bool)
-    within = None if box is None else _box(box, height, width, warn)
+
+    # What is on the object adds up: strokes, another tool's mask, clicks. The canvas's file may
+    # hold strokes on the background and a box too.
+    on_object, on_background = np.zeros((2, height, width), bool)
+    limit = None if box is None else _box(box, height, width, warn)
     for path in (stroke, strokes):
         if path is not None:
             drawn, drawn_box = masks.read_drawing(path, taken, warn)
-            brushed |= drawn.object
-            not_object |= drawn.background
-            within = within or drawn_box
-            if not drawn.object.any() and within is None:
+            on_object |= drawn.object
+            on_background |= drawn.background
+            limit = limit or drawn_box
+            if not drawn.object.any() and limit is None:
                 raise DataError(
                     f"{path}: nothing is brushed in the picture, and an object stroke is always "
                     "needed; paint white on black, or on a clear layer"
                 )
     if coco is not None:
-        brushed |= masks.read_annotation(coco, taken, label, warn)
+        on_object |= masks.read_annotation(coco, taken, label, warn)
     for text in clicks:
         x, y = numbers(text, 2, "--click")
         if not (0 <= x < width and 0 <= y < height):
             raise DataError(f"--click {text}: is not in the picture, {width}x{height} pixels")
         disc = {"kind": "object", "points": [[x, y, click_radius(height, width)]]}
-        brushed |= rasterize([disc], height, width).object
+        on_object |= rasterize([disc], height, width).object
     source = stroke or strokes or coco
-    if source is not None and (brushed.mean() > 0.9 or masks.seems_inverted(brushed)):
-        warn(f"{source}: covers {brushed.mean():.0%} of the picture; is it inverted?")
-    # A file of strokes may say what is background; a file of its own takes the place of that.
-    planes = {"background": not_object}
-    for name, path in (("background", background), ("mask", mask)):
-        if path is None:
-            continue
-        chosen = label if name == "mask" else None
-        planes[name] = masks.read_mask(path, taken, name, chosen, warn)
-        if not planes[name].any():
-            warn(f"{path}: nothing is painted, so it is left aside")
-        if masks.seems_inverted(planes[name]):
-            warn(f"{path}: covers {planes[name].mean():.0%} of the picture; is it inverted?")
-    if not brushed.any() and within is None:
+    if source is not None and (on_object.mean() > 0.9 or masks.seems_inverted(on_object)):
+        _tell_inverted(source, on_object, warn)
+
+    # A file of the background takes the place of what the canvas's file says of it.
+    earlier = None
+    if background is not None:
+        on_background = _read_plane(background, taken, "background", None, warn)
+    if mask is not None:
+        earlier = _read_plane(mask, taken, "mask", label, warn)
+
+    # A plane without a pixel says nothing, so it is not given on.
+    if not on_object.any() and limit is None:
         raise DataError(
             f"{photo}: say what is meant: a stroke, --click, --box, --strokes or --coco"
         )
-    # An empty plane says nothing, so it is not given on.
-    given = {name: plane for name, plane in planes.items() if plane.any()}
-    prompt = Prompt(brushed, given.get("background"), given.get("mask"), within)
+    prompt = Prompt(
+        on_object,
+        on_background if on_background.any() else None,
+        earlier if earlier is not None and earlier.any() else None,
+        limit,
+    )
     try:
         prompt.check(image)
     except ValueError as error:
         raise DataError(f"{photo}: {error}") from None
     tell_one_colour(photo, image, warn)
     return image, prompt
+
+
+def _read_plane(
+    path: Path, photo: masks.Photo, name: str, label: int | None, warn: Callable[[str], None]
+) -> Mask:
+    """The background, or the mask to correct; what looks odd about it is told."""
+    plane = masks.read_mask(path, photo, name, label, warn)
+    if not plane.any():
+        warn(f"{path}: nothing is painted, so it is left aside")
+    if masks.seems_inverted(plane):
+        _tell_inverted(path, plane, warn)
+    return plane
+
+
+def _tell_inverted(path: Path, plane: Mask, warn: Callable[[str], None]) -> None:
+    warn(f"{path}: covers {plane.mean():.0%} of the picture; is it inverted?")
 
 
 def tell_one_colour(photo: Path, image: Image, warn: Callable[[str], None]) -> None:
