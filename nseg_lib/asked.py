@@ -11,6 +11,7 @@ from nseg_lib import limits
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data import masks
 from nseg_lib.data.images import tell_unusual
+from nseg_lib.data.painted import seems_inverted
 from nseg_lib.data.records import DataError
 from nseg_lib.networks.weights import PRETRAINED
 from nseg_lib.prompt import Box, Prompt
@@ -113,7 +114,7 @@ def read_prompt(
         disc = {"kind": "object", "points": [[x, y, click_radius(height, width)]]}
         on_object |= rasterize([disc], height, width).object
     source = stroke or strokes or coco
-    if source is not None and (on_object.mean() > 0.9 or masks.seems_inverted(on_object)):
+    if source is not None and (on_object.mean() > 0.9 or seems_inverted(on_object)):
         _tell_inverted(source, on_object, warn)
 
     # A file of the background takes the place of what the canvas's file says of it.
@@ -149,7 +150,7 @@ def _read_plane(
     plane = masks.read_mask(path, photo, name, label, warn)
     if not plane.any():
         warn(f"{path}: nothing is painted, so it is left aside")
-    if masks.seems_inverted(plane):
+    if seems_inverted(plane):
         _tell_inverted(path, plane, warn)
     return plane
 

@@ -21,6 +21,7 @@ from nseg_lib.asked import tell_one_colour
 from nseg_lib.console import few, progress_bar
 from nseg_lib.data import coco, masks, outputs
 from nseg_lib.data.images import as_rgb, list_pictures, open_picture, tell_unusual
+from nseg_lib.data.painted import seems_inverted
 from nseg_lib.data.records import DataError, Record, mend
 from nseg_lib.data.scaling import mask_on_photo
 from nseg_lib.files import append_row, check_writable, only_writer, sha256, write_atomic
@@ -186,7 +187,7 @@ def _open(
     image, rough = work.read(tell)
     if not rough.any():
         raise DataError(f"{work.source}: nothing is painted")
-    if masks.seems_inverted(rough):
+    if seems_inverted(rough):
         tell(f"{work.source}: covers {rough.mean():.0%} of the picture; is it inverted?")
     tell_one_colour(work.photo, image, tell)
     return image, rough, made_from, time.perf_counter() - started

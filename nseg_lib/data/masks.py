@@ -19,12 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from nseg_lib.arrays import Image, Mask
+from nseg_lib.data import painted
 from nseg_lib.data.coco import OTHER_SIZE, parse_json, parse_split, read_json, refuse
 from nseg_lib.data.images import (
     UPRIGHT,
@@ -40,19 +39,6 @@ from nseg_lib.data.records import DataError, same_ratio
 from nseg_lib.data.scaling import Warn, mask_on_photo, scaled
 from nseg_lib.prompt import Box
 from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
-
-TOLERANCE = 16
-"""Grey levels of 255 by which JPEG's black and white may be off."""
-
-COLOUR_TOLERANCE = 24
-"""The same for the colour of a stroke, along Cb and Cr. JPEG stores these at half the size, so
-along edges a colour is paler or darker than in the middle, but of one hue."""
-
-CHROMA = np.array([[-0.169, 0.5], [-0.331, -0.419], [0.5, -0.081]], np.float32)
-"""Of red, green and blue, the shares in Cb and Cr (JFIF 1.02)."""
-
-BLOCK = np.ones((3, 3), np.uint8)
-"""So many pixels of one value are an area; edges and JPEG's spoiled pixels are thinner."""
 
 STROKES_FORMAT = "nseg strokes 1"
 """The value of ``format`` in every file of strokes, by which the file is recognised."""
@@ -117,9 +103,9 @@ def read_drawing(
     """What was brushed on a photograph, perhaps nothing, and the box that a file of strokes holds;
     arguments and errors as of :func:`read_mask`."""
     if path.suffix.lower() != ".json":
-        painted = _painted(path, photo, name, label, warn)
+        mask = _painted(path, photo, name, label, warn)
         if photo is not None:
-            painted = scaled(painted, photo.image.shape[:2], str(path), photo.path, warn)
+            mask = scaled(mask, photo.image.shape[:2], str(path), photo.path, warn)
     elif photo is None:
         raise DataError(f"{path}: the picture that it was drawn on is needed")
     else:
@@ -133,8 +119,88 @@ def read_drawing(
                     raise DataError(f"{path}: holds no stroke on the background of {photo.path}")
                 drawn = Drawn(drawn.background, drawn.object)
             return drawn, box_of(strokes, height, width)
-        painted = _annotated(path, content, photo, label, warn)
-    return Drawn(painted, np.zeros_like(painted)), None
+        mask = _annotated(path, content, photo, label, warn)
+    return Drawn(mask, np.zeros_like(mask)), None
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def _painted(path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn) -> Mask:
+    """What is painted in a picture file, upright."""
+    stored, picture, rgb = _open_upright(path, warn)
+    if photo is not None and not same_ratio(rgb.shape[1::-1], photo.image.shape[1::-1]):
+        own, theirs = (
+            f"{each.upright[1]}x{each.upright[0]} pixels"
+            + " (turned as its EXIF says)" * (each.orientation >= 5)
+            for each in (stored, photo.stored)
+        )
+        raise DataError(
+            f"{path}: the {name} is {own}, but {photo.path} is {theirs}; both must have the same "
+            "size, or the same ratio of sides"
+        )
+    # Upside down or mirrored has the same size, so nothing else tells how it was drawn.
+    turned = photo.stored.orientation if photo is not None and stored.orientation == 1 else 1
+    if photo is not None and turned > 1:
+        as_stored = photo.stored.width, photo.stored.height
+        if same_ratio(rgb.shape[1::-1], as_stored):
+            warn(
+                f"{path}: is taken as drawn on {photo.path} as viewers show it, turned as its EXIF "
+                f"says ({turned}); a {name} of the pixels as stored would be wrong"
+            )
+
+    # The file's own values: H×W grey levels, of 16 bits too, or H×W×3 colours. A label may also be
+    # the number of a palette's entry.
+    deep, grey = picture.mode.startswith("I"), bool((rgb == rgb[..., :1]).all())
+    values = np.asarray(picture) if deep else rgb[..., 0] if grey else rgb
+    entries = np.asarray(picture) if picture.mode == "P" else values
+    if label is not None:
+        if not (entries == label).any():
+            found = painted.listed(entries)
+            raise DataError(f"{path}: no pixel has the value {label}; it holds {found}")
+        return np.asarray(entries == label)
+
+    # Without a label it is what lies on a clear layer, or else what differs from the ground. The
+    # photograph itself, with something painted on it, does not say what was painted.
+    if picture.has_transparency_data:
+        try:
+            layer = painted.on_clear_layer(np.asarray(to_rgba(picture).getchannel("A")), rgb)
+        except ValueError as error:
+            raise DataError(f"{path}: the {name} is {error}") from None
+        if layer is not None:
+            return layer
+    if photo is not None and rgb.shape == photo.image.shape and painted.shows(rgb, photo.image):
+        raise DataError(
+            f"{path}: shows {photo.path} itself; a {name} is white on black, or in any colour on a "
+            "clear layer of its own"
+        )
+    mask = painted.two_values(values)
+    if mask is None:
+        lossy = stored.picture.format in ("JPEG", "WEBP", "AVIF", "HEIF")
+        mask = painted.soft_edges(values, 65535 if deep else 255, lossy)
+    if mask is None:
+        one = " (--label takes one of them)" if entries.ndim == 2 and name == "mask" else ""
+        raise DataError(
+            f"{path}: holds {painted.listed(entries)}{one}; a {name} is white on black, or in one "
+            "colour on black, on white or on a clear layer, with a hard brush"
+        )
+    return mask
+
+
+def _open_upright(path: Path, warn: Warn) -> tuple[Stored, Pillow.Image, Image]:
+    """A picture of strokes or of a mask: as stored, upright, and upright as RGB."""
+    stored = open_picture(path)
+    # A mask of 16 bits that uses a part of them is common, and read right: nothing to tell.
+    tell_unusual(path, stored._replace(white=None), warn)
+    try:
+        picture = turn(stored, None)
+        if picture.mode == "F":  # 0 and one other number, as programs that measure write it
+            levels = np.unique(np.asarray(picture))
+            if len(levels) <= 2 and levels[0] == 0 and np.isfinite(levels).all():
+                picture = Pillow.fromarray((np.asarray(picture) > 0).astype(np.uint8) * 255)
+        return stored, picture, to_rgb(picture)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 # --- what the canvas saves ------------------------------------------------------------------------
@@ -247,175 +313,3 @@ def _annotated(path: Path, content: Any, photo: Photo, label: int | None, warn: 
         turned = Pillow.fromarray(mask).transpose(UPRIGHT[photo.stored.orientation])
         mask = np.asarray(turned, dtype=bool)
     return mask
-
-
-# --- pictures -------------------------------------------------------------------------------------
-
-
-def _painted(path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn) -> Mask:
-    """What is painted in a picture file, upright."""
-    stored = open_picture(path)
-    # A mask of 16 bits that uses a part of them is common, and read right.
-    tell_unusual(path, stored._replace(white=None), warn)
-    try:
-        picture = turn(stored, None)
-        if picture.mode == "F":  # 0 and 1, as programs that measure write it
-            levels = np.unique(np.asarray(picture))
-            if len(levels) <= 2 and levels[0] == 0 and np.isfinite(levels).all():
-                picture = Pillow.fromarray((np.asarray(picture) > 0).astype(np.uint8) * 255)
-        rgb = to_rgb(picture)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    if photo is not None and not same_ratio(rgb.shape[1::-1], photo.image.shape[1::-1]):
-        own, theirs = (
-            f"{each.upright[1]}x{each.upright[0]} pixels"
-            + " (turned as its EXIF says)" * (each.orientation >= 5)
-            for each in (stored, photo.stored)
-        )
-        raise DataError(
-            f"{path}: the {name} is {own}, but {photo.path} is {theirs}; both must have the same "
-            "size, or the same ratio of sides"
-        )
-    # Upside down or mirrored has the same size, so nothing else tells how it was drawn.
-    turned = photo.stored.orientation if photo is not None and stored.orientation == 1 else 1
-    if photo is not None and turned > 1:
-        as_stored = photo.stored.width, photo.stored.height
-        if same_ratio(rgb.shape[1::-1], as_stored):
-            warn(
-                f"{path}: is taken as drawn on {photo.path} as viewers show it, turned as its EXIF "
-                f"says ({turned}); a {name} of the pixels as stored would be wrong"
-            )
-    # Its own values: H×W palette entries or grey levels, of 16 bits too, or H×W×3 colours.
-    deep, grey = picture.mode.startswith("I"), bool((rgb == rgb[..., :1]).all())
-    values = np.asarray(picture) if deep else rgb[..., 0] if grey else rgb
-    entries = np.asarray(picture) if picture.mode == "P" else values
-    if label is not None:
-        if not (entries == label).any():
-            raise DataError(f"{path}: no pixel has the value {label}; it holds {_listed(entries)}")
-        return np.asarray(entries == label)
-    clear = picture.has_transparency_data
-    if clear and (painted := _on_clear_layer(path, picture, rgb, name)) is not None:
-        return painted
-    if photo is not None and rgb.shape == photo.image.shape and _shows(rgb, photo.image):
-        raise DataError(
-            f"{path}: shows {photo.path} itself; a {name} is white on black, or in any colour on a "
-            "clear layer of its own"
-        )
-    painted = _two_values(values)
-    if painted is None:
-        lossy = stored.picture.format in ("JPEG", "WEBP", "AVIF", "HEIF")
-        painted = _soft_edges(values, 65535 if deep else 255, lossy)
-    if painted is None:
-        one = " (--label takes one of them)" if entries.ndim == 2 and name == "mask" else ""
-        raise DataError(
-            f"{path}: holds {_listed(entries)}{one}; a {name} is white on black, or in one colour "
-            "on black, on white or on a clear layer, with a hard brush"
-        )
-    return painted
-
-
-def seems_inverted(mask: Mask) -> bool:
-    """Whether a mask covers more than half of the picture and most of its border: objects seldom
-    do, what was left black on white does."""
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return bool(mask.mean() > 0.5 and border.mean() > 0.5)
-
-
-def _on_clear_layer(path: Path, picture: Pillow.Image, rgb: Image, name: str) -> Mask | None:
-    """What is opaque; None where hardly anything is clear, so that the colours have to tell."""
-    alpha = np.asarray(to_rgba(picture).getchannel("A"))
-    peak = int(alpha.max())
-    if 0 < peak < 26:
-        raise DataError(f"{path}: the {name} is too transparent, {peak / 255:.0%} at most")
-    # A translucent brush counts from half of its own opacity on.
-    opaque = alpha > peak / 2
-    colours = rgb[opaque]
-    black, white = (colours <= TOLERANCE).all(axis=1), (colours >= 255 - TOLERANCE).all(axis=1)
-    if black.any() and white.any() and (black | white).all():
-        painted = np.zeros_like(opaque)  # white on black, with clear pixels somewhere
-        painted[opaque] = white
-        return painted
-    return opaque if opaque.mean() < 0.99 else None
-
-
-def _two_values(values: NDArray[np.integer[Any]]) -> Mask | None:
-    """Where the other value is than black; None if there are more, or none of them is black."""
-    flat = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values.reshape(-1, 1)
-    # The first pixel that is not like the first one has the second value, if there are two.
-    one = flat[0]
-    other = flat[(flat != one).any(axis=1).argmax()]
-    is_one, is_other = (flat == one).all(axis=1), (flat == other).all(axis=1)
-    if not (is_one | is_other).all():
-        return None
-    if (one == other).all():  # one value: all black, or all white
-        painted = np.full(len(flat), bool(one.any()))
-        known = not one.any() or one.min() in (255, 65535)
-    else:
-        painted = is_other if one.max() == 0 else is_one
-        known = 0 in (one.max(), other.max())
-    return painted.reshape(values.shape[:2]) if known else None
-
-
-def _soft_edges(values: NDArray[np.integer[Any]], white_at: int, lossy: bool) -> Mask | None:
-    """What is bright, where all is black or white but for thin greys between; else None."""
-    if values.ndim == 3:
-        if (values.max(axis=2) - values.min(axis=2)).max() > TOLERANCE // 2:
-            return _one_colour(values, lossy)
-        values = values[..., 1]
-    levels = (values.astype(np.int64) * 255 // white_at).astype(np.uint8)
-    black, white = levels <= TOLERANCE, levels >= 255 - TOLERANCE
-    grey = ~(black | white)
-    # A block of one grey is an area, of a label or a trimap, and not an edge.
-    flat = grey & (cv2.erode(levels, BLOCK) == cv2.dilate(levels, BLOCK))
-    if not black.any() or not white.any() or flat.any() or grey.mean() > 0.25:
-        return None
-    return levels > 127
-
-
-def _one_colour(values: NDArray[np.integer[Any]], lossy: bool) -> Mask | None:
-    """Where one colour is, on black or on white, with soft edges or as JPEG leaves it; else None.
-
-    ``values`` are H×W×3 of 8 bits; a ``lossy`` file's format spoils single pixels.
-    """
-    # White is the ground where it is most of the picture and of its border, else black.
-    ground = 255 if seems_inverted(values.min(axis=2) >= 255 - TOLERANCE) else 0
-    pixels = values.astype(np.float32) - ground
-    reach = np.linalg.norm(pixels, axis=2)
-    colour = pixels[reach > 0.8 * reach.max()].mean(axis=0)
-    if np.abs(colour).max() < 128:
-        return None
-    # A pixel is a mix of ground and colour: how much of the colour, and how far from its hue.
-    share = pixels @ colour / (colour @ colour)
-    hues, hue = pixels @ CHROMA, colour @ CHROMA
-    beside = np.abs(hues[..., 0] * hue[1] - hues[..., 1] * hue[0]) / np.linalg.norm(hue)
-    beside = np.maximum(beside, -(hues @ hue) / np.linalg.norm(hue))  # the opposite hue
-    # A block of one mix is an area of another colour, and not an edge.
-    ends = np.minimum(np.abs(pixels).max(axis=2), np.abs(pixels - colour).max(axis=2))
-    between, levels = ends > 1.5 * TOLERANCE, values.astype(np.uint8)
-    even = (cv2.erode(levels, BLOCK) == cv2.dilate(levels, BLOCK)).all(axis=2)
-    painted = np.asarray(share > 0.5)
-    # What is of another hue in a block, or in many pixels, was drawn so.
-    other = (beside > COLOUR_TOLERANCE).astype(np.uint8)
-    spoiled = 0.05 * painted.sum() if lossy else 0
-    mixed = cv2.erode(other, BLOCK, borderValue=0).any() or other.sum() > spoiled
-    if mixed or (between & even).any() or between.mean() > 0.25:
-        return None
-    return painted
-
-
-def _listed(values: NDArray[np.integer[Any]]) -> str:
-    """The values of an array, the commonest first, for a message."""
-    flat = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values.reshape(-1, 1)
-    found, counts = np.unique(flat[:: max(1, len(flat) // 10**6)], axis=0, return_counts=True)
-    first = found[np.argsort(-counts, kind="stable")][:5].tolist()
-    shown = ", ".join("/".join(map(str, value)) for value in first)
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"the {'colours' if values.ndim == 3 else 'values'} {shown}{more}"
-
-
-def _shows(rgb: Image, photo: Image) -> bool:
-    """Whether most of what is neither dark nor bright in a photograph is the same in ``rgb``."""
-    luma, of_photo = (np.asarray(Pillow.fromarray(shown).convert("L")) for shown in (rgb, photo))
-    grey = (of_photo > 48) & (of_photo < 208)
-    same = np.abs(luma[grey].astype(np.int16) - of_photo[grey]) <= 8
-    return bool(grey.any() and same.mean() > 0.5)

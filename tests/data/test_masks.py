@@ -16,6 +16,7 @@ from PIL import Image
 from nseg_lib.data import masks
 from nseg_lib.data.coco import DataError
 from nseg_lib.data.outputs import check_default, write_png
+from nseg_lib.data.painted import seems_inverted
 
 STROKE = np.zeros((20, 30), bool)
 STROKE[5:12, 3:19] = True
@@ -213,8 +214,8 @@ def test_the_clear_grey_of_two_bits_is_clear(tmp_path: Path) -> None:
 
 
 def test_a_mask_left_black_on_white_seems_inverted() -> None:
-    assert masks.seems_inverted(~STROKE)
-    assert not masks.seems_inverted(STROKE)
+    assert seems_inverted(~STROKE)
+    assert not seems_inverted(STROKE)
 
 
 # --- what the canvas saves ------------------------------------------------------------------------
