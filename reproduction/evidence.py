@@ -221,6 +221,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def section(record: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object under a key of a sidecar; empty where there is none."""
+    found = record.get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def commit_text(record: Mapping[str, Any]) -> str:
     """The commit in a sidecar, with a ``+`` behind it where the code was not clean."""
-    return (record["commit"] or "–")[:8] + (" +" if record["dirty"] else "")
+    return str(record.get("commit") or "–")[:8] + (" +" if record.get("dirty") else "")

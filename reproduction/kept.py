@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nseg_lib import config
+from nseg_lib.data.coco import read_json
 from nseg_lib.files import sha256, write_atomic
+from nseg_lib.networks.loading import load_weights
 from nseg_lib.networks.weights import PRETRAINED, write_checksums
 from nseg_lib.training.runs import Run, logged_runs
 
@@ -57,7 +59,7 @@ def ship_weights(run: Run, folder: Path) -> list[Path]:
 
     Raises:
         ValueError: the package does not ship this model, the run is not finished, or its weights
-            are larger than :data:`MAX_WEIGHT_BYTES`.
+            are broken, another network's, or larger than :data:`MAX_WEIGHT_BYTES`.
     """
     if run.model not in PRETRAINED:
         raise ValueError(
@@ -73,6 +75,12 @@ def ship_weights(run: Run, folder: Path) -> list[Path]:
         raise ValueError(
             f"{run.weights}: {size:,} bytes, at most {MAX_WEIGHT_BYTES:,} can be shipped"
         )
+    # What the package has would be lost.
+    _, trained = load_weights(run.weights)
+    if trained.name != run.model:
+        raise ValueError(f"{run.weights}: is {trained.name}, not {run.model}")
+    if not isinstance(read_json(sources[".json"]), dict):
+        raise ValueError(f"{sources['.json']}: not a record of provenance")
     for suffix, source in sources.items():
         write_atomic(folder / f"{run.model}{suffix}", source.read_bytes())
     return [*(folder / f"{run.model}{suffix}" for suffix in sources), write_checksums(folder)]

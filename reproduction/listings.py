@@ -85,7 +85,7 @@ def _mean_iou(evidence: Evidence, split: str, method: str, seed: int | None = No
 
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
-    if not record:
+    if not {"seconds", "device"} <= record.keys():
         return dict.fromkeys(("minutes", "finished", "where", "commit"), "–")
     return {
         "minutes": f"{record['seconds'] / 60:.1f}",

@@ -162,7 +162,7 @@ def _chapter(notebook: Path) -> dict[str, str]:
     record = read_json(sidecar_of(notebook))
     row = {"name": notebook.stem.replace("_", " ")}
     row |= {"page": f"notebooks/{notebook.stem}.html", "notebook": f"notebooks/{notebook.name}"}
-    if not record:
+    if not {"seconds", "finished", "device"} <= record.keys():
         return row | dict.fromkeys(("seconds", "finished", "device", "commit"), "–")
     return row | {
         "seconds": f"{record['seconds']:.0f}",

@@ -29,7 +29,7 @@ from nseg_lib.files import sha256
 from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.refine import Refiner
 from nseg_lib.training.unet import RefinementModule
-from reproduction.evidence import Evidence, load, read_json
+from reproduction.evidence import Evidence, load, read_json, section
 
 TOLERANCE = 1e-3
 """How far a replayed number may be from the recorded one, as a share of it. On the kind of machine
@@ -63,7 +63,7 @@ def replay(
         record = read_json(run.folder / "weights.safetensors.json")
         if record:  # a training that has not ended has none yet
             _check_data(data, record)
-            config = configuration.parse(record["config"], str(run.folder))
+            config = configuration.parse(record.get("config"), str(run.folder))
             logged = pd.read_csv(run.folder / "steps.csv").query("epoch == 0 and step <= @count")
             losses = first_losses(config, data, count)
             off = _apart(logged["train_loss"], [losses[step - 1] for step in logged["step"]])
@@ -105,7 +105,7 @@ def first_losses(config: Config, data: Path, steps: int) -> list[float]:
 def _rows_are_of(weights: Path, evidence: Evidence) -> bool:
     """Whether the report has rows that this file's network made."""
     records = evidence.folder.glob(f"rows/{weights.stem}_seed*.csv.json")
-    inputs = [read_json(path).get("made_from", {}).get("inputs", {}) for path in records]
+    inputs = [section(section(read_json(path), "made_from"), "inputs") for path in records]
     return sha256(weights) in {digest for each in inputs for digest in each.values()}
 
 

@@ -22,7 +22,7 @@ from nseg_lib.parsing import dotted
 from nseg_lib.provenance import sidecar_of
 from reproduction import quoted, refiner_ablation, refiner_steps
 from reproduction.artefacts import Table, figure_text, table_texts
-from reproduction.evidence import Evidence, load, read_json
+from reproduction.evidence import Evidence, load, read_json, section
 from reproduction.exhibits import EXHIBITS
 from reproduction.kept import RECORDS, records
 from reproduction.page import readme
@@ -146,7 +146,7 @@ def verify_refiner(root: Path) -> Verification:
         found.compare_hash(path.relative_to(folder).as_posix(), _noted(root, path), CHANGED)
     for name, text in made.items():
         found.compare_text(name, text)
-    drawn = read_json(folder / "refiner.json").get("files", {})
+    drawn = section(read_json(folder / "refiner.json"), "files")
     for suffix in (".png", ".pdf"):
         problem = "is not the file that was drawn with refiner.json"
         found.compare_hash(f"refiner{suffix}", drawn.get(suffix), problem)
@@ -173,14 +173,15 @@ def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> Non
         trained = f"runs/{evidence.profile.name}/{run.model}/seed{run.seed}"
         kept = run.folder.relative_to(folder).as_posix()
         for log in ("log.csv", "steps.csv"):
-            noted = record.get("products", {}).get(f"{trained}/{log}")
+            noted = section(record, "products").get(f"{trained}/{log}")
             found.compare_hash(f"{kept}/{log}", noted, CHANGED)
 
         # What was trained is what the profile asks for, or else the run is another one.
         place = f"{kept}/weights.safetensors.json"
         asked = evidence.profile.settings_of(run.model) | {"training.seed": run.seed}
         now = dotted(config.load(run.model, asked).model_dump(mode="json"))
-        was = dotted(config.parse(record["config"], place).model_dump(mode="json"))
+        trained_as = config.parse(record.get("config"), str(folder / place))
+        was = dotted(trained_as.model_dump(mode="json"))
         found.problems += [
             f"{place}: '{key}' is {was[key]}, the profile has {now[key]}"
             for key in now
@@ -191,7 +192,7 @@ def _compare_sources(found: Verification, root: Path, evidence: Evidence) -> Non
 def _noted(root: Path, path: Path) -> str | None:
     """The hash of a file that its sidecar records; None if it records none."""
     record = read_json(sidecar_of(path))
-    return record.get("products", {}).get(path.relative_to(root).as_posix())
+    return section(record, "products").get(path.relative_to(root).as_posix())
 
 
 # --- which cells of a table differ ----------------------------------------------------------------

@@ -16,6 +16,7 @@ def test_functions_and_answers_are_graded_and_other_cells_do_not_run(tmp_path: P
         "import numpy as np",
         "raise SystemExit",
         "%matplotlib inline",
+        "deep = " + "-" * 100_000 + "1",
         'print(exercises.choose("iou of doing nothing", "b"))',
         "def made_worse(before, after):\n    return float(np.mean(np.array(after) < before))\n"
         "print(exercises.check(made_worse))",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from command_line import nseg, refused
+
+from nseg_lib.networks.weights import shipped
 
 
 @pytest.mark.parametrize("command", ["status", "reproduce", "verify", "evidence"])
@@ -28,8 +31,9 @@ def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
     for folder in (run, weights, tmp_path / "workflow" / "profiles"):
         folder.mkdir(parents=True)
     (tmp_path / "pyproject.toml").touch()
-    for file in ("weights.safetensors", "weights.safetensors.json"):
-        (run / file).write_text("new")
+    good, record = run / "weights.safetensors", run / "weights.safetensors.json"
+    shutil.copy(shipped(name), good)
+    record.write_text('{"new": 1}')
     (weights / "lite0.safetensors").write_text("there")
     (weights / "SHA256SUMS").write_text("old")
     monkeypatch.chdir(tmp_path)
@@ -41,8 +45,17 @@ def test_ship_takes_what_the_package_offers_and_brings_the_checksums_up_to_date(
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=weights, check=True)
     listed = [line.split()[1] for line in (weights / "SHA256SUMS").read_text().splitlines()]
     assert listed == ["lite0.safetensors", f"{name}.safetensors"]
-    assert (weights / f"{name}.json").read_text() == "new"
-    (run / "weights.safetensors").write_bytes(bytes(12_000_001))
-    assert "at most 12,000,000 can be shipped" in nseg("ship", name, status=2).stderr
-    (run / "weights.safetensors").unlink()
-    assert "weights.safetensors: no such file" in nseg("ship", name, status=2).stderr
+    assert (weights / f"{name}.json").read_text() == '{"new": 1}'
+    before = {path: path.read_bytes() for path in weights.iterdir()}
+    for written, says in (
+        (bytes(12_000_001), "at most 12,000,000 can be shipped"),
+        (b"new", "weights.safetensors: not a safetensors file"),
+        (shipped("res16-32_bce-dice").read_bytes(), f"is res16-32_bce-dice, not {name}"),
+        (None, "weights.safetensors: no such file"),
+    ):
+        good.unlink() if written is None else good.write_bytes(written)
+        assert says in nseg("ship", name, status=2).stderr
+    shutil.copy(shipped(name), good)
+    record.write_text("[")
+    assert "weights.safetensors.json: not valid JSON" in nseg("ship", name, status=2).stderr
+    assert {path: path.read_bytes() for path in weights.iterdir()} == before

@@ -89,7 +89,7 @@ def test_every_change_of_a_report_is_named(tmp_path: Path, monkeypatch: pytest.M
     replace_in(out / "tables" / "table1.json", '"commit": "', '"commit": "f')
     record = json.loads((out / training).read_text())
     record["config"]["training"]["epochs"] = 50
-    (out / training).write_text(json.dumps(record))
+    (out / training).write_text(json.dumps(record | {"products": []}))
     (out / "rows" / "baselines.csv.json").unlink()
     (out / "rows" / "more.csv.json").write_text("{}")
     # Prose.
@@ -127,6 +127,7 @@ def test_every_change_of_a_report_is_named(tmp_path: Path, monkeypatch: pytest.M
         assert verify.RECORD_CHANGED in of(name)
     assert of("rows/more.csv.json") == ["is not in SHA256SUMS"]
     assert "'training.epochs' is 50, the profile has 25" in of(training)
+    assert of(training.replace("weights.safetensors.json", "log.csv")) == ["no run is noted for it"]
     assert any("committed '- **0.7913** IoU" in line for line in of("README.md"))
     assert "should say “at most 25 of the paper's 50 epochs”" in of("README.md")
     assert of("reports/limitations.md") == ["should say “9 of 100 and 4 of 150.”"]
@@ -135,6 +136,14 @@ def test_every_change_of_a_report_is_named(tmp_path: Path, monkeypatch: pytest.M
     run = CliRunner().invoke(cli.app, ["verify", "--profile", "half"])
     assert run.exit_code == 1
     assert "rows/baselines.csv: no run is noted for it" in run.output
+    for written, says in (
+        ("[]", "holds [], an object is needed"),
+        ("{", "not valid JSON"),
+        ('{"commit": ""}', "expected a mapping of settings, got NoneType"),
+    ):
+        (out / training).write_text(written)
+        with pytest.raises(ValueError, match=re.escape(f"{out / training}: {says}")):
+            verify.verify(root, "half")
 
 
 @pytest.fixture
