@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from nseg_lib.console import console, one_line, say, warn
+from nseg_lib.console import console, few, one_line, say, warn
 
 app = typer.Typer()
 PANEL = "Pictures"
@@ -309,7 +309,8 @@ def convert(
     if to == "coco" and annotations.resolve() == (out / "annotations.json").resolve():
         raise DataError(f"--out {out}: would overwrite {annotations}; choose another folder")
     every = [record for found in split.annotations.values() for record in found]
-    written = formats.write(split, to, out) if every else 0
+    with few(warn, str(annotations), "lines such as these") as tell:
+        written = formats.write(split, to, out, tell) if every else 0
     objects = sum(not record.get("iscrowd") for record in every)
     if not written:
         total = len(every) + len(split.left_out)

@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image as Pillow
 
 from nseg_lib import parsing
-from nseg_lib.arrays import Image, Mask
+from nseg_lib.arrays import Mask
 from nseg_lib.console import few
 from nseg_lib.data import coco, report_page
 from nseg_lib.data.coco import outlines
 from nseg_lib.data.images import open_picture, read_image
-from nseg_lib.data.outputs import png, sure_of
+from nseg_lib.data.outputs import cutout, png, sure_of
 from nseg_lib.data.records import DataError, same_ratio
 from nseg_lib.data.scaling import mask_on_photo, own_size
 from nseg_lib.files import check_writable, write_atomic
@@ -231,7 +230,9 @@ def check_target(kind: str, out: Path) -> None:
         check_writable(out / folder, folder=True)
 
 
-def write(split: coco.Split, kind: str, out: Path) -> int:
+def write(
+    split: coco.Split, kind: str, out: Path, warn: Callable[[str], None] = lambda line: None
+) -> int:
     """Write the objects of a data set's pictures in a tool's form; the number of files.
 
     Args:
@@ -241,6 +242,7 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
             a cut-out per object, cropped, its edge softened by a pixel; or ``report.html``, a page
             of all pictures, outlines, labels and areas.
         out: the folder that they go to.
+        warn: is told of holes and of shared pixels, which some forms cannot hold.
 
     Raises:
         DataError: an unknown kind, a picture that is needed and cannot be read, two pictures whose
@@ -271,6 +273,8 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
             (a["id"], number_of[a["category_id"]], split.mask(image_id, a))
             for a in found if not a.get("iscrowd")
         ]  # fmt: skip
+        for lost in _lost(kind, objects):
+            warn(f"{record['file_name']}: {lost}")
         made: dict[str, bytes] = {}
         if kind == "labelme":
             made[f"{stem}.json"] = _labelme_of(record["file_name"], size, objects, names)
@@ -290,6 +294,22 @@ def write(split: coco.Split, kind: str, out: Path) -> int:
             write_atomic(out / path, content)
         written += len(made)
     return written
+
+
+def _lost(kind: str, objects: list[tuple[int, int, Mask]]) -> Iterator[str]:
+    """A line for everything about a picture's objects that a form cannot hold."""
+    for number, _, mask in objects if kind in ("coco", "labelme", "yolo") else ():
+        if pixels := _in_holes(mask):
+            yield f"annotation {number}: polygons have no holes; {pixels} pixels are filled"
+    shared = int((np.sum([mask for *_, mask in objects], axis=0) > 1).sum()) if objects else 0
+    if kind == "voc" and shared:
+        yield f"{shared} pixels are of several objects; the last one of them has them"
+
+
+def _in_holes(mask: Mask) -> int:
+    """Pixels that the polygons of a mask hold beyond it."""
+    filled = {"segmentation": outlines(mask)} if mask.any() else None
+    return int((coco.annotation_mask(filled, *mask.shape) & ~mask).sum()) if filled else 0
 
 
 def _check_names(split: coco.Split, kind: str, out: Path) -> None:
@@ -315,22 +335,12 @@ def _check_names(split: coco.Split, kind: str, out: Path) -> None:
                 raise DataError(f"{out}: {target.name} is a picture of it; choose another folder")
 
 
-def cutout(image: Image, mask: Mask) -> Image:
-    """The object alone: uint8 h×w×4, cropped to the mask, its edge softened by a pixel.
-
-    Where it is clear, nothing of the picture is left.
-    """
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    alpha = cv2.GaussianBlur(mask.astype(np.uint8) * 255, (0, 0), 0.7)
-    window = slice(y, y + height), slice(x, x + width)
-    return np.dstack([image[window] * (alpha[window] > 0)[..., None], alpha[window]])
-
-
 def _coco_of(split: coco.Split) -> bytes:
     """The split as a COCO file in which every object is polygons."""
     annotations = [
-        a | {"segmentation": outlines(split.mask(image_id, a))}
+        a | {"segmentation": outlines(mask), "area": int(mask.sum()) + _in_holes(mask)}
         for image_id, found in split.annotations.items() for a in found
+        for mask in [split.mask(image_id, a)]
     ]  # fmt: skip
     lists = {
         "images": list(split.images.values()), "annotations": annotations,

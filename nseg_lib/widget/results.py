@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, outlines
-from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT
-from nseg_lib.data.outputs import annotation, as_readers_turn, document, png
+from nseg_lib.data.outputs import annotation, as_readers_turn, cutout, document, png
 from nseg_lib.limits import MAX_STROKE_POINTS
 from nseg_lib.strokes.drawing import within
 
@@ -37,7 +36,7 @@ def export(
 
     Args:
         what: ``mask`` (a PNG, 255 in the mask and 0 outside), ``cutout`` (a PNG with alpha, of
-            :func:`nseg_lib.data.formats.cutout`), ``rle`` or ``polygon`` (a COCO file of the
+            :func:`nseg_lib.data.outputs.cutout`), ``rle`` or ``polygon`` (a COCO file of the
             picture and its annotation), or ``strokes`` (JSON).
         image: uint8 H×W×3 RGB.
         mask: bool H×W.

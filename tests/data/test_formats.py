@@ -13,6 +13,7 @@ from PIL import Image
 
 from nseg_lib.data import coco, formats
 from nseg_lib.data.coco import DataError, annotation_mask, mask_to_rle
+from nseg_lib.data.outputs import annotation
 from nseg_lib.widget import FolderSession
 from nseg_lib.widget.annotations import take_up
 
@@ -111,6 +112,26 @@ def test_objects_of_a_smaller_copy_are_scaled_and_told(
     assert list(formats.read(tmp_path / "annotations.json", [photos / "a.jpg"], said.append)) == []
     assert "left out: " in said[-1]
     assert "a.jpg: the picture is 50x50, its record says 80x60" in said[-1]
+
+
+def test_what_a_form_cannot_hold_is_told(photos: Path, tmp_path: Path) -> None:
+    ring = disc(30, 30, 20) & ~disc(30, 30, 5)
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": SIZE[0], "width": SIZE[1]}],
+        "annotations": [annotation(ring) | {"id": n, "category_id": n} for n in (1, 2)],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    split = coco.parse_split(content, photos.parent, "photos", "annotations.json")[0]
+    hole = int(disc(30, 30, 5).sum())
+    filled = [f"a.jpg: annotation {n}: polygons have no holes; {hole} pixels are" for n in (1, 2)]
+    shared = [f"a.jpg: {ring.sum()} pixels are of several objects"]
+    for kind in formats.KINDS:
+        said: list[str] = []
+        formats.write(split, kind, tmp_path / kind, said.append)
+        expected = {"coco": filled, "labelme": filled, "yolo": filled, "voc": shared}.get(kind, [])
+        assert all(line.startswith(e) for line, e in zip(said, expected, strict=True)), said
+    written = json.loads((tmp_path / "coco" / "annotations.json").read_text())
+    assert written["annotations"][0]["area"] == disc(30, 30, 20).sum(), "of the filled outline"
 
 
 def test_masks_and_cutouts_are_a_picture_per_object(split: coco.Split, tmp_path: Path) -> None:

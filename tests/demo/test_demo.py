@@ -21,8 +21,8 @@ from PIL import Image
 from skimage import data as photographs
 
 from nseg_lib.arrays import Mask, sureness, unsure
-from nseg_lib.data.formats import cutout
 from nseg_lib.data.masks import STROKES_FORMAT, parse_strokes
+from nseg_lib.data.outputs import cutout
 from nseg_lib.demo.build import build
 from nseg_lib.networks.weights import PRETRAINED, shipped
 from nseg_lib.refine import Refiner
