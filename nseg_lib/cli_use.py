@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -114,48 +115,46 @@ def refine(
     With --batch, each mask of a folder is made precise; a table says what changed.
     Example: nseg refine photo.jpg --click 320,200 -o mask.png
     """
+    if batch is not None:
+        alone = {
+            "stroke": stroke, "--strokes": strokes, "--coco": coco, "--background": background,
+            "--mask": correct, "--click": click, "--box": box, "--overlay": overlay,
+            "--label": label,
+        }  # fmt: skip
+        _refine_batch(photo, batch, out, checkpoint, device, alone)
+        return
     from nseg_lib import asked
     from nseg_lib.data import masks, outputs
-    from nseg_lib.data.records import DataError
     from nseg_lib.networks.weights import PRETRAINED
     from nseg_lib.refine import Refiner
 
-    given = {
-        "stroke": stroke, "--strokes": strokes, "--coco": coco,
-        "--background": background, "--mask": correct,
-    }  # fmt: skip
-    if batch is not None:
-        others = {"--click": click, "--box": box, "--overlay": overlay, "--label": label}
-        if wrong := [name for name, value in (given | others).items() if value is not None]:
-            raise DataError(f"--batch takes a folder of photos and --out, and no {wrong[0]}")
-        _refine_batch(photo, batch, out, checkpoint, device)
-        return
-    # See that both results can be written, over no input, before anything is computed.
+    # Both results can be written, and over no input, which is seen before anything is computed.
+    inputs = [path for path in (photo, stroke, strokes, coco, background) if path is not None]
     if out is None:
         out = Path(f"{photo.stem}_mask.png")
         if correct is None or correct.resolve() != out.resolve():
             outputs.check_default(out, photo)
-    inputs = [path for path in (photo, stroke, strokes, coco, background) if path is not None]
     outputs.check_target(out, "--out", inputs)
     overlay = overlay or out.with_name(f"{out.stem}_overlay.png")
     inputs += [out] if correct is None else [out, correct]
     outputs.check_target(overlay, "--overlay", inputs)
+
+    # A drawing of the canvas, given alone, becomes the very mask that the canvas made of it.
     image, prompt = asked.read_prompt(
         photo, stroke, clicks=click or (), box=box, strokes=strokes, coco=coco,
         background=background, mask=correct, label=label, warn=warn,
     )  # fmt: skip
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
-    # A drawing of the canvas, given alone, becomes the very mask that the canvas made of it.
-    alone = [path for path in (stroke, strokes) if path is not None]
-    drawn = None
-    if len(alone) == 1 and not (click or box or coco or background or correct):
-        drawn = masks.read_strokes(alone[0], *image.shape[:2])
+    drawings, drawn = [path for path in (stroke, strokes) if path is not None], None
+    if len(drawings) == 1 and not (click or box or coco or background or correct):
+        drawn = masks.read_strokes(drawings[0], *image.shape[:2])
     if drawn is not None:
         from nseg_lib.widget.answers import replay
 
         mask = replay(refiner, image, *drawn)
     else:
         mask = asked.answer(refiner, image, prompt, photo)
+
     outputs.write_png(out, mask, photo)
     outputs.write_png(overlay, outputs.overlay(image, prompt.object, mask))
     if not mask.any():
@@ -165,14 +164,24 @@ def refine(
 
 
 def _refine_batch(
-    photos: Path, coarse: Path, out: Path | None, checkpoint: Path | None, device: str
+    photos: Path,
+    coarse: Path,
+    out: Path | None,
+    checkpoint: Path | None,
+    device: str,
+    alone: Mapping[str, object],
 ) -> None:
-    """Refine a folder, and print the table: all of it, or the masks that changed most."""
+    """Refine a folder, and print the table: all of it, or the masks that are least sure.
+
+    ``alone``: what was given of the options that are for a single picture, by name.
+    """
     from nseg_lib import batch
     from nseg_lib.data.records import DataError
     from nseg_lib.networks.weights import PRETRAINED, checkpoint_file
     from nseg_lib.refine import Refiner
 
+    if wrong := [name for name, value in alone.items() if value is not None]:
+        raise DataError(f"--batch takes a folder of photos and --out, and no {wrong[0]}")
     if out is None:
         raise DataError("--batch needs --out, the folder that the masks go to")
     weights = checkpoint_file(checkpoint or PRETRAINED[0])

@@ -136,6 +136,42 @@ def run(
     say(f"done in {seconds:.1f} s")
 
 
+class _Progress:
+    """What nbclient calls as a notebook runs: it says how far it is, and ends what takes too long.
+
+    ``where`` is the cell that runs, for messages.
+    """
+
+    def __init__(self, cells: int, limit: float, say: Callable[[str], None]) -> None:
+        self.cells, self.limit, self.say = cells, limit, say
+        self.where, self.began, self.cell_began = "its kernel", time.monotonic(), 0.0
+
+    def kernel_runs(self, notebook: Any) -> None:
+        self.began = time.monotonic()  # what the kernel took to start does not count
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def seconds_left(self, cell: Any) -> int:
+        """A cell's limit: nbclient takes whole seconds, and 0 for no limit."""
+        return max(1, round(self.limit - self.seconds()))
+
+    def cell_starts(self, cell: Any, cell_index: int) -> None:
+        self.where, self.cell_began = f"cell {cell_index + 1}/{self.cells}", time.monotonic()
+        if self.seconds() >= self.limit:
+            raise NotebookError(f"not reached within {self.limit:.0f} s")
+        lines = [line.strip() for line in cell.source.splitlines()]
+        first = next((line for line in lines if line and not line.startswith("%")), "")
+        self.say(f"{self.where} starts: {first if len(first) <= 60 else first[:57] + '…'}")
+
+    def cell_ends(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
+        # exit() and quit() end the kernel some time after the cell, without an error.
+        payload = execute_reply["content"].get("payload", [])
+        if any(item.get("source") == "ask_exit" for item in payload):
+            raise NotebookError("failed: it calls exit() or quit()")
+        self.say(f"{self.where} ends after {time.monotonic() - self.cell_began:.1f} s")
+
+
 def _execute(
     notebook: Any, limit: float, cwd: Path, say: Callable[[str], None]
 ) -> tuple[str, float]:
@@ -144,29 +180,7 @@ def _execute(
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    began = started = time.monotonic()
-    where = "its kernel"
-
-    def opens(notebook: Any) -> None:
-        nonlocal began
-        began = time.monotonic()  # what the kernel took to start does not count
-
-    def starts(cell: Any, cell_index: int) -> None:
-        nonlocal where, started
-        where, started = f"cell {cell_index + 1}/{len(notebook.cells)}", time.monotonic()
-        if started - began >= limit:
-            raise NotebookError(f"not reached within {limit:.0f} s")
-        lines = [line.strip() for line in cell.source.splitlines()]
-        first = next((line for line in lines if line and not line.startswith("%")), "")
-        say(f"{where} starts: {first if len(first) <= 60 else first[:57] + '…'}")
-
-    def ends(cell: Any, cell_index: int, execute_reply: Any) -> None:
-        # exit() and quit() end the kernel some time after the cell, without an error.
-        payload = execute_reply["content"].get("payload", [])
-        if any(item.get("source") == "ask_exit" for item in payload):
-            raise NotebookError("failed: it calls exit() or quit()")
-        say(f"{where} ends after {time.monotonic() - started:.1f} s")
-
+    progress = _Progress(len(notebook.cells), limit, say)
     client = NotebookClient(
         notebook,
         kernel_name=KERNEL["name"],
@@ -175,11 +189,10 @@ def _execute(
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         store_widget_state=False,
         resources={"metadata": {"path": str(cwd)}},
-        # What is left is a cell's limit; nbclient takes whole seconds, and 0 for no limit.
-        timeout_func=lambda cell: max(1, round(limit - (time.monotonic() - began))),
-        on_notebook_start=opens,
-        on_cell_execute=starts,
-        on_cell_executed=ends,
+        timeout_func=progress.seconds_left,
+        on_notebook_start=progress.kernel_runs,
+        on_cell_execute=progress.cell_starts,
+        on_cell_executed=progress.cell_ends,
     )
     # A kernel of this name that a user installed may be another Python; without those there is only
     # the one of this very interpreter.
@@ -188,17 +201,16 @@ def _execute(
     try:
         client.execute()
     except NotebookError as error:
-        problem = f"{where} {error}"
+        problem = str(error)
     except CellExecutionError as error:
-        said = _first_line(f"{error.ename}: {error.evalue}")
-        problem = f"{where} failed: {said.removesuffix(':')}"
+        problem = f"failed: {_first_line(f'{error.ename}: {error.evalue}').removesuffix(':')}"
     except CellTimeoutError:
-        problem = f"{where} stopped: the notebook's limit of {limit:.0f} s is over"
+        problem = f"stopped: the notebook's limit of {limit:.0f} s is over"
     except DeadKernelError:
-        problem = f"{where} failed: the kernel died (memory?)"
+        problem = "failed: the kernel died (memory?)"
     except Exception as error:  # a kernel that does not start fails in many ways
-        problem = f"{where} failed: {type(error).__name__}: {_first_line(str(error))}"
-    return problem, time.monotonic() - began
+        problem = f"failed: {type(error).__name__}: {_first_line(str(error))}"
+    return f"{progress.where} {problem}" if problem else "", progress.seconds()
 
 
 def _first_line(text: str) -> str:

@@ -24,6 +24,12 @@ from nseg_lib.files import only_writer, write_atomic
 from nseg_lib.strokes.drawing import check_strokes
 from nseg_lib.widget.results import as_json
 
+STARTED_FROM = "started_from"
+"""Key of an annotation: what another program had written of it before it was drawn on."""
+
+OF_THE_MASK = ("segmentation", "area", "bbox", "sure", "steps")
+"""Keys of an annotation whose values are only about its present mask."""
+
 
 class AnnotationFile:
     """A COCO file that grows while other programs may read and write it too.
@@ -238,6 +244,29 @@ def take_up(folder: AnnotationFile, source: Path, pictures: Sequence[Path]) -> t
                 objects += 1
             count += 1
     return objects, count
+
+
+def redrawn(old: Record, drawn: Record) -> Record | None:
+    """An object's annotation once something was drawn; None if nothing is left of the object.
+
+    Args:
+        old: the annotation as it was; of a new object what says which it is.
+        drawn: mask and strokes, as :func:`annotation` gives them; empty for an empty mask.
+    """
+    # What another program had made of the object is kept beside what is drawn here, and is all
+    # there is of it once its strokes are cleared.
+    theirs: Record = {key: old[key] for key in OF_THE_MASK if key in old}
+    start = (old.get(STARTED_FROM) if "strokes" in old else theirs) or {}
+    if start and "strokes" not in drawn:
+        gone = {"strokes", STARTED_FROM, *OF_THE_MASK}
+        return {key: old[key] for key in old if key not in gone} | start
+    if not drawn:
+        return None
+    # What says which object it is, and what other programs keep with it, stays.
+    stays = {key: old[key] for key in old if key not in OF_THE_MASK}
+    which = {key: old[key] for key in ("id", "image_id", "category_id", "iscrowd") if key in old}
+    new = stays | drawn | which
+    return new | {STARTED_FROM: start} if start else new
 
 
 def next_id(records: list[Record]) -> int:

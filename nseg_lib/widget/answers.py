@@ -281,41 +281,49 @@ def mask_of(
     kept = np.zeros((height, width), bool) if start is None else start
     if not strokes:  # before the model is asked anything, which may have to load first
         return kept, "", None
+
+    # What needs no model: every pixel is drawn, as an outline does it; nothing says what is meant;
+    # or there is no model.
     drawn, box = rasterize(strokes, height, width), box_of(strokes, height, width)
     inside = Prompt(drawn.object, box=box).inside
-    if (drawn.object | drawn.background).all():  # nothing is left to ask, as with an outline
+    if (drawn.object | drawn.background).all():
         return drawn.object, "", None
     brushed = drawn.object & inside
-    if not brushed.any() and (box is None or (drawn.background >= inside).all()):
+    box_alone = not brushed.any()
+    if box_alone and (box is None or (drawn.background >= inside).all()):
         lacking = drawn.background.any() and start is None
         return kept & ~drawn.background, NO_OBJECT if lacking else "", None
-    alone = not brushed.any()  # the box is all that says what is meant
     if refiner is None:
-        painted = inside if alone else brushed
+        painted = inside if box_alone else brushed
         return (kept | painted) & ~drawn.background & inside, NO_MODEL, None
+
+    # A model that corrects gets everything. Any other sees the object strokes alone, and its answer
+    # is united with what was there.
     corrects, probability = getattr(refiner, "corrects", False), None
     with_probability = with_probability and getattr(refiner, "gives_probability", False)
     if corrects:
         given: dict[str, Any] = {"box": box} if box else {}
         given |= {"background": drawn.background, "mask": start if before is None else before}
         answer, probability = _asked(refiner, image, brushed, with_probability, **given)
-    elif alone:
+    elif box_alone:
         answer = kept | inside
     else:
         answer, probability = _scaled_answer(refiner, image, strokes, brushed, with_probability)
         answer = kept | answer
+
     # What was drawn as a correction is added, and what was marked as background taken away,
     # whatever the model made of it.
     corrections = [s for s in strokes if s["kind"] != "object" or s.get("correction")]
     added = rasterize(corrections, height, width).object
-    corrected = bool(added.any() or drawn.background.any())
-    note = UNCORRECTED if corrected and not corrects else ""
-    if alone:
-        note = BOX_ALONE if corrects else NO_BOX
     away = drawn.background | ~inside
     if probability is not None:
         probability[added if corrects else added | kept] = 1
         probability[away] = 0
+    note = ""
+    if box_alone:
+        note = BOX_ALONE if corrects else NO_BOX
+    elif not corrects and (added.any() or drawn.background.any()):
+        note = UNCORRECTED
     return (answer | added) & ~away, note, probability
 
 

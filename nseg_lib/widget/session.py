@@ -20,13 +20,7 @@ from nseg_lib.data.outputs import annotation, sure_of
 from nseg_lib.data.records import Record, is_int
 from nseg_lib.files import hold
 from nseg_lib.palette import LABELS
-from nseg_lib.widget.annotations import AnnotationFile, next_id
-
-STARTED_FROM = "started_from"
-"""Key of an annotation: what another program had written of it before it was drawn on."""
-
-OF_THE_MASK = ("segmentation", "area", "bbox", "sure", "steps")
-"""Keys of an annotation whose values are only about its present mask."""
+from nseg_lib.widget.annotations import STARTED_FROM, AnnotationFile, next_id, redrawn
 
 
 class Opened(NamedTuple):
@@ -323,16 +317,26 @@ class FolderSession:
         """
         self.saved = False
         with self.file.changing():
-            old = self._current()
-            note = self._meanwhile(old)
-            if old is not None:
-                self.category = self.file.category_of(old)
-            if old != self._known:
-                old = None
+            # Where somebody else has changed or deleted the object since it was read, what the file
+            # has stays, and this becomes another object of the same category.
+            records, current = self.file.annotations, self._current()
+            note = self._meanwhile(current)
+            if current is not None:
+                self.category = self.file.category_of(current)
+            old = current if current == self._known else None
+
+            # A mask without a pixel is no object.
             drawn = annotation(mask, strokes=strokes, sure=sure, steps=steps) if mask.any() else {}
-            new = self._changed(old, drawn, mask.shape)
+            about = old or {}
+            if drawn:
+                image_id = self.file.record_image(self.path, *mask.shape)
+                if old is None:
+                    category, number = self.file.category_id(self.category), next_id(records)
+                    about = {"id": number, "category_id": category, "image_id": image_id}
+            new = redrawn(about, drawn)
+
+            # The new annotation takes the old one's place, or the last; either may be missing.
             if new is not None or old is not None:
-                records = self.file.annotations
                 at = next((i for i, each in enumerate(records) if each is old), len(records))
                 records[at : at + 1] = [] if new is None else [new]
                 self.id, self._known = (None, None) if new is None else (new["id"], new)
@@ -351,26 +355,6 @@ class FolderSession:
         else:
             return ""
         return f"{self.file.saved} {told}."
-
-    def _changed(self, old: Record | None, drawn: Record, shape: tuple[int, ...]) -> Record | None:
-        """The current object's annotation with what was drawn, of H×W; None for no object."""
-        # What another program had made of it stays, and is all there is without strokes.
-        theirs = {key: old[key] for key in OF_THE_MASK if key in old} if old else {}
-        start = old.get(STARTED_FROM) if old and "strokes" in old else theirs
-        if start and old and "strokes" not in drawn:
-            gone = {"strokes", STARTED_FROM, *OF_THE_MASK}
-            return {key: old[key] for key in old if key not in gone} | start
-        if not drawn:
-            return None
-        image_id = self.file.record_image(self.path, *shape)
-        if old is None:
-            category = self.file.category_id(self.category)
-            number = next_id(self.file.annotations)
-            old = {"id": number, "category_id": category, "image_id": image_id}
-        keys = ("id", "image_id", "category_id", "iscrowd")
-        kept = {key: old[key] for key in keys if key in old}
-        new = {key: old[key] for key in old if key not in OF_THE_MASK} | drawn | kept
-        return new | {STARTED_FROM: start} if start else new
 
     def delete(self) -> bool:
         """Delete the current object, whoever drew it; False for a new one. OSError as elsewhere."""
