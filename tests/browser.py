@@ -221,13 +221,23 @@ class Canvas:
         )
         return place[0], place[1]
 
-    def draw(self, *points: tuple[float, float], steps: int = 6, button: str = "left") -> None:
-        """A stroke through points of the picture, by mouse."""
+    def draw(
+        self,
+        *points: tuple[float, float],
+        steps: int = 6,
+        button: str = "left",
+        held: str | None = None,
+    ) -> None:
+        """A stroke through points of the picture, by mouse, while a key is held."""
+        if held:
+            self.page.keyboard.down(held)
         self.page.mouse.move(*self.at(*points[0]))
         self.page.mouse.down(button=button)
         for point in points[1:]:
             self.page.mouse.move(*self.at(*point), steps=steps)
         self.page.mouse.up(button=button)
+        if held:
+            self.page.keyboard.up(held)
 
     def finger(self, *points: tuple[float, float], beside: float = 0) -> None:
         """A finger that goes through points of the picture, or ``beside`` px to their left."""
@@ -247,9 +257,10 @@ class Canvas:
         )
         return [(x, y) for x, y in places]
 
-    def press(self, key: str) -> None:
-        self.stage.focus()
-        self.page.keyboard.press(key)
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.stage.focus()
+            self.page.keyboard.press(key)
 
     def do(self, name: str) -> None:
         self.root.locator(f"[data-do='{name}']").click()

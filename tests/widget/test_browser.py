@@ -18,14 +18,11 @@ pytestmark = browser.NEEDED
 
 def test_the_browser_paints_what_python_rasterises(lab, canvas):
     canvas.draw((100, 100), (220, 140), (180, 300))
-    canvas.press("]")
-    canvas.press("]")
+    canvas.press("]", "]")
     canvas.draw((300, 200), (500, 260))
     canvas.press("2")
     canvas.draw((150, 60), (150, 260))
-    canvas.press("3")
-    for _ in range(4):
-        canvas.press("[")
+    canvas.press("3", *4 * ["["])
     canvas.draw((90, 130), (560, 260), steps=15)
     canvas.press("1")
     canvas.root.locator("[aria-label^='Brush radius']").fill("800")
@@ -53,11 +50,8 @@ def test_zoomed_and_on_a_fine_screen_it_is_the_same(lab, context):
     canvas = Canvas(lab.page)
     canvas.wait()
     try:
-        canvas.press("+")
-        canvas.press("+")
-        canvas.page.keyboard.down(" ")
-        canvas.draw((200, 150), (220, 160))  # moves the picture
-        canvas.page.keyboard.up(" ")
+        canvas.press("+", "+")
+        canvas.draw((200, 150), (220, 160), held=" ")  # moves the picture
         canvas.draw((150, 100), (200, 180), (240, 120))
         assert canvas.wait(2)["strokes"] == 1
         strokes, painted = lab.drawn()[0], canvas.painted() == 1
@@ -87,13 +81,11 @@ def test_undo_redo_and_clear_have_no_end(lab, canvas):
     for row in range(6):
         canvas.draw((100, 60 + 50 * row), (300, 60 + 50 * row), steps=2)
     before = canvas.painted()
-    for _ in range(6):
-        canvas.press("z")
+    canvas.press(*6 * ["z"])
     assert canvas.state()["strokes"] == 0
     assert not canvas.painted().any()
     assert canvas.root.locator("[data-do='undo']").is_disabled()
-    for key in ("Shift+Z", "Control+Y") * 3:
-        canvas.press(key)
+    canvas.press(*("Shift+Z", "Control+Y") * 3)
     assert (canvas.painted() == before).all()
     canvas.do("clear")
     assert canvas.state()["strokes"] == 0
@@ -133,9 +125,7 @@ def test_the_mask_follows_and_strokes_correct_it(lab, canvas):
 
 def test_the_right_button_and_alt_draw_background(lab, canvas):
     canvas.draw((100, 100), (300, 100), button="right")
-    canvas.page.keyboard.down("Alt")
-    canvas.draw((100, 200), (300, 200))
-    canvas.page.keyboard.up("Alt")
+    canvas.draw((100, 200), (300, 200), held="Alt")
     canvas.draw((100, 300), (300, 300))
     canvas.wait(4)
     kinds = [stroke["kind"] for stroke in lab.drawn()[0]]
@@ -144,9 +134,7 @@ def test_the_right_button_and_alt_draw_background(lab, canvas):
 
 
 def test_boxes_and_extreme_points_mix_with_strokes_and_are_undone_one_by_one(lab, canvas):
-    canvas.page.keyboard.down("Shift")
-    canvas.draw((60, 80), (300, 260))
-    canvas.page.keyboard.up("Shift")
+    canvas.draw((60, 80), (300, 260), held="Shift")
     canvas.wait(2)
     inside = np.zeros((480, 512), bool)
     inside[80:260, 60:300] = True
@@ -164,8 +152,7 @@ def test_boxes_and_extreme_points_mix_with_strokes_and_are_undone_one_by_one(lab
     canvas.wait(4)
     assert lab.drawn()[1][150, 45]
     assert not canvas.root.locator(".nseg-box").is_visible()
-    for _ in range(3):
-        canvas.press("z")
+    canvas.press(*3 * ["z"])
     canvas.wait(7)
     canvas.do("extreme")
     for x, y in ((100, 200), (200, 120), (320, 210)):
@@ -192,8 +179,7 @@ def test_boxes_and_extreme_points_mix_with_strokes_and_are_undone_one_by_one(lab
 
 def test_the_keyboard_alone_sets_the_brush_down_and_saves(lab, canvas):
     canvas.stage.focus()
-    for key in ("ArrowLeft", "ArrowLeft", "ArrowUp", "Shift+ArrowUp"):
-        canvas.press(key)
+    canvas.press("ArrowLeft", "ArrowLeft", "ArrowUp", "Shift+ArrowUp")
     assert canvas.root.locator(".nseg-ring").is_visible()
     canvas.press("Enter")
     canvas.wait(2)
@@ -202,9 +188,7 @@ def test_the_keyboard_alone_sets_the_brush_down_and_saves(lab, canvas):
     assert (x, y) != (256, 240)
     assert x < 250 > y
     assert mask[int(y), int(x)]
-    canvas.press("2")
-    canvas.press("ArrowRight")
-    canvas.press("Enter")
+    canvas.press("2", "ArrowRight", "Enter")
     canvas.wait(3)
     assert lab.drawn()[0][1]["kind"] == "background"
     save = canvas.root.locator("[data-do='save']")
@@ -238,12 +222,9 @@ def test_an_outline_is_put_right_point_by_point(lab, canvas):
     canvas.wait(4)
     assert corners.count() == first - 1
     assert not lab.drawn()[1][int(top), int(left) - 20]
-    canvas.press(".")
-    canvas.press("ArrowUp")
-    canvas.press("ArrowUp")  # while the first one is on its way
+    canvas.press(".", "ArrowUp", "ArrowUp")  # the second while the first one is on its way
     canvas.wait(6)
-    for _ in range(4):
-        canvas.press("z")
+    canvas.press(*4 * ["z"])
     canvas.wait(10)
     assert (lab.drawn()[1] == whole).all()
     middle = np.argwhere(whole).mean(axis=0)[::-1]
@@ -268,9 +249,7 @@ def test_erase_takes_away_what_is_seen(lab, canvas):
     canvas.press("z")
     canvas.do("both")
     edge = int(np.flatnonzero(whole[:, 200])[0]) + 1
-    canvas.press("[")
-    for _ in range(12):
-        canvas.press("[")
+    canvas.press(*13 * ["["])
     canvas.draw((120, edge), (280, edge))  # beside the stroke, but on the mask
     canvas.wait(5)
     strokes, mask, _ = lab.drawn()
@@ -396,8 +375,7 @@ def test_fingers_draw_pinch_and_pens_press(lab, canvas, context):
 def test_jupyters_shortcuts_do_not_act_on_the_canvas(lab, canvas):
     canvas.draw((150, 150), (300, 200))
     cells = lab.page.locator(".jp-Notebook .jp-Cell").count()
-    for key in ("d", "d", "x", "b", "z", "Enter", "Shift+Enter"):
-        canvas.press(key)
+    canvas.press("d", "d", "x", "b", "z", "Enter", "Shift+Enter")
     assert lab.page.locator(".jp-Notebook .jp-Cell").count() == cells
     assert canvas.state()["strokes"] == 0  # z undid the stroke
     canvas.press("?")
