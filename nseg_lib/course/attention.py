@@ -1,4 +1,4 @@
-"""Chapter 07's looks at attention gates: what they let through, and what happens without them."""
+"""What chapter 07 shows of attention gates: what passes them, and what happens without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 13's looks at the refiner: where it looks, what it compares, and the game."""
+"""What chapter 13 shows of the refiner: where it looks, what it compares, and the game."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 03's looks into a network: where its work is, how far it sees, what its channels show."""
+"""What chapter 03 shows of a network: its work, how far it sees, what its channels hold."""
 
 from __future__ import annotations
 

@@ -57,30 +57,30 @@ def draw(overview: pd.DataFrame, curves: pd.DataFrame | None = None) -> Figure:
     ways = [] if curves is None else list(curves["strokes"].unique())
     methods = list(overview["method"].unique())
     learned = [method for method in methods if method not in SEEDED]
-    looks = {m: (COLOURS[i % len(COLOURS)], "o") for i, m in enumerate(reversed(learned))}
-    looks = {method: CLASSICAL.get(method) or looks[method] for method in methods}
+    styles = {m: (COLOURS[i % len(COLOURS)], "o") for i, m in enumerate(reversed(learned))}
+    styles = {method: CLASSICAL.get(method) or styles[method] for method in methods}
     rows = 2 if ways else 1
     fig = plt.figure(figsize=(9.5, 7 if ways else 3.6), layout="constrained")
     grid = fig.add_gridspec(rows, max(1, len(ways)), height_ratios=[1.1, 1][:rows])
     above = fig.add_subplot(grid[0, :])
-    _kinds(above, overview, looks)
+    _kinds(above, overview, styles)
     for i, way in enumerate(ways):
         assert curves is not None
-        _curve(fig.add_subplot(grid[1, i]), curves[curves["strokes"] == way], looks, str(way))
+        _curve(fig.add_subplot(grid[1, i]), curves[curves["strokes"] == way], styles, str(way))
     handles, labels = above.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8)
     return fig
 
 
-def _kinds(ax: Axes, overview: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+def _kinds(ax: Axes, overview: pd.DataFrame, styles: dict[str, tuple[str, str]]) -> None:
     kinds = list(dict.fromkeys(zip(overview["split"], overview["recipe"], strict=True)))
     place = {kind: i for i, kind in enumerate(kinds)}
     most = overview.groupby(["split", "recipe"])["n"].max()
-    for i, (method, (colour, marker)) in enumerate(looks.items()):
+    for i, (method, (colour, marker)) in enumerate(styles.items()):
         rows = overview[overview["method"] == method]
         x = np.array([place[kind] for kind in zip(rows["split"], rows["recipe"], strict=True)])
         ax.errorbar(
-            x + 0.7 * ((i + 0.5) / len(looks) - 0.5), rows["iou"],
+            x + 0.7 * ((i + 0.5) / len(styles) - 0.5), rows["iou"],
             yerr=[rows["iou"] - rows["low"], rows["high"] - rows["iou"]],
             fmt=marker, color=colour, ms=4, lw=1, label=method,
         )  # fmt: skip
@@ -96,8 +96,8 @@ def _kinds(ax: Axes, overview: pd.DataFrame, looks: dict[str, tuple[str, str]]) 
     ax.set(ylabel="mean IoU", ylim=(0, 1), xlim=(-0.5, len(place) - 0.5))
 
 
-def _curve(ax: Axes, curves: pd.DataFrame, looks: dict[str, tuple[str, str]], way: str) -> None:
-    for method, (colour, _) in looks.items():
+def _curve(ax: Axes, curves: pd.DataFrame, styles: dict[str, tuple[str, str]], way: str) -> None:
+    for method, (colour, _) in styles.items():
         rows = curves[curves["method"] == method]
         if len(rows):
             x = rows["round"]
