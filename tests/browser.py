@@ -276,6 +276,12 @@ class Canvas:
         red, _, blue, alpha = np.moveaxis(self.pixels("strokes"), 2, 0)
         return np.where(alpha < 128, 0, np.where(blue > red, 1, 2))
 
+    def hatched(self) -> Any:
+        """Where the layer of the mask shows black or white stripes, bool H×W."""
+        pixels = self.pixels("mask")
+        colour = pixels[..., :3]
+        return ((colour == 0) | (colour == 255)).all(axis=2) & (pixels[..., 3] == 255)
+
     def save(self, what: str, folder: Path) -> Path:
         """Save a result by the menu, into a folder."""
         if not self.root.locator("[data-do='save']").is_visible():  # on a phone

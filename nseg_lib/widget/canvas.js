@@ -91,7 +91,7 @@ class Paper {
     [this.picture, this.mask, this.strokes] = ["picture", "mask", "strokes"].map((n) => new Layer(n));
     element.append(this.picture.canvas, this.mask.canvas, this.strokes.canvas);
     this.width = this.height = 0;
-    this.fitted = 1; // the zoom at which all of the picture is seen
+    this.fitted = this.zoomed = 1; // the zoom at which all of the picture is seen, and that in use
   }
   load(bitmap, width, height) {
     const crisp = window.devicePixelRatio > 1 ? 2 : 1; // small pictures on a fine screen
@@ -184,7 +184,19 @@ class Paper {
         else if (near > 0) pixels[i] = shade;
       }
     }
+    if (this.unsure) this.hatch(pixels, width);
     this.mask.show();
+  }
+  /** Slanted black and white stripes where the network is not sure: they can be told from any picture,
+      by everyone. They are about as wide on the screen at any zoom. */
+  hatch(pixels, width) {
+    const stripe = Math.max(1, Math.round((2 * this.scale) / this.zoomed)), black = word([0, 0, 0]), white = word([255, 255, 255]);
+    for (let i = 0; i < pixels.length; i++) {
+      if (!this.unsure[i]) continue;
+      const at = ((i % width) + Math.floor(i / width)) % (5 * stripe);
+      if (at < 2 * stripe) pixels[i] = at < stripe ? black : white;
+    }
+    this.hatchedAt = this.zoomed;
   }
 }
 
@@ -201,6 +213,7 @@ const ICONS = {
   save: "M12 4v11M7 11l5 5 5-5M4 20h16",
   help: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM9.5 9.5a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.9-1.1 1.8M12 17h.01",
   opacity: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 3v18M12 8h7.5M12 12h9M12 16h7.5",
+  close: "M6 6l12 12M18 6 6 18",
   previous: "m15 5-7 7 7 7",
   next: "m9 5 7 7-7 7",
   add: "M12 5v14M5 12h14",
@@ -224,7 +237,7 @@ const EXPORTS = [
   ["polygon", "COCO annotation, polygons"], ["strokes", "Strokes, JSON (opens again)"],
 ];
 const KEYS = [
-  ["1 2 3", "object, background, erase"], ["4 5", "box, four extreme points"],
+  ["1 2 3", "object, background, erase; X goes between the first two"], ["4 5", "box, four extreme points"],
   ["6", "outline: drag a point, or the line for a new one; the right button, or another tap on a chosen one, takes it away"],
   [", .", "with it: previous, next point; arrows move it, Enter adds one after it, Delete takes it away"],
   ["Shift", "hold and drag a box: the object is only in here"], ["Alt", "hold for background; also the right button"],
@@ -232,7 +245,7 @@ const KEYS = [
   ["[ ]", "smaller, larger brush"],
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
   ["V", "next view"], ["U", "hatch where the network is not sure: a stroke there helps it most"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
-  ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+V", "paste a picture"],
+  ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+S", "save"], ["Ctrl+V", "paste a picture"],
   ["N P L", "next, previous picture of a folder; the list of all"], ["Shift+1…9", "label of the object"], ["A", "another object; O next, Shift+O previous; or click a finished one"],
   ["?", "this list; Escape closes it"],
 ];
@@ -344,13 +357,13 @@ class Drawing {
     this.redoButton = button("redo", "Redo (Shift+Z)", () => this.redo());
     this.clearButton = button("clear", "Clear (Delete)", () => this.clear());
     this.unsureButton = button("unsure", "Where the network is not sure (U)", () => this.toggleUnsure());
-    this.hatch = make("div", { className: "nseg-hatch", hidden: true });
     this.chosen = make("input", { type: "file", accept: "image/*,.json", hidden: true });
     this.chosen.onchange = () => { this.openFile(this.chosen.files[0]); this.chosen.value = ""; };
     this.menu = make("div", { className: "nseg-panel nseg-menu", hidden: true, role: "menu" },
       ...EXPORTS.map(([what, text]) => make("button",
         { type: "button", role: "menuitem", "data-export": what, onclick: () => this.save(what) }, text)));
     this.help = make("div", { className: "nseg-panel nseg-help", hidden: true, tabIndex: 0, role: "dialog", "aria-label": "Help" },
+      this.panelHead("Help and keys"),
       ...[...(this.touch ? TOUCH : []), ...KEYS].flatMap(([keys, text]) =>
         [make("span", {}, ...keys.split(" ").map((k) => make("kbd", {}, k.replace("_", " ")))), make("span", {}, text)]));
     this.ring = make("div", { className: "nseg-ring", hidden: true });
@@ -365,7 +378,7 @@ class Drawing {
     this.sketch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     this.sketch.setAttribute("class", "nseg-sketch");
     this.sketch.setAttribute("aria-hidden", "true");
-    this.space.append(this.hatch, make("div", { className: "nseg-frame" }, this.boxFrame), this.sketch);
+    this.space.append(make("div", { className: "nseg-frame" }, this.boxFrame), this.sketch);
     this.status = make("span", { className: "nseg-status" });
     this.note = make("span", { className: "nseg-note", role: "status" });
     this.spoken = make("span", { className: "nseg-spoken", role: "status" }); // for screen readers alone
@@ -413,12 +426,18 @@ class Drawing {
       text("file"), this.labels, group("Objects", make("span", { className: "nseg-place nseg-wide", "aria-hidden": "true" }, "Label"), this.category, this.categories, this.previousObject, text("objects"), this.nextObject, this.addObject));
   }
 
+  /** The first line of a panel, with a button that closes it: without keys there is no Escape. */
+  panelHead(content) {
+    const close = () => { this.toggle(null); this.stage.focus({ preventScroll: true }); };
+    return make("div", { className: "nseg-head" }, content, button("close", "Close (Escape)", close));
+  }
+
   /** All pictures of a folder, with thumbnails that are fetched as they come into sight. */
   buildList() {
     this.todo = make("input", { type: "checkbox", onchange: () => this.filterList() });
     this.items = make("div", { className: "nseg-items" });
     this.list = make("div", { className: "nseg-panel nseg-list", hidden: true, role: "dialog", "aria-label": "Pictures" },
-      make("label", {}, this.todo, " To do only"), this.items);
+      this.panelHead(make("label", {}, this.todo, " To do only")), this.items);
     this.thumbnails = new Map(); // index → address of the picture
     this.sight = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
@@ -507,7 +526,6 @@ class Drawing {
     clearTimeout(this.timer);
     clearTimeout(this.sizeTimer);
     clearTimeout(this.resting);
-    URL.revokeObjectURL(this.hatched);
   }
 
   // --- what the kernel says ---
@@ -523,7 +541,7 @@ class Drawing {
     this.strokes = this.model.get("_drawing").strokes;
     this.name = this.model.get("_session").name; // of a folder's picture
     Object.assign(this, { live: null, extremes: [], rings: null, spot: null, answered: -1, jpeg, ...this.recallHistory() });
-    Object.assign(this.paper, { cover: null, others: taken });
+    Object.assign(this.paper, { cover: null, others: taken, unsure: null });
     if (another) this.paper.load(bitmap, bitmap ? width : 0, bitmap ? height : 0);
     if (bitmap) this.paper.repaint(this.strokes);
     if (!this.strokes.length && this.model.get("brush") === "outline") this.set("brush", "object"); // nothing to put right
@@ -601,7 +619,7 @@ class Drawing {
     this.beQuiet();
     this.showView();
     this.showOutline();
-    if (this.strokes.length) this.spoken.textContent = ["Mask ready", `${(answer.share * 100).toFixed(1)} % of the picture`, this.sureText].filter(Boolean).join(", ");
+    if (this.strokes.length) this.spoken.textContent = this.ready;
     this.askUnsure();
     this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
   }
@@ -615,9 +633,16 @@ class Drawing {
   }
   get sureText() { return this.sureOf === null ? "" : `${Math.round(100 * this.sureOf)} % sure`; }
 
+  /** What a screen reader says of the mask. */
+  get ready() {
+    const share = (100 * this.model.get("_answer").share).toFixed(1);
+    return ["Mask ready", `${share} % of the picture`, this.sureText].filter(Boolean).join(", ");
+  }
+
   /** Hatch what the network is not sure of, or no more. */
   toggleUnsure() {
     this.hatching = this.picked = !this.hatching;
+    if (this.hatching && ["stroke", "cut-out"].includes(this.model.get("view"))) this.set("view", "both"); // where it is seen
     this.knowsHatch = true;
     this.showMore(false);
     this.askUnsure();
@@ -633,12 +658,11 @@ class Drawing {
   async showUnsure({ known = false }, png) {
     const asked = this.revision, bitmap = this.hatching ? await decode(png, "image/png") : null;
     if (asked !== this.revision) return;
-    URL.revokeObjectURL(this.hatched);
-    this.hatched = bitmap && URL.createObjectURL(new Blob([png], { type: "image/png" }));
-    this.hatch.hidden = !bitmap;
-    this.hatch.style.maskImage = this.hatch.style.webkitMaskImage = bitmap ? `url("${this.hatched}")` : "";
     this.unsure = { known, spot: bitmap && this.thickest(bitmap) };
-    if (bitmap) this.spoken.textContent = `${this.spoken.textContent}. Least sure around ${this.unsure.spot.map(Math.round).join(", ")}`;
+    const before = this.paper.unsure;
+    this.paper.unsure = bitmap && this.paper.inside(bitmap)[0];
+    if (before || bitmap) this.showView();
+    if (bitmap) this.spoken.textContent = `${this.ready}. Least sure around ${this.unsure.spot.map(Math.round).join(", ")}`;
     this.refresh();
   }
 
@@ -661,8 +685,7 @@ class Drawing {
     if (!this.hatching || !this.strokes.length) return "";
     if (!this.unsure?.known) return this.strokes.at(-1).kind === "outline" ? "This outline is by hand: the network was not asked." : "How sure the network is of each pixel is known once it has answered a new stroke.";
     if (!this.unsure.spot) return "The network is sure of every pixel.";
-    const not = this.touch ? "in red" : "with the right button";
-    return `Hatched: the network is not sure. Draw there if it is the object, ${not} if it is not.`;
+    return `Not sure where hatched: draw there, ${this.touch ? "in red" : "with the right button"} if it is not the object.`;
   }
 
   /** The kernel was heard: no need to tell anybody that it is late. */
@@ -1160,6 +1183,11 @@ class Drawing {
       return items.at(at % items.length).focus();
     }
     if (command && key === "v") return; // paste
+    if (command && key === "s") { // the browser's own would save the page
+      event.preventDefault();
+      event.stopPropagation();
+      return this.paper.width ? this.toggle(this.menu) : undefined;
+    }
     const digit = event.shiftKey && /^Digit[1-9]$/.test(event.code) && Number(event.code[5]);
     if (digit && this.model.get("_session").total) {
       event.preventDefault();
@@ -1188,7 +1216,7 @@ class Drawing {
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.corner ? this.removeCorner() : this.clear(), Backspace: () => this.corner ? this.removeCorner() : this.clear(),
-      u: () => this.toggleUnsure(), n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
+      x: () => this.set("brush", this.model.get("brush") === "object" ? "background" : "object"), u: () => this.toggleUnsure(), n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
     });
     if (!acts[key]) return;
     event.preventDefault();
@@ -1299,6 +1327,8 @@ class Drawing {
     Object.assign(this.space.style, { width: `${width * k}px`, height: `${height * k}px`, transform: `translate(${x}px, ${y}px)` });
     this.space.classList.toggle("nseg-pixels", k > 3 * scale);
     if (this.rings || this.extremes.length) this.showOutline();
+    this.paper.zoomed = k;
+    if (this.paper.unsure && Math.abs(Math.log2(k / this.paper.hatchedAt)) > 0.6) this.showView();
     this.refresh();
   }
 
@@ -1340,6 +1370,7 @@ class Drawing {
 
   /** What to do, until it was done once: in place of a note. */
   get hint() {
+    if (this.leaving && this.paper.width) return "Opening…"; // the old picture is still in sight
     if (!this.paper.width || this.waiting || this.live) return "";
     if (this.unsureHint) return this.unsureHint;
     if (this.toolHint) return this.toolHint;
@@ -1385,9 +1416,10 @@ class Drawing {
     const { object, objects, saved, total } = this.model.get("_session");
     this.clearButton.disabled = !this.strokes.length && !(object < objects); // one of another program
     this.empty.hidden = width > 0;
-    this.emptyText.textContent = note.level === "error" ? note.text : this.touch ? "Open a photo to draw on it" : "Drop a picture here, or click here and paste one";
+    const next = total > 1 ? `. ${this.touch ? "The arrow" : "N, or the arrow,"} leads to the next picture.` : "";
+    this.emptyText.textContent = note.level === "error" ? note.text + next : this.touch ? "Open a photo to draw on it" : "Drop a picture here, or click here and paste one";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
-    const parts = width ? [`${width} × ${height}`, `${Math.round(this.zoom.k * 100)} %`] : [];
+    const parts = width ? [`${width} × ${height}`, `zoom ${Math.round(this.zoom.k * 100)} %`] : [];
     if (fresh && saved) parts.unshift(`saved in ${saved}`);
     else if (fresh && this.own && !total && answer.share) parts.unshift(this.kept === this.revision ? "saved" : "not saved yet");
     parts.unshift(fresh && this.sureText);
@@ -1396,7 +1428,7 @@ class Drawing {
     const last = this.strokes.at(-1);
     if (this.extremes.length) parts.push(`extreme points: ${this.extremes.length} of 4`);
     else if (last?.points.length === 1) parts.push(`a click counts as a disc ${Math.round(20 * last.points[0][2]) / 10} px wide`);
-    if (fresh) parts.push(`mask ${(answer.share * 100).toFixed(1)} %`, `${Math.round(answer.seconds * 1000)} ms`);
+    if (fresh) parts.push(`mask covers ${(answer.share * 100).toFixed(1)} %`, answer.seconds < 1 ? `${Math.round(answer.seconds * 1000)} ms` : `${answer.seconds.toFixed(1)} s`);
     this.status.textContent = parts.filter(Boolean).join("  ·  ");
     const silent = this.late && note.level !== "error" && (this.waiting || this.leaving) ? this.own ? "No answer yet: nseg is busy." : "No answer yet: the kernel is busy, or gone; then run the cell again." : "";
     // A tool that was just chosen says what it does, in place of what was said before.
