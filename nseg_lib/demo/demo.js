@@ -32,6 +32,7 @@ class Demo extends Model {
     const drawing = this.get("_drawing");
     if (drawing === this.asked || !drawing.picture) return;
     this.asked = drawing;
+    if (!this.heard && !this.broken && drawing.strokes.length) this.say("The network is being loaded; the mask will follow.");
     this.worker.postMessage({ type: "draw", drawing });
   }
 
@@ -42,7 +43,10 @@ class Demo extends Model {
   }
 
   hear({ type, answer, text, level, file, outline, unsure, png, strokes, steps }) {
-    if (type === "answer") this.set("_answer", answer);
+    if (type === "answer") {
+      this.heard = true;
+      this.set("_answer", answer);
+    }
     if (type === "note") this.say(text, level);
     if (type === "outline") this.emit("msg:custom", { type, ...outline }, []);
     if (type === "unsure") this.emit("msg:custom", { type, ...unsure }, [png]);

@@ -14,9 +14,6 @@ const numbers = fetch("network.json").then((answer) => answer.json());
 const session = fetch("network.onnx").then((answer) => answer.arrayBuffer())
   .then((bytes) => ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }));
 
-let ready = false;
-session.then(() => { ready = true; }, () => {}); // a failure is told when the network is asked
-
 let picture = null; // { key, width, height, pixels }
 const NOTHING = { strokes: [], mask: null, steps: [], sure: null, unsure: null };
 let shown = NOTHING; // the last drawing that was answered; and how many strokes there were at each mask on its way
@@ -99,7 +96,6 @@ async function answer(drawing) {
   newest = drawing;
   await 0; // another drawing may have come already
   if (drawing !== newest || drawing.picture !== picture?.key) return;
-  if (drawing.strokes.length && !ready) note("The network is being loaded; the mask will follow.");
   const started = performance.now(), text = await ask(drawing.strokes), { mask } = shown;
   let count = 0;
   for (let i = 0; i < mask.length; i++) count += mask[i];
