@@ -10,15 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawing import (
-    Grower,
-    Teller,
-    browser_draws,
-    covered,
-    encoded,
-    grown,
-    stroke,
-)
+from drawing import Grower, Teller, browser_draws, covered, encoded, grown, stroke
 from PIL import Image
 from skimage import data as photographs
 
