@@ -93,9 +93,11 @@ def fetch(
     After failures the pictures that arrived stay, and the same call goes on from there.
 
     Raises:
-        DataError: the archive cannot be fetched or read, it has too few pictures, or `out` holds
-            something else.
+        DataError: the archive cannot be fetched or read, it has too few pictures, `out` holds
+            something else, or `base_url` is no address on the web.
     """
+    if not base_url.startswith(("http://", "https://")):
+        raise DataError(f"base_url is {base_url!r}; it must begin with http:// or https://")
     if split not in SPLITS:
         raise DataError(f"split is {split!r}; one of: {', '.join(SPLITS)}")
     out, client, base_url = Path(out), client or Client(), base_url.rstrip("/")

@@ -379,8 +379,9 @@ def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
         raise DataError(f"{folder}: no such folder")
     Pillow.init()
     suffixes = {suffix for suffix, kind in Pillow.EXTENSION.items() if kind in FORMATS}
-    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-    pictures = [p for p in files if p.suffix.lower() in suffixes]
+    files = [p for p in folder.iterdir() if not p.is_dir() and not p.name.startswith(".")]
+    # A link that leads nowhere and a pipe are no files, and are named among the others.
+    pictures = [p for p in files if p.is_file() and p.suffix.lower() in suffixes]
     if not pictures:
         raise DataError(f"{folder}: no pictures in it; read are {', '.join(FORMATS)}")
     rest = {p.name for p in files} - {p.name for p in pictures}

@@ -170,6 +170,9 @@ def test_running_again_fetches_only_what_is_lost_or_damaged(server: Server, tmp_
         run(server, tmp_path, seed=43)
     with pytest.raises(DataError, match="one of: train2014, val2014, train2017, val2017"):
         run(server, tmp_path / "new", split="train2015")
+    with pytest.raises(DataError, match="must begin with http:// or https://"):
+        fetch(tmp_path / "new", 10, 42, base_url="ftp://example.org")
+    assert not (tmp_path / "new").exists()
     # It is not mended from other annotations.
     third.unlink()
     (tmp_path / "archive" / Path(ARCHIVE).name).unlink()

@@ -237,8 +237,10 @@ def test_pictures_of_phones_are_read_and_listed(
     Image.fromarray(colours).save(tmp_path / f"10.{ending}", quality=95)
     Image.fromarray(colours).save(tmp_path / "9.png")
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "loop.png").symlink_to("loop.png")
     seen = pictures.read_image(tmp_path / f"10.{ending}")
     assert np.abs(seen.astype(int) - colours).mean() < 6
     found, left_out = pictures.list_pictures(tmp_path)
     assert [path.name for path in found] == ["9.png", f"10.{ending}"]
-    assert left_out == ["notes.txt"]
+    assert left_out == ["gone.png", "loop.png", "notes.txt"]
