@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,7 @@ def read_prompt(
     background: Path | None = None,
     mask: Path | None = None,
     label: int | None = None,
+    extent: str | None = None,
     warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[Image, Prompt]:
     """A photograph and all that was drawn on it, in whatever form it comes.
@@ -79,6 +81,8 @@ def read_prompt(
             strokes says of it.
         mask: the mask to correct.
         label: see :func:`nseg_lib.data.masks.read_mask`; for ``mask`` and ``coco``.
+        extent: ``part`` or ``whole``: less or more than would usually be taken
+            (:data:`nseg_lib.prompt.Extent`); without it, what a file of strokes says of it.
         warn: is told what looks odd.
 
     Raises:
@@ -94,12 +98,14 @@ def read_prompt(
     # hold strokes on the background and a box too.
     on_object, on_background = np.zeros((2, height, width), bool)
     limit = None if box is None else _box(box, height, width, warn)
+    meant: Any = extent or "object"
     for path in (stroke, strokes):
         if path is not None:
-            drawn, drawn_box = masks.read_drawing(path, taken, warn)
+            drawn, drawn_box, drawn_extent = masks.read_drawing(path, taken, warn)
             on_object |= drawn.object
             on_background |= drawn.background
             limit = limit or drawn_box
+            meant = extent or drawn_extent
             if not drawn.object.any() and limit is None:
                 raise DataError(
                     f"{path}: nothing is brushed in the picture, and an object stroke is always "
@@ -134,6 +140,7 @@ def read_prompt(
         on_background if on_background.any() else None,
         earlier if earlier is not None and earlier.any() else None,
         limit,
+        meant,
     )
     try:
         prompt.check(image)
@@ -176,4 +183,6 @@ def answer(refiner: Refiner, image: Image, prompt: Prompt, photo: Path) -> Mask:
     # An outline that was put right by hand says of every pixel what it is.
     if prompt.background is not None and (prompt.object | prompt.background).all():
         return prompt.object
-    return refiner.refine(image, prompt.object, prompt.background, prompt.mask, box=prompt.box)
+    return refiner.refine(
+        image, prompt.object, prompt.background, prompt.mask, box=prompt.box, extent=prompt.extent
+    )

@@ -81,6 +81,10 @@ def refine(
         str | None,
         typer.Option(metavar="X0,Y0,X1,Y1", help="The object is only in here, in pixels."),
     ] = None,
+    extent: Annotated[
+        str | None,
+        typer.Option(metavar="part|whole", help="Less, or more, than would usually be taken."),
+    ] = None,
     strokes: Annotated[
         Path | None, typer.Option(help="What was drawn in the canvas, as it saves it (JSON).")
     ] = None,
@@ -119,7 +123,7 @@ def refine(
         alone = {
             "stroke": stroke, "--strokes": strokes, "--coco": coco, "--background": background,
             "--mask": correct, "--click": click, "--box": box, "--overlay": overlay,
-            "--label": label,
+            "--label": label, "--extent": extent,
         }  # fmt: skip
         _refine_batch(photo, batch, out, checkpoint, device, alone)
         return
@@ -142,11 +146,11 @@ def refine(
     # A drawing of the canvas, given alone, becomes the very mask that the canvas made of it.
     image, prompt = asked.read_prompt(
         photo, stroke, clicks=click or (), box=box, strokes=strokes, coco=coco,
-        background=background, mask=correct, label=label, warn=warn,
+        background=background, mask=correct, label=label, extent=extent, warn=warn,
     )  # fmt: skip
     refiner = Refiner.load(checkpoint or PRETRAINED[0], device)
     drawings, drawn = [path for path in (stroke, strokes) if path is not None], None
-    if len(drawings) == 1 and not (click or box or coco or background or correct):
+    if len(drawings) == 1 and not (click or box or extent or coco or background or correct):
         drawn = masks.read_strokes(drawings[0], *image.shape[:2])
     if drawn is not None:
         from nseg_lib.widget.answers import replay

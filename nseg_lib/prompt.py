@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import cv2
 import numpy as np
@@ -13,6 +13,10 @@ from nseg_lib.arrays import Image, Logits, Mask, check
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels from the picture's upper left corner; the column ``right``
 and the row ``bottom`` are the first ones outside."""
+
+Extent = Literal["part", "object", "whole"]
+"""How much of what is brushed is meant: usually the object; else only a part of what would be taken
+for it, such as a face, or the larger whole that it belongs to, such as the person."""
 
 
 def scale_mask(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -35,6 +39,9 @@ class Prompt:
     """bool H×W: an earlier mask, to be corrected; None if there is none."""
     box: Box | None = None
     """The object is only in here; None if nothing is said of that."""
+    extent: Extent = "object"
+    """Asks for another answer than the usual one. With ``mask`` it says nothing: the mask itself
+    shows how much is meant."""
 
     @property
     def planes(self) -> tuple[Mask, Mask, Mask]:
@@ -74,6 +81,7 @@ class Prompt:
             None if self.background is None else scale_mask(self.background, size),
             None if self.mask is None else scale_mask(self.mask, size),
             box,
+            self.extent,
         )
 
     def check(self, image: Image) -> None:
@@ -83,8 +91,12 @@ class Prompt:
             TypeError: a wrong dtype, or something that is no array.
             ValueError: a wrong shape, an object stroke without a pixel and no box, strokes that
                 all lie outside the box, a background that leaves nothing of the object stroke (or
-                of the box, without one), or a box that is empty or reaches beyond the picture.
+                of the box, without one), a box that is empty or reaches beyond the picture, or an
+                unknown extent.
         """
+        if self.extent not in get_args(Extent):
+            allowed = ", ".join(get_args(Extent))
+            raise ValueError(f"extent is {self.extent!r:.40}; allowed: {allowed}")
         given = {"background": self.background, "mask": self.mask}
         masks = {name: plane for name, plane in given.items() if plane is not None}
         check(image, stroke=self.object, **masks)

@@ -16,7 +16,7 @@ from nseg_lib.networks import engine
 from nseg_lib.networks.engine import OnnxEngine
 from nseg_lib.networks.looks import OUTSIDE, Looks, WholePicture
 from nseg_lib.networks.weights import PRETRAINED, AnyConfig, checkpoint_file, shipped, usable_device
-from nseg_lib.prompt import Box, Prompt
+from nseg_lib.prompt import Box, Extent, Prompt
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +39,9 @@ class Refiner:
 
     gives_probability = True
     """Whether :meth:`refine` takes ``return_probability``; the canvas asks any model for this."""
+
+    takes_extent = True
+    """Whether :meth:`refine` takes ``extent``; the canvas asks any model for this."""
 
     predictor: Looks | WholePicture
     """Answers to a picture as it is, whatever the scale of training."""
@@ -121,6 +124,7 @@ class Refiner:
         mask: Mask | None = None,
         *,
         box: Box | None = None,
+        extent: Extent = "object",
         scale: float | None = None,
         return_probability: Literal[False] = False,
     ) -> Mask: ...
@@ -134,6 +138,7 @@ class Refiner:
         mask: Mask | None = None,
         *,
         box: Box | None = None,
+        extent: Extent = "object",
         scale: float | None = None,
         return_probability: Literal[True],
     ) -> tuple[Mask, Probability]: ...
@@ -146,6 +151,7 @@ class Refiner:
         mask: Mask | None = None,
         *,
         box: Box | None = None,
+        extent: Extent = "object",
         scale: float | None = None,
         return_probability: bool = False,
     ) -> Mask | tuple[Mask, Probability]:
@@ -158,6 +164,8 @@ class Refiner:
             background: bool H×W, where the user brushed over what is not the object.
             mask: bool H×W, the mask to correct: an earlier answer, or one from elsewhere.
             box: left, top, right, bottom in pixels; the object is only in here.
+            extent: ``part`` or ``whole`` for another answer to a first prompt: less or more than
+                the network would usually take.
             scale: at which the network sees the picture; by default :attr:`scale`. Give 1 for a
                 picture that has been scaled already.
 
@@ -170,20 +178,22 @@ class Refiner:
         Raises:
             TypeError: a wrong dtype, or something that is no plain array; one line that names it.
             ValueError: a wrong shape, a stroke with no pixel in it, a box that does not fit, a
-                background that covers all of the stroke or box, ``background``, ``mask`` or ``box``
-                given to a network that does not correct (see :attr:`corrects`), a scale that is not
-                above 0 and at most 1, or an answer that is not finite, from broken weights.
+                background that covers all of the stroke or box, an unknown extent; ``background``,
+                ``mask``, ``box`` or ``extent`` given to a network that does not correct (see
+                :attr:`corrects`); a scale that is not above 0 and at most 1; or an answer that is
+                not finite, from broken weights.
         """
-        if not self.corrects and not (background is None and mask is None and box is None):
+        given = not (background is None and mask is None and box is None and extent == "object")
+        if given and not self.corrects:
             raise ValueError(
-                f"{self.config.name} sees object strokes alone: give no background, mask or box, "
-                f"or use '{PRETRAINED[0]}'"
+                f"{self.config.name} sees object strokes alone: give no background, mask, box or "
+                f"extent, or use '{PRETRAINED[0]}'"
             )
         if stroke is None and box is not None and isinstance(image, np.ndarray):
             stroke = np.zeros(image.shape[:2], bool)  # the box says it all
         if stroke is None:
             raise TypeError("stroke is missing: a bool array H×W, or a box, must say what is meant")
-        logits = self.logits(image, Prompt(stroke, background, mask, box), scale)
+        logits = self.logits(image, Prompt(stroke, background, mask, box, extent), scale)
         if not return_probability:
             return logits > 0
         probability = 1 / (1 + np.exp(-logits / np.float32(self.temperature)))

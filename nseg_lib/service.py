@@ -29,6 +29,7 @@ from nseg_lib.config import Strict, first_mistake
 from nseg_lib.data.coco import DataError, mask_to_rle, outlines, rle_to_mask
 from nseg_lib.data.outputs import png
 from nseg_lib.parsing import no_key_twice
+from nseg_lib.prompt import Extent
 from nseg_lib.strokes.drawing import box_of, check_strokes, rasterize
 from nseg_lib.widget.answers import AnyRefiner, mask_of
 from nseg_lib.widget.pictures import read
@@ -61,6 +62,10 @@ class Ask(Strict):
     )
     box: tuple[float, float, float, float] | None = Field(
         None, strict=False, description="left, top, right, bottom: the object is only in here."
+    )
+    extent: Extent = Field(
+        "object",
+        description="part or whole: less or more than would usually be taken; without a mask.",
     )
     mask: dict[str, Any] | None = Field(
         None, description="A mask to correct, as COCO's RLE: {size: [height, width], counts}."
@@ -97,6 +102,8 @@ class Ask(Strict):
             strokes.append({"kind": "box", "points": corners})
         if not strokes:
             raise DataError("say what is meant: clicks, strokes or a box")
+        if self.extent != "object":
+            strokes[-1] = {**strokes[-1], "extent": self.extent}
         drawn = rasterize(strokes, height, width)
         if not (drawn.object | drawn.background).any() and not box_of(strokes, height, width):
             raise DataError(f"strokes: cover no pixel of the picture, {width}x{height} pixels")

@@ -14,6 +14,7 @@ import torch
 from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
+from skimage import data as pictures
 
 from nseg_lib import Refiner, config, networks
 from nseg_lib.data import coco
@@ -23,6 +24,7 @@ from nseg_lib.evaluation.metrics import iou
 from nseg_lib.networks.weights import PRETRAINED, save_weights, shipped
 from nseg_lib.prompt import Prompt
 from nseg_lib.sample import make_sample
+from nseg_lib.strokes.drawing import rasterize
 
 rng = np.random.default_rng(0)
 IMAGE = rng.integers(0, 256, (45, 61, 3), dtype=np.uint8)
@@ -165,6 +167,23 @@ def test_a_background_that_covers_all_that_is_meant_is_refused() -> None:
     beside[10:13, 20:23] = True  # all that is brushed in the box, and more is outside it
     with pytest.raises(ValueError, match="background covers all of the stroke"):
         refiner.refine(IMAGE, beside | ~Prompt(beside, box=box).inside, beside, box=box)
+
+
+def test_a_part_and_the_whole_can_be_asked_for() -> None:
+    refiner, image = Refiner.from_pretrained(), np.ascontiguousarray(pictures.astronaut()[:400])
+    stroke = {"kind": "object", "points": [[180, 250, 3], [240, 330, 3]]}  # on her suit
+    line = rasterize([stroke], *image.shape[:2]).object
+    part, usual, whole = (
+        refiner.refine(image, line, extent=extent) for extent in ("part", "object", "whole")
+    )
+    assert 0 < part.sum() < 0.9 * usual.sum() < 0.9 * whole.sum()
+    # A mask to correct shows by itself how much is meant.
+    corrected = refiner.refine(image, line, mask=part)
+    assert (refiner.refine(image, line, mask=part, extent="whole") == corrected).all()
+    with pytest.raises(ValueError, match="extent is 'all'; allowed: part, object, whole"):
+        refiner.refine(image, line, extent="all")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="sees object strokes alone"):
+        Refiner.from_pretrained("tiny16-32_bce-dice").refine(image, line, extent="part")
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:-1", "cuda:99"])

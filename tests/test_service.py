@@ -96,6 +96,9 @@ def test_prompts_of_every_kind_give_the_canvas_s_masks(address: str, photo: str)
     assert (polygons & ~mask).sum() < 0.02 * mask.sum(), "but for filled holes"
     alone = SESSION.post(photo, json={"box": box}).json()
     assert "box alone" in alone["note"]
+    areas = [SESSION.post(photo, json={"strokes": [line], "extent": extent}).json()["area"]
+             for extent in ("part", "object", "whole")]  # fmt: skip
+    assert areas[0] < areas[1] < areas[2]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,7 @@ def test_prompts_of_every_kind_give_the_canvas_s_masks(address: str, photo: str)
         ("{}", "say what is meant: clicks, strokes or a box"),
         ('{"click": [[1, 2]]}', "unknown key 'click'; allowed here: clicks, strokes, box"),
         ('{"clicks": [[1, 2]], "clicks": []}', "key 'clicks' stands there twice"),
+        ('{"clicks": [[1, 2]], "extent": "all"}', "'extent': Input should be 'part', 'object' or"),
         ('{"clicks": [[1]]}', "'clicks.0.1': Field required"),
         ('{"clicks": [["1", 2]]}', "'clicks.0.0': Input should be a valid number (got '1')"),
         ('{"clicks": [[NaN, 2]]}', "'clicks.0.0': Input should be a finite number"),

@@ -37,8 +37,8 @@ from nseg_lib.data.images import (
 )
 from nseg_lib.data.records import DataError, same_ratio
 from nseg_lib.data.scaling import Warn, mask_on_photo, scaled
-from nseg_lib.prompt import Box
-from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, rasterize
+from nseg_lib.prompt import Box, Extent
+from nseg_lib.strokes.drawing import Drawn, box_of, check_strokes, extent_of, rasterize
 
 STROKES_FORMAT = "nseg strokes 1"
 """The value of ``format`` in every file of strokes, by which the file is recognised."""
@@ -81,7 +81,7 @@ def read_mask(
         DataError: not a picture, of another shape, the photograph itself with something painted on
             it, or values that do not say what is painted.
     """
-    drawn, _ = read_drawing(path, photo, warn, name, label)
+    drawn, *_ = read_drawing(path, photo, warn, name, label)
     return drawn.object
 
 
@@ -99,9 +99,9 @@ def read_drawing(
     warn: Warn = lambda line: None,
     name: str = "stroke",
     label: int | None = None,
-) -> tuple[Drawn, Box | None]:
-    """What was brushed on a photograph, perhaps nothing, and the box that a file of strokes holds;
-    arguments and errors as of :func:`read_mask`."""
+) -> tuple[Drawn, Box | None, Extent]:
+    """What was brushed on a photograph, perhaps nothing, and the box and the extent that a file of
+    strokes holds; arguments and errors as of :func:`read_mask`."""
     if path.suffix.lower() != ".json":
         mask = _painted(path, photo, name, label, warn)
         if photo is not None:
@@ -118,9 +118,9 @@ def read_drawing(
                 if not drawn.background.any():
                     raise DataError(f"{path}: holds no stroke on the background of {photo.path}")
                 drawn = Drawn(drawn.background, drawn.object)
-            return drawn, box_of(strokes, height, width)
+            return drawn, box_of(strokes, height, width), extent_of(strokes)
         mask = _annotated(path, content, photo, label, warn)
-    return Drawn(mask, np.zeros_like(mask)), None
+    return Drawn(mask, np.zeros_like(mask)), None, "object"
 
 
 # --- pictures -------------------------------------------------------------------------------------

@@ -241,16 +241,16 @@ function correctNearMarks(logits, stroke, outside, last, numbers, { height, widt
   return logits;
 }
 
-/** Where logits are above 0, a byte per pixel. */
-function above(logits) {
+/** Where logits are above `least`, a byte per pixel. */
+function above(logits, least = 0) {
   const mask = new Uint8Array(logits.length);
-  for (let i = 0; i < mask.length; i++) mask[i] = logits[i] > 0 ? 1 : 0;
+  for (let i = 0; i < mask.length; i++) mask[i] = logits[i] > least ? 1 : 0;
   return mask;
 }
 
 /** The refiner's mask of a prompt, a byte per pixel, and the logits that gave it: its looks, without
     the edge network. */
-export async function refine(run, numbers, image, { object, background, last, inside, box }) {
+export async function refine(run, numbers, image, { object, background, last, inside, box, extent = "object" }) {
   const any = object.some(Boolean), outside = background.map((value, i) => value | (1 - inside[i]));
   const stroke = any ? object : outside.map((value) => 1 - value); // a box alone is painted full
   const union = (a, b) => a.map((value, i) => value | b[i]), corrects = last.some(Boolean);
@@ -260,7 +260,7 @@ export async function refine(run, numbers, image, { object, background, last, in
   else crop = look(stroke, outside, image, numbers);
   let logits = await lookAt(run, numbers, image, [stroke, outside, last], crop, numbers.look);
   for (let number = 1; number < (corrects ? Math.min(numbers.looks, 2) : numbers.looks); number++) {
-    const found = above(logits);
+    const found = above(logits, number === 1 && !corrects ? numbers.found[extent] : 0);
     const close = zoom(union(found, stroke), numbers.zoomMargin, image, numbers);
     if (number === 1 && overlap(close, crop) > numbers.same && numbers.zoom <= numbers.look) break;
     logits = await lookAt(run, numbers, image, [stroke, outside, found], close, numbers.zoom);

@@ -46,7 +46,9 @@ async function maskOf(strokes) {
   }
   const last = goes ? shown.mask : new Uint8Array(size);
   const asked = await numbers;
-  const { mask, logits } = await refine(run, asked, { pixels, width, height }, { object, background, last, inside, box });
+  const { mask, logits } = await refine(run, asked, { pixels, width, height }, {
+    object, background, last, inside, box, extent: strokes.findLast((s) => s.extent)?.extent,
+  });
   const added = rasterize(strokes.filter((s) => s.kind !== "object" || s.correction), height, width).object;
   const unsure = new Uint8Array(size), [low, high] = asked.unsure;
   let within = 0, beyond = 0, count = 0; // sums of probabilities; pixels

@@ -14,10 +14,14 @@ from nseg_lib.networks import crops, edge
 from nseg_lib.networks.crops import Crop
 from nseg_lib.networks.engine import Engine
 from nseg_lib.networks.inputs import network_input
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import Extent, Prompt
 
 OUTSIDE = -10.0
 """The logit of what no look has seen: not object."""
+
+FOUND: dict[Extent, float] = {"part": 3.0, "object": 0.0, "whole": -3.0}
+"""The logit above which the first look has found something. The closer looks go on from there, so
+one that is above 0 leads to a part of the usual answer, and one below 0 to more than it."""
 
 SAME = 0.8
 """Two crops that overlap by more are the same to the network, unless it sees one of them larger."""
@@ -111,7 +115,8 @@ def answer(network: Engine, config: NetworkConfig, image: Image, prompt: Prompt)
     # Each further look is close round what was found, which it gets as the mask to correct. Where
     # there was a mask from the beginning, one further look is enough.
     for number in range(1, min(config.looks, 2) if last.any() else config.looks):
-        found = logits > 0
+        first = number == 1 and not last.any()
+        found = logits > (FOUND[prompt.extent] if first else 0)
         close = crops.zoom(found | stroke)
         if number == 1 and close.overlap(crop) > SAME and config.zoom <= config.look:
             return logits

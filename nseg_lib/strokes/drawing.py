@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Mask
 from nseg_lib.limits import MAX_STROKE_POINTS, MAX_STROKE_RADIUS, MAX_STROKE_ROWS
-from nseg_lib.prompt import Box
+from nseg_lib.prompt import Box, Extent
 
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int_]
@@ -69,6 +69,9 @@ def check_strokes(strokes: object) -> None:
             raise ValueError(f"stroke {number}: points must be [[x, y, radius], …], at least one")
         if not (np.abs(points) < 1e6).all() or (points[:, 2] <= 0).any():
             raise ValueError(f"stroke {number}: points must be between -1e6 and 1e6, radii above 0")
+        if stroke.get("extent", "object") not in get_args(Extent):
+            allowed = ", ".join(get_args(Extent))
+            raise ValueError(f"stroke {number}: extent is {stroke['extent']!r:.40}, not {allowed}")
         if kind == BOX and len(points) != 2:
             raise ValueError(f"stroke {number}: a box has two points, got {len(points)}")
         if kind == OUTLINE and len(points) < 3:
@@ -91,7 +94,8 @@ def rasterize(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> 
     Strokes are painted in order, each over what was there: ``object``, ``background``, or ``erase``
     (neither). The drawing widget paints by the same rule, row by row, in the browser.
 
-    A box (:data:`BOX`) is passed over: :func:`box_of` gives it. An :data:`OUTLINE` paints all.
+    A box (:data:`BOX`) is passed over: :func:`box_of` gives it. So is a stroke's ``extent``, which
+    :func:`extent_of` gives. An :data:`OUTLINE` paints all.
 
     Args:
         strokes: as above; other keys are ignored.
@@ -155,6 +159,12 @@ def box_of(strokes: Sequence[Mapping[str, Any]], height: int, width: int) -> Box
     if abs(x1 - x0) < 1 or abs(y1 - y0) < 1 or left >= right or top >= bottom:
         return None
     return left, top, right, bottom
+
+
+def extent_of(strokes: Sequence[Mapping[str, Any]]) -> Extent:
+    """How much a drawing means: what the last stroke with a key ``extent`` says."""
+    said: list[Extent] = [stroke["extent"] for stroke in strokes if "extent" in stroke]
+    return said[-1] if said else "object"
 
 
 def _paint(labels: NDArray[np.uint8], points: _Floats, label: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from nseg_lib.arrays import Image, Mask, Probability, check, sureness, unsure
 from nseg_lib.data.coco import mask_to_rle, rle_to_mask
 from nseg_lib.prompt import Prompt
-from nseg_lib.strokes.drawing import box_of, rasterize
+from nseg_lib.strokes.drawing import box_of, extent_of, rasterize
 from nseg_lib.widget.pictures import resize, shown_size
 
 Stroke = Mapping[str, Any]
@@ -35,6 +35,7 @@ UNCORRECTED = (
     "This model takes no corrections: what you add is united with its mask, "
     "and background is taken away."
 )
+ONE_ANSWER = "This model has one answer only: it knows no part and no whole."
 SHARED = "What belongs to a finished object stays with it."
 TAKEN = "Most of this belongs to a finished object: click that object to go on with it."
 
@@ -44,7 +45,9 @@ class AnyRefiner(Protocol):
 
     With an attribute ``corrects = True`` its ``refine`` gets pictures of any size, and
     ``background=`` (bool H×W) and ``mask=`` (bool H×W or None, the mask so far). Where a box was
-    drawn, it gets ``box=`` too (left, top, right, bottom), and perhaps no object stroke. With
+    drawn, it gets ``box=`` too (left, top, right, bottom), and perhaps no object stroke. With an
+    attribute ``takes_extent = True`` it gets ``extent=`` (:data:`nseg_lib.prompt.Extent`) where the
+    user asked for a part or the whole. With
     ``gives_probability = True`` it gets ``return_probability=True`` for a finished drawing. It then
     also returns each pixel's probability (float32 H×W in [0, 1]), from which ``sure`` is made.
     """
@@ -82,6 +85,11 @@ class Later:
     def gives_probability(self) -> bool:
         """Of the model; waits for it."""
         return bool(getattr(self._loaded.result(), "gives_probability", False))
+
+    @property
+    def takes_extent(self) -> bool:
+        """Of the model; waits for it."""
+        return bool(getattr(self._loaded.result(), "takes_extent", False))
 
     def refine(self, image: Image, stroke: Mask, **given: Any) -> Any:
         """As the model's; waits for it."""
@@ -300,10 +308,14 @@ def mask_of(
     # A model that corrects gets everything. Any other sees the object strokes alone, and its answer
     # is united with what was there.
     corrects, probability = getattr(refiner, "corrects", False), None
+    extent = extent_of(strokes)
+    with_extent = extent != "object" and corrects and getattr(refiner, "takes_extent", False)
     with_probability = with_probability and getattr(refiner, "gives_probability", False)
     if corrects:
         given: dict[str, Any] = {"box": box} if box else {}
         given |= {"background": drawn.background, "mask": start if before is None else before}
+        if with_extent:
+            given["extent"] = extent
         answer, probability = _asked(refiner, image, brushed, with_probability, **given)
     elif box_alone:
         answer = kept | inside
@@ -324,6 +336,8 @@ def mask_of(
         note = BOX_ALONE if corrects else NO_BOX
     elif not corrects and (added.any() or drawn.background.any()):
         note = UNCORRECTED
+    elif extent != "object" and not with_extent:
+        note = ONE_ANSWER
     return (answer | added) & ~away, note, probability
 
 

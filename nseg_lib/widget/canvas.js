@@ -221,6 +221,7 @@ const ICONS = {
   box: "M4 9V6h3M10 6h4M17 6h3v3M20 11v2M20 15v3h-3M14 18h-4M7 18H4v-3M4 13v-2",
   outline: "M5 9 13 5l6 6-4 8-8-2zM3.5 7.5h3v3h-3zM11.5 3.5h3v3h-3zM17.5 9.5h3v3h-3zM13.5 17.5h3v3h-3zM5.5 15.5h3v3h-3z",
   unsure: "M4 4h16v16H4zM4 12 12 4M4 20 20 4M12 20l8-8",
+  extent: "M9 9h6v6H9zM4 8V4h4M16 4h4v4M20 16v4h-4M8 20H4v-4",
   extreme: "M12 3v4M12 17v4M3 12h4M17 12h4",
 };
 const BRUSHES = [
@@ -236,6 +237,7 @@ const EXPORTS = [
   ["mask", "Mask, PNG"], ["cutout", "Cut-out, PNG with a transparent background"], ["rle", "COCO annotation, RLE"],
   ["polygon", "COCO annotation, polygons"], ["strokes", "Strokes, JSON (opens again)"],
 ];
+const EXTENTS = [["object", ""], ["whole", "more was asked for"], ["part", "less was asked for"]];
 const KEYS = [
   ["1 2 3", "object, background, erase; X goes between the first two"], ["4 5", "box, four extreme points"],
   ["6", "outline: drag a point, or the line for a new one; the right button, or another tap on a chosen one, takes it away"],
@@ -244,6 +246,7 @@ const KEYS = [
   ["Arrows", "move the brush; Enter sets it down as a click"],
   ["[ ]", "smaller, larger brush"],
   ["Z", "undo; Shift+Z redo (also with Ctrl)"], ["Delete", "clear (can be undone)"],
+  ["E", "another answer: more of what was brushed (the person, not the shirt), then less, then the first again"],
   ["V", "next view"], ["U", "hatch where the network is not sure: a stroke there helps it most"], ["+ − 0", "zoom in, out, fit; also the wheel or two fingers"],
   ["Space", "hold and drag to pan; also the middle button"], ["Ctrl+S", "save"], ["Ctrl+V", "paste a picture"],
   ["N P L", "next, previous picture of a folder; the list of all"], ["Shift+1…9", "label of the object"], ["A", "another object; O next, Shift+O previous; or click a finished one"],
@@ -253,7 +256,7 @@ const TOUCH = [ // what there is to do without keys
   ["Blue", "one finger draws on the object; a tap counts as a click"],
   ["Red", "draws on what is not the object"], ["Dashed", "takes away what is seen under the finger"],
   ["Frame", "drag a box: the object is only in here"],
-  ["Menu", "extreme points, outline, clear, views, where the network is not sure (hatched), open, save"],
+  ["Menu", "extreme points, outline, clear, views, another answer (more or less), where the network is not sure (hatched), open, save"],
   ["Tap", "on a finished object takes it up again"], ["Two_fingers", "move and zoom the picture"],
 ];
 
@@ -357,6 +360,7 @@ class Drawing {
     this.redoButton = button("redo", "Redo (Shift+Z)", () => this.redo());
     this.clearButton = button("clear", "Clear (Delete)", () => this.clear());
     this.unsureButton = button("unsure", "Where the network is not sure (U)", () => this.toggleUnsure());
+    this.extentButton = button("extent", "Another answer: more, then less of what was brushed (E)", () => this.nextExtent());
     this.chosen = make("input", { type: "file", accept: "image/*,.json", hidden: true });
     this.chosen.onchange = () => { this.openFile(this.chosen.files[0]); this.chosen.value = ""; };
     this.menu = make("div", { className: "nseg-panel nseg-menu", hidden: true, role: "menu" },
@@ -386,7 +390,7 @@ class Drawing {
     this.stage.append(this.list);
     // On a narrow screen the tools are one row, and a button opens the others.
     this.more = make("div", { className: "nseg-more" }, tools, group("Clear", this.clearButton),
-      views, group("Unsure", this.unsureButton), group("Opacity", icon("opacity"), this.opacity),
+      views, group("Answer", this.extentButton, this.unsureButton), group("Opacity", icon("opacity"), this.opacity),
       group("Files", button("open", "Open a picture or a strokes file (or drop or paste one)", () => this.chosen.click()),
         button("save", "Save the result", () => this.toggle(this.menu), icon("save"), make("span", {}, "Save")),
         button("help", "Help and keys (?)", () => this.toggle(this.help))));
@@ -622,6 +626,20 @@ class Drawing {
     if (this.strokes.length) this.spoken.textContent = this.ready;
     this.askUnsure();
     this.root.dispatchEvent(new CustomEvent("nseg-mask", { detail: answer.revision }));
+  }
+
+  // --- more or less than the network takes at first ---
+
+  extentOf(strokes) { return strokes.findLast((stroke) => stroke.extent)?.extent ?? "object"; }
+
+  /** Ask for the next answer to the same drawing. The last stroke says which, so undo goes back. */
+  nextExtent() {
+    this.showMore(false);
+    const last = this.strokes.at(-1), before = this.strokes.slice(0, -1);
+    if (!last || last.kind === "outline" || this.live || this.leaving) return;
+    const at = EXTENTS.findIndex(([name]) => name === this.extentOf(this.strokes)), [next] = EXTENTS[(at + 1) % 3];
+    const { extent, ...plain } = last;
+    this.commit([...before, next === this.extentOf(before) ? plain : { ...plain, extent: next }]);
   }
 
   // --- how sure the network is ---
@@ -1216,7 +1234,7 @@ class Drawing {
       "[": () => this.setRadius(this.radius / 1.15), "]": () => this.setRadius(this.radius * 1.15),
       v: () => this.nextView(), "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       0: () => this.fit(), " ": () => this.stage.classList.add("nseg-pan"), Delete: () => this.corner ? this.removeCorner() : this.clear(), Backspace: () => this.corner ? this.removeCorner() : this.clear(),
-      x: () => this.set("brush", this.model.get("brush") === "object" ? "background" : "object"), u: () => this.toggleUnsure(), n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
+      x: () => this.set("brush", this.model.get("brush") === "object" ? "background" : "object"), e: () => this.nextExtent(), u: () => this.toggleUnsure(), n: () => this.go(1), l: () => this.showList(), p: () => this.go(-1), a: () => this.goObject(0), o: () => this.goObject(event.shiftKey ? -1 : 1), "?": () => this.toggle(this.help),
     });
     if (!acts[key]) return;
     event.preventDefault();
@@ -1411,6 +1429,7 @@ class Drawing {
     this.opacity.value = this.model.get("opacity");
     this.showBox();
     this.unsureButton.setAttribute("aria-pressed", !!this.hatching);
+    this.extentButton.disabled = !this.strokes.length || this.strokes.at(-1).kind === "outline";
     this.undoButton.disabled = !this.past.length && !this.extremes.length && !this.snaps;
     this.redoButton.disabled = !this.future.length;
     const { object, objects, saved, total } = this.model.get("_session");
@@ -1422,7 +1441,8 @@ class Drawing {
     const parts = width ? [`${width} × ${height}`, `zoom ${Math.round(this.zoom.k * 100)} %`] : [];
     if (fresh && saved) parts.unshift(`saved in ${saved}`);
     else if (fresh && this.own && !total && answer.share) parts.unshift(this.kept === this.revision ? "saved" : "not saved yet");
-    parts.unshift(fresh && this.sureText);
+    const asked = EXTENTS.find(([name]) => name === this.extentOf(this.strokes))[1];
+    parts.unshift(fresh && this.sureText, asked);
     const count = this.strokes.filter(({ kind }) => kind !== "outline").length;
     if (this.strokes.length) parts.push(`${count} stroke${count === 1 ? "" : "s"}`, count < this.strokes.length && "outline by hand");
     const last = this.strokes.at(-1);

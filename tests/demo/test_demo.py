@@ -101,6 +101,27 @@ def test_a_finger_draws_a_box_and_puts_the_outline_right(site, chromium, tmp_pat
         browser.put_right_by_touch(canvas)
 
 
+def test_a_key_asks_for_more_and_for_less(canvas, tmp_path: Path) -> None:
+    canvas.draw((180, 250), (240, 330))
+    canvas.wait(2)
+    refiner, masks = Refiner.from_pretrained(), []
+    for revision, said in ((2, ""), (3, "more was asked for"), (4, "less was asked for"), (5, "")):
+        if revision > 2:
+            canvas.press("e")
+            canvas.wait(revision)
+        canvas.shows("status", said)
+        strokes = json.loads(canvas.save("strokes", tmp_path).read_bytes())["strokes"]
+        masks.append(mask_of_page(canvas, tmp_path))
+        # A stroke that leaves room for several answers lets small differences grow.
+        assert (masks[-1] != mask_of(refiner, IMAGE, strokes)[0]).mean() < 0.03
+    first, more, less, again = masks
+    assert less.sum() < first.sum() < more.sum()
+    assert (again == first).all()
+    canvas.press("z")
+    canvas.wait(6)
+    assert (mask_of_page(canvas, tmp_path) == less).all()
+
+
 def test_an_outline_encloses_its_mask(canvas) -> None:
     rng = np.random.default_rng(0)
     for mask in (rng.random((9, 14)) > 0.4, np.ones((1, 1), bool), rng.random((30, 20)) > 0.8):
