@@ -1439,7 +1439,7 @@ class Drawing {
     this.emptyText.textContent = note.level === "error" ? note.text + next : this.touch ? "Open a photo to draw on it" : "Drop a picture here, or click here and paste one";
     const fresh = answer.revision === this.revision && answer.picture === this.key && this.strokes.length;
     const parts = width ? [`${width} × ${height}`, `zoom ${Math.round(this.zoom.k * 100)} %`] : [];
-    if (fresh && saved) parts.unshift(`saved in ${saved}`);
+    if (fresh && saved && answer.share) parts.unshift(`saved in ${saved}`);
     else if (fresh && this.own && !total && answer.share) parts.unshift(this.kept === this.revision ? "saved" : "not saved yet");
     const asked = EXTENTS.find(([name]) => name === this.extentOf(this.strokes))[1];
     parts.unshift(fresh && this.sureText, asked);
