@@ -1,7 +1,8 @@
 """What each step from lite0 to lite1 gives: the same prompts and corrections, answered by each.
 
 On the validation split, for it is there that the steps were chosen; the shipped refiners also on
-the test pictures whose object has neighbours of its kind. ``python -m
+the test pictures whose object has neighbours of its kind, and what it gains to ask for a part or
+the whole. ``python -m
 reproduction.refiner_steps --data data/coco1000`` judges what is not judged yet and goes on where it
 stopped; ``--table`` only writes the table anew.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from nseg_lib.arrays import Image, Logits
 from nseg_lib.config import RefinerConfig
 from nseg_lib.data import coco, frozen
 from nseg_lib.data.frozen import BOXED
@@ -31,7 +34,7 @@ from nseg_lib.files import write_atomic
 from nseg_lib.networks import crops
 from nseg_lib.networks.looks import OUTSIDE
 from nseg_lib.networks.weights import checkpoint_file, shipped
-from nseg_lib.prompt import Prompt
+from nseg_lib.prompt import Extent, Prompt
 from nseg_lib.refine import Refiner
 from reproduction.refiner_ablation import cell, compared, file_name, iou_by_picture
 from reproduction.words import notes
@@ -62,6 +65,12 @@ SHIPPED = ("lite0", "lite1")
 
 NEAR = 0.25
 """A neighbour's box is no farther than this, in times the object's longer side."""
+
+EXTENTS: dict[str, Extent] = {"first answer": "object", "more": "whole", "less": "part"}
+"""The answers that a person can ask for with the same strokes."""
+
+AMBIGUOUS = ("sparse", "sparse_object", "plain_object", "click", "plain_object+box")
+"""Kinds of prompt that may mean more or less."""
 
 AFTER = (1, 2, 4, CURVE)
 """Strokes after which corrections are judged."""
@@ -95,6 +104,7 @@ def run(data: Path, out: Path, pictures: int | None) -> Path:
         evaluate_method(step, plan)
         judge_alike(step, split, out)
     calibrate(split, out, pictures)
+    judge_extents(split, out, pictures)
     test = coco.load_split(data, "test")
     for name in SHIPPED:
         judge_alike(method(name), test, out / "test")
@@ -149,6 +159,30 @@ def judge_alike(judged: Method, split: coco.Split, out: Path) -> Path:
     return file
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A refiner that is asked for a part or the whole."""
+
+    refiner: Refiner
+    extent: Extent
+
+    def logits(self, image: Image, prompt: Prompt) -> Logits:
+        """As the refiner's."""
+        return self.refiner.logits(image, replace(prompt, extent=self.extent))
+
+
+def judge_extents(split: coco.Split, out: Path, pictures: int | None = None) -> Path:
+    """Rows of each of lite1's answers to the prompts that may mean more or less; the file."""
+    file, began = out / "extents" / "lite1.csv", time.monotonic()
+    refiner = Refiner.from_pretrained("lite1")
+    asked = [Method(name, Asked(refiner, extent)) for name, extent in EXTENTS.items()]
+    samples = frozen.prompt_samples(split, AMBIGUOUS, pictures)
+    evaluate(asked, samples, file, released_rule=False)
+    inputs = [coco.find_splits(split.root)[split.name], shipped("lite1")]
+    note(file, {"kinds": AMBIGUOUS, "answers": list(EXTENTS)}, inputs, time.monotonic() - began)
+    return file
+
+
 def alike_samples(split: coco.Split) -> Iterator[frozen.Sample]:
     """Both of :data:`ALIKE` for each largest object that has a neighbour of its kind near by."""
     for image_id, target in frozen.targets(split).items():
@@ -200,7 +234,8 @@ def tables_of(out: Path) -> dict[str, str]:
     # One line a kind: a table of sixteen columns is wider than any page.
     turned = [list(column) for column in zip(head, *cells, strict=True)]
     text = f"{note}\n\n{tables.markdown(turned[0], turned[1:])}"
-    return {"steps.csv": "\n".join(csv) + "\n", "steps.md": text, "alike.md": alike_table(out)}
+    return {"steps.csv": "\n".join(csv) + "\n", "steps.md": text, "alike.md": alike_table(out),
+            "extents.md": extents_table(out)}  # fmt: skip
 
 
 def alike_table(out: Path) -> str:
@@ -216,6 +251,21 @@ def alike_table(out: Path) -> str:
     counted = int((rows[first]["recipe"] == ALIKE[0]).sum())
     (note,) = notes("refiner_alike", count=counted)
     return f"{note}\n\n{tables.markdown(['refiner', *ALIKE], lines)}"
+
+
+def extents_table(out: Path) -> str:
+    """What asking for more or for less gains, as Markdown: a row per kind of prompt."""
+    rows = pd.read_csv(out / "extents" / "lite1.csv")
+    lines = list[list[str]]()
+    for kind in AMBIGUOUS:
+        found = rows[rows["recipe"] == kind].pivot(index="image_id", columns="method", values="iou")
+        first, best = found["first answer"], found.max(axis=1)
+        means = [f"{found[name].mean():.3f}" for name in EXTENTS]
+        _, numbers = compared(best, first)
+        lines.append([kind, str(len(found)), *means, cell(numbers, alone=False)])
+    (note,) = notes("refiner_extents")
+    head = ["prompt", "n", *EXTENTS, "best of the three"]
+    return f"{note}\n\n{tables.markdown(head, lines)}"
 
 
 def _curve(game: pd.DataFrame) -> pd.DataFrame:
