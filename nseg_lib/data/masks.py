@@ -129,25 +129,8 @@ def read_drawing(
 def _painted(path: Path, photo: Photo | None, name: str, label: int | None, warn: Warn) -> Mask:
     """What is painted in a picture file, upright."""
     stored, picture, rgb = _open_upright(path, warn)
-    if photo is not None and not same_ratio(rgb.shape[1::-1], photo.image.shape[1::-1]):
-        own, theirs = (
-            f"{each.upright[1]}x{each.upright[0]} pixels"
-            + " (turned as its EXIF says)" * (each.orientation >= 5)
-            for each in (stored, photo.stored)
-        )
-        raise DataError(
-            f"{path}: the {name} is {own}, but {photo.path} is {theirs}; both must have the same "
-            "size, or the same ratio of sides"
-        )
-    # Upside down or mirrored has the same size, so nothing else tells how it was drawn.
-    turned = photo.stored.orientation if photo is not None and stored.orientation == 1 else 1
-    if photo is not None and turned > 1:
-        as_stored = photo.stored.width, photo.stored.height
-        if same_ratio(rgb.shape[1::-1], as_stored):
-            warn(
-                f"{path}: is taken as drawn on {photo.path} as viewers show it, turned as its EXIF "
-                f"says ({turned}); a {name} of the pixels as stored would be wrong"
-            )
+    if photo is not None:
+        _check_fits(path, stored, photo, name, warn)
 
     # The file's own values: H×W grey levels, of 16 bits too, or H×W×3 colours. A label may also be
     # the number of a palette's entry.
@@ -185,6 +168,28 @@ def _painted(path: Path, photo: Photo | None, name: str, label: int | None, warn
             "colour on black, on white or on a clear layer, with a hard brush"
         )
     return mask
+
+
+def _check_fits(path: Path, stored: Stored, photo: Photo, name: str, warn: Warn) -> None:
+    """Refuse what has another ratio of sides than the photograph; tell what may be turned."""
+    if not same_ratio(stored.upright[::-1], photo.image.shape[1::-1]):
+        own, theirs = (
+            f"{each.upright[1]}x{each.upright[0]} pixels"
+            + " (turned as its EXIF says)" * (each.orientation >= 5)
+            for each in (stored, photo.stored)
+        )
+        raise DataError(
+            f"{path}: the {name} is {own}, but {photo.path} is {theirs}; both must have the same "
+            "size, or the same ratio of sides"
+        )
+    # Upside down or mirrored has the same size, so nothing else tells how it was drawn.
+    turned, as_stored = photo.stored.orientation, (photo.stored.width, photo.stored.height)
+    only_photo = stored.orientation == 1 and turned > 1
+    if only_photo and same_ratio(stored.upright[::-1], as_stored):
+        warn(
+            f"{path}: is taken as drawn on {photo.path} as viewers show it, turned as its EXIF "
+            f"says ({turned}); a {name} of the pixels as stored would be wrong"
+        )
 
 
 def _open_upright(path: Path, warn: Warn) -> tuple[Stored, Pillow.Image, Image]:
