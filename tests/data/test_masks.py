@@ -236,7 +236,7 @@ def test_a_file_of_strokes_is_read_with_its_background(tmp_path: Path) -> None:
     content = {"format": masks.STROKES_FORMAT, "width": 30, "height": 20, "strokes": strokes}
     path = tmp_path / "photo_strokes.json"
     path.write_text(json.dumps(content))
-    drawn, _ = masks.read_drawing(path, photo(tmp_path))
+    drawn, *_ = masks.read_drawing(path, photo(tmp_path))
     assert drawn.object[5, 5:20].all()
     assert drawn.background[17, 15]
     for wrong, reason in (
