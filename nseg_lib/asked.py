@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from nseg_lib.data.images import tell_unusual
 from nseg_lib.data.painted import seems_inverted
 from nseg_lib.data.records import DataError
 from nseg_lib.networks.weights import PRETRAINED
-from nseg_lib.prompt import Box, Prompt
+from nseg_lib.prompt import Box, Extent, Prompt
 from nseg_lib.refine import Refiner
 from nseg_lib.strokes.drawing import rasterize
 
@@ -88,6 +88,8 @@ def read_prompt(
     Raises:
         DataError: a file that cannot be read or does not fit, or nothing that says what is meant.
     """
+    if extent not in (None, *get_args(Extent)):
+        raise DataError(f"--extent {extent}: must be {', '.join(get_args(Extent))}")
     if label is not None and mask is None and coco is None:
         raise DataError(f"--label {label}: says which object of --mask or --coco; give one of them")
     taken = masks.open_photo(photo)
@@ -98,14 +100,15 @@ def read_prompt(
     # hold strokes on the background and a box too.
     on_object, on_background = np.zeros((2, height, width), bool)
     limit = None if box is None else _box(box, height, width, warn)
-    meant: Any = extent or "object"
+    asked = cast(Extent | None, extent)
+    meant: Extent = asked or "object"
     for path in (stroke, strokes):
         if path is not None:
             drawn, drawn_box, drawn_extent = masks.read_drawing(path, taken, warn)
             on_object |= drawn.object
             on_background |= drawn.background
             limit = limit or drawn_box
-            meant = extent or drawn_extent
+            meant = asked or drawn_extent
             if not drawn.object.any() and limit is None:
                 raise DataError(
                     f"{path}: nothing is brushed in the picture, and an object stroke is always "

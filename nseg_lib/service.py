@@ -31,7 +31,8 @@ from nseg_lib.data.outputs import png
 from nseg_lib.parsing import no_key_twice
 from nseg_lib.prompt import Extent
 from nseg_lib.strokes.drawing import box_of, check_strokes, rasterize
-from nseg_lib.widget.answers import AnyRefiner, mask_of
+from nseg_lib.widget.answers import mask_of
+from nseg_lib.widget.models import AnyRefiner
 from nseg_lib.widget.pictures import read
 from nseg_lib.widget.server import Door
 

@@ -110,7 +110,7 @@ def coco_of(record: dict[str, object], **image: int) -> dict[str, object]:
         ("photo.jpg --box 9,2,9,30", "--box 9,2,9,30: left,top,right,bottom must hold a part of"),
         ("photo.jpg stroke.png --box 0,0,9,9", "nothing is brushed inside the box"),
         ("photo.jpg --box 0,0,9,9 -c tiny16-32_bce-dice", "sees object strokes alone"),
-        ("photo.jpg --click 9,9 --extent all", "photo.jpg: extent is 'all'; allowed: part, object"),
+        ("photo.jpg --click 9,9 --extent all", "--extent all: must be part, object, whole"),
         ("photo.jpg --click 60,20", "--click 60,20: is not in the picture, 60x40 pixels"),
         ("photo.jpg --click 6", "--click 6: x,y is needed, in pixels of the picture"),
         ("photo.jpg --click nan,1", "--click nan,1: x,y is needed"),

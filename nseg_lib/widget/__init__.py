@@ -3,8 +3,8 @@
 Explained in chapter ``00_draw_first``.
 """
 
-from nseg_lib.widget.answers import Later
 from nseg_lib.widget.canvas import StrokeCanvas
+from nseg_lib.widget.models import Later
 from nseg_lib.widget.session import FolderSession
 
 __all__ = ["FolderSession", "Later", "StrokeCanvas"]

@@ -14,8 +14,8 @@ from nseg_lib.data.images import FORMATS, heif_hint, read_image
 from nseg_lib.files import check_writable
 from nseg_lib.widget import server
 from nseg_lib.widget.annotations import take_up
-from nseg_lib.widget.answers import Later
 from nseg_lib.widget.canvas import StrokeCanvas
+from nseg_lib.widget.models import Later
 from nseg_lib.widget.session import FolderSession
 
 HOST = "127.0.0.1"

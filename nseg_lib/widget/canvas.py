@@ -20,8 +20,9 @@ from nseg_lib.data.masks import parse_strokes
 from nseg_lib.files import write_atomic
 from nseg_lib.limits import MAX_UPLOAD
 from nseg_lib.strokes.drawing import check_strokes, rasterize
-from nseg_lib.widget.answers import Answers, AnyRefiner
+from nseg_lib.widget.answers import Answers
 from nseg_lib.widget.frontend import Frontend
+from nseg_lib.widget.models import AnyRefiner
 from nseg_lib.widget.pictures import cover_png, jpeg, read, still, thumbnail
 from nseg_lib.widget.results import editable_outline, export
 from nseg_lib.widget.session import FolderSession
