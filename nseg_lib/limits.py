@@ -29,6 +29,9 @@ MAX_JSON_BYTES = 4 * 2**30
 MAX_STROKE_POINTS = 100_000
 """Points of all strokes of one drawing: some hours of drawing by hand."""
 
+MAX_STROKES = 5_000
+"""Strokes of one drawing: some seconds' work."""
+
 MAX_STROKE_RADIUS = 20_000.0
 """Radius of a brush in pixels: more than the side of any square picture that is read."""
 

@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nseg_lib.arrays import Mask
-from nseg_lib.limits import MAX_STROKE_POINTS, MAX_STROKE_RADIUS, MAX_STROKE_ROWS
+from nseg_lib.limits import (
+    MAX_STROKE_POINTS,
+    MAX_STROKE_RADIUS,
+    MAX_STROKE_ROWS,
+    MAX_STROKES,
+)
 from nseg_lib.prompt import Box, Extent
 
 _Floats = NDArray[np.float64]
@@ -50,6 +55,8 @@ def check_strokes(strokes: object) -> None:
     """Raise ValueError, in one line, unless ``strokes`` is a drawing as :func:`rasterize` asks."""
     if not isinstance(strokes, list | tuple):
         raise ValueError(f"strokes must be a list, got {type(strokes).__name__}")
+    if len(strokes) > MAX_STROKES:
+        raise ValueError(f"the drawing has {len(strokes):,} strokes, at most {MAX_STROKES:,}")
     total = 0
     for number, stroke in enumerate(strokes, 1):
         if not isinstance(stroke, Mapping):

@@ -1400,7 +1400,8 @@ class Drawing {
     if (this.learnt) return "";
     if (!this.strokes.length) return "Draw a line along the object: its mask follows.";
     if (!this.paper.cover) return "";
-    return `Draw over what is missing; with ${this.touch ? "the red brush" : "the right button"} over what is too much.`;
+    const other = this.touch ? "" : " E tries a larger mask, then a smaller one.";
+    return `Draw over what is missing; with ${this.touch ? "the red brush" : "the right button"} over what is too much.${other}`;
   }
 
   toggle(panel) {

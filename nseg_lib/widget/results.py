@@ -16,7 +16,7 @@ from nseg_lib.arrays import Image, Mask
 from nseg_lib.data.coco import DataError, outlines
 from nseg_lib.data.masks import STROKES_FORMAT
 from nseg_lib.data.outputs import annotation, as_readers_turn, cutout, document, png
-from nseg_lib.limits import MAX_STROKE_POINTS
+from nseg_lib.limits import MAX_STROKE_POINTS, MAX_STROKES
 from nseg_lib.strokes.drawing import within
 
 Stroke = Mapping[str, Any]
@@ -88,7 +88,7 @@ def editable_outline(mask: Mask) -> list[list[list[float]]]:
         outer = [np.reshape(ring, (-1, 2)) for ring in outlines(left)]
         rings += outer
         left = within(outer, *mask.shape) ^ left
-    if sum(map(len, rings)) > MAX_STROKE_POINTS / 2:
+    if sum(map(len, rings)) > MAX_STROKE_POINTS / 2 or len(rings) > MAX_STROKES / 2:
         raise DataError("this outline has too many points to be put right by hand")
     found, off = [], max(1.5, max(mask.shape) / 400)  # pixels that an edge may run beside the line
     for ring in rings:

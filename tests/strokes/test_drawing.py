@@ -92,14 +92,18 @@ def test_a_long_stroke_is_painted_as_its_pieces_are():
 @pytest.mark.parametrize(
     ("points", "says"),
     [
+        (None, "6,000 strokes, at most 5,000"),
         (np.full((60_000, 3), 5.0), "120,000 points, at most 100,000"),
         ([[5, 5, 30_000]], "stroke 1: radius 30000, at most 20000"),
         (np.tile([[0, 0, 1], [0, 3000, 1]], (10_000, 1)), "over 20,000,000 rows of brush"),
     ],
 )
 def test_a_drawing_that_would_take_memory_or_hours_is_refused(points, says):
+    strokes = [{"kind": "object", "points": points}] * 2
+    if points is None:
+        strokes = [{"kind": "object", "points": [[5, 5, 1]]}] * 6000
     with pytest.raises(ValueError, match=says):
-        rasterize([{"kind": "object", "points": points}] * 2, 3000, 4)
+        rasterize(strokes, 3000, 4)
 
 
 @pytest.mark.parametrize(
