@@ -165,7 +165,7 @@ def test_the_guides_commands_refine_a_picture(
             done = CliRunner().invoke(app, words[1:])
             assert done.exit_code == 0, (words, done.output)
             run += 1
-    assert run == 4
+    assert run == 5
     assert {"photo_mask.png", "photo_mask_overlay.png", "better.png"} <= {
         *map(str, Path().iterdir())
     }
