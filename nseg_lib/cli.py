@@ -281,7 +281,7 @@ def main() -> None:
     # A damaged TIFF is named in one line of ours; Pillow's lines would come before it.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
-        raise SystemExit(app(prog_name="nseg", standalone_mode=False))
+        raise SystemExit(app(prog_name="nseg", standalone_mode=False) or 0)
     except USAGE_ERROR as error:
         if said := error.format_message():  # empty where a command's help was printed instead
             command = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
