@@ -28,6 +28,7 @@ PAIRS: tuple[Pair, ...] = (
     ("tiny16-128_bce-dice-rgb", "tiny16-128_bce-dice"),
     ("tiny16-128_bce-dice-kervadec", "tiny16-128_bce-dice-bound"),
     ("tiny16-128_bce-dice-frozen", "tiny16-128_bce-dice"),
+    ("res16-128_bce-dice-bound-bf16", "res16-128_bce-dice-bound"),
 )
 """Each ablation, and the network of the paper that it is compared with."""
 

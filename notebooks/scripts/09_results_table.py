@@ -153,8 +153,9 @@ shown_rows = summary.loc[[*["dilation", "grabcut", "watershed"], *networks]].sor
 plots.intervals(shown_rows, "iou", "IoU minus the stroke's, test pictures")
 
 # %% [markdown]
-# (Three names end in a word of their own. They are the plain network with one thing changed: `-rgb` sees
-# colours, `-frozen` got the same strokes in every epoch, and `-kervadec` has the other boundary loss of chapter 05.)
+# (Four names end in a word of their own. They are the plain network with one thing changed: `-rgb` sees
+# colours, `-frozen` got the same strokes in every epoch, `-kervadec` has the other boundary loss of chapter 05, and
+# `-bf16` computed with numbers of 16 bits instead of 32.)
 #
 # **What to look for.** First: which intervals touch the dashed line of doing nothing? Second: compare the
 # networks with each other. Their intervals overlap widely, and yet they are measured on the same pictures.
