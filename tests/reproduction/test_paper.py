@@ -47,8 +47,9 @@ def test_half_says_which_networks_were_in_bfloat16_and_for_how_many_epochs() -> 
     assert "32 to 256 channels in bfloat16" in note
     for path in (paper.REPORTS / "half" / "training").glob("*/seed*/weights.safetensors.json"):
         record = json.loads(path.read_text())
-        wide = record["config"]["model"]["widths"][-1] == 256
-        found = record["config"]["training"].get("precision", "32-true")
+        config = record["config"]
+        wide = config["model"]["widths"][-1] == 256 or config["name"].endswith("-bf16")
+        found = config["training"].get("precision", "32-true")
         assert found == ("bf16-mixed" if wide else "32-true"), path
         assert len((path.parent / "log.csv").read_text().splitlines()) - 1 <= 25
 
