@@ -3,8 +3,6 @@
 #
 #   make setup && bash workflow/slurm/try-here.sh           # QUICK=1: two chapters, not all
 #
-# So far it was only run with QUICK=1; with all chapters it has not been tried.
-#
 # Installs Slurm from Debian's packages, starts its daemons without systemd, and runs two networks
 # with two seeds on a copy of this checkout. On the way it kills a training with scancel, and then
 # the command itself; started again, the command must go on and finish. All but /etc/slurm/slurm.conf
@@ -58,7 +56,7 @@ mkdir -p /etc/slurm "$work/state" "$work/spool" "$work/munge"
 chmod 755 "$work" # of mktemp's 700, munge says that clients cannot reach its socket
 dd if=/dev/urandom of="$work/munge/key" bs=1024 count=1 status=none
 chmod 400 "$work/munge/key"
-cpus=$(nproc)
+cpus=$(env -u OMP_NUM_THREADS nproc) # which it would take for the number of processors
 memory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 # No cgroups and no accounting database, which a container does not have. The file lies where Slurm
 # looks by itself: Snakemake's executor keeps SLURM_CONF from its jobs.
