@@ -104,8 +104,8 @@ GPU_LOG = Path("reports/half/training/tiny16-32_bce-dice/seed1/log.csv")
 def costs(rows: pd.DataFrame) -> str:
     """What all of COCO would take, computed from figures that were measured; nothing of it was run.
 
-    A training has 25 epochs. Trainings are independent of one another, so 36 of them (twelve
-    networks, three seeds) keep at most 36 machines busy; refining has no such limit.
+    A training has 25 epochs. Trainings are independent of one another, so 36 of them keep at most
+    36 machines busy, such as twelve networks with three seeds; refining has no such limit.
     """
 
     def measured(what: str, threads: int) -> float:

@@ -108,7 +108,8 @@ def read_prompt(
             on_object |= drawn.object
             on_background |= drawn.background
             limit = limit or drawn_box
-            meant = asked or drawn_extent
+            if asked is None and drawn_extent != "object":
+                meant = drawn_extent
             if not drawn.object.any() and limit is None:
                 raise DataError(
                     f"{path}: nothing is brushed in the picture, and an object stroke is always "
