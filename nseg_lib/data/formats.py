@@ -299,17 +299,19 @@ def write(
 def _lost(kind: str, objects: list[tuple[int, int, Mask]]) -> Iterator[str]:
     """A line for everything about a picture's objects that a form cannot hold."""
     for number, _, mask in objects if kind in ("coco", "labelme", "yolo") else ():
-        if pixels := _in_holes(mask):
+        if pixels := _in_holes(mask, outlines(mask)):
             yield f"annotation {number}: polygons have no holes; {pixels} pixels are filled"
     shared = int((np.sum([mask for *_, mask in objects], axis=0) > 1).sum()) if objects else 0
     if kind == "voc" and shared:
         yield f"{shared} pixels are of several objects; the last one of them has them"
 
 
-def _in_holes(mask: Mask) -> int:
+def _in_holes(mask: Mask, polygons: list[list[float]]) -> int:
     """Pixels that the polygons of a mask hold beyond it."""
-    filled = {"segmentation": outlines(mask)} if mask.any() else None
-    return int((coco.annotation_mask(filled, *mask.shape) & ~mask).sum()) if filled else 0
+    if not polygons:
+        return 0
+    filled = coco.annotation_mask({"segmentation": polygons}, *mask.shape)
+    return int((filled & ~mask).sum())
 
 
 def _check_names(split: coco.Split, kind: str, out: Path) -> None:
@@ -338,9 +340,9 @@ def _check_names(split: coco.Split, kind: str, out: Path) -> None:
 def _coco_of(split: coco.Split) -> bytes:
     """The split as a COCO file in which every object is polygons."""
     annotations = [
-        a | {"segmentation": outlines(mask), "area": int(mask.sum()) + _in_holes(mask)}
+        a | {"segmentation": polygons, "area": int(mask.sum()) + _in_holes(mask, polygons)}
         for image_id, found in split.annotations.items() for a in found
-        for mask in [split.mask(image_id, a)]
+        for mask in [split.mask(image_id, a)] for polygons in [outlines(mask)]
     ]  # fmt: skip
     lists = {
         "images": list(split.images.values()), "annotations": annotations,

@@ -35,7 +35,7 @@ UNCORRECTED = (
     "This model takes no corrections: what you add is united with its mask, "
     "and background is taken away."
 )
-ONE_ANSWER = "This model has one answer only: it knows no part and no whole."
+ONE_ANSWER = "There is no other answer: this model has one only, or it corrects a mask."
 SHARED = "What belongs to a finished object stays with it."
 TAKEN = "Most of this belongs to a finished object: click that object to go on with it."
 
@@ -253,7 +253,8 @@ def mask_of(
     # is united with what was there.
     corrects, probability = getattr(refiner, "corrects", False), None
     extent = extent_of(strokes)
-    with_extent = extent != "object" and corrects and getattr(refiner, "takes_extent", False)
+    others = corrects and start is None and getattr(refiner, "takes_extent", False)
+    with_extent = extent != "object" and others
     with_probability = with_probability and getattr(refiner, "gives_probability", False)
     if corrects:
         given: dict[str, Any] = {"box": box} if box else {}
@@ -280,7 +281,7 @@ def mask_of(
         note = BOX_ALONE if corrects else NO_BOX
     elif not corrects and (added.any() or drawn.background.any()):
         note = UNCORRECTED
-    elif extent != "object" and not with_extent:
+    elif extent != "object" and not others:
         note = ONE_ANSWER
     return (answer | added) & ~away, note, probability
 

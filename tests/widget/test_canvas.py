@@ -156,6 +156,8 @@ def test_corrections_are_united_and_taken_away_and_the_widget_says_so(picture):
     assert canvas.mask[rasterize([add], 120, 160).object].all()
     assert not canvas.mask[rasterize([remove], 120, 160).background].any()
     assert "takes no corrections" in canvas._note["text"]
+    canvas.strokes = [stroke((50, 50, 10), extent="whole")]
+    assert "There is no other answer" in canvas._note["text"]
 
 
 class Corrector:
